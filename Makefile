@@ -1,0 +1,25 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test bench lint
+
+setup: .venv/.ready
+
+.venv/.ready: setup.cfg setup.py pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt torch numpy setuptools wheel
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e ".[test]"
+	touch $@
+
+demo: setup
+	$(BIN)/python datasets/xtb_molecules/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/equitensor bench

@@ -1,0 +1,3 @@
+from equitensor.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""One batched graph of atoms: what every model takes."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equitensor.graph.neighbors import neighbor_list
+from equitensor.graph.structure import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class AtomicGraph:
+    """Atoms and directed edges of b structures, n atoms and e edges in all.
+
+    | field      | shape  | meaning                                                                          |
+    | ---------- | ------ | -------------------------------------------------------------------------------- |
+    | z          | (n,)   | atomic numbers                                                                   |
+    | pos        | (n, 3) | positions, Angstrom, float64 (models round edge vectors, not positions)          |
+    | batch      | (n,)   | the structure each atom belongs to                                               |
+    | edge_index | (2, e) | row 0 sender, row 1 receiver; sorted by receiver                                 |
+    | shift      | (e, 3) | whole cells: edge_vec = pos[receiver] - pos[sender] + shift @ cell               |
+    | rev        | (e,)   | the position of the same edge walked the other way                               |
+    | cell       | (b,3,3)| rows are lattice vectors, Angstrom                                               |
+    | pbc        | (b, 3) | periodic directions                                                              |
+    | fixed, tags| (n,)   | optional: atoms held in place; OC20 tags                                         |
+    | energy     | (b,)   | optional label, eV; NaN where a structure has none                               |
+    | forces     | (n, 3) | optional label, eV/Angstrom; NaN where there is none                             |
+    | stress     | (b,3,3)| optional label, eV/Angstrom^3, tension positive; NaN where there is none         |
+    | weight     | (b,)   | optional weight of each structure in the loss                                    |
+    | index      | (b,)   | optional position of each structure in its data set                              |
+    """
+
+    z: Tensor
+    pos: Tensor
+    batch: Tensor
+    edge_index: Tensor
+    shift: Tensor
+    rev: Tensor
+    cell: Tensor
+    pbc: Tensor
+    fixed: Tensor | None = None
+    tags: Tensor | None = None
+    energy: Tensor | None = None
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+    weight: Tensor | None = None
+    index: Tensor | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        return self.z.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        return self.edge_index.shape[1]
+
+    @property
+    def num_graphs(self) -> int:
+        return self.cell.shape[0]
+
+    @property
+    def atoms_per_graph(self) -> Tensor:
+        return torch.bincount(self.batch, minlength=self.num_graphs)
+
+    def replace(self, **changes) -> "AtomicGraph":
+        return replace(self, **changes)
+
+    def edge_vectors(self, pos: Tensor | None = None, cell: Tensor | None = None) -> Tensor:
+        """(e, 3) vectors from sender to receiver, for these or for strained or displaced positions and cells."""
+        pos = self.pos if pos is None else pos
+        cell = self.cell if cell is None else cell
+        sender, receiver = self.edge_index
+        vectors = pos.index_select(0, receiver) - pos.index_select(0, sender)
+        if not self.pbc.any():
+            return vectors
+        edge_cell = cell.index_select(0, self.batch.index_select(0, receiver))
+        return vectors + torch.einsum("ea,eab->eb", self.shift.to(cell.dtype), edge_cell)
+
+    def to(self, device) -> "AtomicGraph":
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in self._tensors()})
+
+    def pin_memory(self) -> "AtomicGraph":
+        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+
+    def _tensors(self):
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return [(name, value) for name, value in named if value is not None]
+
+    @classmethod
+    def from_structure(cls, structure: Structure, cutoff: float, index: int | None = None) -> "AtomicGraph":
+        """The graph of one structure, with all its edges shorter than `cutoff` (Angstrom) and its labels."""
+        try:
+            edge_index, shift, rev = neighbor_list(structure.pos, structure.cell, structure.pbc, cutoff)
+        except ValueError as error:
+            raise ValueError(f"{structure.source or 'structure'}: {error}") from None
+        n, nan = len(structure), float("nan")
+        tensor = torch.from_numpy
+        forces, stress = structure.forces, structure.stress
+        return cls(
+            z=tensor(structure.z),
+            pos=tensor(structure.pos),
+            batch=torch.zeros(n, dtype=torch.int64),
+            edge_index=tensor(edge_index),
+            shift=tensor(shift),
+            rev=tensor(rev),
+            cell=tensor(structure.cell)[None],
+            pbc=tensor(structure.pbc)[None],
+            fixed=torch.zeros(n, dtype=torch.bool) if structure.fixed is None else tensor(structure.fixed),
+            tags=torch.zeros(n, dtype=torch.int64) if structure.tags is None else tensor(structure.tags),
+            energy=torch.tensor([nan if structure.energy is None else structure.energy], dtype=torch.float64),
+            forces=tensor(np.full((n, 3), nan) if forces is None else np.asarray(forces, np.float64)),
+            stress=tensor(np.full((3, 3), nan) if stress is None else np.asarray(stress, np.float64))[None],
+            weight=torch.tensor([structure.weight], dtype=torch.float64),
+            index=None if index is None else torch.tensor([index]),
+        )
+
+    @classmethod
+    def collate(cls, graphs: list["AtomicGraph"]) -> "AtomicGraph":
+        """One graph out of several, side by side, without edges between them."""
+        if len(graphs) == 1:
+            return graphs[0]
+        nodes = np.cumsum([0] + [g.num_nodes for g in graphs])
+        edges = np.cumsum([0] + [g.num_edges for g in graphs])
+        structures = np.cumsum([0] + [g.num_graphs for g in graphs])
+        offsets = {"edge_index": nodes, "rev": edges, "batch": structures}
+        joined = {}
+        for name, _ in graphs[0]._tensors():
+            parts = [getattr(g, name) for g in graphs]
+            if name in offsets:
+                parts = [part + int(offset) for part, offset in zip(parts, offsets[name], strict=False)]
+            joined[name] = torch.cat(parts, dim=1 if name == "edge_index" else 0)
+        return cls(**joined)
+
+
+def from_ase(atoms, cutoff: float) -> AtomicGraph:
+    """The graph of one ase.Atoms, or one batched graph of a list of them, with edges up to `cutoff` (Angstrom)."""
+    several = atoms if isinstance(atoms, list | tuple) else [atoms]
+    graphs = [AtomicGraph.from_structure(Structure.from_ase(a), cutoff) for a in several]
+    return AtomicGraph.collate(graphs)

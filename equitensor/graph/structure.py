@@ -1,0 +1,79 @@
+"""One atomic structure with its labels, in plain numpy: what files are read into and graphs are built from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Atoms, cell and labels of one snapshot, in eV, Angstrom, eV/Angstrom and eV/Angstrom^3.
+
+    z (n,) int64; pos (n, 3) float64; cell (3, 3) float64, rows are lattice vectors, zero where there is none;
+    pbc (3,) bool; fixed (n,) bool, atoms held in place; tags (n,) int64 (OC20: 0 bulk, 1 surface, 2 adsorbate).
+    Labels that are missing are None: energy, forces (n, 3), stress (3, 3) with tension positive.
+    `group` names the trajectory or system a snapshot comes from: a split never parts a group.
+    `source` says where it was read ("train.xyz, frame 3") and stands in every error message about it.
+    """
+
+    z: np.ndarray
+    pos: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    energy: float | None = None
+    forces: np.ndarray | None = None
+    stress: np.ndarray | None = None
+    fixed: np.ndarray | None = None
+    tags: np.ndarray | None = None
+    weight: float = 1.0
+    config_type: str | None = None
+    group: str | None = None
+    source: str = ""
+
+    def __len__(self):
+        return len(self.z)
+
+    def replace(self, **changes):
+        return replace(self, **changes)
+
+    @classmethod
+    def from_ase(cls, atoms, **labels):
+        """Positions, cell and elements of an ase.Atoms; labels (energy=..., forces=...) are passed by name.
+
+        Atoms under an ase FixAtoms constraint become `fixed`; non-zero ASE tags become `tags`.
+        """
+        from ase.constraints import FixAtoms
+
+        fixed = np.zeros(len(atoms), dtype=bool)
+        for constraint in atoms.constraints:
+            if isinstance(constraint, FixAtoms):
+                fixed[constraint.index] = True
+        if fixed.any():
+            labels.setdefault("fixed", fixed)
+        if atoms.has("tags"):
+            labels.setdefault("tags", atoms.get_tags().astype(np.int64))
+        return cls(
+            z=atoms.numbers.astype(np.int64),
+            pos=np.array(atoms.positions, dtype=np.float64),
+            cell=np.array(atoms.cell.array, dtype=np.float64),
+            pbc=np.array(atoms.pbc, dtype=bool),
+            **labels,
+        )
+
+    def to_ase(self):
+        """An ase.Atoms with the constraint, the tags and, in a SinglePointCalculator, the labels."""
+        from ase import Atoms
+        from ase.calculators.singlepoint import SinglePointCalculator
+        from ase.constraints import FixAtoms
+        from ase.stress import full_3x3_to_voigt_6_stress
+
+        atoms = Atoms(self.z, self.pos, cell=self.cell, pbc=self.pbc, tags=self.tags)
+        if self.fixed is not None and self.fixed.any():
+            atoms.set_constraint(FixAtoms(mask=self.fixed))
+        results = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        results = {name: value for name, value in results.items() if value is not None}
+        if "stress" in results:
+            results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
