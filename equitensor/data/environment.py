@@ -1,0 +1,88 @@
+"""Reading LMDB files: one environment per file and process, refused when the file is cut short."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import lmdb
+
+from equitensor.errors import InputError
+
+_open_files: WeakValueDictionary = WeakValueDictionary()
+
+
+class ReadOnlyLMDB:
+    """An LMDB file opened for reading, without locks, so that read-only media and any number of readers work.
+
+    lmdb refuses to open a file twice in one process, so instances are shared through `open_lmdb`. After a fork the
+    child closes its copy of the environment and opens its own; a pickled instance opens the file anew.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._open()
+
+    def __reduce__(self):
+        return open_lmdb, (self.path,)
+
+    def _open(self):
+        self._pid = os.getpid()
+        size = self.path.stat().st_size
+        if size < 8192:
+            raise InputError(f"{self.path}: empty or cut short ({size} bytes); copy or convert it again")
+        try:
+            self._env = lmdb.open(str(self.path), subdir=False, readonly=True, lock=False, readahead=False)
+        except lmdb.Error as error:
+            raise InputError(f"{self.path}: not a readable LMDB file ({error})") from None
+        # Reading a mapped page that lies behind the end of the file kills the process: look before any page is read.
+        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        if size < needed:
+            self._env.close()
+            raise InputError(
+                f"{self.path}: truncated: {size} bytes of {needed}; copy it again or repeat the conversion"
+            )
+
+    @contextmanager
+    def transaction(self):
+        """A read transaction; what it yields stays valid only inside (`get` returns views of the file)."""
+        if self._pid != os.getpid():
+            self._env.close()
+            self._open()
+        with self._env.begin(buffers=True) as transaction:
+            yield transaction
+
+    def get(self, key: bytes) -> bytes | None:
+        """A copy of the value under `key`, or None."""
+        with self.transaction() as transaction:
+            value = transaction.get(key)
+            return None if value is None else bytes(value)
+
+    def __len__(self):
+        with self.transaction() as transaction:
+            return transaction.stat()["entries"]
+
+
+def open_lmdb(path) -> ReadOnlyLMDB:
+    """The process's one reader of an LMDB file. Raises InputError for a missing, foreign or truncated file."""
+    path = Path(path).resolve()
+    if path.is_dir():
+        path = path / "data.mdb"
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    key = (stat.st_dev, stat.st_ino)
+    reader = _open_files.get(key)
+    if reader is None:
+        reader = _open_files[key] = ReadOnlyLMDB(path)
+    return reader
+
+
+def is_lmdb(path: Path) -> bool:
+    """Whether the file starts like an LMDB environment (its magic number, in either byte order)."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        magic = file.read(24)[16:20]
+    return magic in (b"\xde\xc0\xef\xbe", b"\xbe\xef\xc0\xde")
