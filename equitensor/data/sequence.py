@@ -1,0 +1,143 @@
+"""Snapshots: a sequence of structures with a small index that answers questions without reading them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from equitensor.graph import Structure
+
+ENERGY, FORCES, STRESS, ISOLATED_ATOM = 1, 2, 4, 8
+_ISOLATED_NAMES = {"isolatedatom", "isolated_atom", "isolated_atoms"}
+_FAR = 10.0  # Angstrom: a periodic copy further away than this makes a single atom isolated
+
+
+def is_isolated_atom(structure: Structure) -> bool:
+    """Whether this is one atom alone: by its config_type, without a periodic cell, or in a cell wider than 10 A."""
+    if len(structure) != 1:
+        return False
+    if structure.config_type is not None and structure.config_type.lower() in _ISOLATED_NAMES:
+        return True
+    periods = np.linalg.norm(structure.cell[structure.pbc], axis=1)
+    return bool((periods > _FAR).all())
+
+
+@dataclass
+class Index:
+    """Per structure: number of atoms, labels as bits (energy 1, forces 2, stress 4, isolated atom 8), group number.
+
+    `group` is -1 where a structure belongs to no trajectory; otherwise an index into `group_names`.
+    """
+
+    atoms: np.ndarray
+    flags: np.ndarray
+    group: np.ndarray
+    group_names: list[str]
+    elements: tuple[int, ...]
+
+    def __len__(self):
+        return len(self.atoms)
+
+    def has(self, label: int) -> np.ndarray:
+        """(n,) bool: the structures that carry a label (ENERGY, FORCES, STRESS) or are an ISOLATED_ATOM."""
+        return (self.flags & label) != 0
+
+    @classmethod
+    def join(cls, indices: list["Index"]) -> "Index":
+        """One index for several data sets, one after the other; groups of the same name become one group."""
+        names = {name: i for i, name in enumerate(dict.fromkeys(n for x in indices for n in x.group_names))}
+        numbers = [np.array([names[n] for n in x.group_names] + [-1], np.int32) for x in indices]
+        return cls(
+            atoms=np.concatenate([x.atoms for x in indices]),
+            flags=np.concatenate([x.flags for x in indices]),
+            group=np.concatenate([number[x.group] for x, number in zip(indices, numbers, strict=True)]),
+            group_names=list(names),
+            elements=tuple(sorted(set().union(*(x.elements for x in indices)))),
+        )
+
+
+@dataclass
+class IndexBuilder:
+    """Collects the index while structures stream past."""
+
+    atoms: list[int] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
+    group: list[int] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    elements: set[int] = field(default_factory=set)
+
+    def add(self, structure: Structure):
+        flags = ENERGY * (structure.energy is not None) | FORCES * (structure.forces is not None)
+        flags |= STRESS * (structure.stress is not None) | ISOLATED_ATOM * is_isolated_atom(structure)
+        self.atoms.append(len(structure))
+        self.flags.append(int(flags))
+        name = structure.group
+        self.group.append(-1 if name is None else self.names.setdefault(name, len(self.names)))
+        self.elements.update(np.unique(structure.z).tolist())
+
+    def build(self) -> Index:
+        return Index(
+            atoms=np.array(self.atoms, np.int32),
+            flags=np.array(self.flags, np.uint8),
+            group=np.array(self.group, np.int32),
+            group_names=list(self.names),
+            elements=tuple(sorted(self.elements)),
+        )
+
+
+class Snapshots(Sequence, ABC):
+    """A sequence of Structure: `len`, `[i]`, iteration; `index` (an Index), `elements`, `name` and `provenance`."""
+
+    name: str
+    index: Index
+    provenance: dict
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending."""
+        return self.index.elements
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, i) -> Structure:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        i = int(i)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{self.name} has {len(self)} structures, no number {i}")
+        return self.read(i % len(self))
+
+    @abstractmethod
+    def read(self, i: int) -> Structure:
+        """Structure number i, 0 <= i < len(self)."""
+
+
+class Memory(Snapshots):
+    """Snapshots held in memory, from any iterable of structures."""
+
+    def __init__(self, structures, name: str = "structures", provenance: dict | None = None):
+        builder, self._structures = IndexBuilder(), []
+        for structure in structures:
+            builder.add(structure)
+            self._structures.append(structure)
+        self.name, self.index, self.provenance = name, builder.build(), provenance or {}
+
+    def read(self, i):
+        return self._structures[i]
+
+
+class Joined(Snapshots):
+    """Several data sets, one after the other."""
+
+    def __init__(self, parts: list[Snapshots]):
+        self.parts = parts
+        self.name = ", ".join(part.name for part in parts)
+        self.index = Index.join([part.index for part in parts])
+        self.provenance = {"parts": [part.provenance for part in parts]}
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def read(self, i):
+        part = int(np.searchsorted(self._ends, i, side="right"))
+        return self.parts[part].read(i - int(self._ends[part]) + len(self.parts[part]))
