@@ -1,0 +1,35 @@
+"""File formats. Each module has `recognises(path) -> bool` and `read(path, **options) -> iterator of Structure`."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+from equitensor.errors import InputError
+
+# In the order in which they are asked; ASE, which knows the most, comes last.
+NAMES = ("oc20", "pubchemqcr", "ase")
+
+
+def get(name: str):
+    """The module of a format. Raises InputError for an unknown name."""
+    if name not in NAMES:
+        raise InputError(f"unknown format {name!r}; known: auto, {', '.join(NAMES)}")
+    return importlib.import_module(f"equitensor.data.formats.{name}")
+
+
+def recognise(path: Path) -> str | None:
+    """The name of the first format that recognises the path, or None."""
+    return next((name for name in NAMES if get(name).recognises(path)), None)
+
+
+def read(path: Path, format: str, **options):
+    """The structures in `path`, one at a time. Raises InputError for an option that the format does not have."""
+    function = get(format).read
+    allowed = [p for p in inspect.signature(function).parameters if p != "path"]
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options:
+        if name not in allowed:
+            raise InputError(
+                f"{path}: format {format} has no option {name!r}; it has {', '.join(allowed) or 'none'}"
+            )
+    return function(path, **options)

@@ -1,0 +1,135 @@
+"""PubChemQCR's LMDB files as published: whole relaxations of small molecules, one molecule per key.
+
+A value is a gzipped pickle: {"pm3", "hf", "DFT_1st", "DFT_2nd"} -> a list of steps (or None, or an empty list);
+a step holds the coordinates (Angstrom), the energy (Hartree) and the gradient (Hartree/Bohr; forces are its
+negative). Steps that were computed with SMASH lack the nuclear charges, which nothing here needs.
+
+The two DFT stages are one level of theory, B3LYP/6-31G*, and read by default. PM3 and Hartree-Fock are others:
+their energies lie many eV apart, so they are read only by name and never together with another level's stage.
+The second stage starts at the geometry at which the first ended: that frame comes twice.
+"""
+
+import gzip
+import warnings
+import zlib
+
+import numpy as np
+
+from equitensor.data.environment import open_lmdb
+from equitensor.data.formats.lmdb_records import first_value, keys, shards
+from equitensor.data.formats.unpickle import loads
+from equitensor.errors import InputError
+from equitensor.graph import Structure
+
+LEVELS = {"pm3": "PM3", "hf": "Hartree-Fock", "DFT_1st": "B3LYP/6-31G*", "DFT_2nd": "B3LYP/6-31G*"}
+DFT_STAGES = ("DFT_1st", "DFT_2nd")
+
+
+def recognises(path):
+    """Whether `path` is an LMDB file, or a folder of them, whose records are gzipped relaxations.
+
+    Raises InputError for an LMDB file that is truncated.
+    """
+    value = first_value(path, ".lmdb")
+    return value is not None and value[:2] == b"\x1f\x8b"
+
+
+def read(path, stages=DFT_STAGES, mix_levels=False):
+    """The steps of every molecule of a file or a folder, in eV and eV/Angstrom, one molecule at a time.
+
+    stages: names out of LEVELS, as a list or separated by commas. mix_levels=True allows stages of different
+    levels of theory in one data set. Structure.group is the molecule ("cid 000000222"), config_type the stage.
+    An energy or gradient that a step lacks, or a gradient that does not cover all its atoms, is a missing
+    label; steps without coordinates are left out with one warning that counts them.
+    Raises InputError for unknown or mixed stages, unreadable records, and a source without any such step.
+    """
+    stages = _checked_stages(stages, mix_levels)
+    found, bare = 0, []
+    for file in shards(path, ".lmdb"):
+        for key in keys(file):
+            cid = key.decode(errors="replace")
+            for where, stage, step in _steps(open_lmdb(file).get(key), stages, f"{file}, key {cid}"):
+                if not step.get("coordinates"):
+                    bare.append(where)
+                    continue
+                found += 1
+                yield _structure(step, where, f"cid {cid}", stage)
+    if bare:
+        warnings.warn(
+            f"{path}: {len(bare)} steps have no coordinates; left out, first {bare[0]}", stacklevel=2
+        )
+    if not found:
+        raise InputError(
+            f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}"
+        )
+
+
+def _checked_stages(stages, mix_levels):
+    names = stages.split(",") if isinstance(stages, str) else list(stages)
+    known = {name.lower(): name for name in LEVELS}
+    unknown = [name for name in names if name.strip().lower() not in known]
+    if unknown or not names:
+        raise InputError(f"unknown stage {', '.join(map(repr, unknown))}; PubChemQCR has {', '.join(LEVELS)}")
+    names = [known[name.strip().lower()] for name in names]
+    levels = sorted({LEVELS[name] for name in names})
+    if len(levels) > 1 and not mix_levels:
+        raise InputError(
+            f"the stages {', '.join(names)} are different levels of theory ({', '.join(levels)}), whose "
+            "energies cannot be compared; choose the stages of one level, or ask for it with mix_levels=True"
+        )
+    return names
+
+
+def _steps(value, stages, where):
+    try:
+        raw = gzip.decompress(value)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{where}: not a whole gzip stream ({error})") from error
+    record = loads(raw, where)
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: a {type(record).__name__}, not the stages of a relaxation")
+    for stage in stages:
+        for number, step in enumerate(record.get(stage) or ()):
+            if not isinstance(step, dict):
+                raise InputError(f"{where}, {stage}, step {number}: a {type(step).__name__}, not a step")
+            yield f"{where}, {stage}, step {number}", stage, step
+
+
+def _structure(step, where, group, stage):
+    from ase.units import Bohr, Hartree
+
+    atoms, gradient, energy = step["coordinates"], step.get("gradient") or (), step.get("energy")
+    try:
+        symbols = [atom["atom"] for atom in atoms]
+        positions = np.array([[atom["x"], atom["y"], atom["z"]] for atom in atoms], dtype=np.float64)
+        slopes = np.array([[atom["dx"], atom["dy"], atom["dz"]] for atom in gradient], dtype=np.float64)
+        same_atoms = [atom["atom"] for atom in gradient] == symbols
+        energy = None if energy is None else float(energy) * Hartree
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{where}: not the layout of a PubChemQCR step ({type(error).__name__}: {error})"
+        ) from error
+    if len(slopes) == len(atoms) and not same_atoms:
+        raise InputError(f"{where}: the gradient lists other atoms than the coordinates")
+    return Structure(
+        z=_atomic_numbers(symbols, where),
+        pos=positions,
+        cell=np.zeros((3, 3)),
+        pbc=np.zeros(3, dtype=bool),
+        energy=energy,
+        forces=-slopes * (Hartree / Bohr) if len(slopes) == len(atoms) else None,
+        config_type=stage,
+        group=group,
+        source=where,
+    )
+
+
+def _atomic_numbers(symbols, where):
+    from ase.data import atomic_numbers
+
+    try:
+        return np.array(
+            [atomic_numbers[str(symbol).strip().capitalize()] for symbol in symbols], dtype=np.int64
+        )
+    except KeyError as error:
+        raise InputError(f"{where}: {error} is no chemical element") from error
