@@ -7,7 +7,7 @@ exact equivariance, whatever the nodes' orientation.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ MOMENT_TOLERANCE = 2e-14
 
 
 def quadrature(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nodes (Q, 3) on the unit sphere and positive weights (Q,), float64, exact for polynomials up to `degree`.
+    """Nodes (Q, 3) on the unit sphere and weights (Q,) > 0, float64, exact for polynomials up to `degree`.
 
-    The weights sum to 4 pi. Q = 1, 6, 12, 18, 32, 60 up to degree 0, 3, 5, 6, 9, 12; beyond, Gauss-Legendre in the
-    polar coordinate times equal steps in the azimuth: ceil((degree+1)/2) (degree+1) nodes.
+    The weights sum to 4 pi. Q = 1, 6, 12, 18, 32, 60 up to degree 0, 3, 5, 6, 9, 12; beyond, Gauss-Legendre
+    in the polar coordinate times equal steps in the azimuth: (degree // 2 + 1) (degree + 1) nodes.
 
     Raises:
         InputError: for a negative degree.
@@ -42,7 +42,7 @@ def moment_error(points: torch.Tensor, weights: torch.Tensor, degree: int) -> fl
     return float(moments.abs().max())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _nodes(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
     for limit, build in _SMALL_SETS:
         if degree <= limit:
@@ -66,7 +66,7 @@ def _icosahedron() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _icosahedron_dodecahedron() -> tuple[torch.Tensor, torch.Tensor]:
-    """12 + 20 vertices; the weights make the only invariant below degree 10, that of degree 6, integrate to 0."""
+    """12 + 20 vertices, weighted so that the only invariant below degree 10, at degree 6, integrates to 0."""
     golden = (1 + math.sqrt(5)) / 2
     # The dodecahedron dual to the icosahedron above takes the other handedness of the cyclic order.
     face = [(t * golden, s / golden, 0.0) for s in (-1, 1) for t in (-1, 1)]

@@ -1,7 +1,7 @@
-"""Finds the 18 nodes of degree 6 and the 60 nodes of degree 12: `python -m equitensor.o3.quadrature_search`.
+"""Finds the 18 nodes of degree 6 and the 60 of degree 12: `python -m equitensor.o3.quadrature_search`.
 
-Levenberg-Marquardt on the moments from seeded random starts, then Newton steps to rounding. Unknowns: the nodes
-(kept on the sphere by their own residuals) and the weights. Writes quadrature.npz beside this file.
+Levenberg-Marquardt on the moments from seeded random starts, then Newton steps to rounding. Unknowns: the
+nodes (kept on the sphere by their own residuals) and the weights. Writes quadrature.npz beside this file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SETS = {6: 18, 12: 60}  # degree: number of nodes
 
 
 def find_nodes(degree: int, count: int, starts: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first solution with positive weights from starts 0, 1, 2 ...: points (count, 3), weights (count,)."""
+    """The first solution with positive weights from starts 0, 1, ...: points (count, 3), weights (count,)."""
     for seed in range(starts):
         generator = torch.Generator().manual_seed(seed)
         points = torch.randn(count, 3, generator=generator, dtype=torch.float64)

@@ -5,18 +5,19 @@ With the polar axis y and (a, b) = (z, x) the two other axes, r^l Y_lm(r) is a p
 - q_l|m|(y, r^2): q_mm = const, then q_lm = alpha_lm y q_(l-1)m - beta_lm r^2 q_(l-2)m, and
 - Re (a + ib)^m for m >= 0, Im (a + ib)^|m| for m < 0.
 
-There is no angle, no division and no square root of a coordinate, so poles and the origin are ordinary points.
+There is no angle, no division, no square root of a coordinate: poles and the origin are ordinary points.
 Order and sign are those of e3nn: l = 1 is (x, y, z) for m = (-1, 0, 1), without the Condon-Shortley phase.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import torch
 
 from equitensor.errors import InputError
+from equitensor.o3.wigner import wigner_3j
 
 NORMALIZATIONS = ("component", "integral", "norm")
 
@@ -35,7 +36,7 @@ def normalization_factors(lmax: int, normalization: str) -> list[float]:
     raise InputError(f"normalization is {normalization!r}: choose one of {', '.join(NORMALIZATIONS)}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def recurrence(lmax: int) -> tuple[tuple[float, ...], dict, dict]:
     """Constants of the recursion in 'integral' normalisation: diagonal q_mm, alpha[l, m], beta[l, m].
 
@@ -76,6 +77,26 @@ def spherical_harmonics(
             azimuth = sine[-m] if m < 0 else cosine[m]
             columns.append(factors[l] * polar[l, abs(m)] * azimuth)
     return torch.stack(columns, dim=-1)
+
+
+def raising_tables(lmax: int, normalization: str = "component") -> list[torch.Tensor]:
+    """Tables T_l (3 (2l+1), 2l+3), l = 0 .. lmax-1, float64, with Y_(l+1) = (Y_l x r) T_l and Y_0 = 1.
+
+    Rows run over (m of Y_l, axis of r); T_l is the Wigner 3j of (l, 1, l+1), scaled by the value at the pole.
+
+    Raises:
+        InputError: for 'integral' normalisation, whose Y_0 is not 1.
+    """
+    factors = normalization_factors(lmax, normalization)
+    if normalization == "integral":
+        raise InputError("raising tables start from Y_0 = 1: choose normalization 'component' or 'norm'")
+    poles = [factor * math.sqrt((2 * l + 1) / (4 * math.pi)) for l, factor in enumerate(factors)]
+    tables = []
+    for l in range(lmax):
+        coupling = wigner_3j(l, 1, l + 1)
+        scale = poles[l + 1] / (poles[l] * float(coupling[l, 1, l + 1]))
+        tables.append(scale * coupling.reshape(3 * (2 * l + 1), 2 * l + 3))
+    return tables
 
 
 def _polar_polynomials(lmax: int, y: torch.Tensor, r2: torch.Tensor) -> dict:

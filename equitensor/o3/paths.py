@@ -1,0 +1,60 @@
+"""Which couplings of two irreps to a third a product can express, and why not the others."""
+
+from __future__ import annotations
+
+from equitensor.errors import InputError
+
+PRODUCTS = ("cg", "gaunt")
+
+
+def check_product(product: str) -> None:
+    """Raise InputError unless `product` names a tensor-product family that exists."""
+    if product == "cp":
+        raise InputError("product='cp' is not available yet: choose 'cg' or 'gaunt'")
+    if product not in PRODUCTS:
+        raise InputError(f"product is {product!r}: choose one of {', '.join(PRODUCTS)}")
+
+
+def refusal(product: str, ir1, ir2, ir_out) -> str | None:
+    """Why `product` cannot couple ir1 x ir2 -> ir_out (e3nn Irreps elements), or None where it can."""
+    if not abs(ir1.l - ir2.l) <= ir_out.l <= ir1.l + ir2.l:
+        return f"the degree must lie between {abs(ir1.l - ir2.l)} and {ir1.l + ir2.l}"
+    if ir1.p * ir2.p != ir_out.p:
+        return "the parity is not the product of the parities"
+    if product == "gaunt" and (ir1.l + ir2.l + ir_out.l) % 2 == 1:
+        return (
+            f"l1 + l2 + l3 = {ir1.l + ir2.l + ir_out.l} is odd, and the Gaunt product multiplies functions on "
+            "the sphere, which leaves even sums only: use product='cg' for this path"
+        )
+    return None
+
+
+def find_paths(product: str, irreps1, irreps2, irreps_out) -> list[tuple[int, int, int]]:
+    """All (i1, i2, i_out) that `product` can express, sorted by i_out, then i1, then i2.
+
+    Raises:
+        InputError: where an irrep of irreps_out has no path at all, with the reason.
+    """
+    check_product(product)
+    paths = []
+    for k, (_, ir_out) in enumerate(irreps_out):
+        pairs = [(i, j) for i in range(len(irreps1)) for j in range(len(irreps2))]
+        reached = [
+            (i, j, k) for i, j in pairs if refusal(product, irreps1[i].ir, irreps2[j].ir, ir_out) is None
+        ]
+        if not reached:
+            raise InputError(_unreachable(product, irreps1, irreps2, ir_out))
+        paths += reached
+    return paths
+
+
+def _unreachable(product: str, irreps1, irreps2, ir_out) -> str:
+    """The closest miss: an odd Gaunt path before a parity before a degree."""
+    reasons = {
+        f"{ir1} x {ir2} -> {ir_out}: {refusal(product, ir1, ir2, ir_out)}"
+        for _, ir1 in irreps1
+        for _, ir2 in irreps2
+    }
+    ranked = sorted(reasons, key=lambda r: ("is odd" not in r, "parity" not in r, r))
+    head = f"product={product!r} cannot make {ir_out} of irreps_out from {irreps1} x {irreps2}"
+    return f"{head}: {ranked[0]}" if ranked else f"{head}: an operand is empty"
