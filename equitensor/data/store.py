@@ -64,11 +64,15 @@ class Store(Snapshots):
     def _read_metadata(self) -> Metadata:
         raw = self._reader.get(_METADATA_KEY)
         if raw is None:
-            raise InputError(f"{self.path}: an LMDB file, but not a store; `equitensor data convert` makes one")
+            raise InputError(
+                f"{self.path}: an LMDB file, but not a store; `equitensor data convert` makes one"
+            )
         try:
             version = msgspec.msgpack.decode(raw)["schema"]
             if version != SCHEMA:
-                raise InputError(f"{self.path}: schema {version}, this version reads {SCHEMA}; convert it again")
+                raise InputError(
+                    f"{self.path}: schema {version}, this version reads {SCHEMA}; convert it again"
+                )
             metadata = msgspec.msgpack.decode(raw, type=Metadata)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise InputError(f"{self.path}: damaged metadata ({error}); convert it again") from None
@@ -143,7 +147,9 @@ class StoreWriter:
             needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
             self._env.close()
             with self.partial.open("r+b") as file:
-                file.truncate(needed)  # pages freed at the end may not have been written; readers check the length
+                file.truncate(
+                    needed
+                )  # pages freed at the end may not have been written; readers check the length
                 os.fsync(file.fileno())
             os.replace(self.partial, self.path)
         os.close(self._lock)

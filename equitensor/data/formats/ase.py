@@ -12,13 +12,15 @@ from equitensor.graph import Structure
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEYS = ("config_weight", "weight")
+# ASE takes some of these for structures by their first lines; `--format ase` still does.
+_NOT_STRUCTURES = {".md", ".rst", ".txt", ".csv", ".yaml", ".yml", ".npz", ".py", ".lmdb"}
 
 
 def recognises(path: Path) -> bool:
     """Whether ASE knows the file's format."""
     from ase.io.formats import UnknownFileTypeError, filetype
 
-    if not path.is_file():
+    if not path.is_file() or _NOT_STRUCTURES & set(path.suffixes):
         return False
     try:
         return filetype(str(path), guess=False) is not None
