@@ -2,16 +2,17 @@
 
 from equitensor.o3.gaunt import gaunt, gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
+from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import PRODUCTS, find_paths
 from equitensor.o3.quadrature import quadrature
 from equitensor.o3.rotation import random_rotation, representation, wigner_D
 from equitensor.o3.spherical_harmonics import raising_tables, spherical_harmonics
 from equitensor.o3.wigner import CONVENTION, wigner_3j
 
-# Irrep and Irreps live in equitensor.o3.irreps, apart, because importing e3nn takes a second.
 __all__ = [
     "CONVENTION",
     "PRODUCTS",
+    "as_irreps",
     "find_paths",
     "gaunt",
     "gaunt_coefficient",

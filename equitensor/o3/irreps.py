@@ -1,4 +1,4 @@
-"""The one place that imports e3nn, for its `Irrep` and `Irreps`.
+"""The one place that imports e3nn, for its `Irrep` and `Irreps`, and only when they are first needed.
 
 e3nn 0.4.4 (which MACE pins) reads its constants at import with `torch.load`, and torch >= 2.6 then refuses
 the `slice` objects in them; they are allowed for the length of this import only.
@@ -8,7 +8,28 @@ from __future__ import annotations
 
 import torch
 
-with torch.serialization.safe_globals([slice]):
-    from e3nn.o3 import Irrep, Irreps
+from equitensor.errors import InputError
 
-__all__ = ["Irrep", "Irreps"]
+
+def as_irreps(irreps):
+    """e3nn `Irreps` of a string such as "64x0e+64x1o", or of anything else that e3nn takes.
+
+    Raises:
+        InputError: for text that is not a list of irreps.
+    """
+    try:
+        return _e3nn().Irreps(irreps)
+    except (ValueError, AssertionError) as error:
+        raise InputError(f"{irreps!r} is not a list of irreps: write it as '64x0e+64x1o'") from error
+
+
+def __getattr__(name: str):
+    if name in ("Irrep", "Irreps"):
+        return getattr(_e3nn(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _e3nn():
+    with torch.serialization.safe_globals([slice]):
+        from e3nn import o3
+    return o3

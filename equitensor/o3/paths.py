@@ -21,10 +21,11 @@ def refusal(product: str, ir1, ir2, ir_out) -> str | None:
         return f"the degree must lie between {abs(ir1.l - ir2.l)} and {ir1.l + ir2.l}"
     if ir1.p * ir2.p != ir_out.p:
         return "the parity is not the product of the parities"
-    if product == "gaunt" and (ir1.l + ir2.l + ir_out.l) % 2 == 1:
+    total = ir1.l + ir2.l + ir_out.l
+    if product == "gaunt" and total % 2 == 1:
         return (
-            f"l1 + l2 + l3 = {ir1.l + ir2.l + ir_out.l} is odd, and the Gaunt product multiplies functions on "
-            "the sphere, which leaves even sums only: use product='cg' for this path"
+            f"l1 + l2 + l3 = {total} is odd, and the Gaunt product multiplies functions on the sphere, which "
+            "leaves even sums only: use product='cg' for this path"
         )
     return None
 

@@ -19,7 +19,7 @@ def wigner_3j(l1: int, l2: int, l3: int) -> torch.Tensor:
     """Real invariant coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), float64, Frobenius norm 1.
 
     W is unchanged by a cyclic permutation of the degrees with their axes; a swap gives (-1)^(l1 + l2 + l3).
-    The sign: the sphere integral of Y Y Y (even sum) or Y n.(grad Y x grad Y) (odd sum) is a positive multiple.
+    Sign: the sphere integral of Y Y Y (even sum) or Y n.(grad Y x grad Y) (odd sum) is a positive multiple.
 
     Raises:
         InputError: unless |l1 - l2| <= l3 <= l1 + l2.
