@@ -1,16 +1,16 @@
 """PubChemQCR's LMDB files as published: whole relaxations of small molecules, one molecule per key.
 
-A value is a gzipped pickle: {"pm3", "hf", "DFT_1st", "DFT_2nd"} -> a list of steps (or None, or an empty list);
-a step holds the coordinates (Angstrom), the energy (Hartree) and the gradient (Hartree/Bohr; forces are its
+A value is a gzipped pickle: {"pm3", "hf", "DFT_1st", "DFT_2nd"} -> a list of steps, an empty list or None.
+A step holds the coordinates (Angstrom), the energy (Hartree) and the gradient (Hartree/Bohr; forces are its
 negative). Steps that were computed with SMASH lack the nuclear charges, which nothing here needs.
 
-The two DFT stages are one level of theory, B3LYP/6-31G*, and read by default. PM3 and Hartree-Fock are others:
-their energies lie many eV apart, so they are read only by name and never together with another level's stage.
+The two DFT stages are one level of theory, B3LYP/6-31G*, and read by default. PM3 and Hartree-Fock are
+others: their energies lie many eV apart, so they are read only by name and never with another level's stage.
 The second stage starts at the geometry at which the first ended: that frame comes twice.
 """
 
 import gzip
-import warnings
+import logging
 import zlib
 
 import numpy as np
@@ -20,6 +20,8 @@ from equitensor.data.formats.lmdb_records import first_value, keys, shards
 from equitensor.data.formats.unpickle import loads
 from equitensor.errors import InputError
 from equitensor.graph import Structure
+
+_log = logging.getLogger(__name__)
 
 LEVELS = {"pm3": "PM3", "hf": "Hartree-Fock", "DFT_1st": "B3LYP/6-31G*", "DFT_2nd": "B3LYP/6-31G*"}
 DFT_STAGES = ("DFT_1st", "DFT_2nd")
@@ -38,7 +40,8 @@ def read(path, stages=DFT_STAGES, mix_levels=False):
     """The steps of every molecule of a file or a folder, in eV and eV/Angstrom, one molecule at a time.
 
     stages: names out of LEVELS, as a list or separated by commas. mix_levels=True allows stages of different
-    levels of theory in one data set. Structure.group is the molecule ("cid 000000222"), config_type the stage.
+    levels of theory in one data set. Structure.group is the molecule ("cid 000000222"), config_type the
+    stage.
     An energy or gradient that a step lacks, or a gradient that does not cover all its atoms, is a missing
     label; steps without coordinates are left out with one warning that counts them.
     Raises InputError for unknown or mixed stages, unreadable records, and a source without any such step.
@@ -55,9 +58,7 @@ def read(path, stages=DFT_STAGES, mix_levels=False):
                 found += 1
                 yield _structure(step, where, f"cid {cid}", stage)
     if bare:
-        warnings.warn(
-            f"{path}: {len(bare)} steps have no coordinates; left out, first {bare[0]}", stacklevel=2
-        )
+        _log.warning("%s: %d steps have no coordinates; left out, first %s", path, len(bare), bare[0])
     if not found:
         raise InputError(
             f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}"

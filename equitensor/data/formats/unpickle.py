@@ -25,7 +25,7 @@ class Fields(metaclass=_Sealed):
 
 
 def attributes(record):
-    """The attributes of a pickled PyG `Data` by name; PyG 2.x keeps them two levels down, in _store._mapping."""
+    """The attributes of a pickled PyG `Data` by name; PyG 2.x has them in `_store._mapping`."""
     store = vars(record).get("_store")
     if isinstance(store, Fields):
         return dict(vars(store).get("_mapping", {}))
@@ -80,8 +80,8 @@ class RestrictedUnpickler(pickle.Unpickler):
             return None  # only ever an argument of _reconstruct, which knows what to build
         raise InputError(
             f"{self._where}: the pickle asks for {module}.{name}, which is not on the list of what may be "
-            "read; nothing was run. If you trust the source of the file, export it to extxyz with the program "
-            "that wrote it."
+            "read; nothing was run. If you trust the source of the file, export it to extxyz with the "
+            "program that wrote it."
         )
 
     def _storage(self, raw):
