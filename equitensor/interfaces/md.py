@@ -1,0 +1,158 @@
+"""Molecular dynamics through ASE: NVE, Langevin NVT and NPT, stopped when the structure flies apart."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from ase.constraints import FixCom
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.md.verlet import VelocityVerlet
+
+from equitensor.errors import InputError
+from equitensor.interfaces import velocities
+from equitensor.interfaces.md_summary import Summary
+from equitensor.interfaces.stability import StabilityWatch, UnstableError
+from equitensor.interfaces.trajectory import TrajectoryWriter
+
+ENSEMBLES = ("nve", "nvt", "npt")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: temperature K, timestep fs, friction 1/ps, pressure bar, a frame every `interval` steps.
+
+    nve is velocity Verlet. nvt is Langevin dynamics, split as BAOAB (Leimkuhler and Matthews, J. Chem. Phys.
+    138, 174102, 2013), with the centre of mass held. npt adds a Langevin piston on the volume (Quigley and
+    Probert, J. Chem. Phys. 120, 11432, 2004); the shape of the cell stays.
+    """
+
+    ensemble: str = "nve"
+    temperature: float = 300.0
+    timestep: float = 0.5
+    friction: float = 10.0
+    pressure: float = 1.0
+    interval: int = 10
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.ensemble not in ENSEMBLES:
+            raise InputError(f"ensemble {self.ensemble!r} is unknown: say {', '.join(ENSEMBLES)}")
+        for name in ("timestep", "friction", "interval"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not self.temperature >= 0:
+            raise InputError(f"temperature is {self.temperature} K; it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment: time fs, potential and kinetic energy eV, temperature K, volume Angstrom^3 (0: no cell)."""
+
+    step: int
+    time: float
+    potential: float
+    kinetic: float
+    temperature: float
+    volume: float
+
+    @property
+    def total(self) -> float:
+        return self.potential + self.kinetic
+
+
+def simulate(atoms, steps: int, settings: Settings, first_step: int = 0) -> Iterator[Sample]:
+    """Move atoms that have a calculator and velocities; yield a Sample at the start and after every step.
+
+    The random numbers of nvt and npt come from (seed, first_step), so a restart draws new ones.
+    Raises InputError for npt without full periodicity or with fixed atoms, UnstableError when the atoms fly
+    apart.
+    """
+    held = (
+        FixCom() if settings.ensemble == "nvt" and velocities.mobile(atoms).all() and len(atoms) > 1 else None
+    )
+    if held:
+        atoms.set_constraint([*atoms.constraints, held])
+    freedom = max(velocities.degrees_of_freedom(atoms, settings.ensemble), 1)
+    dynamics = _integrator(atoms, settings, np.random.default_rng([settings.seed, first_step]))
+    watch, moves = None, dynamics.irun(steps)
+    try:
+        while True:
+            try:
+                if next(moves, None) is None:
+                    return
+            except InputError as error:
+                raise UnstableError(f"after step {first_step + dynamics.nsteps}: {error}") from None
+            sample = _sample(atoms, first_step + dynamics.nsteps, settings, freedom)
+            watch = watch or StabilityWatch(atoms, settings.temperature)
+            watch.check(atoms, sample)
+            yield sample
+    finally:
+        atoms.set_constraint([c for c in atoms.constraints if c is not held])
+
+
+def run_md(
+    atoms,
+    steps: int,
+    settings: Settings,
+    out,
+    first_step: int = 0,
+    append: bool = False,
+    on_step: Callable[[Sample], None] | None = None,
+) -> Summary:
+    """Run `steps` steps from the atoms as they are, writing frames, a table and a plot beside `out`.
+
+    With `append` the trajectory goes on after its last frame, which is that of `first_step`. on_step sees
+    every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
+    """
+    summary = Summary(len(atoms), settings)
+    with TrajectoryWriter(out, append=append) as writer:
+        for sample in simulate(atoms, steps, settings, first_step):
+            last = sample.step == first_step + steps
+            if (sample.step % settings.interval == 0 or last) and not (append and sample.step == first_step):
+                writer.write(atoms, sample)
+            summary.add(sample)
+            if on_step:
+                on_step(sample)
+    return summary
+
+
+def _integrator(atoms, settings, rng):
+    timestep = settings.timestep * units.fs
+    if settings.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep)
+    bath = {
+        "temperature_K": settings.temperature,
+        "T_tau": 1000 * units.fs / settings.friction,
+        "rng": rng,
+    }
+    if settings.ensemble == "npt":
+        _check_npt(atoms)
+        bath |= {
+            "externalstress": -settings.pressure * units.bar,
+            "hydrostatic": True,
+            "P_tau": max(1000.0, 200 * settings.timestep) * units.fs,
+        }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using heuristic P_mass")
+        return LangevinBAOAB(atoms, timestep, **bath)
+
+
+def _check_npt(atoms):
+    if not atoms.pbc.all():
+        raise InputError("npt needs a structure that is periodic along a, b and c; this one is not: use nvt")
+    if not velocities.mobile(atoms).all():
+        raise InputError("npt moves all atoms with the cell, but the structure holds fixed atoms: use nvt")
+
+
+def _sample(atoms, step, settings, freedom):
+    kinetic = atoms.get_kinetic_energy()
+    return Sample(
+        step=step,
+        time=step * settings.timestep,
+        potential=atoms.get_potential_energy(),
+        kinetic=kinetic,
+        temperature=2 * kinetic / (freedom * units.kB),
+        volume=atoms.get_volume() if atoms.pbc.all() else 0.0,
+    )

@@ -1,0 +1,113 @@
+"""Trajectories that grow frame by frame: .traj or .extxyz, with a table and a plot beside them."""
+
+import csv
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixCom
+
+from equitensor.errors import InputError
+
+SUFFIXES = (".traj", ".extxyz", ".xyz")
+COLUMNS = ("step", "time", "potential", "kinetic", "total", "temperature", "volume")
+UNITS = ("", "fs", "eV", "eV", "eV", "K", "Angstrom^3")
+
+
+class TrajectoryWriter:
+    """Appends frames (positions, momenta, energy, forces, step and time in `info`) and rows of energies.
+
+    A .traj file keeps every digit, so that a restart from it continues exactly; extended xyz rounds to 1e-8.
+    The table is <out>.csv, the plot, drawn when the writer closes, <out>.png.
+    """
+
+    def __init__(self, out, append: bool = False):
+        self.out = trajectory_path(out)
+        self.table, self.plot = self.out.with_suffix(".csv"), self.out.with_suffix(".png")
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        if not append:
+            for path in (self.out, self.table, self.plot):
+                path.unlink(missing_ok=True)
+        fresh = not self.table.exists()
+        self._csv = self.table.open("a", newline="")
+        self._rows = csv.writer(self._csv)
+        if fresh:
+            self._rows.writerow([f"{c} ({u})" if u else c for c, u in zip(COLUMNS, UNITS, strict=True)])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._csv.close()
+        plot_table(self.table, self.plot)
+
+    def write(self, atoms, sample) -> None:
+        """Append this frame and its row; both are on disk when this returns."""
+        format = "traj" if self.out.suffix == ".traj" else "extxyz"
+        ase.io.write(self.out, _frame(atoms, sample), format=format, append=True)
+        self._rows.writerow([getattr(sample, column) for column in COLUMNS])
+        self._csv.flush()
+
+
+def trajectory_path(out) -> Path:
+    """The path of a trajectory. Raises InputError for an ending that is neither .traj nor extended xyz."""
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: a trajectory ends in {', '.join(SUFFIXES)}")
+    return out
+
+
+def read_atoms(path, index=-1):
+    """The last (or the given) structure of any file that ASE reads, without results, or an InputError."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        atoms = ase.io.read(path, index=index)
+    except Exception as error:  # every format of ASE's fails in its own way
+        raise InputError(f"{path}: ASE finds no structure in it ({type(error).__name__}: {error})") from None
+    if len(atoms) == 0:
+        raise InputError(f"{path}: the structure has no atoms")
+    atoms.calc = None
+    return atoms
+
+
+def read_restart(path):
+    """The last frame of a trajectory and its step. Raises InputError where it has no velocities."""
+    atoms = read_atoms(trajectory_path(path))
+    if "step" not in atoms.info or not atoms.has("momenta"):
+        raise InputError(f"{path}: its last frame has no step or velocities: restart from a trajectory of md")
+    return atoms, int(atoms.info["step"])
+
+
+def plot_table(table, out) -> None:
+    """Draw the energies and the temperature of a table over time into a PNG."""
+    from matplotlib.figure import Figure
+
+    data = np.loadtxt(table, delimiter=",", skiprows=1, ndmin=2)
+    if len(data) == 0:
+        return
+    column = dict(zip(COLUMNS, data.T, strict=True))
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    energy, temperature = figure.subplots(2, sharex=True)
+    for name in ("potential", "total"):
+        energy.plot(column["time"] / 1000, column[name] - column["total"][0], label=name, linewidth=1)
+    energy.set_ylabel("energy - first total (eV)")
+    energy.legend()
+    temperature.plot(column["time"] / 1000, column["temperature"], color="tab:red", linewidth=1)
+    temperature.axhline(column["temperature"].mean(), color="gray", linewidth=0.8, linestyle="--")
+    temperature.set_ylabel("temperature (K)")
+    temperature.set_xlabel("time (ps)")
+    figure.savefig(out, dpi=150)
+
+
+def _frame(atoms, sample):
+    """A copy of the atoms with what a reader, or a restart, needs."""
+    frame = atoms.copy()
+    frame.set_constraint([c for c in atoms.constraints if not isinstance(c, FixCom)])
+    frame.info |= {"step": sample.step, "time": sample.time}
+    frame.calc = SinglePointCalculator(
+        frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False)
+    )
+    return frame

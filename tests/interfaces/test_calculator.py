@@ -1,0 +1,135 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import fcc111
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from equitensor.errors import InputError
+from equitensor.graph import from_ase
+from equitensor.interfaces import Calculator
+
+
+def calculator(model, **options):
+    return Calculator(model, device="cpu", dtype="float64", **options)
+
+
+def test_results_are_those_of_the_model(morse, silicon):
+    silicon.calc = calculator(morse)
+    expected = morse.double()(from_ase(silicon, morse.cutoff))
+    assert silicon.get_potential_energy() == pytest.approx(float(expected["energy"]), abs=1e-12)
+    assert silicon.get_potential_energy(force_consistent=True) == silicon.get_potential_energy()
+    np.testing.assert_allclose(silicon.get_forces(), expected["forces"], atol=1e-12)
+    np.testing.assert_allclose(silicon.get_potential_energies(), expected["energies"], atol=1e-12)
+    voigt = full_3x3_to_voigt_6_stress(expected["stress"][0].numpy())
+    np.testing.assert_allclose(silicon.get_stress(), voigt, atol=1e-14)
+
+
+def test_forces_and_stress_are_finite_differences(morse, silicon):
+    silicon.calc = calculator(morse)
+    forces, stress = silicon.get_forces(), silicon.get_stress()
+    numeric = calculate_numerical_forces(silicon, eps=1e-4)
+    np.testing.assert_allclose(forces, numeric, atol=1e-6)
+    numeric = calculate_numerical_stress(silicon, eps=1e-5)
+    np.testing.assert_allclose(stress, numeric, atol=1e-7)
+    assert np.abs(forces).max() > 0.1
+    assert np.abs(stress).max() > 1e-3
+
+
+def test_no_stress_without_full_periodicity(morse, cluster):
+    cluster.calc = calculator(morse)
+    cluster.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        cluster.get_stress()
+
+
+def _moves(atoms, seed, npt):
+    """A rattled, drifting, occasionally wrapped trajectory; with npt the cell breathes and shears too."""
+    rng = np.random.default_rng(seed)
+    for step in range(40):
+        atoms.positions += 0.03 * rng.standard_normal((len(atoms), 3)) + [0.2, 0.1, 0]
+        if npt:
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.004 * rng.standard_normal((3, 3))), True)
+        if step % 15 == 14 and atoms.pbc.any():
+            atoms.wrap()
+        yield atoms
+
+
+@pytest.mark.parametrize("kind", ["bulk", "breathing", "slab", "cluster"])
+def test_the_skin_list_gives_the_graph_of_a_fresh_search(morse, silicon, cluster, kind):
+    slab = fcc111("Si", (2, 2, 2), a=5.0, vacuum=6.0)
+    atoms = {"slab": slab, "cluster": cluster}.get(kind, silicon)
+    calc, fresh = calculator(morse, skin=0.8), calculator(morse, skin=0.0)
+    for moved in _moves(atoms, 0, kind == "breathing"):
+        calc.calculate(moved)
+        fresh.calculate(moved)
+        for name in ("edge_index", "shift", "rev", "pos", "cell"):
+            assert getattr(calc._graph, name).equal(getattr(fresh._graph, name)), name
+        assert calc.results["energy"] == fresh.results["energy"]
+        np.testing.assert_array_equal(calc.results["forces"], fresh.results["forces"])
+    assert 1 < calc._neighbors.builds < 20
+    assert fresh._neighbors.builds >= 40
+
+
+def test_the_skin_list_notices_what_changed(morse, cluster, silicon):
+    calc = calculator(morse)
+    calc.calculate(cluster)
+    other = cluster.copy()
+    other.numbers[0] = 14
+    other.cell, other.pbc = [20, 20, 20], [True, False, False]
+    for atoms in (other, silicon, cluster, silicon[:3], silicon * (2, 1, 1)):
+        fresh = calculator(morse, skin=0.0)
+        fresh.calculate(atoms)
+        calc.calculate(atoms)
+        assert calc.results["energy"] == fresh.results["energy"]
+
+
+def test_elements_and_descriptors(morse, cluster):
+    calc = calculator(morse)
+    assert calc.elements == ["C", "Si"]
+    features = calc.descriptors(cluster)
+    cluster.rotate(40, (1, 2, 3))
+    assert features.shape == (5, 1)
+    np.testing.assert_allclose(calc.descriptors(cluster), features, atol=1e-12)
+
+
+def test_unknown_element(morse):
+    with pytest.raises(InputError, match=r"holds Ni \(first at atom 1\).*C, Si only"):
+        calculator(morse).calculate(Atoms("CNi", [[0, 0, 0], [0, 0, 2]]))
+
+
+@pytest.mark.parametrize("cell", [None, [[4, 0, 0], [8, 0, 0], [0, 0, 5]]])
+def test_periodic_without_a_cell(morse, cell):
+    with pytest.raises(InputError, match=r"periodic along a, b, c.*pbc = False"):
+        calculator(morse).calculate(Atoms("C2", [[0, 0, 0], [0, 0, 2]], pbc=True, cell=cell))
+
+
+@pytest.mark.parametrize("options", [{"device": "gpu"}, {"dtype": "float16"}, {"skin": -1}])
+def test_options_that_do_not_exist(morse, options):
+    with pytest.raises(InputError):
+        Calculator(morse, **options)
+
+
+def test_the_model_that_was_passed_stays_as_it_was(morse, cluster):
+    morse.train()
+    cluster.calc = calculator(morse)
+    cluster.get_forces()
+    assert morse.training
+    assert str(morse.dtype) == "torch.float32"
+    assert all(p.requires_grad for p in morse.parameters())
+
+
+def test_copies_and_pickles_go_on(morse, silicon):
+    silicon.calc = calculator(morse)
+    forces = silicon.get_forces()
+    for twin in (copy.deepcopy(silicon), silicon.copy()):
+        twin.calc = twin.calc or silicon.calc
+        twin.rattle(0.01, seed=3)
+        assert np.abs(twin.get_forces() - forces).max() > 1e-4
+    again = pickle.loads(pickle.dumps(silicon.calc))
+    again.calculate(silicon)
+    np.testing.assert_array_equal(again.results["forces"], forces)

@@ -1,0 +1,162 @@
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.constraints import FixAtoms
+
+from equitensor.errors import InputError
+from equitensor.interfaces import Calculator, run_md
+from equitensor.interfaces.md import Settings, simulate
+from equitensor.interfaces.stability import UnstableError
+from equitensor.interfaces.trajectory import COLUMNS, read_restart
+from equitensor.interfaces.velocities import degrees_of_freedom, draw
+
+
+def started(atoms, morse, temperature, **options):
+    atoms.calc = Calculator(morse, device="cpu", dtype="float64", **options)
+    draw(atoms, temperature, np.random.default_rng(5))
+    return atoms
+
+
+@pytest.mark.parametrize("name, freedom", [("CH4", 9), ("CO2", 4), ("N2", 1), ("H2O", 3)])
+def test_velocities_of_a_molecule_are_at_rest_as_a_whole(name, freedom):
+    atoms = molecule(name)
+    draw(atoms, 400.0, np.random.default_rng(0))
+    assert degrees_of_freedom(atoms, "nve") == freedom
+    assert atoms.get_kinetic_energy() == pytest.approx(0.5 * freedom * units.kB * 400)
+    np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(atoms.get_angular_momentum(), 0, atol=1e-12)
+
+
+def test_fixed_atoms_get_no_velocity(silicon):
+    silicon.set_constraint(FixAtoms([0, 3]))
+    draw(silicon, 300.0, np.random.default_rng(0))
+    assert not silicon.get_momenta()[[0, 3]].any()
+    assert degrees_of_freedom(silicon, "nve") == degrees_of_freedom(silicon, "nvt") == 18
+
+
+def test_one_atom_has_no_temperature():
+    atoms = Atoms("C")
+    draw(atoms, 300.0, np.random.default_rng(0))
+    assert not atoms.get_momenta().any()
+
+
+def test_nve_conserves_energy_and_momentum(morse, cluster, tmp_path):
+    started(cluster, morse, 600)
+    summary = run_md(cluster, 400, Settings(timestep=1.0), tmp_path / "run.traj")
+    assert np.ptp(summary.totals) < 1e-3 * np.ptp([t * units.kB for t in summary.temperatures]) * 9
+    assert abs(summary.drift) < 0.1
+    assert np.ptp(summary.temperatures) > 100
+    np.testing.assert_allclose(cluster.get_momenta().sum(axis=0), 0, atol=1e-10)
+
+
+def test_a_wrong_force_would_show_in_the_drift(morse, cluster, tmp_path):
+    class Scaled(type(morse)):
+        def forward(self, graph, **options):
+            out = super().forward(graph, **options)
+            return out | {"forces": 1.1 * out["forces"] + 0.05 * graph.pos}
+
+    started(cluster, Scaled(), 600)
+    summary = run_md(cluster, 400, Settings(timestep=1.0), tmp_path / "run.traj")
+    assert abs(summary.drift) > 1
+
+
+def test_the_trajectory_the_table_and_the_plot(morse, cluster, tmp_path):
+    started(cluster, morse, 300)
+    samples = []
+    run_md(cluster, 25, Settings(interval=10), tmp_path / "run.extxyz", on_step=samples.append)
+    frames = ase.io.read(tmp_path / "run.extxyz", index=":")
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20, 25]
+    assert [frame.info["time"] for frame in frames] == [0.0, 5.0, 10.0, 12.5]
+    assert frames[2].get_potential_energy() == pytest.approx(samples[20].potential, abs=1e-6)
+    assert frames[2].get_kinetic_energy() == pytest.approx(samples[20].kinetic, abs=1e-6)
+    table = np.loadtxt(tmp_path / "run.csv", delimiter=",", skiprows=1)
+    assert table.shape == (4, len(COLUMNS))
+    np.testing.assert_array_equal(
+        table[:, COLUMNS.index("total")], [samples[i].total for i in (0, 10, 20, 25)]
+    )
+    assert (tmp_path / "run.png").stat().st_size > 5000
+
+
+def test_a_restart_equals_the_uninterrupted_run(morse, cluster, tmp_path):
+    whole = started(cluster.copy(), morse, 600)
+    run_md(whole, 60, Settings(), tmp_path / "whole.traj")
+    run_md(started(cluster, morse, 600), 25, Settings(), tmp_path / "parts.traj")
+    again, step = read_restart(tmp_path / "parts.traj")
+    assert step == 25
+    again.calc = Calculator(morse, device="cpu", dtype="float64")
+    run_md(again, 35, Settings(), tmp_path / "parts.traj", first_step=step, append=True)
+    np.testing.assert_array_equal(again.positions, whole.positions)
+    np.testing.assert_array_equal(again.get_momenta(), whole.get_momenta())
+    steps = [frame.info["step"] for frame in ase.io.read(tmp_path / "parts.traj", index=":")]
+    assert steps == [0, 10, 20, 25, 30, 40, 50, 60]
+
+
+def _warm(samples, name, skip=500):
+    return np.mean([getattr(sample, name) for sample in samples[skip:]])
+
+
+def test_langevin_reaches_its_temperature_and_holds_the_centre(morse, cluster):
+    started(cluster, morse, 10)
+    centre = cluster.get_center_of_mass()
+    settings = Settings(ensemble="nvt", temperature=500, timestep=2.0, friction=50)
+    samples = list(simulate(cluster, 3000, settings))
+    assert _warm(samples, "temperature") == pytest.approx(500, rel=0.1)
+    np.testing.assert_allclose(cluster.get_center_of_mass(), centre, atol=1e-8)
+    assert not cluster.constraints
+
+
+def test_npt_reaches_its_pressure(morse):
+    """Twice the volume that the pressure wants would be far off; the mean pressure over the run is the one asked."""
+    atoms = bulk("Si", "fcc", a=3.6, cubic=True) * 2
+    started(atoms, morse, 300)
+    settings = Settings(ensemble="npt", temperature=300, timestep=2.0, pressure=50_000, friction=20)
+    pressures = []
+    for sample in simulate(atoms, 1500, settings):
+        if sample.step > 600:
+            kinetic = 2 * sample.kinetic / sample.volume
+            pressures.append((kinetic - atoms.get_stress()[:3].sum()) / 3 / units.bar)
+    assert np.mean(pressures) == pytest.approx(50_000, rel=0.15)
+
+
+def test_npt_needs_a_cell_and_free_atoms(morse, cluster, silicon):
+    settings = Settings(ensemble="npt")
+    with pytest.raises(InputError, match="periodic"):
+        next(simulate(started(cluster, morse, 300), 1, settings))
+    silicon.set_constraint(FixAtoms([0]))
+    with pytest.raises(InputError, match="fixed"):
+        next(simulate(started(silicon, morse, 300), 1, settings))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ensemble": "nph"}, {"timestep": 0}, {"interval": 0}, {"temperature": -1}]
+)
+def test_settings_that_make_no_sense(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_an_atom_that_leaves_stops_the_run_and_the_frames_stay(morse, cluster, tmp_path):
+    started(cluster, morse, 300)
+    momenta = cluster.get_momenta()
+    momenta[1] = cluster.positions[1] * 20
+    cluster.set_momenta(momenta)
+    with pytest.raises(UnstableError, match=r"step \d+ .*atom 1 \(Si\) has left all others"):
+        run_md(cluster, 500, Settings(timestep=1.0), tmp_path / "run.traj")
+    assert len(ase.io.read(tmp_path / "run.traj", index=":")) > 1
+    assert (tmp_path / "run.png").exists()
+
+
+def test_absurd_speed_and_temperature_stop_the_run(morse, cluster, tmp_path):
+    started(cluster, morse, 300)
+    cluster.positions[1] *= 0.02
+    with pytest.raises(UnstableError, match="moves with|temperature has reached"):
+        run_md(cluster, 500, Settings(timestep=8.0), tmp_path / "run.traj")
+
+
+def test_forces_that_are_not_finite_stop_the_run(morse, cluster, tmp_path):
+    started(cluster, morse, 300)
+    cluster.positions[1] = cluster.positions[0]
+    with pytest.raises(UnstableError, match=r"step 0 .*force on atom \d \(.*\) is not finite"):
+        run_md(cluster, 5, Settings(), tmp_path / "run.traj")
