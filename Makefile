@@ -12,7 +12,7 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup
-	$(BIN)/python datasets/xtb_molecules/demo.py
+	$(BIN)/python datasets/alanine/demo.py
 
 test: setup
 	$(BIN)/python -m pytest
