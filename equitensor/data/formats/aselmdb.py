@@ -1,8 +1,8 @@
 """ASE databases in an LMDB file (`.aselmdb`), as newer OC20, OMol25 and OMat24 releases use them.
 
-The ASCII keys 1 ... n hold zlib-compressed JSON, one structure each, in ASE's units and with its constraints;
-beside them `nextid`, `deleted_ids` (rows that are no longer part of the data) and `metadata`. Energies are kept
-as they are, which for OC20 means total energies.
+The ASCII keys 1 ... n hold zlib-compressed JSON, one structure each, in ASE's units, with its constraints;
+beside them `nextid`, `deleted_ids` (rows that are no longer part of the data) and `metadata`. Energies are
+kept as they are, which for OC20 means total energies.
 """
 
 import json

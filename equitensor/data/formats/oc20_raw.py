@@ -1,7 +1,7 @@
 """OC20's S2EF data as downloaded: N.extxyz[.xz] with the frames beside N.txt[.xz] with one line per frame.
 
-A line of the text file is `random<sid>,frame<fid>,<reference energy>`: system, step of its relaxation, and the
-energy of clean slab and molecule. OC20's target is energy - reference, the adsorption energy; that is
+A line of the text file is `random<sid>,frame<fid>,<reference energy>`: system, step of its relaxation, and
+the energy of clean slab and molecule. OC20's target is energy - reference, the adsorption energy; that is
 what is read, unless total energies are asked for. `move_mask` F marks atoms that were held in place.
 """
 

@@ -41,12 +41,7 @@ _FIELDS = {
     ("torch_geometric.data", "Data"),
     ("torch_geometric.data", "GlobalStorage"),
 }
-_PLAIN = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "complex"): complex,
-}
+_PLAIN = {("collections", "OrderedDict"): collections.OrderedDict}
 # Names of methods of RestrictedUnpickler: a bound method cannot be altered by the pickle that receives it.
 _METHODS = {
     ("torch._utils", "_rebuild_tensor_v2"): "tensor",
@@ -55,7 +50,10 @@ _METHODS = {
     ("_codecs", "encode"): "latin1",
     ("numpy", "dtype"): "dtype",
 }
-for _core in ("numpy.core", "numpy._core"):
+for _builtins in ("builtins", "__builtin__"):  # protocol 2 writes Python 2's name
+    _PLAIN.update({(_builtins, kind.__name__): kind for kind in (set, frozenset, complex)})
+    _METHODS[_builtins, "bytes"] = "empty_bytes"
+for _core in ("numpy.core", "numpy._core"):  # before and after numpy 2
     _METHODS[_core + ".multiarray", "_reconstruct"] = "array"
     _METHODS[_core + ".multiarray", "scalar"] = "scalar"
     _METHODS[_core + ".numeric", "_frombuffer"] = "frombuffer"
@@ -97,6 +95,9 @@ class RestrictedUnpickler(pickle.Unpickler):
         if encoding != "latin1":
             raise pickle.UnpicklingError(f"bytes pickled in the encoding {encoding!r}")
         return text.encode("latin1")
+
+    def _empty_bytes(self):
+        return b""  # all that protocol 2 spells as a call of bytes()
 
     def _dtype(self, code, align=False, copy=False):
         return DtypeState(code)
