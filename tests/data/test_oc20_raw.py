@@ -41,7 +41,7 @@ def test_references_systems_and_fixed_atoms(write):
     [
         (FRAME, "random5,frame3,-4\nrandom6,frame0,-5\n", "more lines"),
         (2 * FRAME, "random5,frame3,-4\n", "line 2"),
-        (FRAME + FRAME[:150], "random5,frame3,-4\nrandom6,frame0,-5\n", "frame 1"),
+        (FRAME + FRAME[: FRAME.index("H 0")], "random5,frame3,-4\nrandom6,frame0,-5\n", "frame 1"),
         (FRAME + "what\n", "random5,frame3,-4\n", "not a whole file"),
     ],
 )

@@ -128,9 +128,7 @@ def _structure(step, where, group, stage):
 def _atomic_numbers(symbols, where):
     from ase.data import atomic_numbers
 
-    try:
-        return np.array(
-            [atomic_numbers[str(symbol).strip().capitalize()] for symbol in symbols], dtype=np.int64
-        )
-    except KeyError as error:
-        raise InputError(f"{where}: {error} is no chemical element") from error
+    z = [atomic_numbers.get(str(symbol).strip().capitalize(), 0) for symbol in symbols]
+    if 0 in z:
+        raise InputError(f"{where}: {symbols[z.index(0)]!r} is no chemical element")
+    return np.array(z, dtype=np.int64)
