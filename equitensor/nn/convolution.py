@@ -1,0 +1,77 @@
+"""`Convolution`: messages x_j (x) y_ij with weights per edge, summed at the receiver."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from equitensor.errors import InputError
+from equitensor.nn.clebsch_gordan import ClebschGordanConvolution
+from equitensor.nn.gaunt import GauntConvolution
+from equitensor.nn.interaction import path_irreps
+from equitensor.nn.layout import common_multiplicity, to_channels_last, to_flat
+from equitensor.o3.irreps import as_irreps
+from equitensor.o3.paths import check_product
+
+
+class Convolution(nn.Module):
+    """z_i = sum over edges j -> i of w_ij . (x_j (x) y_ij), in e3nn's flat layout.
+
+    - "cg": e3nn's uvu map. o3.TensorProduct(irreps_in, irreps_edge, conv.irreps_out, conv.instructions,
+      shared_weights=False, internal_weights=False) with gather and sum gives the same numbers. One output
+      slot per path, sorted by irrep, unsimplified; edge_weight path after path, channel fastest.
+    - "gaunt": one slot of C channels per irrep, paths summed; edge_weight (edge degree, C), channel fastest;
+      w_l1 and w_l3 are parameters (`map.w_l1`, `map.w_l3`).
+
+    Args:
+        irreps_in: any multiplicities for "cg", one common C for "gaunt".
+        irreps_edge: multiplicity 1, such as "0e+1o+2e".
+        irreps_out: the irreps to make; multiplicities follow from irreps_in.
+    Attributes:
+        irreps_out, instructions (plain tuples), paths, weight_numel.
+    Raises:
+        InputError: an irrep_out that no path reaches, wrong multiplicities, an unknown product.
+    """
+
+    def __init__(self, irreps_in, irreps_edge, irreps_out, product="cg") -> None:
+        super().__init__()
+        check_product(product)
+        self.product = product
+        self.irreps_in, self.irreps_edge, wanted = map(as_irreps, (irreps_in, irreps_edge, irreps_out))
+        if not (self.irreps_in.dim and wanted.dim):
+            raise InputError(f"irreps_in is '{self.irreps_in}', irreps_out '{wanted}': neither may be empty")
+        if common_multiplicity(self.irreps_edge, "irreps_edge") != 1:
+            raise InputError(f"irreps_edge is '{self.irreps_edge}': give multiplicity 1, such as 0e+1o+2e")
+        if product == "cg":
+            self.map = ClebschGordanConvolution(self.irreps_in, self.irreps_edge, wanted)
+        else:
+            channels = common_multiplicity(self.irreps_in, "irreps_in")
+            self.map = GauntConvolution(self.irreps_in, self.irreps_edge, wanted, channels)
+        self.irreps_out = self.map.irreps_out
+        self.weight_numel, self.instructions = self.map.weight_numel, self.map.instructions
+        self.paths = path_irreps(self.instructions, self.irreps_in, self.irreps_edge, self.irreps_out)
+
+    def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
+        """(n, irreps_in.dim), (e, irreps_edge.dim), (e, weight_numel), (2, e) -> (n, irreps_out.dim)."""
+        self._check_shapes(x, edge_attr, edge_weight, edge_index)
+        if self.product == "cg":
+            return self.map(x, edge_attr, edge_weight, edge_index)
+        z = self.map(to_channels_last(x, self.irreps_in), edge_attr, edge_weight, edge_index)
+        return to_flat(z, self.irreps_out)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.irreps_in} x {self.irreps_edge} -> {self.irreps_out}, product={self.product!r}, "
+            f"{self.map.describe()}"
+        )
+
+    def _check_shapes(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> None:
+        edges = edge_index.shape[-1]
+        expected = {
+            "x": (x, (x.shape[0], self.irreps_in.dim)),
+            "edge_attr": (edge_attr, (edges, self.irreps_edge.dim)),
+            "edge_weight": (edge_weight, (edges, self.weight_numel)),
+            "edge_index": (edge_index, (2, edges)),
+        }
+        for name, (value, shape) in expected.items():
+            if tuple(value.shape) != shape:
+                raise InputError(f"{name} has shape {tuple(value.shape)}: expected {shape}")

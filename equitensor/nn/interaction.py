@@ -1,0 +1,95 @@
+"""`Interaction`: the equivariant product of two features of the same atom (or of anything)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from equitensor.errors import InputError
+from equitensor.nn.clebsch_gordan import ClebschGordanInteraction
+from equitensor.nn.gaunt import GauntInteraction
+from equitensor.nn.layout import common_multiplicity, to_channels_last, to_flat
+from equitensor.o3.irreps import as_irreps
+from equitensor.o3.paths import check_product
+
+FAMILIES = {"cg": ClebschGordanInteraction, "gaunt": GauntInteraction}
+LAYOUTS = ("flat", "channels_last")
+
+
+class Interaction(nn.Module):
+    """z = x (x) y channel by channel, paths summed into irreps_out; all irreps share one multiplicity C.
+
+    Weights (weight_numel,), or one set per item (..., weight_numel):
+
+    - "cg": (path, C), the map of e3nn's TensorProduct with `instructions` ("uuu", all its defaults);
+    - "gaunt": w_l1 | w_l2 | w_l3, each (degree, C): z = w_l3 sum G (w_l1 x) (w_l2 y), G the Gaunt tensor.
+
+    Args:
+        product: "cg" or "gaunt".
+        layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
+        internal_weights: hold the weights as the parameter `weight`. Without it, and without a weight in the
+            call, all weights are one.
+    Attributes:
+        paths: the (ir1, ir2, ir_out) that the product expresses, each e3nn Irrep equal to its (l, p).
+        instructions: (i1, i2, i_out, "uuu", True), in the order of the cg weights, sorted by i_out.
+    Raises:
+        InputError: unequal multiplicities, an unknown product or layout, an irrep_out that no path reaches.
+    """
+
+    def __init__(
+        self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True
+    ) -> None:
+        super().__init__()
+        check_product(product)
+        if layout not in LAYOUTS:
+            raise InputError(f"layout is {layout!r}: choose one of {', '.join(LAYOUTS)}")
+        self.product, self.layout = product, layout
+        irreps = tuple(map(as_irreps, (irreps_in1, irreps_in2, irreps_out)))
+        self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
+        self.channels = self._check_multiplicities()
+        self.map = FAMILIES[product](*irreps, self.channels)
+        self.weight_numel = self.map.weight_numel
+        self.instructions = self.map.instructions
+        self.paths = path_irreps(self.instructions, *irreps)
+        self.weight = nn.Parameter(self.map.initial_weight()) if internal_weights else None
+
+    def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """x, y in the chosen layout; weight (weight_numel,) or (..., weight_numel), internal if left out."""
+        self._check_shapes(x, y, weight)
+        weight = self.weight if weight is None else weight
+        if self.layout == "channels_last":
+            return self.map(x, y, weight)
+        first = to_channels_last(x, self.irreps_in1)
+        same = y is x and self.irreps_in1 == self.irreps_in2
+        second = first if same else to_channels_last(y, self.irreps_in2)
+        return to_flat(self.map(first, second, weight), self.irreps_out)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}, "
+            f"product={self.product!r}, layout={self.layout!r}, {self.map.describe()}"
+        )
+
+    def _check_multiplicities(self) -> int:
+        names = ("irreps_in1", "irreps_in2", "irreps_out")
+        counts = {name: common_multiplicity(getattr(self, name), name) for name in names}
+        if len(set(counts.values())) != 1:
+            raise InputError(f"the multiplicities differ ({counts}): an Interaction needs one for all irreps")
+        return counts["irreps_in1"]
+
+    def _check_shapes(self, x: Tensor, y: Tensor, weight: Tensor | None) -> None:
+        for name, value, irreps in (("x", x, self.irreps_in1), ("y", y, self.irreps_in2)):
+            flat = (irreps.dim,)
+            expected = flat if self.layout == "flat" else (irreps.dim // self.channels, self.channels)
+            if tuple(value.shape[-len(expected) :]) != expected:
+                raise InputError(f"{name} has shape {tuple(value.shape)}: expected (..., {_join(expected)})")
+        if weight is not None and weight.shape[-1] != self.weight_numel:
+            raise InputError(f"weight has {weight.shape[-1]} entries: expected {self.weight_numel}")
+
+
+def path_irreps(instructions, irreps1, irreps2, irreps_out) -> tuple:
+    """The (ir1, ir2, ir_out) of each instruction."""
+    return tuple((irreps1[i].ir, irreps2[j].ir, irreps_out[k].ir) for i, j, k, *_ in instructions)
+
+
+def _join(shape: tuple) -> str:
+    return ", ".join(map(str, shape))
