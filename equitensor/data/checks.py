@@ -1,4 +1,4 @@
-"""Checks of each structure as it is read: what would spoil a training run is refused with the record's name."""
+"""Checks of each structure as it is read: what would spoil training is refused, with the record's name."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,24 +12,26 @@ _LAST_ELEMENT = 118
 
 
 def checked(structures: Iterable[Structure]) -> Iterator[Structure]:
-    """The same structures. Raises InputError, naming the record, at the first one that `check_structure` refuses."""
+    """The same structures; an InputError naming the record at the first that `check_structure` refuses."""
     for structure in structures:
         check_structure(structure)
         yield structure
 
 
 def check_structure(structure: Structure):
-    """Raises InputError for values that are not finite, shapes that do not fit, no atoms, elements that do not exist,
-    a periodic direction without a lattice vector, and two atoms in one place (periodic images included)."""
+    """Raises InputError for what cannot be learnt from, with the record's name.
+
+    That is: no atoms, an element that does not exist, a shape that does not fit, values that are not
+    finite, a periodic direction without a lattice vector, two atoms in one place (periodic images
+    included).
+    """
     where, n = structure.source or "structure", len(structure)
     if n == 0:
         raise InputError(f"{where}: has no atoms")
     unknown = (structure.z < 1) | (structure.z > _LAST_ELEMENT)
     if unknown.any():
         atom = int(np.argmax(unknown))
-        raise InputError(
-            f"{where}: atom {atom} has atomic number {int(structure.z[atom])}, which is no element"
-        )
+        raise InputError(f"{where}: atom {atom} has atomic number {int(structure.z[atom])}: no element")
     for name, shape in (("pos", (n, 3)), ("forces", (n, 3)), ("stress", (3, 3)), ("cell", (3, 3))):
         _check_array(where, name, getattr(structure, name), shape)
     if structure.energy is not None and not np.isfinite(structure.energy):
@@ -68,13 +70,13 @@ def _coincident_atoms(structure):
     if len(structure) < 2:
         return None
     if structure.pbc.any():
-        # A neighbour list with a tiny cutoff would make a huge number of bins; wrapping costs nothing instead.
+        # Not by a neighbour list: with so small a cutoff it would make a huge number of bins.
         return _coincident_periodic(structure)
     return _first_close_pair(structure.pos)
 
 
 def _coincident_periodic(structure):
-    """Fractional coordinates wrapped to the nearest image; exact for separations far below the cell's size."""
+    """By fractional coordinates wrapped to the nearest image: exact for distances far below the cell's."""
     pbc = structure.pbc
     if not pbc.all() or len(structure) > 2000:
         edges, shift, _ = neighbor_list(structure.pos, structure.cell, pbc, 0.5)

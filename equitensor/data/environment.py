@@ -15,8 +15,8 @@ _open_files: WeakValueDictionary = WeakValueDictionary()
 class ReadOnlyLMDB:
     """An LMDB file opened for reading, without locks, so that read-only media and any number of readers work.
 
-    lmdb refuses to open a file twice in one process, so instances are shared through `open_lmdb`. After a fork the
-    child closes its copy of the environment and opens its own; a pickled instance opens the file anew.
+    lmdb refuses to open a file twice in one process, so instances are shared through `open_lmdb`. After a
+    fork the child closes its copy of the environment and opens its own; a pickled instance opens it anew.
     """
 
     def __init__(self, path: Path):
@@ -35,7 +35,7 @@ class ReadOnlyLMDB:
             self._env = lmdb.open(str(self.path), subdir=False, readonly=True, lock=False, readahead=False)
         except lmdb.Error as error:
             raise InputError(f"{self.path}: not a readable LMDB file ({error})") from None
-        # Reading a mapped page that lies behind the end of the file kills the process: look before any page is read.
+        # Reading a mapped page behind the end of the file would kill the process: look before any is read.
         needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         if size < needed:
             self._env.close()
@@ -64,7 +64,7 @@ class ReadOnlyLMDB:
 
 
 def open_lmdb(path) -> ReadOnlyLMDB:
-    """The process's one reader of an LMDB file. Raises InputError for a missing, foreign or truncated file."""
+    """The process's one reader of an LMDB file. Raises InputError: missing, foreign or truncated file."""
     path = Path(path).resolve()
     if path.is_dir():
         path = path / "data.mdb"

@@ -8,8 +8,8 @@ import numpy as np
 from equitensor.data import units
 from equitensor.errors import InputError
 
-# In order of preference. References that are named as such come first, because a plain `energy` beside them may be
-# what some potential predicted; free_energy comes last, because it often stands beside `energy`.
+# In order of preference. References that are named as such come first, because a plain `energy` beside them
+# may be what some potential predicted; free_energy comes last, because it often stands beside `energy`.
 ENERGY_KEYS = (
     *("REF_energy", "ref_energy", "dft_energy", "DFT_energy", "energy_dft", "energy_ref"),
     *("energy", "Energy", "total_energy", "TotEnergy", "E", "free_energy"),
@@ -37,9 +37,10 @@ STRESS_KEYS = (
 class LabelReader:
     """Picks energy, forces and stress out of a frame's values and converts them to eV and Angstrom.
 
-    A key that is None is looked for among the usual names, a key that is given must exist; "none" reads no such
-    label. Forces default to energy_unit/length_unit, stress to energy_unit/length_unit^3. Names with "virial" are
-    virials (stress = -virial/V, in energy_unit), names with "grad" gradients (forces = -gradient).
+    A key that is None is looked for among the usual names, a key that is given must exist; "none" reads no
+    such label. Forces default to energy_unit/length_unit, stress to energy_unit/length_unit^3. Names with
+    "virial" are virials (stress = -virial/V, in energy_unit), names with "grad" gradients (forces =
+    -gradient).
     """
 
     energy_key: str | None = None
@@ -64,7 +65,7 @@ class LabelReader:
         self._virial = self._energy
 
     def read(self, values: dict, n: int, volume: float, source: str) -> dict:
-        """energy, forces (n, 3), stress (3, 3), those that are there. Raises InputError naming source and key."""
+        """energy, forces (n, 3), stress (3, 3), those that are there. InputError with source and key."""
         for name, value in values.items():
             self.seen.setdefault(name, np.shape(value))
         labels = {}

@@ -31,7 +31,7 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 def pack_array(array, dtype=None) -> Array:
-    """(dtype, shape, little-endian bytes) of a numeric array. Raises ValueError for a dtype a record cannot hold."""
+    """(dtype, shape, little-endian bytes) of an array. Raises ValueError for a dtype a record cannot hold."""
     array = np.ascontiguousarray(array, dtype=dtype)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype.str not in _DTYPES:
@@ -40,7 +40,7 @@ def pack_array(array, dtype=None) -> Array:
 
 
 def unpack_array(packed: Array) -> np.ndarray:
-    """The writable array behind (dtype, shape, bytes). Raises ValueError where the three do not fit together."""
+    """The writable array behind (dtype, shape, bytes). Raises ValueError where these do not fit together."""
     dtype, shape, raw = packed
     if dtype not in _DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}")

@@ -14,7 +14,7 @@ _FAR = 10.0  # Angstrom: a periodic copy further away than this makes a single a
 
 
 def is_isolated_atom(structure: Structure) -> bool:
-    """Whether this is one atom alone: by its config_type, without a periodic cell, or in a cell wider than 10 A."""
+    """Whether this is one atom alone: so called, without periodicity, or in a cell wider than 10 A."""
     if len(structure) != 1:
         return False
     if structure.config_type is not None and structure.config_type.lower() in _ISOLATED_NAMES:
@@ -25,7 +25,7 @@ def is_isolated_atom(structure: Structure) -> bool:
 
 @dataclass
 class Index:
-    """Per structure: number of atoms, labels as bits (energy 1, forces 2, stress 4, isolated atom 8), group number.
+    """Per structure: atoms, labels as bits (energy 1, forces 2, stress 4, isolated atom 8), group number.
 
     `group` is -1 where a structure belongs to no trajectory; otherwise an index into `group_names`.
     """
@@ -87,7 +87,7 @@ class IndexBuilder:
 
 
 class Snapshots(Sequence, ABC):
-    """A sequence of Structure: `len`, `[i]`, iteration; `index` (an Index), `elements`, `name` and `provenance`."""
+    """A sequence of Structure (`len`, `[i]`, iteration) with an `index`, `elements`, `name`, `provenance`."""
 
     name: str
     index: Index

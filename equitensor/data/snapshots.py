@@ -19,9 +19,9 @@ _LARGE = 1 << 30  # bytes of input from which reading into memory deserves a wor
 def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
     """Snapshots of a store (read from disk as needed) or of any importable file, folder or list of these.
 
-    What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert larger
-    ones with `equitensor data convert`. Options (energy_key, energy_unit, stage, ...) go to the format.
-    Raises InputError naming file and record for anything that cannot be used.
+    What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert
+    larger ones with `equitensor data convert`. Options (energy_key, energy_unit, stage, ...) go to the
+    format. Raises InputError naming file and record for anything that cannot be used.
     """
     if isinstance(path, list | tuple):
         if not path:
@@ -47,8 +47,8 @@ def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
 def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     """(file or folder, format name) pairs that make up a path; the format "store" is our own.
 
-    A folder that no format takes as a whole stands for the files in it, in order of name; files of no known format
-    are named in a warning. Raises InputError where nothing can be read.
+    A folder that no format takes as a whole stands for the files in it, in order of name; files of no known
+    format are named in a warning. Raises InputError where nothing can be read.
     """
     path = _existing(path)
     if format != "auto":

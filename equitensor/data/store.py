@@ -42,9 +42,9 @@ def _key(i: int) -> bytes:
 
 
 class Store(Snapshots):
-    """Snapshots in an LMDB file; read from the file on each access, from any process, thread or DataLoader worker.
+    """Snapshots in an LMDB file, read on each access, from any process, thread or DataLoader worker.
 
-    Raises InputError, naming the file, where it is missing, truncated, not a store, or not written to its end.
+    Raises InputError, naming the file, where it is missing, truncated, not a store, or not wholly written.
     """
 
     def __init__(self, path):
@@ -98,11 +98,12 @@ def is_store(path: Path) -> bool:
 
 
 class StoreWriter:
-    """Writes a store beside its final path and moves it there on `finish`, so that no half store has that name.
+    """Writes a store beside its final path and moves it there on `finish`: no half store has that name.
 
-    Use as a context manager: leaving it without `finish` (an error, Ctrl-C) removes what was written; a killed
-    process leaves `<path>.partial`, which opens as "incomplete" and which the next conversion overwrites.
-    Raises InputError where the disk is full or the folder cannot be written, or another process is writing there.
+    Use as a context manager: leaving it without `finish` (an error, Ctrl-C) removes what was written; a
+    killed process leaves `<path>.partial`, which opens as "incomplete" and which the next conversion
+    overwrites. Raises InputError where the disk is full or the folder cannot be written, or another process
+    is writing there.
     """
 
     def __init__(self, path, overwrite: bool = False):
@@ -176,7 +177,7 @@ class StoreWriter:
         )
 
     def _claim(self) -> int:
-        """Hold an advisory lock on the partial file (gone when the process dies) and empty what a dead run left."""
+        """Lock the partial file (until the process ends, however it does) and empty what a dead run left."""
         import fcntl
 
         descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)

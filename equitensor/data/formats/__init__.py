@@ -1,4 +1,4 @@
-"""File formats. Each module has `recognises(path) -> bool` and `read(path, **options) -> iterator of Structure`."""
+"""File formats: `recognises(path) -> bool` and `read(path, **options)`, an iterator of Structure."""
 
 import importlib
 import inspect
@@ -7,14 +7,14 @@ from pathlib import Path
 from equitensor.errors import InputError
 
 # In the order in which they are asked; ASE, which knows the most, comes last.
-NAMES = ("oc20", "pubchemqcr", "ase")
+NAMES = ("oc20", "oc20-raw", "aselmdb", "pubchemqcr", "ase")
 
 
 def get(name: str):
     """The module of a format. Raises InputError for an unknown name."""
     if name not in NAMES:
         raise InputError(f"unknown format {name!r}; known: auto, {', '.join(NAMES)}")
-    return importlib.import_module(f"equitensor.data.formats.{name}")
+    return importlib.import_module(f"equitensor.data.formats.{name.replace('-', '_')}")
 
 
 def recognise(path: Path) -> str | None:
@@ -23,7 +23,7 @@ def recognise(path: Path) -> str | None:
 
 
 def read(path: Path, format: str, **options):
-    """The structures in `path`, one at a time. Raises InputError for an option that the format does not have."""
+    """The structures in `path`, one by one. Raises InputError for an option that the format does not have."""
     function = get(format).read
     allowed = [p for p in inspect.signature(function).parameters if p != "path"]
     options = {name: value for name, value in options.items() if value is not None}

@@ -41,8 +41,8 @@ def read(
 ) -> Iterator[Structure]:
     """The frames of a file, labels found under their usual names or under the names given (see LabelReader).
 
-    `config_weight` or `weight` becomes the weight, `config_type` is kept, `group_key` names the value that says
-    which trajectory a frame belongs to. Raises InputError naming file, frame and key.
+    `config_weight` or `weight` becomes the weight, `config_type` is kept, `group_key` names the value that
+    says which trajectory a frame belongs to. Raises InputError naming file, frame and key.
     """
     labels = LabelReader(
         energy_key, forces_key, stress_key, energy_unit, length_unit, forces_unit, stress_unit
@@ -71,11 +71,11 @@ def read(
 def _frames(path):
     from ase.io import iread
 
-    frames, number = None, 0
+    number = 0
     try:
-        frames = iread(str(path), index=":")
-        for number, atoms in enumerate(frames, start=1):
+        for atoms in iread(str(path), index=":"):
             yield atoms
+            number += 1
     except KeyError as error:
         raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
     except Exception as error:  # readers of a hundred formats raise whatever they like

@@ -1,0 +1,119 @@
+"""`equitensor data convert` and `equitensor data info`."""
+
+import argparse
+
+_FORMATS = ("auto", "ase", "oc20", "oc20-raw", "aselmdb", "pubchemqcr")
+_OPTIONS = (
+    ("energy-key", "name of the energy in the file"),
+    ("forces-key", "name of the forces in the file"),
+    ("stress-key", "name of the stress, or of the virial, in the file"),
+    ("energy-unit", "eV (default), meV, kcal/mol, kJ/mol, Hartree, Rydberg"),
+    ("forces-unit", "energy/length, as Hartree/Bohr; default: energy unit / length unit"),
+    ("stress-unit", "as GPa or eV/Angstrom^3; default: energy unit / length unit^3"),
+    ("length-unit", "Angstrom (default), Bohr, nm"),
+    ("group-key", "name of the value that says which trajectory a frame belongs to"),
+)
+_SWITCHES = (
+    ("relaxed", "OC20 IS2RE: read the relaxed structures instead of the initial ones"),
+    ("total", "raw OC20: total energies instead of adsorption energies"),
+    ("mix-levels", "PubChemQCR: allow stages of several levels of theory in one store"),
+)
+
+
+def add_parser(subparsers):
+    """Register `data` with its commands; each sets `run`, a function of the parsed arguments."""
+    parser = subparsers.add_parser("data", help="convert data into a store, or say what data holds")
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    convert = commands.add_parser(
+        "convert",
+        help="write structures from files or folders into one LMDB store",
+        description="Write the structures of one or several files or folders into one LMDB store.",
+    )
+    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, a folder, or another store")
+    convert.add_argument("out", metavar="OUT.lmdb", help="the store to write")
+    convert.add_argument("--overwrite", action="store_true", help="replace OUT.lmdb if it exists")
+    _add_reading_options(convert)
+    convert.set_defaults(run=run_convert)
+    info = commands.add_parser(
+        "info",
+        help="print what a store, file or folder holds",
+        description="Print structures, elements, labels and their ranges of a store, file or folder.",
+    )
+    info.add_argument("path", metavar="PATH", nargs="+", help="a store, file or folder")
+    _add_reading_options(info)
+    info.set_defaults(run=run_info)
+
+
+def _add_reading_options(parser):
+    parser.add_argument("--format", choices=_FORMATS, default="auto", help="default: found out from the file")
+    parser.add_argument(
+        "--stage",
+        action="append",
+        dest="stages",
+        metavar="NAME",
+        help="PubChemQCR: an optimisation stage to read, repeatable; default: its DFT stages",
+    )
+    for name, text in _OPTIONS:
+        parser.add_argument(f"--{name}", metavar="NAME", help=text)
+    for name, text in _SWITCHES:
+        parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
+
+
+def _reading_options(args) -> dict:
+    names = ["stages", *(name for name, _ in _SWITCHES), *(name for name, _ in _OPTIONS)]
+    names = [name.replace("-", "_") for name in names]
+    return {"format": args.format, **{name: getattr(args, name) for name in names}}
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """Convert with a running count, then print the coverage of the store."""
+    from rich.console import Console
+
+    from equitensor.data import convert
+
+    console = Console()
+    with console.status("reading") as status:
+
+        def show(count):
+            if count % 100 == 0:
+                status.update(f"{count} structures")
+
+        store = convert(
+            args.sources, args.out, overwrite=args.overwrite, progress=show, **_reading_options(args)
+        )
+    _print_coverage(console, [store])
+    console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print the coverage table of each path and, of a store, where it came from."""
+    from rich.console import Console
+
+    from equitensor.data import open_snapshots
+
+    console = Console()
+    snapshots = [open_snapshots(path, **_reading_options(args)) for path in args.path]
+    _print_coverage(console, snapshots)
+    for each in snapshots:
+        _print_provenance(console, each)
+    return 0
+
+
+def _print_coverage(console, snapshots):
+    from pathlib import Path
+
+    from equitensor.data import coverage, coverage_table
+
+    found = [coverage(each, name=Path(each.name).name) for each in snapshots]
+    console.print(coverage_table(found))
+    for warning in (text for each in found for text in each.warnings):
+        console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
+
+
+def _print_provenance(console, snapshots):
+    created = getattr(snapshots, "created", None)
+    if created is None:
+        return
+    sources = ", ".join(source["path"] for source in snapshots.provenance.get("sources", []))
+    console.print(f"{snapshots.name}: written {created} from {sources}", soft_wrap=True, highlight=False)

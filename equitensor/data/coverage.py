@@ -1,0 +1,169 @@
+"""What a data set holds: structures, elements, labels and their ranges, as numbers and as a table."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from equitensor.data.agreement import unit_warning
+from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+
+_SAMPLE = 20_000
+
+
+@dataclass
+class Coverage:
+    """Counts over a data set; ranges are (smallest, largest), None where nothing has the label.
+
+    elements: atomic number -> structures that contain it; energy_per_atom in eV/atom, forces (largest norm
+    of a force) and forces_rms (per component) in eV/Angstrom, stress (per component) in eV/Angstrom^3.
+    Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced.
+    """
+
+    name: str
+    structures: int
+    atoms: int
+    isolated_atoms: int
+    groups: int
+    energy: int
+    forces: int
+    stress: int
+    sampled: int
+    periodic: int = 0
+    elements: dict[int, int] = field(default_factory=dict)
+    atoms_range: tuple | None = None
+    energy_range: tuple | None = None
+    forces_range: tuple | None = None
+    forces_rms: float | None = None
+    stress_range: tuple | None = None
+    config_types: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Coverage:
+    """The coverage of a data set or of its part `indices`; its warnings say where units seem to disagree."""
+    indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
+    index = snapshots.index
+    sample = indices
+    if len(indices) > _SAMPLE:
+        sample = indices[np.linspace(0, len(indices) - 1, _SAMPLE).astype(int)]
+    group = index.group[indices]
+    result = Coverage(
+        name=name or snapshots.name,
+        structures=len(indices),
+        atoms=int(index.atoms[indices].sum()),
+        isolated_atoms=int(index.has(ISOLATED_ATOM)[indices].sum()),
+        groups=len(np.unique(group[group >= 0])),
+        energy=int(index.has(ENERGY)[indices].sum()),
+        forces=int(index.has(FORCES)[indices].sum()),
+        stress=int(index.has(STRESS)[indices].sum()),
+        sampled=len(sample),
+    )
+    if len(indices):
+        result.atoms_range = (int(index.atoms[indices].min()), int(index.atoms[indices].max()))
+    _read_ranges(result, (snapshots[i] for i in sample))
+    warning = unit_warning(snapshots, indices)
+    result.warnings = [] if warning is None else [warning]
+    return result
+
+
+def _read_ranges(result, structures):
+    elements, kinds = Counter(), Counter()
+    energies, largest, squares, components = [], [], 0.0, 0
+    stress = []
+    for structure in structures:
+        elements.update(np.unique(structure.z).tolist())
+        result.periodic += bool(structure.pbc.any())
+        if structure.config_type is not None:
+            kinds[structure.config_type] += 1
+        if len(structure) == 1 and not structure.pbc.any():
+            continue  # an isolated atom's energy is a reference, and its force is zero
+        if structure.energy is not None:
+            energies.append(structure.energy / len(structure))
+        if structure.forces is not None:
+            forces = np.asarray(structure.forces, dtype=np.float64)
+            largest.append(np.linalg.norm(forces, axis=1).max())
+            squares, components = squares + np.sum(forces**2), components + forces.size
+        if structure.stress is not None:
+            stress += [structure.stress.min(), structure.stress.max()]
+    result.elements = dict(sorted(elements.items()))
+    result.config_types = dict(kinds.most_common())
+    result.energy_range, result.forces_range, result.stress_range = map(_range, (energies, largest, stress))
+    result.forces_rms = float(np.sqrt(squares / components)) if components else None
+
+
+def _range(values):
+    return (float(min(values)), float(max(values))) if values else None
+
+
+def coverage_table(coverages: list[Coverage]):
+    """A rich Table with one column per data set, units in the rows' names."""
+    from rich.table import Table
+
+    table = Table(title="Data", title_justify="left")
+    table.add_column("")
+    for each in coverages:
+        table.add_column(each.name, overflow="fold")
+    for label, show in _ROWS:
+        cells = [show(each) for each in coverages]
+        if any(cell != "-" for cell in cells):
+            table.add_row(label, *cells)
+    return table
+
+
+def _elements(c):
+    from ase.data import chemical_symbols
+
+    return " ".join(chemical_symbols[z] for z in c.elements) or "-"
+
+
+def _share(name):
+    def show(c):
+        return f"{(n := getattr(c, name))} of {c.structures}" + (
+            "" if n == c.structures else " (rest masked)"
+        )
+
+    return show
+
+
+def _count(name):
+    return lambda c: str(getattr(c, name) or "-")
+
+
+def _span(name, digits):
+    def show(c):
+        values = getattr(c, name)
+        if values is None:
+            return "-"
+        low, high = (f"{value:.{digits}f}" for value in values)
+        return low if low == high else f"{low} to {high}"
+
+    return show
+
+
+def _config_types(c):
+    shown = [f"{name} ({count})" for name, count in list(c.config_types.items())[:8]]
+    return ", ".join(shown + ["..."] * (len(c.config_types) > 8)) or "-"
+
+
+_ROWS = (
+    ("structures", lambda c: str(c.structures)),
+    ("atoms", lambda c: str(c.atoms)),
+    ("atoms per structure", _span("atoms_range", 0)),
+    ("elements", _elements),
+    ("trajectories or systems", _count("groups")),
+    ("isolated atoms", _count("isolated_atoms")),
+    ("periodic", _count("periodic")),
+    ("with energy", _share("energy")),
+    ("with forces", _share("forces")),
+    ("with stress", _share("stress")),
+    ("energy per atom, eV", _span("energy_range", 3)),
+    ("largest force, eV/Å", _span("forces_range", 3)),
+    ("RMS force component, eV/Å", lambda c: "-" if c.forces_rms is None else f"{c.forces_rms:.3f}"),
+    ("stress components, eV/Å³", _span("stress_range", 4)),
+    ("config_type", _config_types),
+)

@@ -1,0 +1,54 @@
+"""From snapshots to graphs: the data set that a DataLoader reads."""
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from equitensor.data.sequence import Snapshots
+from equitensor.errors import InputError
+from equitensor.graph import AtomicGraph
+
+_CACHED_ATOMS = 100_000  # about 0.3 GB of graphs at 40 neighbours an atom
+
+
+class GraphDataset(Dataset):
+    """AtomicGraphs of `snapshots[indices]` with edges up to `cutoff` (Angstrom), built when asked for.
+
+    `cache` keeps built graphs in memory (in each worker that builds them); by default for sets of up to 100
+    000 atoms, whose neighbour lists would otherwise be built anew each epoch. `index` of a graph is its
+    position in `snapshots`. Raises InputError, naming the record, where a graph cannot be built.
+    """
+
+    def __init__(self, snapshots: Snapshots, indices=None, cutoff: float = 5.0, cache: bool | None = None):
+        self.snapshots, self.cutoff = snapshots, float(cutoff)
+        self.indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices, dtype=np.int64)
+        self.num_atoms = snapshots.index.atoms[self.indices]
+        if cache is None:
+            cache = int(self.num_atoms.sum()) <= _CACHED_ATOMS
+        self._cache: dict[int, AtomicGraph] | None = {} if cache else None
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> AtomicGraph:
+        if self._cache is not None and i in self._cache:
+            return self._cache[i]
+        graph = self._build(int(self.indices[i]))
+        if self._cache is not None:
+            self._cache[i] = graph
+        return graph
+
+    def __getstate__(self):
+        return {**self.__dict__, "_cache": None if self._cache is None else {}}
+
+    def _build(self, index):
+        try:
+            return AtomicGraph.from_structure(self.snapshots[index], self.cutoff, index=index)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+def graph_loader(dataset: GraphDataset, batch_size: int = 1, **options) -> DataLoader:
+    """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, generator, ...) are torch's."""
+    return DataLoader(dataset, batch_size=batch_size, collate_fn=AtomicGraph.collate, **options)

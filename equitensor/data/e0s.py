@@ -1,0 +1,185 @@
+"""E0s, the energies of isolated atoms: found in the data, given, read from a file, or fitted."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from equitensor.data.sequence import ENERGY, ISOLATED_ATOM, Snapshots
+from equitensor.errors import InputError
+
+_log = logging.getLogger(__name__)
+_LARGEST = 1e4  # eV: tables of linear references fill what they do not know with huge numbers
+
+
+@dataclass(frozen=True)
+class E0s:
+    """`values`: atomic number -> eV for each element; `origin`: in words, how they were obtained."""
+
+    values: dict[int, float]
+    origin: str
+
+
+def resolve_e0s(setting, snapshots: Snapshots, indices=None) -> E0s:
+    """The E0 of each element in `snapshots`, in eV.
+
+    setting: None or "auto" (isolated atoms found in the data, else a fit), "isolated", "fit", a mapping
+    from symbol or atomic number to eV, or a path: JSON, YAML, npz with `coeff[Z]`, or a file of single
+    atoms that ASE reads. indices: the structures to fit to (the training set); all by default. Raises
+    InputError where an element has no E0 or the setting cannot be read.
+    """
+    if isinstance(setting, Mapping):
+        return _complete(_from_mapping(setting, "data.e0s"), snapshots, "given")
+    if setting not in (None, "auto", "isolated", "fit"):
+        return _complete(read_e0s(setting), snapshots, f"read from {setting}")
+    if setting in (None, "auto", "isolated"):
+        found = isolated_atoms(snapshots)
+        missing = [z for z in snapshots.elements if z not in found]
+        if not missing or setting == "isolated":
+            return _complete(found, snapshots, "isolated atoms in the data")
+        if found:
+            _log.warning(
+                "isolated atoms of %s are in the data but none of %s: E0s are fitted instead",
+                _names(found),
+                _names(missing),
+            )
+    return fit_e0s(snapshots, indices)
+
+
+def isolated_atoms(snapshots: Snapshots) -> dict[int, float]:
+    """Energies of the isolated atoms in the data. Raises InputError where two of one element disagree."""
+    found: dict[int, float] = {}
+    for i in np.flatnonzero(snapshots.index.has(ISOLATED_ATOM) & snapshots.index.has(ENERGY)):
+        structure = snapshots[i]
+        _add(found, int(structure.z[0]), structure.energy, structure.source)
+    return found
+
+
+def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
+    """Least squares sum_Z n_Z E0_Z = E over structures with an energy, in one pass.
+
+    Minimum norm, with a warning, where the compositions do not determine every element.
+    Raises InputError where no structure has an energy.
+    """
+    indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
+    indices = indices[snapshots.index.has(ENERGY)[indices]]
+    elements = snapshots.elements
+    if len(indices) == 0:
+        raise InputError(f"{snapshots.name}: no energies to fit E0s to; give them as data.e0s")
+    compositions = _mean_energies(snapshots, indices, elements)
+    counts = np.array(list(compositions), dtype=np.float64)
+    energies, weights = np.array(list(compositions.values())).T
+    root = np.sqrt(weights)
+    solution, _, rank, _ = np.linalg.lstsq(counts * root[:, None], energies * root, rcond=1e-10)
+    if rank < len(elements):
+        _log.warning(
+            "E0s: %d independent compositions do not determine the energies of %d elements; taking the "
+            "smallest that fit, good for these compositions only. Isolated atoms' energies as data.e0s go beyond",
+            rank,
+            len(elements),
+        )
+    return E0s(
+        {z: float(e) for z, e in zip(elements, solution, strict=True)},
+        f"least squares over {len(indices)} structures of {len(compositions)} compositions"
+        + (", minimum norm" if rank < len(elements) else ""),
+    )
+
+
+def _mean_energies(snapshots, indices, elements):
+    """{counts per element: (mean energy, number of structures)}: all that the fit needs, and small."""
+    column = {z: i for i, z in enumerate(elements)}
+    sums: dict[tuple, list] = {}
+    for i in indices:
+        structure = snapshots[i]
+        counts = [0] * len(elements)
+        for z, n in zip(*np.unique(structure.z, return_counts=True), strict=True):
+            counts[column[int(z)]] = int(n)
+        entry = sums.setdefault(tuple(counts), [0.0, 0, structure.energy])
+        entry[0] += structure.energy - entry[2]  # about a reference, so that nothing is lost in a long sum
+        entry[1] += 1
+    return {counts: (total / n + reference, n) for counts, (total, n, reference) in sums.items()}
+
+
+def read_e0s(path) -> dict[int, float]:
+    """E0s in eV from JSON, YAML, npz (`coeff[Z]`) or single atoms. Raises InputError naming the file."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"data.e0s: {path}: no such file (nor one of auto, isolated, fit)")
+    if path.suffix == ".npz":
+        return _from_npz(path)
+    if path.suffix in (".json", ".yaml", ".yml"):
+        return _from_mapping(_parse(path), path)
+    from equitensor.data.formats import ase
+
+    found: dict[int, float] = {}
+    for structure in ase.read(path):
+        if len(structure) != 1:
+            raise InputError(f"{structure.source}: {len(structure)} atoms; E0s are read from single atoms")
+        if structure.energy is None:
+            raise InputError(f"{structure.source}: no energy")
+        _add(found, int(structure.z[0]), structure.energy, structure.source)
+    return found
+
+
+def _parse(path):
+    try:
+        if path.suffix == ".json":
+            return json.loads(path.read_text())
+        import yaml
+
+        return yaml.safe_load(path.read_text())
+    except (
+        Exception
+    ) as error:  # of json's, yaml's or of decoding: each means that the file is not what it says
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def _from_npz(path):
+    with np.load(path, allow_pickle=False) as file:
+        if "coeff" not in file:
+            raise InputError(f"{path}: no array `coeff`; it has {', '.join(file) or 'none'}")
+        table = file["coeff"]
+    return {z: float(e) for z, e in enumerate(table) if z > 0 and abs(e) <= _LARGEST}
+
+
+def _from_mapping(mapping, where) -> dict[int, float]:
+    from ase.data import atomic_numbers
+
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"{where}: expected a mapping from element to eV, like {{H: -13.6, O: -2043.9}}")
+    values = {}
+    for key, energy in mapping.items():
+        z = atomic_numbers.get(str(key).strip(), int(key) if str(key).strip().isdigit() else 0)
+        if not 1 <= z <= 118:
+            raise InputError(f"{where}: {key!r} is no element")
+        if isinstance(energy, bool) or not isinstance(energy, int | float) or not np.isfinite(energy):
+            raise InputError(f"{where}: the E0 of {key} is {energy!r}, not a number in eV")
+        values[z] = float(energy)
+    return values
+
+
+def _add(found, z, energy, source):
+    if abs(found.setdefault(z, energy) - energy) > 1e-3:
+        raise InputError(
+            f"{source}: a second isolated {_names([z])} atom, with energy {energy:.6g} eV instead of "
+            f"{found[z]:.6g}; keep one, or give data.e0s"
+        )
+
+
+def _complete(values, snapshots, origin) -> E0s:
+    missing = [z for z in snapshots.elements if z not in values]
+    if missing:
+        raise InputError(
+            f"data.e0s ({origin}): no E0 for {_names(missing)}, which {snapshots.name} contains; "
+            "add them, or use data.e0s: fit"
+        )
+    return E0s({z: values[z] for z in snapshots.elements}, origin)
+
+
+def _names(numbers) -> str:
+    from ase.data import chemical_symbols
+
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))

@@ -1,0 +1,72 @@
+"""Training and validation parts: whole trajectories where frames belong to any, else frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+from equitensor.errors import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sorted indices (int64) of the structures to train and to validate on."""
+
+    train: np.ndarray
+    valid: np.ndarray
+
+
+def usable(snapshots: Snapshots) -> np.ndarray:
+    """Sorted indices of the structures to learn from: those with a label, but isolated atoms (they are E0s).
+
+    Raises InputError where there are none.
+    """
+    index = snapshots.index
+    kept = np.flatnonzero(index.has(ENERGY | FORCES | STRESS) & ~index.has(ISOLATED_ATOM))
+    if len(kept) == 0:
+        raise InputError(f"{snapshots.name}: no structure with a label (isolated atoms do not count)")
+    return kept
+
+
+def split_by_group(snapshots: Snapshots, valid_fraction: float, seed: int, indices=None) -> Split:
+    """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
+
+    Frames without a group are their own. Each part gets at least one group; the same seed gives the same
+    split. Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
+    """
+    if not 0 <= valid_fraction < 1:
+        raise InputError(f"valid_fraction is {valid_fraction}; it must be at least 0 and below 1")
+    indices = usable(snapshots) if indices is None else np.asarray(indices, dtype=np.int64)
+    if valid_fraction == 0:
+        return Split(np.sort(indices), indices[:0])
+    members = _members(snapshots.index.group[indices])
+    if len(members) < 2:
+        raise InputError(
+            f"{snapshots.name}: all {len(indices)} structures belong to one trajectory, which is not split; "
+            "name other data for validation, or set valid_fraction to 0"
+        )
+    chosen = _choose(members, valid_fraction * len(indices), np.random.default_rng(seed))
+    valid = np.zeros(len(indices), dtype=bool)
+    valid[np.concatenate([members[i] for i in chosen])] = True
+    return Split(np.sort(indices[~valid]), np.sort(indices[valid]))
+
+
+def _members(group):
+    """The positions that belong together: one array per group, and per frame that has none."""
+    alone = np.flatnonzero(group < 0)
+    order = np.flatnonzero(group >= 0)
+    order = order[np.argsort(group[order], kind="stable")]
+    starts = np.flatnonzero(np.diff(group[order])) + 1
+    together = np.split(order, starts) if len(order) else []
+    return [*together, *alone[:, None]]
+
+
+def _choose(members, wanted, rng):
+    """Groups in random order up to `wanted` structures; a group that would overshoot is passed over."""
+    chosen, count = [], 0
+    order = rng.permutation(len(members))
+    for i in order:
+        if count + len(members[i]) <= max(wanted, 1) and len(chosen) < len(members) - 1:
+            chosen.append(i)
+            count += len(members[i])
+    return chosen or [min(order, key=lambda i: len(members[i]))]
