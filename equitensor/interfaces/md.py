@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase.md.verlet import VelocityVerlet
 from equitensor.errors import InputError
 from equitensor.interfaces import velocities
 from equitensor.interfaces.md_summary import Summary
-from equitensor.interfaces.stability import StabilityWatch, UnstableError
+from equitensor.interfaces.stability import ADVICE, StabilityWatch, UnstableError
 from equitensor.interfaces.trajectory import TrajectoryWriter
 
 ENSEMBLES = ("nve", "nvt", "npt")
@@ -69,25 +70,36 @@ def simulate(atoms, steps: int, settings: Settings, first_step: int = 0) -> Iter
     Raises InputError for npt without full periodicity or with fixed atoms, UnstableError when the atoms fly
     apart.
     """
-    held = (
-        FixCom() if settings.ensemble == "nvt" and velocities.mobile(atoms).all() and len(atoms) > 1 else None
-    )
-    if held:
-        atoms.set_constraint([*atoms.constraints, held])
+    atoms.get_forces()  # what the calculator refuses at the start is the user's input, not an instability
     freedom = max(velocities.degrees_of_freedom(atoms, settings.ensemble), 1)
-    dynamics = _integrator(atoms, settings, np.random.default_rng([settings.seed, first_step]))
-    watch, moves = None, dynamics.irun(steps)
-    try:
-        while True:
-            try:
-                if next(moves, None) is None:
-                    return
-            except InputError as error:
-                raise UnstableError(f"after step {first_step + dynamics.nsteps}: {error}") from None
-            sample = _sample(atoms, first_step + dynamics.nsteps, settings, freedom)
-            watch = watch or StabilityWatch(atoms, settings.temperature)
+    rng = np.random.default_rng([settings.seed, first_step])
+    watch = None
+    with _centre_held(atoms, settings.ensemble):
+        dynamics = _integrator(atoms, settings, rng)
+        for step in _advance(dynamics, steps, first_step):
+            sample = _sample(atoms, step, settings, freedom)
+            watch = watch or StabilityWatch(atoms, max(settings.temperature, sample.temperature))
             watch.check(atoms, sample)
             yield sample
+
+
+def _advance(dynamics, steps, first_step):
+    """The number of every step done; what the calculator refuses on the way is the dynamics' doing."""
+    try:
+        for _ in dynamics.irun(steps):
+            yield first_step + dynamics.nsteps
+    except InputError as error:
+        raise UnstableError(f"after step {first_step + dynamics.nsteps}: {error}; {ADVICE}") from None
+
+
+@contextmanager
+def _centre_held(atoms, ensemble):
+    """Under Langevin forces the centre of mass would wander off: in nvt it is held meanwhile."""
+    held = FixCom() if ensemble == "nvt" and len(atoms) > 1 and velocities.mobile(atoms).all() else None
+    if held:
+        atoms.set_constraint([*atoms.constraints, held])
+    try:
+        yield
     finally:
         atoms.set_constraint([c for c in atoms.constraints if c is not held])
 

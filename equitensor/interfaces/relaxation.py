@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.filters import FrechetCellFilter
-from ase.optimize import FIRE2
+from ase.optimize import LBFGS
 
 from equitensor.errors import InputError
+from equitensor.interfaces.stability import ADVICE, UnstableError, coordination, geometry_fault
 
 
 @dataclass(frozen=True)
@@ -31,32 +32,46 @@ def relax(
     steps: int = 1000,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
-    """Move atoms that have a calculator downhill until no force exceeds fmax, eV/Angstrom, with FIRE 2.0.
+    """Move atoms that have a calculator downhill until no force exceeds fmax, eV/Angstrom, by L-BFGS.
 
-    (Guenole et al., Comput. Mater. Sci. 175, 109584, 2020.) With `cell` the lattice vectors relax too; its
-    force, the virial, is held to the same fmax. on_step sees (step, energy eV, largest force). The atoms are
-    changed in place. Raises InputError for a cell that is not periodic along a, b and c.
+    With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is below fmax
+    as well. on_step sees (step, energy eV, largest force). The atoms are changed in place. Raises InputError for
+    a cell that is not periodic along a, b and c, UnstableError when the atoms fly apart.
     """
     if cell and not atoms.pbc.all():
         raise InputError(
-            "the structure is not periodic along a, b and c: it has no cell to relax; leave --cell out"
+            "the structure is not periodic along a, b and c, it has no cell to relax: leave --cell out"
         )
     if not fmax > 0:
         raise InputError(f"fmax is {fmax} eV/Angstrom; it must be above 0")
-    optimizer = FIRE2(FrechetCellFilter(atoms) if cell else atoms, logfile=None)
-    converged = False
-    for done in optimizer.irun(fmax=fmax, steps=steps):
-        converged = bool(done)
-        largest = _largest_force(atoms)
-        if not np.isfinite(largest):
-            break
+    atoms.get_forces()
+    bound, result = coordination(atoms) > 0, None
+    optimizer = LBFGS(FrechetCellFilter(atoms) if cell else atoms, logfile=None)
+    for step in _steps(optimizer, steps):
+        if fault := geometry_fault(atoms, bound):
+            raise UnstableError(f"relaxation step {step}: {fault}; {ADVICE}")
+        result = _state(atoms, step, fmax, cell)
         if on_step:
-            on_step(optimizer.nsteps, atoms.get_potential_energy(), largest)
+            on_step(step, result.energy, result.fmax)
+        if result.converged:
+            break
+    return result
+
+
+def _steps(optimizer, steps):
+    """The number of every step; what the calculator refuses on the way is the optimiser's doing.
+
+    ASE's own test of convergence is left out (fmax=0): with a cell it sees forces in deformed coordinates.
+    """
+    try:
+        for _ in optimizer.irun(fmax=0, steps=steps):
+            yield optimizer.nsteps
+    except InputError as error:
+        raise UnstableError(f"after relaxation step {optimizer.nsteps}: {error}; {ADVICE}") from None
+
+
+def _state(atoms, step, fmax, cell) -> Relaxation:
+    force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     smax = float(np.abs(atoms.get_stress()).max()) if cell else None
-    return Relaxation(
-        bool(converged), optimizer.nsteps, atoms.get_potential_energy(), _largest_force(atoms), smax
-    )
-
-
-def _largest_force(atoms) -> float:
-    return float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    virial = smax * atoms.get_volume() / len(atoms) if cell else 0.0
+    return Relaxation(max(force, virial) < fmax, step, atoms.get_potential_energy(), force, smax)

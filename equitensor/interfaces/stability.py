@@ -9,52 +9,58 @@ class UnstableError(RuntimeError):
     """The structure flies apart. The message says when, which atom and what to try."""
 
 
-_ADVICE = (
-    "the model is probably asked about a structure far from its training data, or the time step is too long: "
-    "look at the last frames, relax the start, lower --timestep or --temperature, or train on such structures"
+ADVICE = (
+    "the model is probably asked about a structure far from its training data, or the steps are too long: "
+    "look at the last frames, start from a relaxed structure, lower the time step or the temperature, "
+    "or train on such structures"
 )
 
 
 class StabilityWatch:
     """Checks of a running simulation against its start, in K and eV.
 
-    The temperature may reach 10 times that asked for plus 5000 K, one atom's kinetic energy 20 eV plus 50 kT;
-    an atom that had a neighbour within the model's cutoff at the start keeps at least one.
+    The temperature may reach 10 times that asked for (or that of the start) plus 5000 K, the kinetic energy of
+    one atom 20 eV plus 50 kT; an atom with a neighbour within the model's cutoff at the start keeps one.
     """
 
     def __init__(self, atoms, temperature: float):
         self.hottest = 10 * temperature + 5000
         self.fastest = 20 + 50 * units.kB * temperature
-        self.bound = self._coordination(atoms) > 0
+        self.bound = coordination(atoms) > 0
 
     def check(self, atoms, sample) -> None:
         """Raise UnstableError if this state (with forces computed) is absurd."""
-        fault = self._fault(atoms, sample)
-        if fault:
-            raise UnstableError(f"step {sample.step} ({sample.time:.1f} fs): {fault}; {_ADVICE}")
+        if fault := geometry_fault(atoms, self.bound) or self._motion_fault(atoms, sample.temperature):
+            raise UnstableError(f"step {sample.step} ({sample.time:.1f} fs): {fault}; {ADVICE}")
 
-    def _fault(self, atoms, sample) -> str | None:
-        forces = atoms.get_forces(apply_constraint=False)
-        if not (np.isfinite(forces).all() and np.isfinite(sample.potential)):
-            return (
-                f"the energy or the force on atom {_first(atoms, ~np.isfinite(forces).all(1))} is not finite"
-            )
-        kinetic = 0.5 * (atoms.get_momenta() ** 2).sum(1) / atoms.get_masses()
+    def _motion_fault(self, atoms, temperature) -> str | None:
+        kinetic = 0.5 * (atoms.get_momenta() ** 2).sum(axis=1) / atoms.get_masses()
         if not kinetic.max() < self.fastest:
-            return f"atom {_first(atoms, kinetic == kinetic.max())} moves with {kinetic.max():.3g} eV"
-        if not sample.temperature < self.hottest:
-            return f"the temperature has reached {sample.temperature:.3g} K"
-        lost = self.bound & (self._coordination(atoms) == 0)
-        if lost.any():
-            return f"atom {_first(atoms, lost)} has left all others: none is within the model's cutoff"
+            return f"{_first(atoms, kinetic == kinetic.max())} moves with {kinetic.max():.3g} eV"
+        if not temperature < self.hottest:
+            return f"the temperature has reached {temperature:.3g} K"
         return None
 
-    @staticmethod
-    def _coordination(atoms):
-        """Neighbours per atom; zeros with a calculator that does not count them."""
-        return getattr(atoms.calc, "coordination", np.zeros(len(atoms), int))
+
+def geometry_fault(atoms, bound) -> str | None:
+    """What is wrong: forces that are not finite, an atom that was `bound` and has no neighbour left."""
+    forces = atoms.get_forces(apply_constraint=False)
+    finite = np.isfinite(forces).all(axis=1)
+    if not finite.all():
+        return f"the force on {_first(atoms, ~finite)} is not finite"
+    if not np.isfinite(atoms.get_potential_energy()):
+        return "the energy is not finite"
+    lost = bound & (coordination(atoms) == 0)
+    if lost.any():
+        return f"{_first(atoms, lost)} has left all others: none is within the model's cutoff"
+    return None
+
+
+def coordination(atoms) -> np.ndarray:
+    """(n,) neighbours of each atom, as its calculator last counted them; ones where it does not count."""
+    return getattr(atoms.calc, "coordination", np.ones(len(atoms), int))
 
 
 def _first(atoms, mask):
     index = int(np.argmax(mask))
-    return f"{index} ({chemical_symbols[atoms.numbers[index]]})"
+    return f"atom {index} ({chemical_symbols[atoms.numbers[index]]})"

@@ -7,6 +7,7 @@ import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixCom
+from ase.io.trajectory import Trajectory
 
 from equitensor.errors import InputError
 
@@ -29,6 +30,9 @@ class TrajectoryWriter:
         if not append:
             for path in (self.out, self.table, self.plot):
                 path.unlink(missing_ok=True)
+        self._frames = None
+        if self.out.suffix == ".traj":
+            self._frames = Trajectory(self.out, "a" if self.out.exists() else "w")
         fresh = not self.table.exists()
         self._csv = self.table.open("a", newline="")
         self._rows = csv.writer(self._csv)
@@ -40,12 +44,17 @@ class TrajectoryWriter:
 
     def __exit__(self, *_):
         self._csv.close()
+        if self._frames is not None:
+            self._frames.close()
         plot_table(self.table, self.plot)
 
     def write(self, atoms, sample) -> None:
         """Append this frame and its row; both are on disk when this returns."""
-        format = "traj" if self.out.suffix == ".traj" else "extxyz"
-        ase.io.write(self.out, _frame(atoms, sample), format=format, append=True)
+        frame = _frame(atoms, sample)
+        if self._frames is not None:
+            self._frames.write(frame)
+        else:
+            ase.io.write(self.out, frame, format="extxyz", append=True)
         self._rows.writerow([getattr(sample, column) for column in COLUMNS])
         self._csv.flush()
 
@@ -85,10 +94,10 @@ def plot_table(table, out) -> None:
     """Draw the energies and the temperature of a table over time into a PNG."""
     from matplotlib.figure import Figure
 
-    data = np.loadtxt(table, delimiter=",", skiprows=1, ndmin=2)
-    if len(data) == 0:
+    rows = Path(table).read_text().splitlines()[1:]
+    if not rows:
         return
-    column = dict(zip(COLUMNS, data.T, strict=True))
+    column = dict(zip(COLUMNS, np.loadtxt(rows, delimiter=",", ndmin=2).T, strict=True))
     figure = Figure(figsize=(7, 5), layout="constrained")
     energy, temperature = figure.subplots(2, sharex=True)
     for name in ("potential", "total"):
