@@ -1,0 +1,35 @@
+"""Make a store from PubChemQCR files that you have downloaded (Data01.lmdb ... or the folder of them).
+
+    python datasets/pubchemqcr/prepare.py Data06.lmdb runs/pubchemqcr/train.lmdb
+
+The two DFT stages are read: one level of theory. `--stages hf` reads another one instead.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from equitensor.data import convert, coverage, coverage_table
+from equitensor.data.formats.pubchemqcr import DFT_STAGES, LEVELS
+from equitensor.errors import InputError
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, nargs="+", help="LMDB files or a folder of them")
+    parser.add_argument("out", type=Path, help="the store to write")
+    parser.add_argument("--stages", nargs="+", choices=list(LEVELS), default=list(DFT_STAGES))
+    args = parser.parse_args()
+    try:
+        store = convert(args.source, args.out, format="pubchemqcr", stages=args.stages)
+        Console().print(coverage_table([coverage(store)]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
