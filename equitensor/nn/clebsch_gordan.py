@@ -9,13 +9,10 @@ from torch import Tensor
 
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
-from equitensor.ops.contraction import transform
 from equitensor.ops.path_product import (
     EdgePath,
     Path,
-    mix_couplings,
     mixed_product,
-    outer,
     path_convolution,
     path_product,
 )
@@ -43,46 +40,43 @@ class ClebschGordanInteraction(Tables):
         for p, block in enumerate(blocks):
             self.add_table(f"coupling_{p}", block.permute(2, 0, 1).flatten(1).contiguous())
         if self.dense:
-            self._add_entries(blocks)
+            self.add_table("stack", self._stack(blocks))
 
-    def _add_entries(self, blocks: list[Tensor]) -> None:
-        """The non-zero entries of all paths with their places in the flattened (d1, d2, d3) tensor."""
-        _, d2, d3 = self.sizes
-        values, owners, positions = [], [], []
-        for p, (block, path) in enumerate(zip(blocks, self.slices, strict=True)):
-            i, j, k = (block.abs() > 1e-14).nonzero(as_tuple=True)
-            values.append(block[i, j, k])
-            owners.append(torch.full_like(i, p))
-            positions.append(((i + path.first.start) * d2 + j + path.second.start) * d3 + k + path.out.start)
-        self.add_table("values", torch.cat(values))
-        self.add_table("owners", torch.cat(owners))
-        self.add_table("positions", torch.cat(positions))
-        total = torch.zeros(math.prod(self.sizes), dtype=torch.float64)
-        total.index_add_(0, torch.cat(positions), torch.cat(values))
-        self.add_table("total", total.view(-1, d3).T.contiguous())
+    def _stack(self, blocks: list[Tensor]) -> Tensor:
+        """(P, d1 d2 d3): the coupling tensor of each path in the place of its operands and output."""
+        stack = torch.zeros(len(blocks), *self.sizes, dtype=torch.float64)
+        for tensor, block, path in zip(stack, blocks, self.slices, strict=True):
+            tensor[path.first, path.second, path.out] = block
+        return stack.flatten(1)
 
     def initial_weight(self) -> Tensor:
         """Normal deviates: outputs of unit variance for inputs of unit variance."""
         return torch.randn(self.weight_numel)
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        """(..., d1, C), (..., d2, C), weight (..., P, C) or (P, C) or None for ones: (..., d3, C)."""
-        if self.dense and weight is None:
-            return transform(self.total, outer(x, y))
+        """(..., d1, C), (..., d2, C), weight (P C,) or (..., P C) or None for ones: (..., d3, C)."""
+        shared = weight is None or weight.dim() == 1
+        if self.dense and shared:
+            return self._mixed(x, y, weight)
         if weight is None:
             weight = x.new_ones(self.weight_numel)
         weight = weight.unflatten(-1, (-1, self.channels))
-        if self.dense and weight.dim() == 2:
-            return self._mixed(x, y, weight)
         couplings = [getattr(self, f"coupling_{p}") for p in range(len(self.slices))]
         return path_product(x, y, weight, couplings, self.slices, self.sizes[2])
 
-    def _mixed(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        mixed = mix_couplings(weight, self.values, self.owners, self.positions, math.prod(self.sizes))
+    def _mixed(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        mix = self.stack.sum(0) if weight is None else weight.view(-1, self.channels).T @ self.stack
         lead = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
         rows = [t.expand(*lead, *t.shape[-2:]).reshape(lead.numel(), *t.shape[-2:]) for t in (x, y)]
-        z = mixed_product(*rows, mixed.reshape(self.channels, -1, self.sizes[2]))
+        z = mixed_product(*rows, mix.view(-1, *self.sizes))
         return z.reshape(*lead, self.sizes[2], self.channels)
+
+    def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
+        """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
+        terms = [x]
+        while len(terms) < order:
+            terms.append(self(terms[-1], x, weight))
+        return terms
 
     def describe(self) -> str:
         return f"{len(self.indices)} paths, {self.weight_numel} weights"

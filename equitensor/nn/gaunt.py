@@ -43,14 +43,36 @@ class GauntInteraction(Tables):
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """(..., d1, C), (..., d2, C), weight (..., weight_numel) or None for ones: (..., d3, C)."""
+        w1, w2, w_out = self._split(weight)
+        first = transform(self.a, x if w1 is None else x * w1)
+        if y is x and w1 is None and self.same_operands:
+            second = first
+        else:
+            second = transform(self.b, y if w2 is None else y * w2)
+        return self._integrate(first * second, w_out)
+
+    def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
+        """x, x (x) x, (x (x) x) (x) x ... up to `order` factors, each projected back; x is evaluated once."""
+        w1, w2, w_out = self._split(weight)
+        terms = [x]
+        factor = values = transform(self.b, x if w2 is None else x * w2)
+        while len(terms) < order:
+            if len(terms) > 1 or w1 is not None:
+                values = transform(self.a, terms[-1] if w1 is None else terms[-1] * w1)
+            terms.append(self._integrate(values * factor, w_out))
+        return terms
+
+    def _split(self, weight: Tensor | None) -> tuple[Tensor | None, ...]:
+        """w_l1, w_l2, w_l3 spread over the components."""
         if weight is None:
-            first = transform(self.a, x)
-            second = first if y is x and self.same_operands else transform(self.b, y)
-            return transform(self.c.T, first * second)
-        w1, w2, w_out = weight.unflatten(-1, (-1, self.channels)).split(self.degrees, dim=-2)
-        first = transform(self.a, x * w1.index_select(-2, self.owner1))
-        second = transform(self.b, y * w2.index_select(-2, self.owner2))
-        return transform(self.c.T, first * second) * w_out.index_select(-2, self.owner_out)
+            return None, None, None
+        parts = weight.unflatten(-1, (-1, self.channels)).split(self.degrees, dim=-2)
+        owners = (self.owner1, self.owner2, self.owner_out)
+        return tuple(part.index_select(-2, owner) for part, owner in zip(parts, owners, strict=True))
+
+    def _integrate(self, values: Tensor, w_out: Tensor | None) -> Tensor:
+        z = transform(self.c.T, values)
+        return z if w_out is None else z * w_out
 
     def describe(self) -> str:
         return f"{len(self.indices)} paths, {self.weight_numel} weights, {len(self.a)} points"

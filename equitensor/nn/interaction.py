@@ -63,6 +63,23 @@ class Interaction(nn.Module):
         second = first if same else to_channels_last(y, self.irreps_in2)
         return to_flat(self.map(first, second, weight), self.irreps_out)
 
+    def powers(self, x: Tensor, order: int, weight: Tensor | None = None) -> list[Tensor]:
+        """[x, x (x) x, (x (x) x) (x) x, ...] to `order` factors, each truncated to the irreps of x.
+
+        "gaunt" evaluates x on the grid once for all of them.
+
+        Raises:
+            InputError: unless irreps_in1, irreps_in2 and irreps_out are the same.
+        """
+        if not self.irreps_in1 == self.irreps_in2 == self.irreps_out:
+            raise InputError("powers need the same irreps for both operands and the output")
+        self._check_shapes(x, x, weight)
+        weight = self.weight if weight is None else weight
+        if self.layout == "channels_last":
+            return self.map.powers(x, order, weight)
+        terms = self.map.powers(to_channels_last(x, self.irreps_in1), order, weight)
+        return [to_flat(term, self.irreps_out) for term in terms]
+
     def extra_repr(self) -> str:
         return (
             f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}, "
