@@ -42,7 +42,7 @@ class Calculator(AseCalculator):
         super().__init__(**kwargs)
         if skin < 0:
             raise InputError(f"skin is {skin} Angstrom; it must be 0 or more")
-        self.model = _ready(model, pick_device(device), _dtype(dtype))
+        self.model = _ready(model, pick_device(device), pick_dtype(dtype))
         self.skin = float(skin)
         self._known = np.array(self.model.elements)
         self._neighbors = SkinList(self.model.cutoff, self.skin, self.model.device)
@@ -152,7 +152,7 @@ def pick_device(device) -> torch.device:
     return device
 
 
-def _dtype(name) -> torch.dtype | None:
+def pick_dtype(name) -> torch.dtype | None:
     if name is None or isinstance(name, torch.dtype):
         return name
     if name not in _DTYPES:

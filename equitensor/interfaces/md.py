@@ -111,6 +111,7 @@ def run_md(
     out,
     first_step: int = 0,
     append: bool = False,
+    overwrite: bool = False,
     on_step: Callable[[Sample], None] | None = None,
 ) -> Summary:
     """Run `steps` steps from the atoms as they are, writing frames, a table and a plot beside `out`.
@@ -119,7 +120,7 @@ def run_md(
     every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
     """
     summary = Summary(len(atoms), settings)
-    with TrajectoryWriter(out, append=append) as writer:
+    with TrajectoryWriter(out, append=append, overwrite=overwrite) as writer:
         for sample in simulate(atoms, steps, settings, first_step):
             last = sample.step == first_step + steps
             if (sample.step % settings.interval == 0 or last) and not (append and sample.step == first_step):

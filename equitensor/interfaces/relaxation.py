@@ -34,9 +34,9 @@ def relax(
 ) -> Relaxation:
     """Move atoms that have a calculator downhill until no force exceeds fmax, eV/Angstrom, by L-BFGS.
 
-    With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is below fmax
-    as well. on_step sees (step, energy eV, largest force). The atoms are changed in place. Raises InputError for
-    a cell that is not periodic along a, b and c, UnstableError when the atoms fly apart.
+    With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is below
+    fmax as well. on_step sees (step, energy eV, largest force). The atoms are changed in place. Raises
+    InputError for a cell that is not periodic along a, b and c, UnstableError when the atoms fly apart.
     """
     if cell and not atoms.pbc.all():
         raise InputError(

@@ -19,8 +19,8 @@ ADVICE = (
 class StabilityWatch:
     """Checks of a running simulation against its start, in K and eV.
 
-    The temperature may reach 10 times that asked for (or that of the start) plus 5000 K, the kinetic energy of
-    one atom 20 eV plus 50 kT; an atom with a neighbour within the model's cutoff at the start keeps one.
+    The temperature may reach 10 times that asked for (or that of the start) plus 5000 K, the kinetic energy
+    of one atom 20 eV plus 50 kT; an atom with a neighbour within the cutoff at the start keeps one.
     """
 
     def __init__(self, atoms, temperature: float):

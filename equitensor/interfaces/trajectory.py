@@ -21,12 +21,17 @@ class TrajectoryWriter:
 
     A .traj file keeps every digit, so that a restart from it continues exactly; extended xyz rounds to 1e-8.
     The table is <out>.csv, the plot, drawn when the writer closes, <out>.png.
+    Raises InputError for a file that exists.
     """
 
-    def __init__(self, out, append: bool = False):
+    def __init__(self, out, append: bool = False, overwrite: bool = False):
         self.out = trajectory_path(out)
         self.table, self.plot = self.out.with_suffix(".csv"), self.out.with_suffix(".png")
         self.out.parent.mkdir(parents=True, exist_ok=True)
+        if self.out.exists() and not (append or overwrite):
+            raise InputError(
+                f"{self.out} exists: restart from it, choose another name, or allow to overwrite it"
+            )
         if not append:
             for path in (self.out, self.table, self.plot):
                 path.unlink(missing_ok=True)

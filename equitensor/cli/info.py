@@ -1,0 +1,87 @@
+"""`equitensor info`: versions, devices and kernels, or the card of a model."""
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "ase",
+    "e3nn",
+    "lmdb",
+    "vesin",
+    "lightning",
+    "safetensors",
+    "pydantic",
+    "rich",
+    "matplotlib",
+)
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "info",
+        help="versions, devices and kernels; with MODEL, its card",
+        description="Print versions, devices, threads and kernels, or, with MODEL, what a model file holds.",
+    )
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model file")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Print."""
+    lines = _card(args.model) if args.model else _machine()
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"{name:{width}}  {value}")
+    return 0
+
+
+def _machine():
+    """(name, value) lines about this installation."""
+    import platform
+    from importlib import metadata
+
+    import torch
+
+    import equitensor
+
+    lines = [("equitensor", equitensor.__version__), ("python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            lines.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            lines.append((package, "not installed"))
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return [
+        *lines,
+        ("cpu", f"{platform.processor() or platform.machine()}, {cpu}"),
+        ("gpu", ", ".join(gpus) or "none that torch sees"),
+        ("threads", f"{torch.get_num_threads()} (inside an operation)"),
+        ("kernels", "reference (plain torch) for every operation: no compiled ones exist yet"),
+    ]
+
+
+def _card(path):
+    """(name, value) lines about a model file."""
+    from ase.data import chemical_symbols
+
+    from equitensor import models
+
+    header = models.read_header(path)
+    lines = [("file", path)]
+    for name, value in _flat(header):
+        if name == "elements":
+            value = " ".join(chemical_symbols[int(z)] for z in value)
+        elif name == "e0s":
+            value = ", ".join(f"{chemical_symbols[int(z)]} {e0:.6f}" for z, e0 in value.items()) + " eV"
+        lines.append((name, value))
+    return lines
+
+
+def _flat(header, prefix=""):
+    """The entries of nested dicts under dotted names, E0s left whole."""
+    for name, value in header.items():
+        if isinstance(value, dict) and name != "e0s":
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,90 @@
+"""The command line: argv stops here. Commands import what they need when they run, so --help is quick."""
+
+import argparse
+import difflib
+import importlib
+import sys
+
+from equitensor import __version__
+from equitensor.errors import InputError
+
+COMMANDS = ("eval", "data", "md", "relax", "info")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one clear message: what is wrong, and what was probably meant."""
+
+    def error(self, message):
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, args=None, namespace=None):
+        parsed, extra = self.parse_known_args(args, namespace)
+        if extra:
+            command = getattr(parsed, "parser", self)
+            hint = did_you_mean(extra[0].split("=")[0], sorted(_options(command)))
+            raise InputError(f"{command.prog}: unknown argument {extra[0]}{hint}")
+        return parsed
+
+
+def _options(parser) -> set[str]:
+    """The options of a command and of the commands below it."""
+    options = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            options = options.union(*(_options(below) for below in action.choices.values()))
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 (ran, but the result is bad), 2 (wrong input), 130."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+            raise InputError(f"unknown command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}")
+        args = build_parser().parse_args(argv)
+        return args.run(args) or 0
+    except SystemExit as stop:  # argparse, after --help or --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except BrokenPipeError:  # the reader of a pipe, as in `equitensor info | head`, has seen enough
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        return _fail(_reason(error), 2)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands; each is a module of this room with `add_parser`."""
+    parser = _Parser(
+        prog="equitensor",
+        description="Train equivariant interatomic potentials on snapshots, and use them.",
+        epilog="equitensor COMMAND --help explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"equitensor {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"equitensor.cli.{name}").add_parser(subparsers)
+    for command in subparsers.choices.values():
+        command.set_defaults(parser=command)
+    return parser
+
+
+def did_you_mean(word: str, known) -> str:
+    """The end of a message about an unknown word: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _reason(error: OSError) -> str:
+    """What the operating system objects to, and the file."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"equitensor: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,131 @@
+"""`equitensor md`: molecular dynamics with a model."""
+
+_DEFAULTS = {
+    "temperature": 300.0,
+    "timestep": 0.5,
+    "friction": 10.0,
+    "pressure": 1.0,
+    "interval": 10,
+    "seed": 0,
+}
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "md",
+        help="run molecular dynamics",
+        description="Run molecular dynamics. Velocities are drawn at the temperature; those in STRUCTURE are "
+        "not used. Beside the trajectory stand a table (.csv) and a plot (.png) of energies and temperature. "
+        "Exit code 1: the structure flew apart.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model file")
+    add(
+        "structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads; not needed with --restart"
+    )
+    add("--steps", type=int, required=True, metavar="N", help="steps to run (with --restart: further steps)")
+    add("--temperature", type=float, metavar="K", help="default 300")
+    add("--timestep", type=float, metavar="FS", help="default 0.5 fs")
+    add("--ensemble", choices=("nve", "nvt", "npt"), default="nve", help="nvt and npt are Langevin dynamics")
+    add("--friction", type=float, metavar="PER_PS", help="of nvt and npt; default 10 per ps")
+    add("--pressure", type=float, metavar="BAR", help="of npt; default 1 bar; the cell keeps its shape")
+    add("--interval", type=int, metavar="N", help="write a frame every N steps; default 10")
+    add("--seed", type=int, metavar="N", help="of velocities and Langevin forces; default 0")
+    add(
+        "--out", metavar="TRAJ", help=".traj or .extxyz; default STRUCTURE-md.traj here, or the restarted one"
+    )
+    add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
+    add("--overwrite", action="store_true", help="replace TRAJ if it exists")
+    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    add("--dtype", default="float32", choices=("float32", "float64"))
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Run and report; 1 when the structure flies apart."""
+    import sys
+
+    from equitensor.errors import InputError
+    from equitensor.interfaces import Calculator, run_md
+    from equitensor.interfaces.md import Settings
+    from equitensor.interfaces.stability import UnstableError
+
+    given = {name: getattr(args, name) for name in _DEFAULTS if getattr(args, name) is not None}
+    settings = Settings(ensemble=args.ensemble, **_DEFAULTS | given)
+    if args.steps < 0:
+        raise InputError(f"--steps is {args.steps}; it must be 0 or more")
+    atoms, first_step, out = _start(args, settings)
+    atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    append = args.restart is not None and _same_file(out, args.restart)
+    try:
+        with _Progress(args.steps, first_step) as progress:
+            summary = run_md(
+                atoms, args.steps, settings, out, first_step, append, args.overwrite, on_step=progress.show
+            )
+    except UnstableError as error:
+        print(f"equitensor: {error}", file=sys.stderr)
+        print(f"the frames up to there are in {out}", file=sys.stderr)
+        return 1
+    print("\n".join(summary.lines()))
+    print(f"trajectory {out}, table {out.with_suffix('.csv')}, plot {out.with_suffix('.png')}")
+    return 0
+
+
+def _start(args, settings):
+    """The atoms with velocities, the step they are at, and the trajectory to write."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from equitensor.errors import InputError
+    from equitensor.interfaces import velocities
+    from equitensor.interfaces.trajectory import read_atoms, read_restart, trajectory_path
+
+    if args.restart:
+        atoms, first_step = read_restart(args.restart)
+        if args.structure and not np.array_equal(read_atoms(args.structure).numbers, atoms.numbers):
+            raise InputError(f"{args.structure} and {args.restart} hold different atoms: leave STRUCTURE out")
+        return atoms, first_step, trajectory_path(args.out or args.restart)
+    if not args.structure:
+        raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
+    atoms = read_atoms(args.structure)
+    velocities.draw(atoms, settings.temperature, np.random.default_rng(settings.seed))
+    return atoms, 0, trajectory_path(args.out or f"{Path(args.structure).stem}-md.traj")
+
+
+def _same_file(a, b):
+    from pathlib import Path
+
+    return Path(a).resolve() == Path(b).resolve()
+
+
+class _Progress:
+    """A bar with steps/s, energy and temperature; drawn ten times a second at most."""
+
+    def __init__(self, steps, first_step):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text = TextColumn("{task.fields[state]}")
+        self._bar = Progress(BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn())
+        self._task = self._bar.add_task("md", total=first_step + steps, completed=first_step, state="")
+        self._first, self._last, self._drawn, self._began = first_step, first_step + steps, 0.0, None
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def show(self, sample):
+        from time import perf_counter
+
+        now = perf_counter()
+        self._began = now if self._began is None else self._began
+        if now - self._drawn < 0.1 and sample.step != self._last:
+            return
+        self._drawn = now
+        speed = (sample.step - self._first) / max(now - self._began, 1e-9)
+        state = f"{speed:.1f} steps/s  E {sample.total:.4f} eV  T {sample.temperature:.0f} K"
+        self._bar.update(self._task, completed=sample.step, state=state)

@@ -1,0 +1,68 @@
+"""`equitensor relax`: the nearest minimum of the energy."""
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "relax",
+        help="relax a structure, and its cell",
+        description="Relax a structure (L-BFGS). Exit code 1: not converged, or flown apart.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model file")
+    add("structure", metavar="STRUCTURE", help="any file that ASE reads")
+    add("--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Angstrom; default 0.01")
+    add("--cell", action="store_true", help="relax the lattice vectors too")
+    add("--steps", type=int, default=1000, metavar="N", help="give up after N steps; default 1000")
+    add("--out", metavar="FILE", help="any format that ASE writes; default STRUCTURE-relaxed.extxyz here")
+    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    add("--dtype", default="float64", choices=("float32", "float64"))
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Relax, write and report; 1 when not converged."""
+    import sys
+    from pathlib import Path
+
+    from equitensor.errors import InputError
+    from equitensor.interfaces import Calculator, relax
+    from equitensor.interfaces.stability import UnstableError
+    from equitensor.interfaces.trajectory import read_atoms
+
+    out = Path(args.out or f"{Path(args.structure).stem}-relaxed.extxyz")
+    if out.exists() and not args.overwrite:
+        raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
+    atoms = read_atoms(args.structure)
+    atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    try:
+        result = relax(atoms, args.fmax, args.cell, args.steps, on_step=_show)
+    except UnstableError as error:
+        print(f"equitensor: {error}", file=sys.stderr)
+        return 1
+    _write(atoms, out)
+    verdict = "converged" if result.converged else "NOT converged"
+    stress = "" if result.smax is None else f", largest stress {result.smax:.6f} eV/Angstrom^3"
+    print(f"{verdict} after {result.steps} steps: energy {result.energy:.6f} eV, ", end="")
+    print(f"largest force {result.fmax:.6f} eV/Angstrom{stress}")
+    print(f"structure {out}")
+    return 0 if result.converged else 1
+
+
+def _show(step, energy, fmax):
+    if step % 10 == 0:
+        print(f"step {step:5d}  energy {energy:.6f} eV  largest force {fmax:.6f} eV/Angstrom")
+
+
+def _write(atoms, out):
+    """Write the structure with its energy and forces, in the format of the file's ending."""
+    import ase.io
+
+    from equitensor.errors import InputError
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        ase.io.write(out, atoms)
+    except (ase.io.formats.UnknownFileTypeError, NotImplementedError):
+        raise InputError(f"{out}: ASE does not know this ending: say .extxyz, .cif, .traj ...") from None

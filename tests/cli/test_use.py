@@ -1,0 +1,150 @@
+"""md, relax, info and eval as a user calls them."""
+
+import json
+import re
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from equitensor.cli import main
+from equitensor.interfaces import Calculator
+
+
+def md(model_file, *extra, steps=20):
+    return main(["md", str(model_file), *extra, "--steps", str(steps), "--device", "cpu"])
+
+
+def test_md_writes_a_trajectory_a_table_and_a_plot(model_file, folder, capsys):
+    assert md(model_file, "molecule.xyz", "--temperature", "200") == 0
+    out = capsys.readouterr().out
+    for words in ("drift of the total energy", "meV/atom/ps", "steps/s", "ns/day", "molecule-md.traj"):
+        assert words in out
+    frames = ase.io.read("molecule-md.traj", index=":")
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20]
+    assert (folder / "molecule-md.csv").exists()
+    assert (folder / "molecule-md.png").exists()
+
+
+def test_md_restarts_where_it_stopped(model_file, folder):
+    assert md(model_file, "molecule.xyz", "--out", "whole.traj", "--dtype", "float64", steps=30) == 0
+    assert md(model_file, "molecule.xyz", "--out", "parts.traj", "--dtype", "float64", steps=20) == 0
+    assert md(model_file, "--restart", "parts.traj", "--dtype", "float64", steps=10) == 0
+    whole, parts = (ase.io.read(name, index=":") for name in ("whole.traj", "parts.traj"))
+    assert [frame.info["step"] for frame in parts] == [0, 10, 20, 30]
+    np.testing.assert_array_equal(parts[-1].positions, whole[-1].positions)
+    assert md(model_file, "--restart", "parts.traj", "--out", "further.extxyz") == 0
+    assert ase.io.read("further.extxyz", index=-1).info["step"] == 50
+
+
+@pytest.mark.parametrize("ensemble, structure", [("nvt", "molecule.xyz"), ("npt", "crystal.cif")])
+def test_md_runs_with_a_thermostat(model_file, folder, ensemble, structure, capsys):
+    assert md(model_file, structure, "--ensemble", ensemble, "--out", "run.extxyz", steps=3) == 0
+    assert "mean temperature" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["silane.xyz"], r"holds Si .*H, C, O only"),
+        (["nothing.xyz"], r"nothing\.xyz: no such file"),
+        (["model.txt"], r"model\.txt: ASE finds no structure in it"),
+        ([], "STRUCTURE is missing"),
+        (["molecule.xyz", "--ensemble", "npt"], "npt needs a structure that is periodic"),
+        (["molecule.xyz", "--timestep", "0"], "timestep is 0"),
+        (["molecule.xyz", "--out", "run.pdb"], r"run\.pdb: a trajectory ends in \.traj"),
+        (["molecule.xyz", "--out", "there.traj"], r"there\.traj exists"),
+        (["--restart", "molecule.xyz"], "no step or velocities"),
+        (["molecule.xyz", "--device", "gpu"], "device 'gpu' is unknown"),
+    ],
+)
+def test_md_bad_input_is_one_message_and_code_2(model_file, folder, argv, message, capsys):
+    (folder / "model.txt").write_text("not a structure\n")
+    (folder / "there.traj").write_text("")
+    assert md(model_file, *argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+
+
+def test_md_stops_with_code_1_when_the_structure_flies_apart(model_file, folder, capsys):
+    atoms = molecule("CH3OH")
+    atoms.positions[2] = atoms.positions[0] + [0, 0, 0.05]
+    atoms.write("clash.xyz")
+    assert md(model_file, "clash.xyz", "--out", "run.traj", "--timestep", "0.1", steps=500) == 1
+    error = capsys.readouterr().err
+    assert "step " in error
+    assert "run.traj" in error
+    assert len(ase.io.read("run.traj", index=":")) >= 1
+
+
+def test_relax_converges_or_says_that_it_did_not(model_file, folder, capsys):
+    arguments = ["relax", str(model_file), "molecule.xyz", "--device", "cpu", "--out", "done.extxyz"]
+    assert main([*arguments, "--steps", "1", "--fmax", "1e-6"]) == 1
+    assert "NOT converged after 1 steps" in capsys.readouterr().out
+    assert main(arguments) == 2
+    assert "done.extxyz exists" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--fmax", "0.05"]) == 0
+    assert "converged after" in capsys.readouterr().out
+    assert np.linalg.norm(ase.io.read("done.extxyz").get_forces(), axis=1).max() < 0.05
+
+
+def test_relax_cell_of_a_molecule(model_file, folder, capsys):
+    assert main(["relax", str(model_file), "molecule.xyz", "--cell", "--device", "cpu"]) == 2
+    assert "no cell to relax" in capsys.readouterr().err
+
+
+def test_info_of_the_machine_and_of_a_model(model_file, folder, capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    for words in ("torch", "ase", "threads", "kernels", "reference (plain torch)"):
+        assert words in out
+    assert main(["info", str(model_file)]) == 0
+    out = capsys.readouterr().out
+    for words in ("cutoff", "H C O", "C -1029.000000", "forces_rmse", "0.123", "parameters"):
+        assert words in out
+
+
+@pytest.mark.parametrize("command", ["md", "relax", "info", "eval"])
+def test_a_model_that_is_none(command, folder, capsys):
+    (folder / "not.eqt").write_text("this is no model")
+    further = {"md": ["molecule.xyz", "--steps", "1"], "relax": ["molecule.xyz"], "eval": ["molecule.xyz"]}
+    for name in ("absent.eqt", "not.eqt"):
+        assert main([command, name, *further.get(command, [])]) == 2
+        error = capsys.readouterr().err
+        assert name in error
+        assert error.count("\n") == 1
+
+
+def labelled(model_file, count=3):
+    """Rattled molecules whose labels are the model's own numbers, energies shifted by 2 meV."""
+    frames = []
+    for seed in range(count):
+        atoms = molecule("CH3OH")
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = Calculator(model_file, device="cpu", dtype="float64")
+        energy, forces = atoms.get_potential_energy() + 0.002, atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    return frames
+
+
+def test_eval_writes_errors_plots_and_predictions(model_file, folder, capsys):
+    frames = labelled(model_file)
+    ase.io.write("data.extxyz", frames)
+    outputs = ["--json", "errors.json", "--plots", "plots", "--out", "predicted.extxyz"]
+    arguments = ["eval", str(model_file), "data.extxyz", "--device", "cpu", "--dtype", "float64", *outputs]
+    assert main(arguments) == 0
+    assert "meV" in capsys.readouterr().out
+    metrics = json.loads((folder / "errors.json").read_text())
+    assert metrics["energy_mae"] == pytest.approx(0.002, abs=1e-6)
+    assert metrics["energy_per_atom_rmse"] == pytest.approx(0.002 / 6, abs=1e-6)
+    assert metrics["forces_mae"] == pytest.approx(0, abs=1e-6)
+    assert (metrics["n_structures"], metrics["n_atoms"]) == (3, 18)
+    predicted = ase.io.read("predicted.extxyz", index=":")
+    for one, label in zip(predicted, frames, strict=True):
+        assert one.get_potential_energy() == pytest.approx(label.get_potential_energy() - 0.002, abs=1e-6)
+        np.testing.assert_allclose(one.get_forces(), label.get_forces(), atol=1e-6)
+    assert list((folder / "plots").glob("*.png"))
