@@ -76,8 +76,8 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     solution, _, rank, _ = np.linalg.lstsq(counts * root[:, None], energies * root, rcond=1e-10)
     if rank < len(elements):
         _log.warning(
-            "E0s: %d independent compositions do not determine the energies of %d elements; taking the "
-            "smallest that fit, good for these compositions only. Isolated atoms' energies as data.e0s go beyond",
+            "E0s: %d independent compositions do not determine %d elements; taking the smallest that fit, "
+            "good for these compositions only. Energies of isolated atoms as data.e0s go beyond",
             rank,
             len(elements),
         )

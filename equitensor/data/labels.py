@@ -105,7 +105,7 @@ class LabelReader:
 
     def _array(self, value, shape, key, source):
         try:
-            array = np.asarray(value, dtype=np.float64)
+            array = np.array(value, dtype=np.float64, order="C")
         except (ValueError, TypeError):
             raise InputError(f"{source}: {key} = {value!r} is not a number") from None
         if array.size != int(np.prod(shape)):

@@ -114,7 +114,7 @@ def _weight(info, source) -> float:
     except (TypeError, ValueError):
         weight = np.nan
     if not (np.isfinite(weight) and weight >= 0):
-        raise InputError(f"{source}: {key} = {info[key]!r} is not a weight; it must be a number >= 0")
+        raise InputError(f"{source}: {key} = {info[key]} is not a weight; it must be a number >= 0")
     return weight
 
 

@@ -1,0 +1,104 @@
+"""E0s from every place they can come from."""
+
+import json
+
+import numpy as np
+import pytest
+
+from equitensor.data import Memory, open_snapshots, resolve_e0s
+from equitensor.errors import InputError
+from equitensor.graph import Structure
+
+E0 = {1: -13.6, 6: -1029.0, 8: -2041.5}
+
+
+def molecule(z, energy=None, cell=0.0, config_type=None):
+    pos = np.arange(3.0 * len(z)).reshape(-1, 3)
+    periodic = np.full(3, cell > 0)
+    return Structure(
+        np.array(z), pos, np.eye(3) * cell, periodic, energy, config_type=config_type, source="x"
+    )
+
+
+def bound(*z):
+    return molecule(z, sum(E0[i] for i in z))
+
+
+def atoms():
+    return [molecule([z], e) for z, e in E0.items()]
+
+
+def test_isolated_atoms_in_the_data_come_first():
+    snapshots = Memory([bound(1, 8, 1), *atoms(), bound(6, 8)])
+    found = resolve_e0s(None, snapshots)
+    assert found.values == E0 and found.origin == "isolated atoms in the data"
+    assert snapshots.index.has(8).tolist() == [False, True, True, True, False]
+
+
+def test_a_single_atom_in_a_small_cell_is_a_crystal():
+    crystal, boxed = molecule([6], -8.0, cell=2.5), molecule([6], -1.0, cell=20.0)
+    named = molecule([6], -1.0, cell=2.5, config_type="IsolatedAtom")
+    assert Memory([crystal, boxed, named]).index.has(8).tolist() == [False, True, True]
+
+
+def test_two_energies_of_one_isolated_atom_are_refused():
+    with pytest.raises(InputError, match="second isolated H atom"):
+        resolve_e0s(None, Memory([molecule([1], -13.6), molecule([1], -13.5)]))
+
+
+def test_a_mapping_takes_symbols_and_numbers():
+    assert resolve_e0s({"H": -13.6, 6: -1029.0, "8": -2041.5}, Memory([bound(1, 6, 8)])).values == E0
+    with pytest.raises(InputError, match="no E0 for C, O"):
+        resolve_e0s({"H": -13.6}, Memory([bound(1, 6, 8)]))
+    with pytest.raises(InputError, match="'Hx' is no element"):
+        resolve_e0s({"Hx": -13.6}, Memory([bound(1)]))
+    with pytest.raises(InputError, match="the E0 of H is 'low'"):
+        resolve_e0s({"H": "low"}, Memory([bound(1)]))
+
+
+def test_files_of_each_kind(tmp_path):
+    snapshots = Memory([bound(1, 6, 8)])
+    (tmp_path / "a.json").write_text(json.dumps({"H": -13.6, "C": -1029.0, "O": -2041.5}))
+    (tmp_path / "a.yaml").write_text("{H: -13.6, 6: -1029.0, O: -2041.5}")
+    (tmp_path / "a.xyz").write_text(
+        "".join(f"1\nenergy={E0[z]} pbc='F F F'\n{s} 0 0 0\n" for s, z in {"H": 1, "C": 6, "O": 8}.items())
+    )
+    coefficients = np.full(100, 1e13)
+    coefficients[list(E0)] = list(E0.values())
+    np.savez(tmp_path / "a.npz", coeff=coefficients)
+    for name in ("a.json", "a.yaml", "a.xyz", "a.npz"):
+        found = resolve_e0s(tmp_path / name, snapshots)
+        assert found.values == E0 and name in found.origin
+    with pytest.raises(InputError, match="no E0 for N"):
+        resolve_e0s(tmp_path / "a.npz", Memory([molecule([7])]))
+    with pytest.raises(InputError, match=r"b\.json: no such file"):
+        resolve_e0s(tmp_path / "b.json", snapshots)
+
+
+def test_least_squares_find_what_compositions_determine(caplog):
+    snapshots = Memory([bound(1, 1), bound(1, 8, 1), bound(6, 8), bound(6, 8, 8)])
+    found = resolve_e0s(None, snapshots)
+    assert found.values == pytest.approx(E0, abs=1e-8) and not caplog.records
+    assert "4 structures of 4 compositions" in found.origin
+
+
+def test_one_composition_gives_the_smallest_with_a_warning(caplog):
+    snapshots = Memory([molecule([8, 1, 1], -18.0), molecule([8, 1, 1], -12.0), molecule([8, 1, 1], 1e6)])
+    found = resolve_e0s("fit", snapshots, indices=[0, 1])
+    assert found.values == pytest.approx({1: -6.0, 8: -3.0})
+    assert "do not determine" in caplog.text and "minimum norm" in found.origin
+
+
+def test_no_energies_to_fit():
+    with pytest.raises(InputError, match="no energies to fit"):
+        resolve_e0s(None, Memory([molecule([1, 1])]))
+
+
+def test_real_references(shared_data):
+    train = open_snapshots(shared_data / "acac" / "train_300K.xyz")
+    isolated = resolve_e0s(shared_data / "acac" / "isolated_atoms.xyz", train).values
+    both = open_snapshots([shared_data / "acac" / n for n in ("train_300K.xyz", "isolated_atoms.xyz")])
+    assert resolve_e0s(None, both).values == isolated and isolated[6] == -1026.8538996116154
+    oxygen = Memory([molecule([8])])
+    linear = resolve_e0s(shared_data / "oc20" / "oc20_linref.npz", oxygen).values
+    assert set(linear) == {8} and -20 < linear[8] < 0
