@@ -24,9 +24,9 @@ def convert(
     `out` then.
     """
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
-    if Path(out).resolve() in [Path(source).resolve() for source in sources]:
-        raise InputError(f"{out}: is both source and result")
     found = [pair for source in sources for pair in find_sources(source, format)]
+    if Path(out).resolve() in [path.resolve() for path, _ in found]:
+        raise InputError(f"{out}: is both source and result; name the source files, or write elsewhere")
     if not found:
         raise InputError("nothing to convert: name at least one file or folder")
     with StoreWriter(out, overwrite=overwrite) as writer:

@@ -83,11 +83,18 @@ def _recognise(path):
 
 def _sources_in_folder(folder):
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    files = [f for f in files if not f.name.endswith("-lock")]
-    sources = [(file, _recognise(file)) for file in files]
+    unfinished = [f for f in files if f.name.endswith((".partial", "-lock"))]
+    sources = [(file, None if file in unfinished else _recognise(file)) for file in files]
     found = [(file, name) for file, name in sources if name is not None]
     if not found:
-        raise InputError(f"{folder}: no file in this folder has a known format ({', '.join(formats.NAMES)})")
+        inner = ", ".join(sorted(f.name for f in folder.iterdir() if f.is_dir()))
+        hint = f"; its folders are not looked into: {inner}" if inner else ""
+        raise InputError(f"{folder}: no file here has a known format ({', '.join(formats.NAMES)}){hint}")
+    if len({name == "store" for _, name in found}) == 2:
+        stores = ", ".join(file.name for file, name in found if name == "store")
+        raise InputError(
+            f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files"
+        )
     if skipped := [file.name for file, name in sources if name is None]:
         _log.warning("%s: not read, because of no known format: %s", folder, ", ".join(skipped))
     return found
