@@ -54,7 +54,7 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
 
 
 class _MixedProduct(torch.autograd.Function):
-    """z_k = sum_ij x_i y_j M_ijk per batch entry; its derivatives in x and y are itself, M's axes permuted."""
+    """z_k = sum_ij x_i y_j M_ijk per batch entry; derivatives in x, y are itself with M's axes permuted."""
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:
