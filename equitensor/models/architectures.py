@@ -1,0 +1,29 @@
+"""The architectures by name, and potentials built from the `model:` section of a config."""
+
+import torch
+
+from equitensor.errors import InputError
+from equitensor.models.directional import Directional
+from equitensor.models.potential import Potential
+
+ARCHITECTURES = {"directional": Directional}
+
+
+def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0, num_neighbors=12.0, seed=0):
+    """A Potential with fresh weights, the same for the same seed; the global random state is left alone.
+
+    Args: settings, `architecture`, `cutoff`, `zbl` and the arguments of the architecture; elements, atomic numbers;
+    e0s by atomic number in eV; scale, shift in eV; num_neighbors, the average in the training data.
+    Raises InputError for an architecture that does not exist.
+    """
+    options = dict(settings)
+    name = options.pop("architecture", "directional")
+    zbl = options.pop("zbl", False)
+    if name not in ARCHITECTURES:
+        raise InputError(f"model.architecture is {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    elements = sorted(int(z) for z in elements)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
+    kept = {**settings, "architecture": name, "num_neighbors": float(num_neighbors)}
+    return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)

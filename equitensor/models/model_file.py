@@ -1,0 +1,92 @@
+"""The model file: safetensors weights with a JSON header that says everything else. No pickle."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from equitensor import __version__
+from equitensor.errors import InputError
+from equitensor.models.architectures import build
+from equitensor.models.potential import Potential
+from equitensor.o3 import CONVENTION
+
+FORMAT = 1
+UNITS = {
+    "energy": "eV",
+    "length": "Angstrom",
+    "forces": "eV/Angstrom",
+    "stress": "eV/Angstrom^3, tension positive",
+}
+
+
+def save(model: Potential, path, provenance: dict | None = None) -> None:
+    """Write a potential to one file, whole or not at all; `provenance` is anything JSON can hold."""
+    path = Path(path)
+    header = {
+        "format": FORMAT,
+        "equitensor": __version__,
+        "settings": model.settings,
+        "cutoff": model.cutoff,
+        "elements": list(model.elements),
+        "e0s": {str(z): e0 for z, e0 in zip(model.elements, model.e0s.tolist(), strict=True)},
+        "scale": model.scale,
+        "shift": model.shift,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "units": UNITS,
+        "harmonics": CONVENTION,
+        "provenance": provenance or {},
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(weights, partial, metadata={"equitensor": json.dumps(header)})
+    os.replace(partial, path)
+
+
+def read_header(path) -> dict:
+    """The header of a model file. Raises InputError where it is not one, or of a newer format than this reads."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("equitensor")
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is not a model file, or is damaged ({error}): give the model.eqt of a run"
+        ) from None
+    if text is None:
+        raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
+    header = json.loads(text)
+    if header["format"] > FORMAT:
+        raise InputError(
+            f"{path} is of model format {header['format']}, written by equitensor {header['equitensor']}; this is "
+            f"{__version__}, which reads up to {FORMAT}: upgrade equitensor"
+        )
+    if header["harmonics"] != CONVENTION:
+        raise InputError(
+            f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}"
+        )
+    return header
+
+
+def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
+    """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given."""
+    header = read_header(path)
+    settings = dict(header["settings"])
+    num_neighbors = settings.pop("num_neighbors")
+    e0s = {int(z): e0 for z, e0 in header["e0s"].items()}
+    model = build(settings, header["elements"], e0s, header["scale"], header["shift"], num_neighbors)
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    model = model.to(dtype=getattr(torch, header["dtype"]))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights do not fit its settings {settings}: {error}") from None
+    model = model.to(device=device, dtype=dtype or model.dtype)
+    return model.eval()

@@ -1,0 +1,126 @@
+"""A potential: a backbone with its units, its elements, and energies turned into forces and stress."""
+
+import torch
+from torch import Tensor, nn
+
+from equitensor.errors import InputError
+from equitensor.graph import AtomicGraph
+from equitensor.models.zbl import ZBL
+from equitensor.nn.neighborhood import neighborhood
+from equitensor.ops.radial import envelope
+
+SYMBOLS_HINT = "take a model that knows the element, or train one on data that contain it"
+
+
+class Potential(nn.Module):
+    """E = sum_i [E0_{z_i} + scale e_i + shift (1 - exp(-sum_j u(d_ij / c)))], forces -dE/dx, stress dE/d(strain) / V.
+
+    e_i are the atomic energies of the backbone, float32 or float64; sums, E0s and geometry are float64. The last
+    factor takes the mean interaction energy away from atoms without neighbours, so that an isolated atom has its E0.
+
+    Args: backbone(species, neighborhood) -> energies (n,), features (n, d); cutoff in Angstrom; elements, atomic
+    numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the repulsion of that name.
+    """
+
+    def __init__(
+        self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None
+    ) -> None:
+        super().__init__()
+        self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
+        self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})
+        self.zbl = ZBL() if zbl else None
+        species = torch.full((max(self.elements) + 1,), -1)
+        species[list(self.elements)] = torch.arange(len(self.elements))
+        self.register_buffer("species_of", species, persistent=False)
+        self.e0s = torch.tensor([float(e0s[z]) for z in self.elements], dtype=torch.float64)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self.e0s = self.e0s.to(self.device)  # follows the device; stays float64
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.backbone.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.species_of.device
+
+    def forward(
+        self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None
+    ) -> dict[str, Tensor]:
+        """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom.
+
+        stress=None gives it where every graph is periodic along all directions. In training mode the results carry
+        gradients (the forces too); in evaluation mode they are detached.
+        Raises InputError for an element that the model does not know.
+        """
+        stress = bool(graph.pbc.all()) if stress is None else stress
+        with torch.enable_grad():
+            pos, cell, strain = graph.pos.detach().requires_grad_(forces or stress), graph.cell, None
+            if stress:
+                pos, cell, strain = _strained(pos, cell, graph.batch)
+            energies = self.atomic_energies(graph, graph.edge_vectors(pos, cell))
+            energy = energies.new_zeros(graph.num_graphs).index_add(0, graph.batch, energies)
+            out = {"energy": energy, "energies": energies}
+            if forces or stress:
+                out.update(self._derivatives(energy, graph, pos, strain))
+        return out if self.training else {name: value.detach() for name, value in out.items()}
+
+    def atomic_energies(self, graph: AtomicGraph, vectors: Tensor) -> Tensor:
+        """(n,) energies of the atoms, E0s included, for edge vectors (e, 3) in float64."""
+        species = self._species(graph.z)
+        energies, _ = self._backbone(graph, species, vectors)
+        distance = vectors.norm(dim=1)
+        near = envelope(distance / self.cutoff)
+        coordination = near.new_zeros(graph.num_nodes).index_add(0, graph.edge_index[1], near)
+        interaction = self.scale * energies.double() - self.shift * torch.expm1(-coordination)
+        if self.zbl is not None:
+            interaction = interaction + self.zbl(graph.z, graph.edge_index, distance)
+        return interaction + self.e0s.index_select(0, species)
+
+    def descriptors(self, graph: AtomicGraph) -> Tensor:
+        """(n, d) features of each atom that no rotation, reflection or translation changes."""
+        return self._backbone(graph, self._species(graph.z), graph.edge_vectors())[1]
+
+    def _backbone(self, graph, species, vectors):
+        vectors = vectors.to(self.dtype)
+        rows = neighborhood(graph.edge_index, vectors, graph.rev, graph.num_nodes, self.cutoff)
+        return self.backbone(species, rows)
+
+    def _species(self, z: Tensor) -> Tensor:
+        known = self.species_of.index_select(0, z.clamp(max=len(self.species_of) - 1))
+        species = torch.where(z < len(self.species_of), known, -1)
+        if bool((species < 0).any()):
+            strange = sorted(set(z[species < 0].tolist()))
+            raise InputError(
+                f"the model knows the elements {_symbols(self.elements)}, not {_symbols(strange)}: {SYMBOLS_HINT}"
+            )
+        return species
+
+    def _derivatives(self, energy, graph, pos, strain) -> dict[str, Tensor]:
+        """Forces and stress: the only place in the project where the energy is differentiated."""
+        wrt = [pos] if strain is None else [pos, strain]
+        gradients = torch.autograd.grad(
+            energy.sum(), wrt, create_graph=self.training, allow_unused=True, materialize_grads=True
+        )
+        out = {"forces": -gradients[0]}
+        if strain is not None:
+            volume = torch.linalg.det(graph.cell).abs().view(-1, 1, 1)
+            out["stress"] = gradients[1] / volume
+        return out
+
+
+def _strained(pos: Tensor, cell: Tensor, batch: Tensor):
+    """Positions and cells under a symmetric strain (b, 3, 3) that is zero but can be differentiated by."""
+    strain = torch.zeros_like(cell).requires_grad_(True)
+    symmetric = 0.5 * (strain + strain.mT)
+    pos = pos + torch.einsum("na,nab->nb", pos, symmetric.index_select(0, batch))
+    return pos, cell + cell @ symmetric, strain
+
+
+def _symbols(numbers) -> str:
+    from ase.data import chemical_symbols
+
+    return ", ".join(chemical_symbols[z] for z in numbers)

@@ -1,0 +1,53 @@
+"""The edges of a graph in padded rows, one row per receiving atom: sums over neighbours are matrix products."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhood:
+    """Neighbour slots of n atoms, `width` (the largest number of neighbours) to an atom.
+
+    vectors (n, width, 3), from sender to receiver; empty slots hold a vector of twice the cutoff, where every
+    envelope is zero. sender (n width,) the sending atom, rev (n width,) the slot of the reverse edge; empty
+    slots name atom 0 and themselves. slot (e,) says where each edge of the graph went.
+    """
+
+    vectors: Tensor
+    sender: Tensor
+    rev: Tensor
+    slot: Tensor
+
+    @property
+    def num_nodes(self) -> int:
+        return self.vectors.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.vectors.shape[1]
+
+
+def neighborhood(
+    edge_index: Tensor, vectors: Tensor, rev: Tensor, num_nodes: int, cutoff: float
+) -> Neighborhood:
+    """Lay out edges (2, e), sorted by receiver, with their vectors (e, 3) and reverse edges rev (e,)."""
+    sender, receiver = edge_index
+    degree = torch.bincount(receiver, minlength=num_nodes)
+    width = int(degree.max()) if num_nodes else 0
+    slots = num_nodes * width
+    position = torch.arange(len(receiver), device=receiver.device)
+    if len(receiver) == slots:
+        return Neighborhood(vectors.view(num_nodes, width, 3), sender, rev, position)
+    first = degree.cumsum(0) - degree
+    slot = receiver * width + position - first.index_select(0, receiver)
+    far = vectors.new_zeros(slots, 3)
+    far[:, 0] = 2 * cutoff
+    own = torch.arange(slots, device=slot.device)
+    return Neighborhood(
+        vectors=far.index_copy(0, slot, vectors).view(num_nodes, width, 3),
+        sender=sender.new_zeros(slots).index_copy(0, slot, sender),
+        rev=own.index_copy(0, slot, slot.index_select(0, rev)),
+        slot=slot,
+    )

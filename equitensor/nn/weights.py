@@ -1,0 +1,50 @@
+"""The trainable weights of the message-passing layers: matrices, one per degree, and tables, one row per element."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def matrix(fan_in: int, fan_out: int, *stack: int, gain: float = 1.0) -> nn.Parameter:
+    """(*stack, fan_in, fan_out) normal weights that keep the variance of what they multiply, times gain^2."""
+    return nn.Parameter(torch.randn(*stack, fan_in, fan_out) * (gain / math.sqrt(fan_in)))
+
+
+class ElementTable(nn.Module):
+    """A row (shape) of weights per element, looked up by species (n,) -> (n, *shape).
+
+    Not a matrix that acts on anything: matrix-whitening optimisers leave it to Adam.
+    """
+
+    def __init__(self, num_elements: int, *shape: int, std: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_elements, *shape) * std)
+
+    def forward(self, species: Tensor) -> Tensor:
+        return self.weight.index_select(0, species)
+
+    def extra_repr(self) -> str:
+        return " x ".join(map(str, self.weight.shape))
+
+
+class DegreeLinear(nn.Module):
+    """Mixes channels with one matrix per degree: (n, (L+1)^2, C_in) -> (n, (L+1)^2, C_out), equivariant."""
+
+    def __init__(self, lmax: int, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.weight = matrix(channels_in, channels_out, lmax + 1)
+        self.register_buffer("degree", degree_of_components(lmax), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Components outside, atoms inside: (L+1)^2 products of (n, C_in) with (C_in, C_out).
+        weight = self.weight.index_select(0, self.degree)
+        return torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        return " x ".join(map(str, self.weight.shape))
+
+
+def degree_of_components(lmax: int) -> Tensor:
+    """((lmax+1)^2,) the degree of each component lm: 0, 1, 1, 1, 2, ..."""
+    return torch.arange(lmax + 1).repeat_interleave(2 * torch.arange(lmax + 1) + 1)
