@@ -78,9 +78,7 @@ def run_convert(args: argparse.Namespace) -> int:
             if count % 100 == 0:
                 status.update(f"{count} structures")
 
-        store = convert(
-            args.sources, args.out, overwrite=args.overwrite, progress=show, **_reading_options(args)
-        )
+        store = convert(args.sources, args.out, overwrite=args.overwrite, progress=show, **_reading_options(args))
     _print_coverage(console, [store])
     console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
     return 0
@@ -116,4 +114,5 @@ def _print_provenance(console, snapshots):
     if created is None:
         return
     sources = ", ".join(source["path"] for source in snapshots.provenance.get("sources", []))
-    console.print(f"{snapshots.name}: written {created} from {sources}", soft_wrap=True, highlight=False)
+    origin = f" from {sources}" if sources else ""
+    console.print(f"{snapshots.name}: written {created}{origin}", soft_wrap=True, highlight=False)
