@@ -14,8 +14,20 @@ COMMANDS = ("eval", "data", "md", "relax", "info")
 class _Parser(argparse.ArgumentParser):
     """argparse with one clear message: what is wrong, and what was probably meant."""
 
+    _intermixing = False
+
     def error(self, message):
         raise InputError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Options may stand between positionals, optional positionals too: `md MODEL --steps 9 STRUCTURE`."""
+        if self._subparsers is not None or self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
 
     def parse_args(self, args=None, namespace=None):
         parsed, extra = self.parse_known_args(args, namespace)

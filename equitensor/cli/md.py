@@ -21,9 +21,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add(
-        "structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads; not needed with --restart"
-    )
+    add("structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads; not needed with --restart")
     add("--steps", type=int, required=True, metavar="N", help="steps to run (with --restart: further steps)")
     add("--temperature", type=float, metavar="K", help="default 300")
     add("--timestep", type=float, metavar="FS", help="default 0.5 fs")
@@ -32,9 +30,7 @@ def add_parser(subparsers):
     add("--pressure", type=float, metavar="BAR", help="of npt; default 1 bar; the cell keeps its shape")
     add("--interval", type=int, metavar="N", help="write a frame every N steps; default 10")
     add("--seed", type=int, metavar="N", help="of velocities and Langevin forces; default 0")
-    add(
-        "--out", metavar="TRAJ", help=".traj or .extxyz; default STRUCTURE-md.traj here, or the restarted one"
-    )
+    add("--out", metavar="TRAJ", help=".traj or .extxyz; default STRUCTURE-md.traj here, or the restarted one")
     add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
     add("--overwrite", action="store_true", help="replace TRAJ if it exists")
     add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")

@@ -86,10 +86,7 @@ class Calculator(AseCalculator):
         """What the energy depends on and has changed since the last call: exact, quicker than ASE's check."""
         if self.atoms is None:
             return all_changes
-        pairs = {
-            name: (getattr(atoms, name), getattr(self.atoms, name))
-            for name in ("positions", "numbers", "pbc")
-        }
+        pairs = {name: (getattr(atoms, name), getattr(self.atoms, name)) for name in ("positions", "numbers", "pbc")}
         pairs["cell"] = (atoms.cell.array, self.atoms.cell.array)
         return [name for name, (now, last) in pairs.items() if not np.array_equal(now, last)]
 
@@ -97,12 +94,8 @@ class Calculator(AseCalculator):
         self._check(atoms)
         z, pos = atoms.numbers.astype(np.int64), np.array(atoms.positions, dtype=np.float64)
         if not np.isfinite(pos).all():
-            raise InputError(
-                f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite"
-            )
-        return self._neighbors.graph(
-            Structure(z, pos, atoms.cell.array.astype(np.float64), atoms.pbc.astype(bool))
-        )
+            raise InputError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
+        return self._neighbors.graph(Structure(z, pos, atoms.cell.array.astype(np.float64), atoms.pbc.astype(bool)))
 
     def _check(self, atoms):
         """Refuse what the model cannot answer; again only when elements, cell or periodicity change."""

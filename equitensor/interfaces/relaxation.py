@@ -39,9 +39,7 @@ def relax(
     InputError for a cell that is not periodic along a, b and c, UnstableError when the atoms fly apart.
     """
     if cell and not atoms.pbc.all():
-        raise InputError(
-            "the structure is not periodic along a, b and c, it has no cell to relax: leave --cell out"
-        )
+        raise InputError("the structure is not periodic along a, b and c, it has no cell to relax: leave --cell out")
     if not fmax > 0:
         raise InputError(f"fmax is {fmax} eV/Angstrom; it must be above 0")
     atoms.get_forces()

@@ -65,9 +65,7 @@ class SkinList:
     def _within_cutoff(self, pos: Tensor) -> AtomicGraph:
         wide = self._wide
         sender, receiver = wide.edge_index
-        axes = (
-            pos.T.contiguous()
-        )  # (3, n): a sum over the last axis of (e, 3) would cost more than all the rest
+        axes = pos.T.contiguous()  # (3, e) from here on: a sum over the last axis of (e, 3) is slow
         vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
         if self._origin.pbc.any():
             vectors = vectors + self._translation

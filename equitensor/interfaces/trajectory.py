@@ -29,9 +29,7 @@ class TrajectoryWriter:
         self.table, self.plot = self.out.with_suffix(".csv"), self.out.with_suffix(".png")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         if self.out.exists() and not (append or overwrite):
-            raise InputError(
-                f"{self.out} exists: restart from it, choose another name, or allow to overwrite it"
-            )
+            raise InputError(f"{self.out} exists: restart from it, choose another name, or allow to overwrite it")
         if not append:
             for path in (self.out, self.table, self.plot):
                 path.unlink(missing_ok=True)
@@ -121,7 +119,5 @@ def _frame(atoms, sample):
     frame = atoms.copy()
     frame.set_constraint([c for c in atoms.constraints if not isinstance(c, FixCom)])
     frame.info |= {"step": sample.step, "time": sample.time}
-    frame.calc = SinglePointCalculator(
-        frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False)
-    )
+    frame.calc = SinglePointCalculator(frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False))
     return frame

@@ -21,9 +21,7 @@ def draw(atoms, temperature: float, rng: np.random.Generator) -> None:
     k_B) equals the temperature, f the degrees of freedom that are left.
     """
     free = mobile(atoms)
-    momenta = (
-        rng.standard_normal((len(atoms), 3)) * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None]
-    )
+    momenta = rng.standard_normal((len(atoms), 3)) * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None]
     atoms.set_momenta(momenta * free[:, None])
     if free.all():
         _stop_translation(atoms)

@@ -23,9 +23,7 @@ print([name for name in {heavy} if name in sys.modules])
 
 
 def test_module_and_command_are_the_same():
-    out = subprocess.run(
-        [sys.executable, "-m", "equitensor", "--version"], capture_output=True, text=True, check=True
-    )
+    out = subprocess.run([sys.executable, "-m", "equitensor", "--version"], capture_output=True, text=True, check=True)
     assert out.stdout.startswith("equitensor ")
 
 

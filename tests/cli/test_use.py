@@ -14,7 +14,7 @@ from equitensor.interfaces import Calculator
 
 
 def md(model_file, *extra, steps=20):
-    return main(["md", str(model_file), *extra, "--steps", str(steps), "--device", "cpu"])
+    return main(["md", str(model_file), "--device", "cpu", "--steps", str(steps), *extra])
 
 
 def test_md_writes_a_trajectory_a_table_and_a_plot(model_file, folder, capsys):

@@ -9,6 +9,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from equitensor import models
 from equitensor.errors import InputError
 from equitensor.graph import from_ase
 from equitensor.interfaces import Calculator
@@ -133,3 +134,19 @@ def test_copies_and_pickles_go_on(morse, silicon):
     again = pickle.loads(pickle.dumps(silicon.calc))
     again.calculate(silicon)
     np.testing.assert_array_equal(again.results["forces"], forces)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-10)])
+def test_a_potential_through_the_skin_list(silicon, dtype, tolerance):
+    settings = {"cutoff": 4.0, "channels": 4, "lmax": 2, "layers": 2}
+    model = models.build(settings, elements=(6, 14), e0s={6: -1.0, 14: -2.0})
+    calc = Calculator(model, device="cpu", dtype=dtype, skin=0.8)
+    silicon.numbers[::3] = 6
+    for moved in _moves(silicon, 1, npt=True):
+        calc.calculate(moved)
+    expected = model.double().eval()(from_ase(silicon, model.cutoff))
+    assert calc._neighbors.builds < 20
+    assert calc.results["energy"] == pytest.approx(float(expected["energy"]), abs=tolerance)
+    np.testing.assert_allclose(calc.results["forces"], expected["forces"], atol=tolerance)
+    voigt = full_3x3_to_voigt_6_stress(expected["stress"][0].numpy())
+    np.testing.assert_allclose(calc.results["stress"], voigt, atol=tolerance)

@@ -73,9 +73,7 @@ def test_the_trajectory_the_table_and_the_plot(morse, cluster, tmp_path):
     assert frames[2].get_kinetic_energy() == pytest.approx(samples[20].kinetic, abs=1e-6)
     table = np.loadtxt(tmp_path / "run.csv", delimiter=",", skiprows=1)
     assert table.shape == (4, len(COLUMNS))
-    np.testing.assert_array_equal(
-        table[:, COLUMNS.index("total")], [samples[i].total for i in (0, 10, 20, 25)]
-    )
+    np.testing.assert_array_equal(table[:, COLUMNS.index("total")], [samples[i].total for i in (0, 10, 20, 25)])
     assert (tmp_path / "run.png").stat().st_size > 5000
 
 
@@ -140,9 +138,7 @@ def test_npt_needs_a_cell_and_free_atoms(morse, cluster, silicon):
         next(simulate(started(silicon, morse, 300), 1, settings))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"ensemble": "nph"}, {"timestep": 0}, {"interval": 0}, {"temperature": -1}]
-)
+@pytest.mark.parametrize("wrong", [{"ensemble": "nph"}, {"timestep": 0}, {"interval": 0}, {"temperature": -1}])
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Settings(**wrong)
