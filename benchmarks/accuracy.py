@@ -1,10 +1,10 @@
 """Accuracy per time of a recipe: train it with several seeds for a given wall time, and test it.
 
-    .venv/bin/python benchmarks/accuracy.py acac --train DATA/train_300K.xyz \\
-        --test DATA/test_MD_300K.xyz DATA/test_MD_600K.xyz --max-time 00:10:00 --seeds 0 1 2 model.product=cg
+    .venv/bin/python benchmarks/accuracy.py acac model.product=cg --train DATA/train_300K.xyz \\
+        --test DATA/test_MD_300K.xyz DATA/test_MD_600K.xyz --max-time 00:10:00 --seeds 0 1 2
 
 Everything goes through the user's command line: `equitensor train datasets/RECIPE/train.yaml ...` and
-`equitensor eval`. Words with "=" override the recipe. The runs stay under runs/accuracy for other benchmarks.
+`equitensor eval`. Words with "=" behind the recipe override it. The runs stay under runs/accuracy.
 """
 
 import argparse

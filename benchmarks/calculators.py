@@ -19,7 +19,8 @@ def equitensor_calculator(dtype: str, settings: dict | None = None, model: str |
     import equitensor
 
     if model is None:
-        model = equitensor.models.build(dict(settings or {}), ELEMENTS, dict.fromkeys(ELEMENTS, 0.0))
+        settings = {"cutoff": CUTOFF, **(settings or {})}
+        model = equitensor.models.build(settings, ELEMENTS, dict.fromkeys(ELEMENTS, 0.0))
     return equitensor.Calculator(model, device="cpu", dtype=dtype, **options)
 
 

@@ -144,7 +144,8 @@ def train(options: argparse.Namespace, work: Path, run: str, extra: list[str], l
 
 def epoch_times(folder: Path) -> list[float]:
     """Seconds since the epoch at which each training epoch was logged (the evaluation before left out)."""
-    text = "".join(log.read_text() for log in sorted((folder / "logs").glob("*.log")))
+    logs = [log for log in (folder / "logs").glob("*.log") if not log.stem.endswith("debug")]
+    text = "".join(log.read_text() for log in logs)
     lines = re.findall(r"^(\S+ \S+) INFO: Epoch \d+:", text, flags=re.MULTILINE)
     return [datetime.fromisoformat(line).timestamp() for line in lines]
 
