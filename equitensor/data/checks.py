@@ -50,9 +50,7 @@ def _check_array(where, name, array, shape):
     if not finite.all():
         row = int(np.argwhere(~finite)[0, 0])
         what = "row" if name in ("stress", "cell") else "atom"
-        raise InputError(
-            f"{where}: {name} of {what} {row} is {array[row].tolist()}; remove or repair this record"
-        )
+        raise InputError(f"{where}: {name} of {what} {row} is {array[row].tolist()}; remove or repair this record")
 
 
 def _check_distances(where, structure):
@@ -60,9 +58,7 @@ def _check_distances(where, structure):
     if found is not None:
         i, j = found
         copies = " (through the periodic cell)" if structure.pbc.any() else ""
-        raise InputError(
-            f"{where}: atoms {i} and {j} are in the same place{copies}, nearer than {_TOO_CLOSE} Angstrom"
-        )
+        raise InputError(f"{where}: atoms {i} and {j} are in the same place{copies}, nearer than {_TOO_CLOSE} Angstrom")
 
 
 def _coincident_atoms(structure):

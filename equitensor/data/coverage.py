@@ -123,9 +123,7 @@ def _elements(c):
 
 def _share(name):
     def show(c):
-        return f"{(n := getattr(c, name))} of {c.structures}" + (
-            "" if n == c.structures else " (rest masked)"
-        )
+        return f"{(n := getattr(c, name))} of {c.structures}" + ("" if n == c.structures else " (rest masked)")
 
     return show
 

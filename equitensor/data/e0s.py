@@ -131,9 +131,7 @@ def _parse(path):
         import yaml
 
         return yaml.safe_load(path.read_text())
-    except (
-        Exception
-    ) as error:  # of json's, yaml's or of decoding: each means that the file is not what it says
+    except Exception as error:  # of json's, yaml's or of decoding: each means that the file is not what it says
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 

@@ -56,12 +56,8 @@ class LabelReader:
     def __post_init__(self):
         self.length = units.length_factor(self.length_unit)
         self._energy = units.energy_factor(self.energy_unit)
-        self._forces = (
-            units.forces_factor(self.forces_unit) if self.forces_unit else self._energy / self.length
-        )
-        self._stress = (
-            units.stress_factor(self.stress_unit) if self.stress_unit else self._energy / self.length**3
-        )
+        self._forces = units.forces_factor(self.forces_unit) if self.forces_unit else self._energy / self.length
+        self._stress = units.stress_factor(self.stress_unit) if self.stress_unit else self._energy / self.length**3
         self._virial = self._energy
 
     def read(self, values: dict, n: int, volume: float, source: str) -> dict:
@@ -85,9 +81,7 @@ class LabelReader:
         for label in ("energy", "forces", "stress"):
             key = getattr(self, f"{label}_key")
             if key and key.lower() != "none" and not self.used[label, key]:
-                raise InputError(
-                    f"{path}: {label}_key: no frame has {key!r}; the keys are {self.describe_keys()}"
-                )
+                raise InputError(f"{path}: {label}_key: no frame has {key!r}; the keys are {self.describe_keys()}")
 
     def describe_keys(self) -> str:
         """The names seen in the file, those of per-atom columns with their width."""

@@ -51,9 +51,7 @@ def _float_array(array) -> Array | None:
     """Forces and stress keep float32 or float64 as they came; anything else becomes float64."""
     if array is None:
         return None
-    return pack_array(
-        array, None if np.asarray(array).dtype.newbyteorder("<").str in ("<f4", "<f8") else "<f8"
-    )
+    return pack_array(array, None if np.asarray(array).dtype.newbyteorder("<").str in ("<f4", "<f8") else "<f8")
 
 
 def encode(structure: Structure) -> bytes:

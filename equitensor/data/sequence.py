@@ -1,6 +1,7 @@
 """Snapshots: a sequence of structures with a small index that answers questions without reading them all."""
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -61,9 +62,9 @@ class Index:
 class IndexBuilder:
     """Collects the index while structures stream past."""
 
-    atoms: list[int] = field(default_factory=list)
-    flags: list[int] = field(default_factory=list)
-    group: list[int] = field(default_factory=list)
+    atoms: array = field(default_factory=lambda: array("i"))
+    flags: array = field(default_factory=lambda: array("B"))
+    group: array = field(default_factory=lambda: array("i"))
     names: dict[str, int] = field(default_factory=dict)
     elements: set[int] = field(default_factory=set)
 

@@ -32,9 +32,7 @@ def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
     if format == "auto" and path.is_file() and is_store(path):
         given = [name for name, value in options.items() if value is not None]
         if given:
-            raise InputError(
-                f"{path}: a store has its keys and units settled already; leave out {', '.join(given)}"
-            )
+            raise InputError(f"{path}: a store has its keys and units settled already; leave out {', '.join(given)}")
         return Store(path)
     sources = list(find_sources(path, format))
     if all(name == "store" for _, name in sources):
@@ -59,9 +57,7 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     if path.is_dir():
         return _sources_in_folder(path)
     hint = "an LMDB file of an unknown kind" if is_lmdb(path) else "no known format"
-    raise InputError(
-        f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)"
-    )
+    raise InputError(f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)")
 
 
 def read_sources(sources, **options) -> Iterator[Structure]:
@@ -92,9 +88,7 @@ def _sources_in_folder(folder):
         raise InputError(f"{folder}: no file here has a known format ({', '.join(formats.NAMES)}){hint}")
     if len({name == "store" for _, name in found}) == 2:
         stores = ", ".join(file.name for file, name in found if name == "store")
-        raise InputError(
-            f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files"
-        )
+        raise InputError(f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files")
     if skipped := [file.name for file, name in sources if name is None]:
         _log.warning("%s: not read, because of no known format: %s", folder, ", ".join(skipped))
     return found

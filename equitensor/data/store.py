@@ -64,15 +64,11 @@ class Store(Snapshots):
     def _read_metadata(self) -> Metadata:
         raw = self._reader.get(_METADATA_KEY)
         if raw is None:
-            raise InputError(
-                f"{self.path}: an LMDB file, but not a store; `equitensor data convert` makes one"
-            )
+            raise InputError(f"{self.path}: an LMDB file, but not a store; `equitensor data convert` makes one")
         try:
             version = msgspec.msgpack.decode(raw)["schema"]
             if version != SCHEMA:
-                raise InputError(
-                    f"{self.path}: schema {version}, this version reads {SCHEMA}; convert it again"
-                )
+                raise InputError(f"{self.path}: schema {version}, this version reads {SCHEMA}; convert it again")
             metadata = msgspec.msgpack.decode(raw, type=Metadata)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise InputError(f"{self.path}: damaged metadata ({error}); convert it again") from None
@@ -116,9 +112,7 @@ class StoreWriter:
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._claim()
-            self._env = lmdb.open(
-                str(self.partial), subdir=False, lock=False, sync=False, map_size=self._map_size
-            )
+            self._env = lmdb.open(str(self.partial), subdir=False, lock=False, sync=False, map_size=self._map_size)
         self._commit([(_METADATA_KEY, self._metadata(complete=False))])
 
     def __enter__(self):
@@ -148,9 +142,7 @@ class StoreWriter:
             needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
             self._env.close()
             with self.partial.open("r+b") as file:
-                file.truncate(
-                    needed
-                )  # pages freed at the end may not have been written; readers check the length
+                file.truncate(needed)  # pages freed at the end may not have been written; readers check the length
                 os.fsync(file.fileno())
             os.replace(self.partial, self.path)
         os.close(self._lock)

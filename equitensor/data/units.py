@@ -48,9 +48,7 @@ def forces_factor(name: str, option: str = "forces_unit") -> float:
     """An "energy/length" unit ("kcal/mol/Angstrom", "Hartree/Bohr") in eV/Angstrom."""
     energy, slash, length = str(name).rpartition("/")
     if not slash:
-        raise InputError(
-            f"{option}: {name!r} is not of the form energy/length, like eV/Angstrom or Hartree/Bohr"
-        )
+        raise InputError(f"{option}: {name!r} is not of the form energy/length, like eV/Angstrom or Hartree/Bohr")
     return energy_factor(energy, option) / length_factor(length, option)
 
 

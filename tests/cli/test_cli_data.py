@@ -4,7 +4,9 @@ import argparse
 
 import pytest
 
+from equitensor.cli import data
 from equitensor.cli.data import add_parser
+from equitensor.data import formats
 from equitensor.errors import InputError
 
 
@@ -29,6 +31,10 @@ def test_convert_then_info(source, tmp_path, capsys):
     assert run("info", out) == 0
     text = capsys.readouterr().out
     assert "3 of 3" in text and str(source) in text and "0.590" in text
+
+
+def test_every_format_can_be_named():
+    assert set(data._FORMATS) == {"auto", *formats.NAMES}
 
 
 def test_errors_reach_the_caller(source, tmp_path):

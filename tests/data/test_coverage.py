@@ -89,9 +89,7 @@ def test_real_files_pass_through_a_store_unchanged(shared_data, tmp_path, file, 
 
 
 def test_hartree_energies_beside_forces_in_ev_are_told(shared_data):
-    wrong = open_snapshots(
-        shared_data / "acac" / "train_300K.xyz", energy_unit="Hartree", forces_unit="eV/Angstrom"
-    )
+    wrong = open_snapshots(shared_data / "acac" / "train_300K.xyz", energy_unit="Hartree", forces_unit="eV/Angstrom")
     assert len(coverage(wrong).warnings) == 1
 
 

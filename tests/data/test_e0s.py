@@ -15,9 +15,7 @@ E0 = {1: -13.6, 6: -1029.0, 8: -2041.5}
 def molecule(z, energy=None, cell=0.0, config_type=None):
     pos = np.arange(3.0 * len(z)).reshape(-1, 3)
     periodic = np.full(3, cell > 0)
-    return Structure(
-        np.array(z), pos, np.eye(3) * cell, periodic, energy, config_type=config_type, source="x"
-    )
+    return Structure(np.array(z), pos, np.eye(3) * cell, periodic, energy, config_type=config_type, source="x")
 
 
 def bound(*z):

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 from ase import units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms, FixCartesian
+from ase.io import write
 
 from equitensor.data import open_snapshots
 from equitensor.errors import InputError
@@ -80,16 +84,12 @@ def test_several_keys_in_one_file_are_mentioned(read, caplog):
 
 
 def test_a_named_key_that_is_nowhere_lists_what_is_there(read):
-    with pytest.raises(
-        InputError, match=r"data\.xyz: energy_key: no frame has 'E_tot'.*Etot, dipoles \(2, 3\)"
-    ):
+    with pytest.raises(InputError, match=r"data\.xyz: energy_key: no frame has 'E_tot'.*Etot, dipoles \(2, 3\)"):
         read(frame("Etot=1", "dipoles"), energy_key="E_tot")
 
 
 def test_no_label_at_all_lists_the_keys(read):
-    with pytest.raises(
-        InputError, match=r"no energy, forces or stress found.*Etot, f \(2, 3\).*--energy-key"
-    ):
+    with pytest.raises(InputError, match=r"no energy, forces or stress found.*Etot, f \(2, 3\).*--energy-key"):
         read(frame("Etot=1", "f"))
 
 
@@ -156,3 +156,19 @@ def test_atoms_held_in_place_stay_marked_in_any_unit(read):
 def test_a_bad_frame_is_named(read, bad, message):
     with pytest.raises(InputError, match=r"data\.xyz, " + message):
         read(frame("energy=1"), bad)
+
+
+@pytest.mark.parametrize("suffix", ["traj", "db", "json", "extxyz"])
+def test_other_files_of_ase_keep_labels_and_constraints(tmp_path, suffix):
+    atoms = bulk("Cu", a=3.6, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    atoms.set_constraint([FixAtoms([0]), FixCartesian(2)])
+    atoms.calc = EMT()
+    path = tmp_path / f"a.{suffix}"
+    energy, stress = atoms.get_potential_energy(), atoms.get_stress(voigt=False)
+    forces = atoms.get_forces(apply_constraint=False)
+    write(path, [atoms, atoms])
+    first = open_snapshots(path)[1]
+    assert np.isclose(first.energy, energy) and np.allclose(first.stress, stress, atol=1e-8)
+    assert np.allclose(first.forces, forces, atol=1e-7)
+    assert first.fixed.tolist() == [True, False, True, False]

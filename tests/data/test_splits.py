@@ -10,9 +10,7 @@ from equitensor.graph import Structure
 
 def snapshots(groups, energy=1.0):
     def one(group):
-        return Structure(
-            np.array([1, 1]), np.eye(3)[:2], np.zeros((3, 3)), np.zeros(3, bool), energy, group=group
-        )
+        return Structure(np.array([1, 1]), np.eye(3)[:2], np.zeros((3, 3)), np.zeros(3, bool), energy, group=group)
 
     return Memory([one(group) for group in groups])
 

@@ -142,9 +142,7 @@ def test_a_damaged_record_is_named(tmp_path):
 
 
 def run_convert(source, out, before):
-    script = (
-        f"import os, resource, signal\nimport equitensor.data.store as s\ns._BATCH_BYTES = 20000\n{before}"
-    )
+    script = f"import os, resource, signal\nimport equitensor.data.store as s\ns._BATCH_BYTES = 20000\n{before}"
     return subprocess.run([sys.executable, "-c", script, source, out], capture_output=True, text=True)
 
 

@@ -29,7 +29,5 @@ def read(path: Path, format: str, **options):
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in allowed:
-            raise InputError(
-                f"{path}: format {format} has no option {name!r}; it has {', '.join(allowed) or 'none'}"
-            )
+            raise InputError(f"{path}: format {format} has no option {name!r}; it has {', '.join(allowed) or 'none'}")
     return function(path, **options)

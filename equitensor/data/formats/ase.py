@@ -18,14 +18,15 @@ _NOT_STRUCTURES = {".md", ".rst", ".txt", ".csv", ".yaml", ".yml", ".npz", ".py"
 
 def recognises(path: Path) -> bool:
     """Whether ASE knows the file's format."""
-    from ase.io.formats import UnknownFileTypeError, filetype
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     if not path.is_file() or _NOT_STRUCTURES & set(path.suffixes):
         return False
     try:
-        return filetype(str(path), guess=False) is not None
+        name = filetype(str(path))
     except (UnknownFileTypeError, OSError, ValueError):
         return False
+    return name in ioformats and ioformats[name].can_read
 
 
 def read(
@@ -44,9 +45,7 @@ def read(
     `config_weight` or `weight` becomes the weight, `config_type` is kept, `group_key` names the value that
     says which trajectory a frame belongs to. Raises InputError naming file, frame and key.
     """
-    labels = LabelReader(
-        energy_key, forces_key, stress_key, energy_unit, length_unit, forces_unit, stress_unit
-    )
+    labels = LabelReader(energy_key, forces_key, stress_key, energy_unit, length_unit, forces_unit, stress_unit)
     frame = -1
     for frame, atoms in enumerate(_frames(path)):
         yield _structure(atoms, labels, f"{path}, frame {frame}", group_key)
@@ -57,9 +56,7 @@ def read(
         used = {key: count for (name, key), count in labels.used.items() if name == label}
         if len(used) > 1:
             counts = ", ".join(f"{key} ({count} frames)" for key, count in used.items())
-            _log.warning(
-                "%s: %s was read from several keys: %s; name one with %s_key", path, label, counts, label
-            )
+            _log.warning("%s: %s was read from several keys: %s; name one with %s_key", path, label, counts, label)
     if not labels.used:
         raise InputError(
             f"{path}: no energy, forces or stress found. The keys in this file are {labels.describe_keys()}. "
