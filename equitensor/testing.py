@@ -185,7 +185,7 @@ def _reordered(structure: Structure, order: np.ndarray) -> Structure:
 def assert_forces_match_finite_differences(
     predict: Callable, structure: Structure, step: float = 1e-3, dtype=torch.float64, components: int = 12
 ) -> None:
-    """Forces equal minus fourth-order central differences of the energy, on up to `components` coordinates."""
+    """Forces equal minus fourth-order central differences of the energy, on some or all coordinates."""
     forces = predict(structure)["forces"]
     chosen = np.linspace(0, 3 * len(structure) - 1, min(components, 3 * len(structure))).astype(int)
 
