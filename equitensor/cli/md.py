@@ -21,7 +21,12 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads; not needed with --restart")
+    add(
+        "structure",
+        metavar="STRUCTURE",
+        nargs="?",
+        help="any file that ASE reads, its last frame, or FILE@3; not needed with --restart",
+    )
     add("--steps", type=int, required=True, metavar="N", help="steps to run (with --restart: further steps)")
     add("--temperature", type=float, metavar="K", help="default 300")
     add("--timestep", type=float, metavar="FS", help="default 0.5 fs")
@@ -41,24 +46,25 @@ def add_parser(subparsers):
 def run(args) -> int:
     """Run and report; 1 when the structure flies apart."""
     import sys
+    from pathlib import Path
 
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator, run_md
     from equitensor.interfaces.md import Settings
     from equitensor.interfaces.stability import UnstableError
+    from equitensor.interfaces.trajectory import trajectory_path
 
     given = {name: getattr(args, name) for name in _DEFAULTS if getattr(args, name) is not None}
     settings = Settings(ensemble=args.ensemble, **_DEFAULTS | given)
     if args.steps < 0:
         raise InputError(f"--steps is {args.steps}; it must be 0 or more")
-    atoms, first_step, out = _start(args, settings)
+    out = trajectory_path(args.out or args.restart or f"{Path(args.structure or '').stem}-md.traj")
+    atoms, *first = _start(args, settings)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
-    append = args.restart is not None and _same_file(out, args.restart)
+    append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:
-        with _Progress(args.steps, first_step) as progress:
-            summary = run_md(
-                atoms, args.steps, settings, out, first_step, append, args.overwrite, on_step=progress.show
-            )
+        with _Progress(args.steps, first[0]) as progress:
+            summary = run_md(atoms, args.steps, settings, out, *first, append, args.overwrite, progress.show)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         print(f"the frames up to there are in {out}", file=sys.stderr)
@@ -69,31 +75,23 @@ def run(args) -> int:
 
 
 def _start(args, settings):
-    """The atoms with velocities, the step they are at, and the trajectory to write."""
-    from pathlib import Path
-
+    """The atoms with velocities, their step and time."""
     import numpy as np
 
     from equitensor.errors import InputError
     from equitensor.interfaces import velocities
-    from equitensor.interfaces.trajectory import read_atoms, read_restart, trajectory_path
+    from equitensor.interfaces.trajectory import read_atoms, read_restart
 
     if args.restart:
-        atoms, first_step = read_restart(args.restart)
+        atoms, step, time = read_restart(args.restart)
         if args.structure and not np.array_equal(read_atoms(args.structure).numbers, atoms.numbers):
             raise InputError(f"{args.structure} and {args.restart} hold different atoms: leave STRUCTURE out")
-        return atoms, first_step, trajectory_path(args.out or args.restart)
+        return atoms, step, time
     if not args.structure:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     atoms = read_atoms(args.structure)
-    velocities.draw(atoms, settings.temperature, np.random.default_rng(settings.seed))
-    return atoms, 0, trajectory_path(args.out or f"{Path(args.structure).stem}-md.traj")
-
-
-def _same_file(a, b):
-    from pathlib import Path
-
-    return Path(a).resolve() == Path(b).resolve()
+    velocities.draw(atoms, settings.temperature, np.random.default_rng(settings.seed), settings.ensemble)
+    return atoms, 0, 0.0
 
 
 class _Progress:

@@ -63,7 +63,7 @@ class Sample:
         return self.potential + self.kinetic
 
 
-def simulate(atoms, steps: int, settings: Settings, first_step: int = 0) -> Iterator[Sample]:
+def simulate(atoms, steps: int, settings: Settings, first_step=0, first_time=0.0) -> Iterator[Sample]:
     """Move atoms that have a calculator and velocities; yield a Sample at the start and after every step.
 
     The random numbers of nvt and npt come from (seed, first_step), so a restart draws new ones.
@@ -77,7 +77,8 @@ def simulate(atoms, steps: int, settings: Settings, first_step: int = 0) -> Iter
     with _centre_held(atoms, settings.ensemble):
         dynamics = _integrator(atoms, settings, rng)
         for step in _advance(dynamics, steps, first_step):
-            sample = _sample(atoms, step, settings, freedom)
+            time = first_time + (step - first_step) * settings.timestep
+            sample = _sample(atoms, step, time, freedom)
             watch = watch or StabilityWatch(atoms, max(settings.temperature, sample.temperature))
             watch.check(atoms, sample)
             yield sample
@@ -110,18 +111,19 @@ def run_md(
     settings: Settings,
     out,
     first_step: int = 0,
+    first_time: float = 0.0,
     append: bool = False,
     overwrite: bool = False,
     on_step: Callable[[Sample], None] | None = None,
 ) -> Summary:
     """Run `steps` steps from the atoms as they are, writing frames, a table and a plot beside `out`.
 
-    With `append` the trajectory goes on after its last frame, which is that of `first_step`. on_step sees
-    every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
+    With `append` the trajectory goes on after its last frame, which is that of `first_step` and `first_time` (fs).
+    on_step sees every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
     """
     summary = Summary(len(atoms), settings)
     with TrajectoryWriter(out, append=append, overwrite=overwrite) as writer:
-        for sample in simulate(atoms, steps, settings, first_step):
+        for sample in simulate(atoms, steps, settings, first_step, first_time):
             last = sample.step == first_step + steps
             if (sample.step % settings.interval == 0 or last) and not (append and sample.step == first_step):
                 writer.write(atoms, sample)
@@ -159,11 +161,11 @@ def _check_npt(atoms):
         raise InputError("npt moves all atoms with the cell, but the structure holds fixed atoms: use nvt")
 
 
-def _sample(atoms, step, settings, freedom):
+def _sample(atoms, step, time, freedom):
     kinetic = atoms.get_kinetic_energy()
     return Sample(
         step=step,
-        time=step * settings.timestep,
+        time=time,
         potential=atoms.get_potential_energy(),
         kinetic=kinetic,
         temperature=2 * kinetic / (freedom * units.kB),

@@ -70,27 +70,46 @@ def trajectory_path(out) -> Path:
     return out
 
 
-def read_atoms(path, index=-1):
-    """The last (or the given) structure of any file that ASE reads, without results, or an InputError."""
-    path = Path(path)
+def read_atoms(path):
+    """The last structure of any file that ASE reads ("file@3": the fourth), or an InputError.
+
+    Labels (energies, forces under any name) and velocities are left behind: the atoms will move.
+    """
+    return _bare(_read(path), "numbers", "positions", "masses", "tags")
+
+
+def read_restart(path):
+    """The last frame of a trajectory, its step and its time in fs. Raises InputError where it has no velocities."""
+    last = _read(trajectory_path(path))
+    if not {"step", "time"} <= set(last.info) or not last.has("momenta"):
+        raise InputError(f"{path}: its last frame has no step or velocities: restart from a trajectory of md")
+    step, time = int(last.info["step"]), float(last.info["time"])
+    return _bare(last, "numbers", "positions", "masses", "tags", "momenta"), step, time
+
+
+def _read(path):
+    path, index = Path(path), -1
+    if not path.is_file() and "@" in path.name:
+        name, _, index = path.name.rpartition("@")
+        path = path.with_name(name)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        atoms = ase.io.read(path, index=index)
+        atoms = ase.io.read(path, index=int(index))
     except Exception as error:  # every format of ASE's fails in its own way
         raise InputError(f"{path}: ASE finds no structure in it ({type(error).__name__}: {error})") from None
     if len(atoms) == 0:
         raise InputError(f"{path}: the structure has no atoms")
-    atoms.calc = None
     return atoms
 
 
-def read_restart(path):
-    """The last frame of a trajectory and its step. Raises InputError where it has no velocities."""
-    atoms = read_atoms(trajectory_path(path))
-    if "step" not in atoms.info or not atoms.has("momenta"):
-        raise InputError(f"{path}: its last frame has no step or velocities: restart from a trajectory of md")
-    return atoms, int(atoms.info["step"])
+def _bare(atoms, *arrays):
+    """The atoms with these arrays, cell and constraints, and nothing else."""
+    for name in set(atoms.arrays) - set(arrays):
+        del atoms.arrays[name]
+    atoms.info.clear()
+    atoms.calc = None
+    return atoms
 
 
 def plot_table(table, out) -> None:

@@ -14,11 +14,11 @@ def mobile(atoms) -> np.ndarray:
     return free
 
 
-def draw(atoms, temperature: float, rng: np.random.Generator) -> None:
+def draw(atoms, temperature: float, rng: np.random.Generator, ensemble: str = "nve") -> None:
     """Give the atoms Maxwell-Boltzmann momenta at exactly this temperature (K), at rest as a whole.
 
     Without fixed atoms the total momentum is zero, without periodicity the angular momentum too; 2 E_kin / (f
-    k_B) equals the temperature, f the degrees of freedom that are left.
+    k_B) equals the temperature, f the degrees of freedom of the ensemble.
     """
     free = mobile(atoms)
     momenta = rng.standard_normal((len(atoms), 3)) * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None]
@@ -27,7 +27,7 @@ def draw(atoms, temperature: float, rng: np.random.Generator) -> None:
         _stop_translation(atoms)
         if not atoms.pbc.any():
             _stop_rotation(atoms)
-    kinetic, freedom = atoms.get_kinetic_energy(), degrees_of_freedom(atoms, "nve")
+    kinetic, freedom = atoms.get_kinetic_energy(), degrees_of_freedom(atoms, ensemble)
     wanted = 0.5 * freedom * units.kB * temperature
     atoms.set_momenta(atoms.get_momenta() * (np.sqrt(wanted / kinetic) if kinetic > 0 and freedom else 0.0))
 

@@ -15,6 +15,12 @@ from equitensor.graph import from_ase
 from equitensor.interfaces import Calculator
 
 
+@pytest.fixture
+def potential():
+    settings = {"cutoff": 4.0, "channels": 4, "lmax": 2, "layers": 2}
+    return models.build(settings, elements=(6, 14), e0s={6: -1.0, 14: -2.0})
+
+
 def calculator(model, **options):
     return Calculator(model, device="cpu", dtype="float64", **options)
 
@@ -124,8 +130,8 @@ def test_the_model_that_was_passed_stays_as_it_was(morse, cluster):
     assert all(p.requires_grad for p in morse.parameters())
 
 
-def test_copies_and_pickles_go_on(morse, silicon):
-    silicon.calc = calculator(morse)
+def test_copies_and_pickles_go_on(potential, silicon):
+    silicon.calc = calculator(potential)
     forces = silicon.get_forces()
     for twin in (copy.deepcopy(silicon), silicon.copy()):
         twin.calc = twin.calc or silicon.calc
@@ -137,14 +143,12 @@ def test_copies_and_pickles_go_on(morse, silicon):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-10)])
-def test_a_potential_through_the_skin_list(silicon, dtype, tolerance):
-    settings = {"cutoff": 4.0, "channels": 4, "lmax": 2, "layers": 2}
-    model = models.build(settings, elements=(6, 14), e0s={6: -1.0, 14: -2.0})
-    calc = Calculator(model, device="cpu", dtype=dtype, skin=0.8)
+def test_a_potential_through_the_skin_list(potential, silicon, dtype, tolerance):
+    calc = Calculator(potential, device="cpu", dtype=dtype, skin=0.8)
     silicon.numbers[::3] = 6
     for moved in _moves(silicon, 1, npt=True):
         calc.calculate(moved)
-    expected = model.double().eval()(from_ase(silicon, model.cutoff))
+    expected = potential.double().eval()(from_ase(silicon, potential.cutoff))
     assert calc._neighbors.builds < 20
     assert calc.results["energy"] == pytest.approx(float(expected["energy"]), abs=tolerance)
     np.testing.assert_allclose(calc.results["forces"], expected["forces"], atol=tolerance)

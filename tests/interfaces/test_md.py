@@ -9,7 +9,7 @@ from equitensor.errors import InputError
 from equitensor.interfaces import Calculator, run_md
 from equitensor.interfaces.md import Settings, simulate
 from equitensor.interfaces.stability import UnstableError
-from equitensor.interfaces.trajectory import COLUMNS, read_restart
+from equitensor.interfaces.trajectory import COLUMNS, read_atoms, read_restart
 from equitensor.interfaces.velocities import degrees_of_freedom, draw
 
 
@@ -89,18 +89,31 @@ def test_a_trajectory_is_not_overwritten_unasked(morse, cluster, tmp_path):
         run_md(cluster, 10, Settings(), tmp_path / "run.pdb")
 
 
+def test_the_start_leaves_labels_and_velocities_behind(cluster, tmp_path):
+    other = cluster.copy()
+    other.info["REF_energy"], other.arrays["REF_forces"] = -1.0, np.ones((5, 3))
+    other.set_momenta(np.ones((5, 3)))
+    ase.io.write(tmp_path / "two.extxyz", [cluster, other], format="extxyz")
+    last, first = read_atoms(tmp_path / "two.extxyz"), read_atoms(tmp_path / "two.extxyz@0")
+    assert set(last.arrays) == set(first.arrays) == {"numbers", "positions"}
+    assert not last.info
+    with pytest.raises(InputError, match="no such file"):
+        read_atoms(tmp_path / "three.extxyz@0")
+
+
 def test_a_restart_equals_the_uninterrupted_run(morse, cluster, tmp_path):
     whole = started(cluster.copy(), morse, 600)
     run_md(whole, 60, Settings(), tmp_path / "whole.traj")
     run_md(started(cluster, morse, 600), 25, Settings(), tmp_path / "parts.traj")
-    again, step = read_restart(tmp_path / "parts.traj")
-    assert step == 25
+    again, step, time = read_restart(tmp_path / "parts.traj")
+    assert (step, time) == (25, 12.5)
     again.calc = Calculator(morse, device="cpu", dtype="float64")
-    run_md(again, 35, Settings(), tmp_path / "parts.traj", first_step=step, append=True)
+    run_md(again, 35, Settings(), tmp_path / "parts.traj", step, time, append=True)
     np.testing.assert_array_equal(again.positions, whole.positions)
     np.testing.assert_array_equal(again.get_momenta(), whole.get_momenta())
-    steps = [frame.info["step"] for frame in ase.io.read(tmp_path / "parts.traj", index=":")]
-    assert steps == [0, 10, 20, 25, 30, 40, 50, 60]
+    frames = ase.io.read(tmp_path / "parts.traj", index=":")
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20, 25, 30, 40, 50, 60]
+    assert frames[-1].info["time"] == 30.0
 
 
 def _warm(samples, name, skip=500):
