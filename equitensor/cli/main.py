@@ -8,7 +8,7 @@ import sys
 from equitensor import __version__
 from equitensor.errors import InputError
 
-COMMANDS = ("eval", "data", "md", "relax", "info")
+COMMANDS = ("train", "eval", "data", "md", "relax", "info")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,7 +16,7 @@ class SOAP(torch.optim.Optimizer):
     """
 
     def __init__(self, params, lr=0.01, betas=(0.95, 0.95, 0.95), eps=1e-8, refresh=10):
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, refresh=refresh, matrices=False))
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh, "matrices": False})
 
     @torch.no_grad()
     def step(self, closure=None):

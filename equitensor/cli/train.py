@@ -1,0 +1,41 @@
+"""`equitensor train`: a config and data in, a run folder with a model out."""
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a potential",
+        description="Train a potential as a YAML config says. Only data.train is needed; key.sub=value overrides.",
+    )
+    parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="left out: that of the run to resume")
+    parser.add_argument("overrides", metavar="key.sub=value", nargs="*", help="as train.max_time=00:10:00")
+    parser.add_argument("--check", action="store_true", help="open the data, take one step, say what it needs, stop")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Load the config, then train or check."""
+    import time
+
+    started = time.monotonic()
+    from pathlib import Path
+
+    from equitensor.errors import InputError
+    from equitensor.training import check, fit, load_config
+
+    path, overrides = args.config, list(args.overrides)
+    if path is not None and "=" in path and not Path(path).exists():
+        path, overrides = None, [path, *overrides]
+    if args.resume is not None:
+        overrides.append(f"output={args.resume}")
+        path = path or Path(args.resume) / "config.yaml"
+    if path is None:
+        raise InputError("which config? equitensor train CONFIG.yaml (see equitensor train --help)")
+    config = load_config(path, overrides)
+    if args.check:
+        check(config)
+    else:
+        fit(config, resume=None if args.resume is None else Path(args.resume), started=started)
+    return 0

@@ -1,0 +1,180 @@
+"""The typed config of a training run: YAML with key.sub=value overrides; unknown keys are refused."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+
+from equitensor.errors import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class DataConfig(_Section):
+    """Where the snapshots are, how they are read, and what is held out."""
+
+    train: str | list[str]
+    valid: str | list[str] | None = None
+    test: str | list[str] | dict[str, str] | None = None
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
+    e0s: dict[str | int, float] | str | None = None
+    format: str = "auto"
+    energy_key: str | None = None
+    forces_key: str | None = None
+    stress_key: str | None = None
+    energy_unit: str | None = None
+    length_unit: str | None = None
+    forces_unit: str | None = None
+    stress_unit: str | None = None
+    group_key: str | None = None
+    stages: list[str] | None = None
+    num_workers: int = Field(0, ge=0)
+
+    def reading_options(self) -> dict:
+        """What `open_snapshots` takes beside the path, where given."""
+        names = ("energy_key", "forces_key", "stress_key", "energy_unit", "length_unit", "forces_unit")
+        names += ("stress_unit", "group_key", "stages")
+        options = {name: getattr(self, name) for name in names}
+        return {"format": self.format} | {name: value for name, value in options.items() if value is not None}
+
+
+class ModelConfig(_Section):
+    """The architecture; a key that is left out takes the architecture's own default."""
+
+    architecture: str = "directional"
+    cutoff: PositiveFloat = 5.0
+    product: str | None = None
+    channels: PositiveInt | None = None
+    edge_channels: PositiveInt | None = None
+    lmax: int | None = Field(None, ge=0)
+    layers: PositiveInt | None = None
+    correlation: PositiveInt | None = None
+    num_radial: PositiveInt | None = None
+    zbl: bool = False
+
+    def settings(self) -> dict:
+        """The arguments of `models.build`."""
+        return self.model_dump(exclude_none=True)
+
+
+class TrainConfig(_Section):
+    """How long, how fast, in what precision, and on what."""
+
+    batch_size: PositiveInt = 10
+    max_epochs: PositiveInt | None = None
+    max_time: str | None = None
+    optimizer: Literal["soap", "adam", "muon"] = "soap"
+    lr: PositiveFloat | None = None
+    constant: float = Field(0.3, ge=0, le=1)
+    ema: float = Field(0.99, ge=0, lt=1)
+    clip: PositiveFloat | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    device: str = "auto"
+    threads: PositiveInt | None = None
+    init_from: str | None = None
+    loggers: list[Literal["tensorboard", "wandb"]] = []
+
+    @field_validator("max_time", mode="before")
+    @classmethod
+    def _clock(cls, value):
+        """YAML reads 00:10:00 without quotes as a number of seconds (base 60)."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
+        if value is not None:
+            seconds(value)
+        return value
+
+
+class LossConfig(_Section):
+    """L = forces |dF|^2 + energy (dE / n)^2 + stress |dS|^2; from `late` of the run on, energy_late for energy."""
+
+    forces: float = Field(100.0, ge=0)
+    energy: float = Field(10.0, ge=0)
+    energy_late: float = Field(300.0, ge=0)
+    stress: float = Field(0.0, ge=0)
+    late: float = Field(0.75, ge=0, le=1)
+
+
+class Config(_Section):
+    """A whole run."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    loss: LossConfig = LossConfig()
+    seed: int = 0
+    output: str = "runs/train"
+
+    def resolved(self) -> dict:
+        return self.model_dump(mode="json")
+
+
+def seconds(clock: str) -> float:
+    """Seconds of "HH:MM:SS" (or "MM:SS"). Raises ValueError for anything else."""
+    parts = str(clock).split(":")
+    if not 2 <= len(parts) <= 3 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"{clock!r} is not a time: write HH:MM:SS, as 00:10:00")
+    return float(sum(int(part) * 60**i for i, part in enumerate(reversed(parts))))
+
+
+def load_config(path, overrides: list[str] = ()) -> Config:
+    """Read a YAML file and apply overrides "key.sub=value" (the value as YAML, null included).
+
+    Raises InputError naming the file and the key for anything wrong, with the nearest known key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such config file")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a config is a mapping with sections such as data, model, train")
+    for override in overrides:
+        _override(values, override)
+    return validate(values, str(path))
+
+
+def validate(values: dict, origin: str) -> Config:
+    """A Config of plain values; `origin` is named in errors."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise InputError(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _override(values: dict, text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"override {text!r} is not of the form key.sub=value")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"override {text!r}: {section} is a value, not a section")
+    try:
+        values[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"override {text!r}: {error}") from None
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    where = problem["loc"]
+    key = ".".join(str(part) for part in where)
+    if problem["type"] == "extra_forbidden":
+        section = Config
+        for part in where[:-1]:
+            section = section.model_fields[part].annotation
+        close = difflib.get_close_matches(str(where[-1]), section.model_fields, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else "known keys: " + ", ".join(section.model_fields)
+        return f"unknown key {key}: {hint}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"

@@ -1,0 +1,151 @@
+"""One training run, from config to a folder with the best model, its errors and its pictures."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from rich.console import Console
+
+from equitensor import models
+from equitensor.errors import InputError
+from equitensor.training.checkpoint import prepare_folder, read_checkpoint, read_split, write_inputs
+from equitensor.training.config import Config, seconds
+from equitensor.training.evaluation import evaluate
+from equitensor.training.optimizers import build_optimizer
+from equitensor.training.plots import plot_learning
+from equitensor.training.progress import Progress
+from equitensor.training.report import error_table
+from equitensor.training.setup import RunData, build_model, open_data
+from equitensor.training.trainer import Trainer
+
+DEFAULT_EPOCHS = 200
+MOST_TRAIN = 500  # structures of the training set that the closing table is computed on
+
+
+def fit(config: Config, resume: Path | None = None, started: float | None = None) -> dict:
+    """Train, evaluate the best model, write everything to the run folder, and return the summary.
+
+    `started` (time.monotonic()) is when the clock of train.max_time began. Raises InputError for anything that the
+    user can mend: data, config, a run folder that is not empty.
+    """
+    console = make_console()
+    progress = Progress(started=time.monotonic() if started is None else started)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    fabric = Fabric(accelerator=_accelerator(config.train.device), devices="auto", precision="32-true")
+    fabric.launch()
+    if fabric.global_rank > 0:
+        console = make_console(quiet=True)
+    folder = prepare_folder(config, resume) if fabric.global_rank == 0 else Path(resume or config.output)
+    fabric.barrier()
+    state = None if resume is None else read_checkpoint(folder)
+    data = open_data(config, console, None if resume is None else read_split(folder))
+    if resume is None and fabric.global_rank == 0:
+        write_inputs(folder, config, _split_of(data))
+    model = build_model(config, data)
+    console.print(_describe(model, config, fabric))
+    trainer = Trainer(config, fabric, model, build_optimizer(model, config.train.optimizer, config.train.lr), data)
+    _set_length(progress, config, len(trainer.sampler))
+    trainer.attach(folder, progress, console, _provenance(config, data))
+    if state is not None:
+        trainer.restore(state)
+    trainer.run()
+    return _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
+
+
+def check(config: Config) -> dict:
+    """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
+    console = make_console()
+    data = open_data(config, console)
+    model = build_model(config, data)
+    fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1, precision="32-true")
+    console.print(_describe(model, config, fabric))
+    optimizer = build_optimizer(model, config.train.optimizer, config.train.lr)
+    trainer = Trainer(config, fabric, model, optimizer, data)
+    found = trainer.largest_step()
+    console.print(
+        f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
+        f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB. Everything is in order."
+    )
+    return found
+
+
+def make_console(quiet: bool = False) -> Console:
+    """As wide as the terminal; 140 columns in a log file."""
+    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 140)
+
+
+def _accelerator(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda", "gpu"):
+        raise InputError(f"train.device is {device!r}: say auto, cpu or cuda")
+    if device in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise InputError(f"train.device is {device!r}, but torch sees no GPU here: say auto or cpu")
+    return {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}.get(device, device)
+
+
+def _set_length(progress: Progress, config: Config, steps_per_epoch: int) -> None:
+    epochs, clock = config.train.max_epochs, config.train.max_time
+    if epochs is None and clock is None:
+        epochs = DEFAULT_EPOCHS
+    if epochs is not None:
+        progress.total_steps = epochs * steps_per_epoch
+    if clock is not None:
+        progress.max_seconds = seconds(clock)
+
+
+def _split_of(data: RunData) -> dict:
+    valid = [] if data.valid is None else data.valid.indices.tolist()
+    return {"train": data.train.indices.tolist(), "valid": valid}
+
+
+def _describe(model, config, fabric) -> str:
+    count = sum(p.numel() for p in model.parameters())
+    return (
+        f"model: {model.settings['architecture']}, {count} parameters, {config.train.dtype}; "
+        f"device {fabric.device}, {torch.get_num_threads()} threads"
+    )
+
+
+def _provenance(config: Config, data: RunData) -> dict:
+    return {
+        "config": config.resolved(),
+        "e0s": data.e0s.origin,
+        "training_structures": len(data.train),
+        "validation_structures": 0 if data.valid is None else len(data.valid),
+    }
+
+
+def _finish(folder: Path, data: RunData, trainer, console) -> dict:
+    """The closing table, pictures and summary of the best model."""
+    model = models.load(folder / "model.eqt", device=trainer.fabric.device)
+    rows, shown = {}, None
+    for name, snapshots, indices in data.parts():
+        few = indices[:: -(-len(indices) // MOST_TRAIN)] if name == "train" else indices
+        evaluation = evaluate(
+            model, snapshots, few, batch_size=2 * trainer.config.train.batch_size, keep=name != "train"
+        )
+        rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics
+        shown = evaluation if name != "train" else shown
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    plot_learning(folder / "metrics.csv", plots / "learning.png")
+    if shown is not None:
+        shown.plot(plots)
+    progress = trainer.progress
+    summary = {
+        "errors": rows,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "seconds": round(progress.elapsed, 1),
+        "structures_per_second": round(trainer.speed, 1),
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    console.print(error_table(rows, "Errors of the best model"))
+    console.print(
+        f"{progress.epoch} epochs, {progress.step} steps in {progress.elapsed:.0f} s, "
+        f"{trainer.speed:.0f} structures/s\nmodel: {folder / 'model.eqt'}\npictures: {plots}"
+    )
+    return summary

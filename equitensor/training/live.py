@@ -1,0 +1,75 @@
+"""What a run shows while it trains: a progress bar on a terminal, a line per validation anywhere."""
+
+import time
+
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+_REFRESH = 0.25  # seconds
+
+
+class Live:
+    """Loss, force error and speed, averaged since the last validation."""
+
+    def __init__(self, console, progress) -> None:
+        self.console, self.progress = console, progress
+        self.bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f}%"),
+            TextColumn("loss {task.fields[loss]:.3g}  forces {task.fields[forces]:.1f} meV/A"),
+            TextColumn("{task.fields[speed]:.0f} structures/s"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=1.0, epoch=0, loss=0.0, forces=0.0, speed=0.0)
+        self.shown = 0.0
+        self._reset()
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self.bar.stop()
+
+    def _reset(self):
+        self.steps, self.loss, self.squares, self.components = 0, 0.0, 0.0, 0
+
+    def step(self, found, value: float, speed: float) -> None:
+        self.steps += 1
+        self.loss += value
+        if "forces" in found and found["forces"].numel():
+            self.squares += float(found["forces"].detach().square().sum())
+            self.components += found["forces"].numel()
+        self.speed = speed
+        if self.console.is_terminal and time.monotonic() - self.shown > _REFRESH:
+            self.shown = time.monotonic()
+            averages = self.averages()
+            self.bar.update(
+                self.task,
+                completed=self.progress.fraction,
+                epoch=self.progress.epoch,
+                loss=averages["train_loss"],
+                forces=1000 * (averages["train_forces_rmse"] or 0.0),
+                speed=speed,
+            )
+
+    def averages(self) -> dict:
+        rmse = (self.squares / self.components) ** 0.5 if self.components else None
+        return {"train_loss": self.loss / max(self.steps, 1), "train_forces_rmse": rmse}
+
+    def report(self, row: dict) -> None:
+        """One line for a validation, and start the averages anew."""
+        parts = [f"{row['seconds']:7.0f} s", f"epoch {row['epoch']:4d}", f"loss {row['train_loss']:9.4g}"]
+        for name, label, unit in (
+            ("valid_energy_rmse", "valid energy", "meV"),
+            ("valid_forces_rmse", "forces", "meV/A"),
+            ("valid_stress_rmse", "stress", "meV/A^3"),
+        ):
+            if name in row:
+                parts.append(f"{label} {1000 * row[name]:.2f} {unit}")
+        self.console.print("  ".join(parts), highlight=False)
+        self._reset()

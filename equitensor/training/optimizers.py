@@ -1,0 +1,71 @@
+"""Optimisers by name: SOAP or Muon for the weight matrices, with Adam for everything else, or Adam alone."""
+
+import torch
+from torch import nn
+
+from equitensor.nn.weights import ElementTable
+from equitensor.training.soap import SOAP
+
+DEFAULT_LR = {"soap": 0.01, "adam": 0.01, "muon": 0.02}
+ADAM_RATIO = 0.5  # learning rate of the parameters that are not matrices, relative to that of the matrices
+SMALLEST_MATRIX = 4
+
+
+def build_optimizer(model: nn.Module, name: str = "soap", lr: float | None = None) -> torch.optim.Optimizer:
+    """The optimiser `name` for a model, at its default learning rate unless one is given."""
+    lr = DEFAULT_LR[name] if lr is None else lr
+    matrices, others = split_parameters(model)
+    groups = [
+        {"params": matrices, "lr": lr, "matrices": True},
+        {"params": others, "lr": lr * ADAM_RATIO, "matrices": False, "betas": (0.9, 0.99, 0.0)},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "soap":
+        return SOAP(groups, lr=lr)
+    if name == "muon":
+        return Muon(groups, lr=lr)
+    return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr, amsgrad=True)
+
+
+def split_parameters(model: nn.Module) -> tuple[list, list]:
+    """Stacks of matrices (..., m, n), and everything else: vectors, thin matrices, tables per element."""
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, ElementTable | nn.Embedding)}
+    matrices, others = [], []
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        is_matrix = parameter.dim() >= 2 and min(parameter.shape[-2:]) >= SMALLEST_MATRIX
+        (matrices if is_matrix and id(parameter) not in tables else others).append(parameter)
+    return matrices, others
+
+
+class Muon(SOAP):
+    """Momentum, orthogonalised by Newton-Schulz iterations, for stacks of matrices; Adam for the rest.
+
+    Jordan et al. 2024. torch.optim.Muon takes plain matrices only, one call each; this joins equal shapes.
+    """
+
+    def _step_matrices(self, group, parameters):
+        m, n = parameters[0].shape[-2:]
+        grads = torch.cat([p.grad.reshape(-1, m, n) for p in parameters])
+        state = self._state_of(parameters)
+        if not state:
+            state["momentum"] = torch.zeros_like(grads)
+        beta = group["betas"][0]
+        state["momentum"].lerp_(grads, 1 - beta)
+        update = orthogonalised(grads.lerp(state["momentum"], beta)) * max(1.0, m / n) ** 0.5
+        counts = [p.numel() // (m * n) for p in parameters]
+        for p, u in zip(parameters, update.split(counts), strict=True):
+            p.sub_(u.view_as(p), alpha=group["lr"])
+
+
+def orthogonalised(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
+    """The nearest (semi-)orthogonal matrices of a stack (..., m, n), singular values within about 0.3 of one."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

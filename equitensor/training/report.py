@@ -1,0 +1,56 @@
+"""Tables of errors, for people."""
+
+from io import StringIO
+
+from ase.data import chemical_symbols
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = (
+    ("energy", "meV", "energy"),
+    ("energy_per_atom", "meV/atom", "energy per atom"),
+    ("forces", "meV/A", "forces"),
+    ("stress", "meV/A^3", "stress"),
+)
+
+
+def error_table(rows: dict[str, dict], title: str = "") -> Table:
+    """MAE and RMSE of each quantity that any row has, one line per row ("train", "valid", ...)."""
+    table = Table(title=title or None, title_justify="left")
+    table.add_column("")
+    table.add_column("structures", justify="right")
+    columns = [c for c in COLUMNS if any(m.get(f"{c[0]}_mae") is not None for m in rows.values())]
+    for _, unit, label in columns:
+        table.add_column(f"{label}\nMAE {unit}", justify="right")
+        table.add_column(f"\nRMSE {unit}", justify="right")
+    for name, metrics in rows.items():
+        cells = [name, str(metrics.get("n_structures", ""))]
+        for quantity, _, _ in columns:
+            cells += [_milli(metrics.get(f"{quantity}_{kind}")) for kind in ("mae", "rmse")]
+        table.add_row(*cells)
+    return table
+
+
+def evaluation_table(evaluation) -> str:
+    """The errors of an Evaluation, as text: in all, by config_type and by element, and what was left out."""
+    rows = {"all": evaluation.metrics, **evaluation.by_config_type}
+    if len(evaluation.by_config_type) < 2:
+        rows = {"all": evaluation.metrics}
+    parts = [render(error_table(rows, "Errors"))]
+    if evaluation.by_element:
+        elements = {chemical_symbols[z]: metrics for z, metrics in evaluation.by_element.items()}
+        parts.append(render(error_table(elements, "Forces by element")))
+    for elements, count in evaluation.excluded.items():
+        names = ", ".join(chemical_symbols[z] for z in elements)
+        parts.append(f"left out: {count} structures with elements that the model does not know ({names})")
+    return "\n".join(parts)
+
+
+def render(table: Table) -> str:
+    buffer = StringIO()
+    Console(file=buffer, width=140).print(table)
+    return buffer.getvalue().rstrip()
+
+
+def _milli(value) -> str:
+    return "" if value is None else f"{1000 * value:.2f}"

@@ -1,0 +1,123 @@
+"""Everything a run needs before its first step: data, split, E0s, model, optimiser."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from equitensor import models
+from equitensor.data import (
+    E0s,
+    GraphDataset,
+    Snapshots,
+    coverage,
+    coverage_table,
+    open_snapshots,
+    resolve_e0s,
+    split_by_group,
+    usable,
+)
+from equitensor.errors import InputError
+from equitensor.training.config import Config
+from equitensor.training.statistics import statistics
+
+
+@dataclass
+class RunData:
+    """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots."""
+
+    train: GraphDataset
+    valid: GraphDataset | None
+    e0s: E0s
+    tests: dict[str, Snapshots] = field(default_factory=dict)
+
+    def parts(self):
+        """(name, snapshots, indices) of everything whose errors are reported at the end."""
+        yield "train", self.train.snapshots, self.train.indices
+        if self.valid is not None:
+            yield "valid", self.valid.snapshots, self.valid.indices
+        for name, snapshots in self.tests.items():
+            yield name, snapshots, np.arange(len(snapshots))
+
+
+def open_data(config: Config, console: Console, split: dict | None = None) -> RunData:
+    """Open, split and count; print the coverage of every part. `split` is the one of a run that is resumed."""
+    data, cutoff = config.data, config.model.cutoff
+    options = data.reading_options()
+    snapshots = open_snapshots(data.train, **options)
+    if data.valid is None:
+        if split is None:
+            parts = split_by_group(snapshots, data.valid_fraction, config.seed)
+            train, valid = parts.train, parts.valid
+        else:
+            train, valid = (np.array(split[name], dtype=np.int64) for name in ("train", "valid"))
+        valid_set = GraphDataset(snapshots, valid, cutoff) if len(valid) else None
+    else:
+        train = usable(snapshots)
+        held_out = open_snapshots(data.valid, **options)
+        valid_set = GraphDataset(held_out, usable(held_out), cutoff)
+    e0s = resolve_e0s(data.e0s, snapshots, train)
+    run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, _tests(data, options))
+    _report(run, console)
+    _check_elements(run)
+    return run
+
+
+def _tests(data, options) -> dict[str, Snapshots]:
+    if data.test is None:
+        return {}
+    if isinstance(data.test, dict):
+        return {name: open_snapshots(path, **options) for name, path in data.test.items()}
+    return {"test": open_snapshots(data.test, **options)}
+
+
+def _report(run: RunData, console: Console) -> None:
+    found = [coverage(snapshots, indices, name) for name, snapshots, indices in run.parts()]
+    console.print(coverage_table(found))
+    for part in found:
+        for warning in part.warnings:
+            console.print(f"[yellow]warning:[/] {warning}")
+    console.print(f"E0s: {run.e0s.origin}")
+
+
+def _check_elements(run: RunData) -> None:
+    if run.valid is None:
+        return
+    strange = set(run.valid.snapshots.elements) - set(run.train.snapshots.elements)
+    if strange:
+        raise InputError(f"the validation data hold elements that the training data lack: {sorted(strange)}")
+
+
+def build_model(config: Config, run: RunData) -> models.Potential:
+    """A fresh potential with the statistics of the training data, or with the weights of `train.init_from`."""
+    e0s = run.e0s.values
+    found = statistics(run.train, e0s)
+    if not any(config.loss.model_dump()[name] for name in ("energy", "forces", "stress")):
+        raise InputError("loss.energy, loss.forces and loss.stress are all 0: nothing to learn from")
+    model = models.build(
+        config.model.settings(),
+        elements=run.train.snapshots.elements,
+        e0s=e0s,
+        scale=found.scale,
+        shift=found.shift,
+        num_neighbors=found.num_neighbors,
+        seed=config.seed,
+    )
+    model = model.to(getattr(torch, config.train.dtype))
+    if config.train.init_from is not None:
+        _initialise(model, config.train.init_from)
+    return model
+
+
+def _initialise(model: models.Potential, path) -> None:
+    """Take the weights, scale and shift of another model of the same architecture and elements."""
+    other = models.load(path, dtype=model.dtype)
+    same = [key for key in other.settings if key != "num_neighbors"]
+    differing = [key for key in same if other.settings[key] != model.settings.get(key, other.settings[key])]
+    if differing or other.elements != model.elements:
+        what = ", ".join(f"model.{key}" for key in differing) or "the elements"
+        raise InputError(f"train.init_from: {path} differs in {what}; its weights do not fit this model")
+    model.load_state_dict(other.state_dict())
+    model.scale, model.shift = other.scale, other.shift
+    model.settings = other.settings

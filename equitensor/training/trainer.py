@@ -1,0 +1,263 @@
+"""The loop: steps, moving average of the weights, validation, checkpoints, all paced by the run's progress.
+
+Lightning's Fabric moves data and joins ranks; the loop is ours, because the schedule, the validations and the end
+follow the clock, and because Lightning's Trainer costs a tenth of a step of the small networks this trains.
+"""
+
+import csv
+import time
+from pathlib import Path
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from equitensor import models
+from equitensor.data import graph_loader
+from equitensor.errors import InputError
+from equitensor.training.checkpoint import write_checkpoint
+from equitensor.training.config import Config
+from equitensor.training.live import Live
+from equitensor.training.loss import loss, residuals
+from equitensor.training.progress import Progress, lr_factor
+from equitensor.training.sampler import BatchSampler
+
+VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
+CHECKPOINT_EVERY = 60.0  # seconds
+
+
+class Trainer:
+    """Trains one potential; `attach` gives it a folder and a schedule, `run` does the rest."""
+
+    def __init__(self, config: Config, fabric, model, optimizer, data) -> None:
+        self.config, self.fabric, self.data = config, fabric, data
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema)).to(fabric.device)
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        size = config.train.batch_size
+        self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
+        self.loader = graph_loader_of(data.train, self.sampler, config.data.num_workers)
+        self.best, self.best_is_late = float("inf"), False
+        self.trained, self.train_seconds = 0, 0.0
+
+    def attach(self, folder: Path, progress: Progress, console, provenance: dict) -> None:
+        self.folder, self.progress, self.provenance = folder, progress, provenance
+        self.live = Live(console, progress)
+        self.last_validation = self.last_checkpoint = time.monotonic()
+        self.validation_seconds = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Training structures a second, over the steps alone."""
+        return self.trained / max(self.train_seconds, 1e-9)
+
+    @property
+    def late(self) -> bool:
+        return self.progress.fraction >= self.config.loss.late
+
+    def run(self) -> None:
+        """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
+        progress = self.progress
+        if self.fabric.global_rank == 0 and progress.step == 0:
+            self._reserve(self._validate())
+        with self.live:
+            while not progress.finished:
+                self.sampler.epoch = progress.epoch
+                self._epoch()
+        if self.fabric.global_rank == 0:
+            self._validate_and_save()
+
+    def _epoch(self) -> None:
+        for graph in self.loader:
+            began = time.monotonic()
+            found, value = self.step(graph.to(self.fabric.device))
+            self.trained += graph.num_graphs * self.fabric.world_size
+            self.train_seconds += time.monotonic() - began
+            self.progress.step += 1
+            self.sampler.start += 1
+            self.live.step(found, value, self.speed)
+            if time.monotonic() - self.last_checkpoint > CHECKPOINT_EVERY:
+                self._checkpoint()
+            if self._finished():
+                return
+        self.progress.epoch += 1
+        self.sampler.start = 0
+        since = time.monotonic() - self.last_validation
+        if self.fabric.global_rank == 0 and since * VALIDATION_SHARE >= self.validation_seconds:
+            self._validate_and_save()
+
+    def _finished(self) -> bool:
+        """Whether the run is over; rank 0 decides, so that all ranks stop at the same step."""
+        if self.fabric.world_size == 1:
+            return self.progress.finished
+        return self.fabric.broadcast(self.progress.finished)
+
+    def step(self, graph):
+        """One optimiser step; residuals and loss."""
+        fraction = self.progress.fraction
+        factor = lr_factor(fraction, self.config.train.constant)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.model.train()
+        weights = self.config.loss
+        found = residuals(self.model(graph, stress=weights.stress > 0), graph)
+        value = loss(found, self._weights(fraction >= weights.late))
+        if not isinstance(value, torch.Tensor):
+            return found, 0.0  # a batch without labels that count
+        self.optimizer.zero_grad()
+        self.fabric.backward(value)
+        if self.config.train.clip is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.train.clip)
+        self.optimizer.step()
+        self.ema.update_parameters(self.model.module)
+        value = float(value.detach())
+        if value != value:
+            raise InputError(
+                f"the loss became NaN at step {self.progress.step}: lower train.lr, set train.clip, or look for "
+                "structures with absurd labels (equitensor data info)"
+            )
+        return found, value
+
+    def _weights(self, late: bool) -> dict[str, float]:
+        weights = self.config.loss
+        return {
+            "forces": weights.forces,
+            "energy": weights.energy_late if late else weights.energy,
+            "stress": weights.stress,
+        }
+
+    def _validate(self) -> dict[str, float]:
+        """Errors of the averaged model on the validation set, and its loss with the weights of the late stage."""
+        began = time.monotonic()
+        self.ema.eval()
+        sums, counts = {}, {}
+        if self.data.valid is not None:
+            for graph in graph_loader(self.data.valid, batch_size=2 * self.config.train.batch_size):
+                graph = graph.to(self.fabric.device)
+                found = residuals(self.ema.module(graph), graph)
+                for name in ("energy", "energy_per_atom", "forces", "stress"):
+                    if name in found and found[name].numel():
+                        error = found[name].double()
+                        sums.setdefault(name, [0.0, 0.0])
+                        sums[name][0] += float(error.abs().sum())
+                        sums[name][1] += float(error.square().sum())
+                        counts[name] = counts.get(name, 0) + error.numel()
+        errors = {}
+        for name, (absolute, square) in sums.items():
+            errors[f"{name}_mae"] = absolute / counts[name]
+            errors[f"{name}_rmse"] = (square / counts[name]) ** 0.5
+        weights = self._weights(late=True)
+        terms = (("forces", "forces", 3.0), ("energy", "energy_per_atom", 1.0), ("stress", "stress", 1.0))
+        errors["loss"] = sum(weights[w] * errors.get(f"{q}_rmse", 0.0) ** 2 for w, q, _ in terms)
+        self.last_validation = time.monotonic()
+        self.validation_seconds = self.last_validation - began
+        return errors
+
+    def _validate_and_save(self) -> None:
+        errors = self._validate()
+        self._record(errors)
+        if self.late and not self.best_is_late:
+            self.best, self.best_is_late = float("inf"), True
+        score = errors["loss"] if self.data.valid is not None else -self.progress.step
+        if score <= self.best:
+            self.best = score
+            provenance = self.provenance | {"validation": errors, "epoch": self.progress.epoch}
+            models.save(self.ema.module, self.folder / "model.eqt", provenance)
+        self._checkpoint()
+
+    def _reserve(self, errors) -> None:
+        """Keep time for the closing evaluation, judged by how long one validation takes."""
+        evaluated = 0 if self.data.valid is None else len(self.data.valid)
+        if evaluated == 0:
+            self.progress.reserve = 5.0
+            return
+        total = sum(
+            min(len(indices), 500) if name == "train" else len(indices) for name, _, indices in self.data.parts()
+        )
+        self.progress.reserve = 3.0 + 1.2 * self.validation_seconds * total / evaluated
+
+    def _record(self, errors: dict) -> None:
+        row = {
+            "seconds": round(self.progress.elapsed, 2),
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **self.live.averages(),
+            **{f"valid_{name}": value for name, value in errors.items()},
+        }
+        path = self.folder / "metrics.csv"
+        new = not path.exists()
+        with open(path, "a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self.live.report(row)
+
+    def _checkpoint(self) -> None:
+        self.last_checkpoint = time.monotonic()
+        if self.fabric.global_rank > 0:
+            return
+        state = {
+            "model": self.model.module.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "step": self.progress.step,
+            "epoch": self.progress.epoch,
+            "batch": self.sampler.start,
+            "elapsed": self.progress.elapsed,
+            "reserve": self.progress.reserve,
+            "best": self.best,
+            "best_is_late": self.best_is_late,
+            "rng": torch.get_rng_state(),
+        }
+        write_checkpoint(self.folder / "last.ckpt", state)
+
+    def restore(self, state: dict) -> None:
+        """Go on where `_checkpoint` left off."""
+        try:
+            self.model.module.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{self.folder}/last.ckpt does not fit the model: {error}") from None
+        progress = self.progress
+        progress.step, progress.epoch = state["step"], state["epoch"]
+        progress.spent, progress.reserve = state["elapsed"], state["reserve"]
+        self.sampler.start = state["batch"]
+        self.best, self.best_is_late = state["best"], state["best_is_late"]
+        torch.set_rng_state(state["rng"])
+
+    def largest_step(self) -> dict:
+        """One step on the largest structures that a batch can hold: sizes, seconds and memory."""
+        import resource
+
+        dataset = self.data.train
+        order = dataset.num_atoms.argsort()[::-1][: self.sampler.batch_size]
+        graph = type(dataset[0]).collate([dataset[int(i)] for i in order]).to(self.fabric.device)
+        self.progress = Progress(started=time.monotonic(), total_steps=1)
+        began = time.monotonic()
+        self.step(graph)
+        taken = time.monotonic() - began
+        if graph.z.is_cuda:
+            peak = torch.cuda.max_memory_allocated() / 1e6
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        return {
+            "structures": graph.num_graphs,
+            "atoms": graph.num_nodes,
+            "edges": graph.num_edges,
+            "seconds": taken,
+            "megabytes": peak,
+        }
+
+
+def graph_loader_of(dataset, sampler, num_workers: int):
+    """A DataLoader of batched graphs in the sampler's order."""
+    from torch.utils.data import DataLoader
+
+    from equitensor.graph import AtomicGraph
+
+    options = {"persistent_workers": True} if num_workers else {}
+    return DataLoader(
+        dataset, batch_sampler=sampler, collate_fn=AtomicGraph.collate, num_workers=num_workers, **options
+    )
