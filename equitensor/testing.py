@@ -34,9 +34,7 @@ TOLERANCES = {
 }
 
 
-def assert_close(
-    actual: Tensor, expected: Tensor, tolerance: float | None = None, what: str = "value"
-) -> None:
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float | None = None, what: str = "value") -> None:
     """|actual - expected| <= tolerance * max |expected|, shapes equal, something in it not zero.
 
     The zero check keeps a comparison of nothing with nothing from passing; empty tensors are let through.
@@ -65,9 +63,7 @@ def assert_equivariant(
     output = function(*inputs)
     for number in range(4):
         rotation = random_rotation(generator, inversion=number % 2 == 1)
-        turned = [
-            x @ representation(ir, rotation).T.to(dtype) for x, ir in zip(inputs, irreps_in, strict=True)
-        ]
+        turned = [x @ representation(ir, rotation).T.to(dtype) for x, ir in zip(inputs, irreps_in, strict=True)]
         expected = output @ representation(irreps_out, rotation).T.to(dtype)
         name = "rotation and inversion" if number % 2 else "rotation"
         _assert_blocks_close(function(*turned), expected, irreps_out, name)
@@ -131,22 +127,16 @@ def predictor(model) -> Callable[[Structure], dict]:
     return predict
 
 
-def assert_rotation_covariant(
-    predict: Callable, structure: Structure, dtype=torch.float64, seed: int = 0
-) -> None:
+def assert_rotation_covariant(predict: Callable, structure: Structure, dtype=torch.float64, seed: int = 0) -> None:
     """Energy unchanged, forces and stress turned with the structure, under a rotation and a rotoinversion."""
     before, tolerance = predict(structure), TOLERANCES[dtype].symmetry
     generator = torch.Generator().manual_seed(seed)
     for inversion in (False, True):
         rotation = random_rotation(generator, inversion)
-        turned = structure.replace(
-            pos=structure.pos @ rotation.numpy().T, cell=structure.cell @ rotation.numpy().T
-        )
+        turned = structure.replace(pos=structure.pos @ rotation.numpy().T, cell=structure.cell @ rotation.numpy().T)
         after = predict(turned)
         assert_close(after["energy"], before["energy"], tolerance, "energy of the turned structure")
-        assert_close(
-            after["forces"], before["forces"] @ rotation.T, tolerance, "forces of the turned structure"
-        )
+        assert_close(after["forces"], before["forces"] @ rotation.T, tolerance, "forces of the turned structure")
         if "stress" in before:
             stress = rotation @ before["stress"] @ rotation.T
             assert_close(after["stress"], stress, tolerance, "stress of the turned structure")
@@ -161,9 +151,7 @@ def assert_translation_invariant(predict: Callable, structure: Structure, dtype=
     for name, value in before.items():
         assert_close(after[name], value, TOLERANCES[dtype].symmetry, f"{name} of the moved structure")
     net = before["forces"].sum(0).abs().max() / before["forces"].abs().max()
-    assert net < TOLERANCES[dtype].symmetry * len(structure), (
-        f"forces sum to {net:.1e} of the largest, not to 0"
-    )
+    assert net < TOLERANCES[dtype].symmetry * len(structure), f"forces sum to {net:.1e} of the largest, not to 0"
 
 
 def assert_permutation_covariant(predict: Callable, structure: Structure, dtype=torch.float64) -> None:
@@ -213,8 +201,7 @@ def assert_stress_matches_finite_differences(
         return float(predict(strained)["energy"])
 
     slopes = [
-        [_central_difference(lambda shift, a=a, b=b: energy(a, b, shift), step) for b in range(3)]
-        for a in range(3)
+        [_central_difference(lambda shift, a=a, b=b: energy(a, b, shift), step) for b in range(3)] for a in range(3)
     ]
     expected = torch.tensor(slopes, dtype=torch.float64) / volume
     assert_close(predict(structure)["stress"], expected, TOLERANCES[dtype].slope, "stress")

@@ -61,9 +61,7 @@ def one_path_turned(z):
 )
 def test_equivariance_rejects(twin):
     layer = product()
-    rejects(
-        testing.assert_equivariant, lambda x, y: twin(x, y, layer(x, y).detach()), [IRREPS, IRREPS], TRIPLE
-    )
+    rejects(testing.assert_equivariant, lambda x, y: twin(x, y, layer(x, y).detach()), [IRREPS, IRREPS], TRIPLE)
 
 
 def test_equivariance_rejects_the_inverse_rotation():
@@ -121,9 +119,7 @@ def crystal():
 
 def springs(structure):
     """E = sum over pairs and cells of z z exp(-r^2): a potential with forces and stress in closed form."""
-    shifts = (
-        np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)]) @ structure.cell
-    )
+    shifts = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)]) @ structure.cell
     vectors = structure.pos[:, None, None] - structure.pos[None, :, None] + shifts
     terms = structure.z[:, None, None] * structure.z[None, :, None] * np.exp(-(vectors**2).sum(-1))
     terms[np.arange(len(structure)), np.arange(len(structure)), 13] = 0
@@ -198,9 +194,7 @@ def test_every_assertion_has_a_twin():
     assert all(here.count(name) >= 2 for name in names)
 
 
-@pytest.mark.parametrize(
-    "twin", [torch.zeros(3), 2 * torch.ones(3), torch.full((3,), torch.nan), torch.ones(1, 3)]
-)
+@pytest.mark.parametrize("twin", [torch.zeros(3), 2 * torch.ones(3), torch.full((3,), torch.nan), torch.ones(1, 3)])
 def test_close_rejects(twin):
     testing.assert_close(torch.ones(3) + 1e-7, torch.ones(3))
     rejects(testing.assert_close, twin, torch.ones(3))

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
+from equitensor.ops.mixed_product import mixed_product
 from equitensor.ops.path_product import (
     EdgePath,
     Path,
-    mixed_product,
     path_convolution,
     path_product,
 )

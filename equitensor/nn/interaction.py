@@ -35,9 +35,7 @@ class Interaction(nn.Module):
         InputError: unequal multiplicities, an unknown product or layout, an irrep_out that no path reaches.
     """
 
-    def __init__(
-        self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True
-    ) -> None:
+    def __init__(self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True) -> None:
         super().__init__()
         check_product(product)
         if layout not in LAYOUTS:

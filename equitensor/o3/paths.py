@@ -40,9 +40,7 @@ def find_paths(product: str, irreps1, irreps2, irreps_out) -> list[tuple[int, in
     paths = []
     for k, (_, ir_out) in enumerate(irreps_out):
         pairs = [(i, j) for i in range(len(irreps1)) for j in range(len(irreps2))]
-        reached = [
-            (i, j, k) for i, j in pairs if refusal(product, irreps1[i].ir, irreps2[j].ir, ir_out) is None
-        ]
+        reached = [(i, j, k) for i, j in pairs if refusal(product, irreps1[i].ir, irreps2[j].ir, ir_out) is None]
         if not reached:
             raise InputError(_unreachable(product, irreps1, irreps2, ir_out))
         paths += reached
@@ -52,9 +50,7 @@ def find_paths(product: str, irreps1, irreps2, irreps_out) -> list[tuple[int, in
 def _unreachable(product: str, irreps1, irreps2, ir_out) -> str:
     """The closest miss: an odd Gaunt path before a parity before a degree."""
     reasons = {
-        f"{ir1} x {ir2} -> {ir_out}: {refusal(product, ir1, ir2, ir_out)}"
-        for _, ir1 in irreps1
-        for _, ir2 in irreps2
+        f"{ir1} x {ir2} -> {ir_out}: {refusal(product, ir1, ir2, ir_out)}" for _, ir1 in irreps1 for _, ir2 in irreps2
     }
     ranked = sorted(reasons, key=lambda r: ("is odd" not in r, "parity" not in r, r))
     head = f"product={product!r} cannot make {ir_out} of irreps_out from {irreps1} x {irreps2}"

@@ -77,9 +77,7 @@ def _polish(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int
     """Minimum-norm Newton steps; the best iterate, since the last digit wanders."""
     best = None
     for _ in range(steps):
-        step = -torch.linalg.pinv(_jacobian(points, weights, degree), rtol=1e-8) @ _residual(
-            points, weights, degree
-        )
+        step = -torch.linalg.pinv(_jacobian(points, weights, degree), rtol=1e-8) @ _residual(points, weights, degree)
         points, weights = _moved(points, weights, step)
         points = points / points.norm(dim=1, keepdim=True)
         error = moment_error(points, weights, degree)

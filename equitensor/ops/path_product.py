@@ -1,4 +1,4 @@
-"""Clebsch-Gordan products path by path, and their weighted sum as one tensor per channel."""
+"""Clebsch-Gordan products path by path: of two features, and of senders and edges in a convolution."""
 
 from __future__ import annotations
 
@@ -53,46 +53,6 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
     return (x.unsqueeze(-2) * y.unsqueeze(-3)).flatten(-3, -2)
 
 
-class _MixedProduct(torch.autograd.Function):
-    """z_k = sum_ij x_i y_j M_ijk per batch entry; derivatives in x, y are itself with M's axes permuted."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:
-        ctx.save_for_backward(x, y, mixed)
-        return _pairs(x, y).bmm(mixed.flatten(1, 2))
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        x, y, mixed = ctx.saved_tensors
-        grad_x = grad_y = grad_mixed = None
-        if ctx.needs_input_grad[0]:
-            grad_x = _MixedProduct.apply(grad, y, mixed.permute(0, 3, 2, 1))
-        if ctx.needs_input_grad[1]:
-            grad_y = _MixedProduct.apply(grad, x, mixed.permute(0, 3, 1, 2))
-        if ctx.needs_input_grad[2]:
-            grad_mixed = _pairs(x, y).transpose(1, 2).bmm(grad).view(mixed.shape)
-        return grad_x, grad_y, grad_mixed
-
-
-def _pairs(x: Tensor, y: Tensor) -> Tensor:
-    return (x.unsqueeze(-1) * y.unsqueeze(-2)).flatten(-2)
-
-
-def mixed_product(x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:
-    """z_k = sum_ij x_i y_j M_ijk, all paths in one batched matrix product: (N, d3, C).
-
-    x (N, d1, C), y (N, d2, C), mixed (C, d1, d2, d3) = sum over paths of w_pc T^p, or (1, d1, d2, d3) for all
-    channels alike.
-    """
-    if mixed.shape[0] == 1:
-        items, _, channels = x.shape
-        rows = [t.transpose(1, 2).reshape(1, items * channels, t.shape[1]) for t in (x, y)]
-        z = _MixedProduct.apply(*rows, mixed)
-        return z.view(items, channels, mixed.shape[3]).transpose(1, 2)
-    first, second = x.permute(2, 0, 1).contiguous(), y.permute(2, 0, 1).contiguous()
-    return _MixedProduct.apply(first, second, mixed).permute(1, 2, 0)
-
-
 def path_convolution(
     x: Tensor,
     edge_attr: Tensor,
@@ -116,9 +76,7 @@ def path_convolution(
     gathered = x.index_select(0, sender)
     filters = (edge_attr @ coupling).split([p.d_in * p.d_out for p in paths], dim=1)
     weights = edge_weight.split([p.mul for p in paths], dim=1)
-    messages = [
-        _path_message(gathered, f, w, path) for f, w, path in zip(filters, weights, paths, strict=True)
-    ]
+    messages = [_path_message(gathered, f, w, path) for f, w, path in zip(filters, weights, paths, strict=True)]
     out = x.new_zeros(x.shape[0], sum(p.mul * p.d_out for p in paths))
     return out.index_add(0, receiver, torch.cat(messages, dim=1))
 
