@@ -13,7 +13,7 @@ def add_parser(subparsers):
     add("data", metavar="DATA", help="a store, or any file or folder that data convert takes")
     add("--json", metavar="FILE", help="write the errors as JSON (eV, eV/Angstrom, eV/Angstrom^3)")
     add("--plots", metavar="DIR", help="draw parity plots and errors by element into this folder")
-    add("--out", metavar="FILE", help="write the predictions as extended xyz")
+    add("--out", metavar="FILE", help="write structures with predictions and labels as extended xyz")
     add("--batch-size", type=int, default=16, metavar="N", help="structures at once; default 16")
     add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     add("--dtype", choices=("float32", "float64"), help="default: that of the model")
@@ -33,14 +33,15 @@ def run(args) -> int:
     device = pick_device(args.device)
     model = models.load(args.model, device=device, dtype=pick_dtype(args.dtype))
     snapshots = open_snapshots(args.data)
-    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, device=device)
+    keep = bool(args.plots or args.out)
+    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, device=device, keep=keep)
     print(evaluation.table())
     if args.json:
         _write_json(evaluation.metrics, args.json)
     if args.plots:
         evaluation.plot(args.plots)
     if args.out:
-        _write_predictions(evaluation.predictions, args.out)
+        _write_predictions(evaluation, args.out)
     return 0
 
 
@@ -52,11 +53,19 @@ def _write_json(metrics, path):
     Path(path).write_text(json.dumps(metrics, indent=2) + "\n")
 
 
-def _write_predictions(predictions, path):
-    """The structures with the predicted energy, forces and stress in ASE's places."""
+def _write_predictions(evaluation, path):
+    """Energy, forces and stress as predicted in ASE's places; the labels beside them as label_energy, label_forces."""
     from pathlib import Path
 
     import ase.io
 
+    frames = []
+    for predicted, label in zip(evaluation.predictions, evaluation.labels, strict=True):
+        atoms = predicted.to_ase()
+        known = {"label_energy": label.energy, "config_type": label.config_type, "group": label.group}
+        atoms.info |= {name: value for name, value in known.items() if value is not None}
+        if label.forces is not None:
+            atoms.new_array("label_forces", label.forces)
+        frames.append(atoms)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    ase.io.write(path, [structure.to_ase() for structure in predictions], format="extxyz")
+    ase.io.write(path, frames, format="extxyz")

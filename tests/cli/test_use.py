@@ -146,5 +146,7 @@ def test_eval_writes_errors_plots_and_predictions(model_file, folder, capsys):
     predicted = ase.io.read("predicted.extxyz", index=":")
     for one, label in zip(predicted, frames, strict=True):
         assert one.get_potential_energy() == pytest.approx(label.get_potential_energy() - 0.002, abs=1e-6)
+        assert one.info["label_energy"] == pytest.approx(label.get_potential_energy(), abs=1e-6)
         np.testing.assert_allclose(one.get_forces(), label.get_forces(), atol=1e-6)
+        np.testing.assert_allclose(one.arrays["label_forces"], label.get_forces(), atol=1e-6)
     assert list((folder / "plots").glob("*.png"))

@@ -116,7 +116,7 @@ def test_a_restart_equals_the_uninterrupted_run(morse, cluster, tmp_path):
     assert frames[-1].info["time"] == 30.0
 
 
-def _warm(samples, name, skip=500):
+def _warm(samples, name, skip=200):
     return np.mean([getattr(sample, name) for sample in samples[skip:]])
 
 
@@ -124,7 +124,7 @@ def test_langevin_reaches_its_temperature_and_holds_the_centre(morse, cluster):
     started(cluster, morse, 10)
     centre = cluster.get_center_of_mass()
     settings = Settings(ensemble="nvt", temperature=500, timestep=4.0, friction=50)
-    samples = list(simulate(cluster, 2000, settings))
+    samples = list(simulate(cluster, 1000, settings))
     assert _warm(samples, "temperature") == pytest.approx(500, rel=0.12)
     np.testing.assert_allclose(cluster.get_center_of_mass(), centre, atol=1e-8)
     assert not cluster.constraints
@@ -135,8 +135,8 @@ def test_npt_reaches_its_pressure(morse):
     started(atoms, morse, 300)
     settings = Settings(ensemble="npt", temperature=300, timestep=2.0, pressure=50_000, friction=20)
     pressures = []
-    for sample in simulate(atoms, 1000, settings):
-        if sample.step > 400:
+    for sample in simulate(atoms, 700, settings):
+        if sample.step > 200:
             kinetic = 2 * sample.kinetic / sample.volume
             pressures.append((kinetic - atoms.get_stress()[:3].sum()) / 3 / units.bar)
     assert np.mean(pressures) == pytest.approx(50_000, rel=0.15)
