@@ -67,7 +67,8 @@ def run(args) -> int:
             summary = run_md(atoms, args.steps, settings, out, *first, append, args.overwrite, progress.show)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
-        print(f"the frames up to there are in {out}", file=sys.stderr)
+        if out.exists():
+            print(f"the frames up to there are in {out}", file=sys.stderr)
         return 1
     print("\n".join(summary.lines()))
     print(f"trajectory {out}, table {out.with_suffix('.csv')}, plot {out.with_suffix('.png')}")

@@ -24,16 +24,14 @@ def add_parser(subparsers):
 def run(args) -> int:
     """Relax, write and report; 1 when not converged."""
     import sys
-    from pathlib import Path
 
-    from equitensor.errors import InputError
+    import ase.io
+
     from equitensor.interfaces import Calculator, relax
     from equitensor.interfaces.stability import UnstableError
     from equitensor.interfaces.trajectory import read_atoms
 
-    out = Path(args.out or f"{Path(args.structure).stem}-relaxed.extxyz")
-    if out.exists() and not args.overwrite:
-        raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
+    out = _output(args)
     atoms = read_atoms(args.structure)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
     try:
@@ -41,7 +39,8 @@ def run(args) -> int:
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         return 1
-    _write(atoms, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    ase.io.write(out, atoms)
     verdict = "converged" if result.converged else "NOT converged"
     stress = "" if result.smax is None else f", largest stress {result.smax:.6f} eV/Angstrom^3"
     print(f"{verdict} after {result.steps} steps: energy {result.energy:.6f} eV, ", end="")
@@ -55,14 +54,21 @@ def _show(step, energy, fmax):
         print(f"step {step:5d}  energy {energy:.6f} eV  largest force {fmax:.6f} eV/Angstrom")
 
 
-def _write(atoms, out):
-    """Write the structure with its energy and forces, in the format of the file's ending."""
-    import ase.io
+def _output(args):
+    """The path to write, known to be free and of a format that ASE writes before any work is done."""
+    from pathlib import Path
+
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     from equitensor.errors import InputError
 
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = Path(args.out or f"{Path(args.structure).stem}-relaxed.extxyz")
+    if out.exists() and not args.overwrite:
+        raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
     try:
-        ase.io.write(out, atoms)
-    except (ase.io.formats.UnknownFileTypeError, NotImplementedError):
-        raise InputError(f"{out}: ASE does not know this ending: say .extxyz, .cif, .traj ...") from None
+        writable = ioformats[filetype(str(out), read=False)].can_write
+    except (UnknownFileTypeError, KeyError):
+        writable = False
+    if not writable:
+        raise InputError(f"{out}: ASE writes no files of this ending: say .extxyz, .cif, .traj ...")
+    return out

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from ase import units
@@ -122,8 +123,10 @@ def run_md(
     on_step sees every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
     """
     summary = Summary(len(atoms), settings)
+    samples = simulate(atoms, steps, settings, first_step, first_time)
+    start = next(samples)  # before any file is touched: the input may be refused
     with TrajectoryWriter(out, append=append, overwrite=overwrite) as writer:
-        for sample in simulate(atoms, steps, settings, first_step, first_time):
+        for sample in chain([start], samples):
             last = sample.step == first_step + steps
             if (sample.step % settings.interval == 0 or last) and not (append and sample.step == first_step):
                 writer.write(atoms, sample)

@@ -21,18 +21,15 @@ class TrajectoryWriter:
 
     A .traj file keeps every digit, so that a restart from it continues exactly; extended xyz rounds to 1e-8.
     The table is <out>.csv, the plot, drawn when the writer closes, <out>.png.
-    Raises InputError for a file that exists.
+    Raises InputError where one of the three exists.
     """
 
     def __init__(self, out, append: bool = False, overwrite: bool = False):
         self.out = trajectory_path(out)
         self.table, self.plot = self.out.with_suffix(".csv"), self.out.with_suffix(".png")
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        if self.out.exists() and not (append or overwrite):
-            raise InputError(f"{self.out} exists: restart from it, choose another name, or allow to overwrite it")
         if not append:
-            for path in (self.out, self.table, self.plot):
-                path.unlink(missing_ok=True)
+            self._clear(overwrite)
         self._frames = None
         if self.out.suffix == ".traj":
             self._frames = Trajectory(self.out, "a" if self.out.exists() else "w")
@@ -41,6 +38,13 @@ class TrajectoryWriter:
         self._rows = csv.writer(self._csv)
         if fresh:
             self._rows.writerow([f"{c} ({u})" if u else c for c, u in zip(COLUMNS, UNITS, strict=True)])
+
+    def _clear(self, overwrite):
+        for path in (self.out, self.table, self.plot):
+            if path.exists() and not overwrite:
+                raise InputError(f"{path} exists: restart from it, choose another name, or allow to overwrite it")
+        for path in (self.out, self.table, self.plot):
+            path.unlink(missing_ok=True)
 
     def __enter__(self):
         return self

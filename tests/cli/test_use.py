@@ -91,9 +91,17 @@ def test_relax_converges_or_says_that_it_did_not(model_file, folder, capsys):
     assert np.linalg.norm(ase.io.read("done.extxyz").get_forces(), axis=1).max() < 0.05
 
 
-def test_relax_cell_of_a_molecule(model_file, folder, capsys):
-    assert main(["relax", str(model_file), "molecule.xyz", "--cell", "--device", "cpu"]) == 2
-    assert "no cell to relax" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["--cell"], "no cell to relax"),
+        (["--out", "done.abc"], "done.abc: ASE writes no files of this ending"),
+        (["--fmax", "0"], "fmax is 0.0"),
+    ],
+)
+def test_relax_bad_input(model_file, folder, extra, message, capsys):
+    assert main(["relax", str(model_file), "molecule.xyz", "--device", "cpu", *extra]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_info_of_the_machine_and_of_a_model(model_file, folder, capsys):

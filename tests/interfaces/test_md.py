@@ -83,6 +83,9 @@ def test_a_trajectory_is_not_overwritten_unasked(morse, cluster, tmp_path):
     run_md(cluster, 10, Settings(), out)
     with pytest.raises(InputError, match=r"run\.traj exists"):
         run_md(cluster, 10, Settings(), out)
+    out.unlink()
+    with pytest.raises(InputError, match=r"run\.csv exists"):
+        run_md(cluster, 10, Settings(), out)
     run_md(cluster, 0, Settings(), out, overwrite=True)
     assert len(ase.io.read(out, index=":")) == 1
     with pytest.raises(InputError, match=r"ends in \.traj"):
@@ -180,3 +183,4 @@ def test_forces_that_are_not_finite_stop_the_run(morse, cluster, tmp_path):
     cluster.calc.model.depth.data.fill_(float("nan"))
     with pytest.raises(UnstableError, match=r"step 0 .*force on atom 0 \(C\) is not finite"):
         run_md(cluster, 5, Settings(), tmp_path / "run.traj")
+    assert not list(tmp_path.iterdir())
