@@ -50,12 +50,12 @@ def run(args) -> int:
 
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator, run_md
-    from equitensor.interfaces.md import Settings
+    from equitensor.interfaces.md import MDSettings
     from equitensor.interfaces.stability import UnstableError
     from equitensor.interfaces.trajectory import trajectory_path
 
     given = {name: getattr(args, name) for name in _DEFAULTS if getattr(args, name) is not None}
-    settings = Settings(ensemble=args.ensemble, **_DEFAULTS | given)
+    settings = MDSettings(ensemble=args.ensemble, **_DEFAULTS | given)
     if args.steps < 0:
         raise InputError(f"--steps is {args.steps}; it must be 0 or more")
     out = trajectory_path(args.out or args.restart or f"{Path(args.structure or '').stem}-md.traj")

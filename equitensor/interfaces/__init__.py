@@ -7,7 +7,7 @@ import importlib
 
 _LAZY = {
     "Calculator": "equitensor.interfaces.calculator",
-    "Dynamics": "equitensor.interfaces.md",
+    "MDSettings": "equitensor.interfaces.md",
     "run_md": "equitensor.interfaces.md",
     "relax": "equitensor.interfaces.relaxation",
 }

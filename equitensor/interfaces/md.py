@@ -22,7 +22,7 @@ ENSEMBLES = ("nve", "nvt", "npt")
 
 
 @dataclass(frozen=True)
-class Settings:
+class MDSettings:
     """How to run: temperature K, timestep fs, friction 1/ps, pressure bar, a frame every `interval` steps.
 
     nve is velocity Verlet. nvt is Langevin dynamics, split as BAOAB (Leimkuhler and Matthews, J. Chem. Phys.
@@ -64,7 +64,7 @@ class Sample:
         return self.potential + self.kinetic
 
 
-def simulate(atoms, steps: int, settings: Settings, first_step=0, first_time=0.0) -> Iterator[Sample]:
+def simulate(atoms, steps: int, settings: MDSettings, first_step=0, first_time=0.0) -> Iterator[Sample]:
     """Move atoms that have a calculator and velocities; yield a Sample at the start and after every step.
 
     The random numbers of nvt and npt come from (seed, first_step), so a restart draws new ones.
@@ -109,7 +109,7 @@ def _centre_held(atoms, ensemble):
 def run_md(
     atoms,
     steps: int,
-    settings: Settings,
+    settings: MDSettings,
     out,
     first_step: int = 0,
     first_time: float = 0.0,

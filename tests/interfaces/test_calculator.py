@@ -9,7 +9,8 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from equitensor import models
+import equitensor
+from equitensor import interfaces, models
 from equitensor.errors import InputError
 from equitensor.graph import from_ase
 from equitensor.interfaces import Calculator
@@ -93,6 +94,12 @@ def test_the_skin_list_notices_what_changed(morse, cluster, silicon):
         fresh.calculate(atoms)
         calc.calculate(atoms)
         assert calc.results["energy"] == fresh.results["energy"]
+
+
+def test_every_public_name_exists():
+    assert equitensor.Calculator is Calculator
+    for name in interfaces.__all__:
+        assert callable(getattr(interfaces, name))
 
 
 def test_elements_and_descriptors(morse, cluster):

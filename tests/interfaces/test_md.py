@@ -7,7 +7,7 @@ from ase.constraints import FixAtoms
 
 from equitensor.errors import InputError
 from equitensor.interfaces import Calculator, run_md
-from equitensor.interfaces.md import Settings, simulate
+from equitensor.interfaces.md import MDSettings, simulate
 from equitensor.interfaces.stability import UnstableError
 from equitensor.interfaces.trajectory import COLUMNS, read_atoms, read_restart
 from equitensor.interfaces.velocities import degrees_of_freedom, draw
@@ -44,7 +44,7 @@ def test_one_atom_has_no_temperature():
 
 def test_nve_conserves_energy_and_momentum(morse, cluster, tmp_path):
     started(cluster, morse, 600)
-    summary = run_md(cluster, 400, Settings(timestep=1.0), tmp_path / "run.traj")
+    summary = run_md(cluster, 400, MDSettings(timestep=1.0), tmp_path / "run.traj")
     assert np.ptp(summary.totals) < 0.01 * np.ptp(summary.temperatures) * 9 / 2 * units.kB
     assert abs(summary.drift) < 0.1
     assert np.ptp(summary.temperatures) > 100
@@ -58,14 +58,14 @@ def test_a_wrong_force_would_show_in_the_drift(morse, cluster, tmp_path):
             return out | {"forces": out["forces"] + 0.003 * graph.pos.cross(graph.pos.roll(1, 1), dim=1)}
 
     started(cluster, Scaled(), 600)
-    summary = run_md(cluster, 400, Settings(timestep=1.0), tmp_path / "run.traj")
+    summary = run_md(cluster, 400, MDSettings(timestep=1.0), tmp_path / "run.traj")
     assert abs(summary.drift) > 1
 
 
 def test_the_trajectory_the_table_and_the_plot(morse, cluster, tmp_path):
     started(cluster, morse, 300)
     samples = []
-    run_md(cluster, 25, Settings(interval=10), tmp_path / "run.extxyz", on_step=samples.append)
+    run_md(cluster, 25, MDSettings(interval=10), tmp_path / "run.extxyz", on_step=samples.append)
     frames = ase.io.read(tmp_path / "run.extxyz", index=":")
     assert [frame.info["step"] for frame in frames] == [0, 10, 20, 25]
     assert [frame.info["time"] for frame in frames] == [0.0, 5.0, 10.0, 12.5]
@@ -80,16 +80,16 @@ def test_the_trajectory_the_table_and_the_plot(morse, cluster, tmp_path):
 def test_a_trajectory_is_not_overwritten_unasked(morse, cluster, tmp_path):
     started(cluster, morse, 300)
     out = tmp_path / "run.traj"
-    run_md(cluster, 10, Settings(), out)
+    run_md(cluster, 10, MDSettings(), out)
     with pytest.raises(InputError, match=r"run\.traj exists"):
-        run_md(cluster, 10, Settings(), out)
+        run_md(cluster, 10, MDSettings(), out)
     out.unlink()
     with pytest.raises(InputError, match=r"run\.csv exists"):
-        run_md(cluster, 10, Settings(), out)
-    run_md(cluster, 0, Settings(), out, overwrite=True)
+        run_md(cluster, 10, MDSettings(), out)
+    run_md(cluster, 0, MDSettings(), out, overwrite=True)
     assert len(ase.io.read(out, index=":")) == 1
     with pytest.raises(InputError, match=r"ends in \.traj"):
-        run_md(cluster, 10, Settings(), tmp_path / "run.pdb")
+        run_md(cluster, 10, MDSettings(), tmp_path / "run.pdb")
 
 
 def test_the_start_leaves_labels_and_velocities_behind(cluster, tmp_path):
@@ -106,12 +106,12 @@ def test_the_start_leaves_labels_and_velocities_behind(cluster, tmp_path):
 
 def test_a_restart_equals_the_uninterrupted_run(morse, cluster, tmp_path):
     whole = started(cluster.copy(), morse, 600)
-    run_md(whole, 60, Settings(), tmp_path / "whole.traj")
-    run_md(started(cluster, morse, 600), 25, Settings(), tmp_path / "parts.traj")
+    run_md(whole, 60, MDSettings(), tmp_path / "whole.traj")
+    run_md(started(cluster, morse, 600), 25, MDSettings(), tmp_path / "parts.traj")
     again, step, time = read_restart(tmp_path / "parts.traj")
     assert (step, time) == (25, 12.5)
     again.calc = Calculator(morse, device="cpu", dtype="float64")
-    run_md(again, 35, Settings(), tmp_path / "parts.traj", step, time, append=True)
+    run_md(again, 35, MDSettings(), tmp_path / "parts.traj", step, time, append=True)
     np.testing.assert_array_equal(again.positions, whole.positions)
     np.testing.assert_array_equal(again.get_momenta(), whole.get_momenta())
     frames = ase.io.read(tmp_path / "parts.traj", index=":")
@@ -126,7 +126,7 @@ def _warm(samples, name, skip=200):
 def test_langevin_reaches_its_temperature_and_holds_the_centre(morse, cluster):
     started(cluster, morse, 10)
     centre = cluster.get_center_of_mass()
-    settings = Settings(ensemble="nvt", temperature=500, timestep=4.0, friction=50)
+    settings = MDSettings(ensemble="nvt", temperature=500, timestep=4.0, friction=50)
     samples = list(simulate(cluster, 1000, settings))
     assert _warm(samples, "temperature") == pytest.approx(500, rel=0.12)
     np.testing.assert_allclose(cluster.get_center_of_mass(), centre, atol=1e-8)
@@ -136,7 +136,7 @@ def test_langevin_reaches_its_temperature_and_holds_the_centre(morse, cluster):
 def test_npt_reaches_its_pressure(morse):
     atoms = bulk("Si", "fcc", a=3.07, cubic=True) * 2
     started(atoms, morse, 300)
-    settings = Settings(ensemble="npt", temperature=300, timestep=2.0, pressure=50_000, friction=20)
+    settings = MDSettings(ensemble="npt", temperature=300, timestep=2.0, pressure=50_000, friction=20)
     pressures = []
     for sample in simulate(atoms, 700, settings):
         if sample.step > 200:
@@ -146,7 +146,7 @@ def test_npt_reaches_its_pressure(morse):
 
 
 def test_npt_needs_a_cell_and_free_atoms(morse, cluster, silicon):
-    settings = Settings(ensemble="npt")
+    settings = MDSettings(ensemble="npt")
     with pytest.raises(InputError, match="periodic"):
         next(simulate(started(cluster, morse, 300), 1, settings))
     silicon.set_constraint(FixAtoms([0]))
@@ -157,7 +157,7 @@ def test_npt_needs_a_cell_and_free_atoms(morse, cluster, silicon):
 @pytest.mark.parametrize("wrong", [{"ensemble": "nph"}, {"timestep": 0}, {"interval": 0}, {"temperature": -1}])
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Settings(**wrong)
+        MDSettings(**wrong)
 
 
 def test_an_atom_that_leaves_stops_the_run_and_the_frames_stay(morse, cluster, tmp_path):
@@ -166,7 +166,7 @@ def test_an_atom_that_leaves_stops_the_run_and_the_frames_stay(morse, cluster, t
     momenta[1] = cluster.positions[1] * 12
     cluster.set_momenta(momenta)
     with pytest.raises(UnstableError, match=r"step \d+ .*atom 1 \(Si\) has left all others"):
-        run_md(cluster, 500, Settings(timestep=1.0), tmp_path / "run.traj")
+        run_md(cluster, 500, MDSettings(timestep=1.0), tmp_path / "run.traj")
     assert len(ase.io.read(tmp_path / "run.traj", index=":")) >= 2
     assert (tmp_path / "run.png").exists()
 
@@ -175,12 +175,12 @@ def test_absurd_speed_and_temperature_stop_the_run(morse, cluster, tmp_path):
     started(cluster, morse, 300)
     cluster.positions[1] *= 0.02
     with pytest.raises(UnstableError, match=r"moves with|temperature has reached"):
-        run_md(cluster, 500, Settings(timestep=0.1), tmp_path / "run.traj")
+        run_md(cluster, 500, MDSettings(timestep=0.1), tmp_path / "run.traj")
 
 
 def test_forces_that_are_not_finite_stop_the_run(morse, cluster, tmp_path):
     started(cluster, morse, 300)
     cluster.calc.model.depth.data.fill_(float("nan"))
     with pytest.raises(UnstableError, match=r"step 0 .*force on atom 0 \(C\) is not finite"):
-        run_md(cluster, 5, Settings(), tmp_path / "run.traj")
+        run_md(cluster, 5, MDSettings(), tmp_path / "run.traj")
     assert not list(tmp_path.iterdir())
