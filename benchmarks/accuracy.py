@@ -31,10 +31,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     started = environment("see settings")
-    runs = [
-        one_seed(options, seed, options.runs / f"{options.recipe}-{stamp}-seed{seed}")
-        for seed in options.seeds
-    ]
+    runs = [one_seed(options, seed, options.runs / f"{options.recipe}-{stamp}-seed{seed}") for seed in options.seeds]
     settings = runs[0].pop("settings")
     for run in runs[1:]:
         run.pop("settings")
@@ -54,24 +51,16 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="name of a folder in datasets/")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="go to `equitensor train` as they are"
-    )
-    parser.add_argument(
-        "--train", required=True, help="training data (data.train); validation is split from it"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="go to `equitensor train` as they are")
+    parser.add_argument("--train", required=True, help="training data (data.train); validation is split from it")
     parser.add_argument("--test", required=True, nargs="+", type=Path, help="test files, named by their stem")
     parser.add_argument("--max-time", default="00:10:00", help="wall time of each training, HH:MM:SS")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--note", default="", help="one line kept with the figures")
-    parser.add_argument(
-        "--runs", type=Path, default=REPOSITORY / "runs" / "accuracy", help="where the runs stay"
-    )
+    parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs" / "accuracy", help="where the runs stay")
     parser.add_argument("--out", type=Path, help="result file (default: results/accuracy_RECIPE.json)")
     options = parser.parse_intermixed_args()
     wrong = [word for word in options.overrides if "=" not in word]

@@ -65,7 +65,7 @@ def mace_calculator(dtype: str):
 
 
 def nequip_calculator(dtype: str):
-    """`NequIPCalculator` of a NequIP network: four layers, l_max 2, 32 features with parity, r_max 5.
+    """`NequIPCalculator` of a NequIP network: four layers, l_max 2, 32 features, no parity (as in its presets).
 
     Not compiled: it refuses TorchScript from torch 2.10 on, its ahead-of-time route needs a trained package.
     """
@@ -82,13 +82,11 @@ def nequip_calculator(dtype: str):
         r_max=CUTOFF,
         num_layers=4,
         l_max=2,
-        parity=True,
+        parity=False,
         num_features=32,
         avg_num_neighbors=12.0,
     ).eval()
-    transforms = basic_transforms(
-        model.metadata, CUTOFF, list(SYMBOLS), dict(zip(SYMBOLS, SYMBOLS, strict=True))
-    )
+    transforms = basic_transforms(model.metadata, CUTOFF, list(SYMBOLS), dict(zip(SYMBOLS, SYMBOLS, strict=True)))
     return NequIPCalculator(model, device="cpu", transforms=transforms)
 
 

@@ -77,13 +77,9 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the acetylacetone data")
-    parser.add_argument(
-        "--time-limit", type=float, default=650.0, help="seconds of wall time, start-up included"
-    )
+    parser.add_argument("--time-limit", type=float, default=650.0, help="seconds of wall time, start-up included")
     parser.add_argument("--epochs", type=int, help="epochs to plan for (default: as many as fit, by a probe)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

@@ -8,6 +8,7 @@ atoms, so that a busy moment of the machine strikes all alike. A ratio above 1 m
 """
 
 import argparse
+import ctypes
 import json
 import statistics
 import time
@@ -27,35 +28,36 @@ def main() -> None:
     """Build the calculators, time them on each structure, print a table and keep the result."""
     options = arguments()
     torch.set_num_threads(options.threads)
+    if options.reuse_memory:
+        reuse_memory()
     started = environment(options.dtype)
     calculators = build(options)
     timings = {name: measure(STRUCTURES[name](), calculators, options) for name in options.structures}
     result = {"environment": started, "settings": settings(options, calculators), "timings": timings}
     report(timings)
-    keep(
-        result,
-        "+".join(sorted(set(calculators) - {"equitensor", "equitensor_no_skin"})) or "equitensor",
-        options.out,
-    )
+    keep(result, entry(options, calculators), options.out)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
-    parser.add_argument(
-        "--calls", type=int, default=100, help="timed calls; a large structure gets a quarter"
-    )
+    parser.add_argument("--calls", type=int, default=100, help="timed calls; a large structure gets a quarter")
     parser.add_argument("--structures", nargs="+", default=list(STRUCTURES), choices=list(STRUCTURES))
     parser.add_argument("--model", help="model file for ours that knows H, C, O and Si (default: untrained)")
-    parser.add_argument(
-        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the untrained one"
-    )
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the untrained one")
+    parser.add_argument("--reuse-memory", action="store_true", help="let malloc keep large arrays between calls")
     parser.add_argument("--without-ours", action="store_true", help="the peers only")
     parser.add_argument("--out", type=Path, default=RESULTS / "md_speed.json")
     return parser.parse_args()
+
+
+def reuse_memory() -> None:
+    """Tell glibc's malloc not to map and unmap large arrays: their page faults cost the peers a part of each call."""
+    glibc = ctypes.CDLL("libc.so.6")
+    trim_threshold, mmap_max = -1, -4  # names of mallopt's options in malloc.h: M_TRIM_THRESHOLD, M_MMAP_MAX
+    if not (glibc.mallopt(mmap_max, 0) and glibc.mallopt(trim_threshold, 2**31 - 1)):
+        raise SystemExit("--reuse-memory needs glibc")
 
 
 def build(options: argparse.Namespace) -> dict:
@@ -89,6 +91,7 @@ def settings(options: argparse.Namespace, calculators: dict) -> dict:
         "equitensor": chosen(options.set) or "default",
         "trained": options.model is not None,
         "block": BLOCK,
+        "reuse_memory": options.reuse_memory,
     }
 
 
@@ -160,8 +163,15 @@ def report(timings: dict) -> None:
                 print(f"{row['us_per_atom']:9.1f} {ratio:7.2f}")
 
 
+def entry(options: argparse.Namespace, calculators: dict) -> str:
+    """Name of this run in the result file: its peers, threads and what else was not the default."""
+    names = [name for name in calculators if not name.startswith("equitensor")] or ["alone"]
+    marks = [f"{options.threads} threads", options.dtype] + ["reuse memory"] * options.reuse_memory
+    return ", ".join([*names, *marks])
+
+
 def keep(result: dict, key: str, path: Path) -> None:
-    """Replace the entry `key` (the peers of this run) in the result file, the others stay."""
+    """Replace the entry `key` in the result file, the others stay."""
     earlier = json.loads(path.read_text()) if path.exists() else {}
     write({**earlier, key: result}, path)
 

@@ -46,16 +46,12 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("structure", type=Path, help="any file that ASE reads")
     parser.add_argument("--index", type=int, default=0, help="which frame of it")
     parser.add_argument("--picoseconds", type=float, default=10.0)
-    parser.add_argument(
-        "--equilibrate", type=float, default=1.0, help="picoseconds of Langevin dynamics before"
-    )
+    parser.add_argument("--equilibrate", type=float, default=1.0, help="picoseconds of Langevin dynamics before")
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     parser.add_argument("--temperature", type=float, default=300.0, help="K")
     parser.add_argument("--skin", type=float, default=0.5, help="Angstrom, of the neighbour list")

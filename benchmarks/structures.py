@@ -37,9 +37,7 @@ def silicon() -> Atoms:
 STRUCTURES = {"acac": acac, "silicon216": silicon}
 
 
-def vibration(
-    atoms: Atoms, frames: int, amplitude: float = 0.07, period: int = 40, seed: int = 0
-) -> np.ndarray:
+def vibration(atoms: Atoms, frames: int, amplitude: float = 0.07, period: int = 40, seed: int = 0) -> np.ndarray:
     """Positions (frames, n, 3) of atoms that oscillate about `atoms`, in steps as an MD run takes them.
 
     Every coordinate moves as a_i sin(2 pi t / period + phase_i), a_i normal of deviation `amplitude` (A).
