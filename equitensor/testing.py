@@ -2,7 +2,7 @@
 
 For layers, functions of tensors: `assert_equivariant`, `assert_same_map`, `assert_twice_differentiable`.
 For potentials, a `predict(structure) -> {"energy", "forces", "stress"}` (`predictor(model)` makes one):
-`assert_rotation_covariant`, `assert_translation_invariant`, `assert_permutation_covariant`,
+`assert_rotation_covariant`, `assert_translation_invariant`, `assert_permutation_invariant`,
 `assert_forces_match_finite_differences`, `assert_stress_matches_finite_differences`.
 """
 
@@ -154,7 +154,7 @@ def assert_translation_invariant(predict: Callable, structure: Structure, dtype=
     assert net < TOLERANCES[dtype].symmetry * len(structure), f"forces sum to {net:.1e} of the largest, not to 0"
 
 
-def assert_permutation_covariant(predict: Callable, structure: Structure, dtype=torch.float64) -> None:
+def assert_permutation_invariant(predict: Callable, structure: Structure, dtype=torch.float64) -> None:
     """Energy unchanged and forces renumbered when every atom takes another number."""
     order = np.roll(np.arange(len(structure)), 1)
     before, after = predict(structure), predict(_reordered(structure, order))

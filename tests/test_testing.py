@@ -139,7 +139,7 @@ def broken(name, change):
 POTENTIAL_CHECKS = (
     testing.assert_rotation_covariant,
     testing.assert_translation_invariant,
-    testing.assert_permutation_covariant,
+    testing.assert_permutation_invariant,
     testing.assert_forces_match_finite_differences,
     testing.assert_stress_matches_finite_differences,
 )
@@ -173,8 +173,8 @@ UPPER = broken("stress", lambda t, s: t.triu())
         (testing.assert_rotation_covariant, UPPER),
         (testing.assert_translation_invariant, HEIGHT),
         (testing.assert_translation_invariant, NO_LAST),
-        (testing.assert_permutation_covariant, FIRST_ATOM),
-        (testing.assert_permutation_covariant, NO_LAST),
+        (testing.assert_permutation_invariant, FIRST_ATOM),
+        (testing.assert_permutation_invariant, NO_LAST),
         (testing.assert_forces_match_finite_differences, FLIPPED),
         (testing.assert_forces_match_finite_differences, DOUBLED),
         (testing.assert_forces_match_finite_differences, NO_LAST),

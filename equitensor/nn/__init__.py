@@ -1,0 +1,7 @@
+"""Layers: parameters and buffers around the functions of `ops` and the tables of `o3`."""
+
+from equitensor.nn.convolution import Convolution
+from equitensor.nn.interaction import Interaction
+from equitensor.nn.layout import to_channels_last, to_flat
+
+__all__ = ["Convolution", "Interaction", "to_channels_last", "to_flat"]

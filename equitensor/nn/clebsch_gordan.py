@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
 from equitensor.ops.mixed_product import mixed_product
@@ -34,12 +35,19 @@ class ClebschGordanInteraction(Tables):
         starts = [_component_slices(irreps) for irreps in (irreps1, irreps2, irreps_out)]
         self.sizes = tuple(slices[-1].stop for slices in starts)
         self.slices = [Path(*(s[i] for s, i in zip(starts, index, strict=True))) for index in self.indices]
-        self.dense = math.prod(self.sizes) <= DENSE_LIMIT
         irreps = (irreps1, irreps2, irreps_out)
-        blocks = [_scaled_coupling(irreps, index, self.indices) for index in self.indices]
+        scales = [_path_scale(irreps_out, index, self.indices) for index in self.indices]
+        blocks = [
+            scale * wigner_3j(*(irreps[operand][slot].ir.l for operand, slot in enumerate(index)))
+            for scale, index in zip(scales, self.indices, strict=True)
+        ]
         for p, block in enumerate(blocks):
             self.add_table(f"coupling_{p}", block.permute(2, 0, 1).flatten(1).contiguous())
-        if self.dense:
+        self.form = _shared_weight_form(irreps, self.sizes)
+        if self.form == "grid":
+            degrees = tuple(tuple(ir.l for _, ir in space) for space in irreps)
+            self.grid = NaturalParityPaths(degrees, self.indices, scales)
+        elif self.form == "dense":
             self.add_table("stack", self._stack(blocks))
 
     def _stack(self, blocks: list[Tensor]) -> Tensor:
@@ -55,24 +63,30 @@ class ClebschGordanInteraction(Tables):
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """(..., d1, C), (..., d2, C), weight (P C,) or (..., P C) or None for ones: (..., d3, C)."""
-        shared = weight is None or weight.dim() == 1
-        if self.dense and shared:
-            return self._mixed(x, y, weight)
-        if weight is None:
-            weight = x.new_ones(self.weight_numel)
+        if self.form != "paths" and (weight is None or weight.dim() == 1):
+            weight = None if weight is None else weight.view(-1, self.channels)
+            return self._shared(x, y, weight)
+        weight = x.new_ones(self.weight_numel) if weight is None else weight
         weight = weight.unflatten(-1, (-1, self.channels))
         couplings = [getattr(self, f"coupling_{p}") for p in range(len(self.slices))]
         return path_product(x, y, weight, couplings, self.slices, self.sizes[2])
 
-    def _mixed(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        mix = self.stack.sum(0) if weight is None else weight.view(-1, self.channels).T @ self.stack
+    def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         lead = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        rows = [t.expand(*lead, *t.shape[-2:]).reshape(lead.numel(), *t.shape[-2:]) for t in (x, y)]
-        z = mixed_product(*rows, mix.view(-1, *self.sizes))
+        first = _rows(x, lead)
+        second = first if y is x else _rows(y, lead)
+        z = self.grid(first, second, weight) if self.form == "grid" else self._dense(first, second, weight)
         return z.reshape(*lead, self.sizes[2], self.channels)
+
+    def _dense(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        total = self.stack.sum(0).expand(self.channels, -1) if weight is None else weight.T @ self.stack
+        z = mixed_product(x.permute(2, 1, 0), y.permute(2, 1, 0), total.unflatten(1, self.sizes))
+        return z.permute(2, 1, 0)
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
+        if self.form == "grid" and x.dim() == 3 and (weight is None or weight.dim() == 1):
+            return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
         terms = [x]
         while len(terms) < order:
             terms.append(self(terms[-1], x, weight))
@@ -116,10 +130,21 @@ def _component_slices(irreps) -> list[slice]:
     return [slice(end - ir.dim, end) for end, (_, ir) in zip(ends, irreps, strict=True)]
 
 
-def _scaled_coupling(irreps: tuple, index: tuple, indices: list[tuple]) -> Tensor:
-    l1, l2, l3 = (irreps[operand][slot].ir.l for operand, slot in enumerate(index))
+def _path_scale(irreps_out, index: tuple, indices: list[tuple]) -> float:
+    """e3nn's 'component' and 'element' normalisation."""
     fan_in = sum(1 for other in indices if other[2] == index[2])
-    return math.sqrt((2 * l3 + 1) / fan_in) * wigner_3j(l1, l2, l3)
+    return math.sqrt(irreps_out[index[2]].ir.dim / fan_in)
+
+
+def _shared_weight_form(irreps: tuple, sizes: tuple) -> str:
+    """The cheapest form of the same map when all items share the weights."""
+    if all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space):
+        return "grid"
+    return "dense" if math.prod(sizes) <= DENSE_LIMIT else "paths"
+
+
+def _rows(x: Tensor, lead: torch.Size) -> Tensor:
+    return x.expand(*lead, *x.shape[-2:]).reshape(lead.numel(), *x.shape[-2:])
 
 
 def _uvu_instructions(irreps_in, irreps_edge, irreps_out) -> tuple:

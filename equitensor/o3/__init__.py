@@ -4,7 +4,7 @@ from equitensor.o3.gaunt import gaunt, gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import PRODUCTS, find_paths
-from equitensor.o3.quadrature import quadrature
+from equitensor.o3.quadrature import half_quadrature, quadrature
 from equitensor.o3.rotation import random_rotation, representation, wigner_D
 from equitensor.o3.spherical_harmonics import raising_tables, spherical_harmonics
 from equitensor.o3.wigner import CONVENTION, wigner_3j
@@ -17,6 +17,7 @@ __all__ = [
     "gaunt",
     "gaunt_coefficient",
     "gaunt_grid",
+    "half_quadrature",
     "quadrature",
     "raising_tables",
     "random_rotation",

@@ -35,6 +35,19 @@ def quadrature(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
     return points.clone(), weights.clone()
 
 
+def half_quadrature(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half of an antipodal quadrature, weights doubled: exact for even polynomials up to `degree`.
+
+    3, 6 and 16 nodes up to degree 3, 5 and 9; beyond, half of a product rule.
+    """
+    rule = next(d for d in (3, 5, 9, degree + 1 - degree % 2) if d >= degree)
+    points, weights = quadrature(rule) if rule <= 9 else _product_rule(rule)
+    # The first coordinate that is not zero decides; exact zeros are rounding away from it on some nodes.
+    signs = torch.where(points.abs() > 1e-12, points.sign(), torch.zeros_like(points))
+    upper = signs @ torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64) > 0
+    return points[upper], 2 * weights[upper]
+
+
 def moment_error(points: torch.Tensor, weights: torch.Tensor, degree: int) -> float:
     """Largest error of the integrals of all orthonormal Y_lm with l <= degree; 0 for an exact rule."""
     moments = weights @ spherical_harmonics(degree, points)

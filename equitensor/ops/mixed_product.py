@@ -1,7 +1,7 @@
 """All paths of a bilinear product with shared weights as one batched matrix product over channels.
 
 z_k = sum_ij x_i y_j M_ijk, one tensor M per channel. The products x_i y_j are formed for a few channels at a time
-in one scratch buffer: (N, d1 d2, C) in full is 16 times the operands at L = 3, and its memory costs more than its
+in one scratch buffer: all of them at once are many times the operands, and their memory costs more than their
 arithmetic. Closed under differentiation: each derivative is one of the two functions below with M's axes permuted.
 """
 
@@ -16,29 +16,21 @@ SCRATCH = 1 << 18  # numbers in the buffer of products: 1 MB in float32, which s
 
 
 def mixed_product(x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:
-    """z_k = sum_ij x_i y_j M_ijk: (N, d3, C).
+    """z_k = sum_ij x_i y_j M_ijk, channels first and items last: (C, d3, N).
 
-    x (N, d1, C), y (N, d2, C), mixed (C, d1, d2, d3), or (1, d1, d2, d3) for all channels alike.
+    x (C, d1, N), y (C, d2, N), mixed (C, d1, d2, d3). Differentiable any number of times.
     """
-    if mixed.shape[0] == 1:
-        items, _, channels = x.shape
-        rows = [t.transpose(1, 2).reshape(1, items * channels, t.shape[1]) for t in (x, y)]
-        z = _Product.apply(*rows, mixed)
-        return z.view(items, channels, mixed.shape[3]).transpose(1, 2)
-    first, second = x.permute(2, 0, 1).contiguous(), y.permute(2, 0, 1).contiguous()
-    return _Product.apply(first, second, mixed).permute(1, 2, 0)
+    return _Product.apply(x.contiguous(), y.contiguous(), mixed)
 
 
 class _Product(torch.autograd.Function):
-    """(C, N, d1), (C, N, d2), (C, d1, d2, d3) -> (C, N, d3)."""
-
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:
         ctx.save_for_backward(x, y, mixed)
-        z = x.new_empty(*x.shape[:2], mixed.shape[3])
-        matrices = mixed.reshape(len(mixed), -1, mixed.shape[3])
+        z = x.new_empty(x.shape[0], mixed.shape[3], x.shape[2])
+        matrices = mixed.flatten(1, 2).transpose(1, 2)
         for part, pairs in _pairs(x, y):
-            torch.bmm(pairs, matrices[part], out=z[part])
+            torch.bmm(matrices[part], pairs, out=z[part])
         return z
 
     @staticmethod
@@ -54,15 +46,15 @@ class _Product(torch.autograd.Function):
 
 
 class _Moment(torch.autograd.Function):
-    """sum over N of x_i y_j g_k: (C, d1, d2, d3), the derivative of the product in M."""
+    """sum over the items of x_i y_j g_k: (C, d1, d2, d3), the derivative of the product in M."""
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, grad: Tensor) -> Tensor:
         ctx.save_for_backward(x, y, grad)
-        moment = x.new_empty(len(x), x.shape[2] * y.shape[2], grad.shape[2])
+        moment = x.new_empty(x.shape[0], x.shape[1] * y.shape[1], grad.shape[1])
         for part, pairs in _pairs(x, y):
-            torch.bmm(pairs.transpose(1, 2), grad[part], out=moment[part])
-        return moment.view(len(x), x.shape[2], y.shape[2], grad.shape[2])
+            torch.bmm(pairs, grad[part].transpose(1, 2), out=moment[part])
+        return moment.view(x.shape[0], x.shape[1], y.shape[1], grad.shape[1])
 
     @staticmethod
     def backward(ctx, cotangent: Tensor) -> tuple:
@@ -76,13 +68,13 @@ class _Moment(torch.autograd.Function):
 
 
 def _pairs(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """x_i y_j (c, N, d1 d2) for a few channels at a time, in a buffer that the next ones overwrite."""
-    channels, items, d1 = x.shape
-    d2 = y.shape[2]
+    """x_i y_j (c, d1 d2, N) for a few channels at a time, in a buffer that the next ones overwrite."""
+    channels, d1, items = x.shape
+    d2 = y.shape[1]
     step = max(1, min(channels, SCRATCH // max(1, items * d1 * d2)))
-    buffer = x.new_empty(step, items, d1, d2)
+    buffer = x.new_empty(step, d1, d2, items)
     for start in range(0, channels, step):
         part = slice(start, min(start + step, channels))
         pairs = buffer[: part.stop - start]
-        torch.mul(x[part].unsqueeze(-1), y[part].unsqueeze(-2), out=pairs)
-        yield part, pairs.flatten(-2)
+        torch.mul(x[part].unsqueeze(2), y[part].unsqueeze(1), out=pairs)
+        yield part, pairs.flatten(1, 2)

@@ -54,13 +54,19 @@ def gaunt_reference(layer, x, y, weight):
     return to_flat(torch.cat(out, dim=-2), spaces[2])
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_cg_equals_e3nn(double, dense):
-    layer = Interaction(IN1, IN2, OUT)
-    layer.map.dense = dense
+NATURAL = ("3x0e+3x1o+3x2e+3x3o", "3x0e+3x1o+3x2e", "3x1o+3x0e+3x2e+3x3o+3x4e")
+
+
+@pytest.mark.parametrize(
+    ("irreps", "form"), [((IN1, IN2, OUT), "dense"), (NATURAL, "grid"), ((IN1, IN2, OUT), "paths"), (NATURAL, "paths")]
+)
+def test_cg_equals_e3nn(double, irreps, form):
+    layer = Interaction(*irreps)
+    layer.map.form = layer.map.form if form != "paths" else "paths"
+    assert layer.map.form == form
     theirs = e3nn_product(layer, shared=True)
     assert theirs.weight_numel == layer.weight_numel
-    testing.assert_same_map(layer, theirs, [*operands(), weights(layer)])
+    testing.assert_same_map(layer, theirs, [*operands(irreps=irreps[:2]), weights(layer)])
 
 
 def test_cg_weights_per_item_equal_e3nn(double):

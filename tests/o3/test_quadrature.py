@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from equitensor.errors import InputError
-from equitensor.o3 import quadrature
+from equitensor.o3 import half_quadrature, quadrature, spherical_harmonics
 from equitensor.o3.quadrature import moment_error
 
 SIZES = {0: 1, 1: 6, 2: 6, 3: 6, 5: 12, 6: 18, 7: 32, 9: 32, 10: 60, 12: 60, 13: 98, 18: 190, 24: 325}
@@ -26,6 +26,16 @@ def test_exact_to_its_degree(degree, count):
 def test_no_more_than_promised(degree):
     """The moment check can fail: one degree further it does."""
     assert moment_error(*quadrature(degree), degree + 1) > 1e-3
+
+
+@pytest.mark.parametrize(("degree", "count"), [(2, 3), (3, 3), (4, 6), (6, 16), (8, 16), (10, 36), (12, 49)])
+def test_half_a_grid_is_exact_for_even_degrees(degree, count):
+    points, weights = half_quadrature(degree)
+    assert len(points) == count
+    moments = weights @ spherical_harmonics(degree, points)
+    even = torch.tensor([l % 2 == 0 for l in range(degree + 1) for _ in range(2 * l + 1)])
+    moments[0] -= math.sqrt(4 * math.pi)
+    assert float(moments[even].abs().max()) < 2e-14
 
 
 def test_monomials():
