@@ -1,12 +1,16 @@
 """The architectures by name, and potentials built from the `model:` section of a config."""
 
+import inspect
+
 import torch
 
 from equitensor.errors import InputError
+from equitensor.models.dimenet import DimeNetPlusPlus
 from equitensor.models.directional import Directional
 from equitensor.models.potential import Potential
 
-ARCHITECTURES = {"directional": Directional}
+ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
+SUPPLIED = ("num_elements", "num_neighbors")  # by the training data, not by the settings
 
 
 def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0, num_neighbors=12.0, seed=0):
@@ -14,16 +18,24 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
 
     Args: settings, `architecture`, `cutoff`, `zbl` and the arguments of the architecture; elements, atomic numbers;
     e0s by atomic number in eV; scale, shift in eV; num_neighbors, the average in the training data.
-    Raises InputError for an architecture that does not exist.
+    Raises InputError for an architecture that does not exist, and for a setting that it does not have.
     """
     options = dict(settings)
     name = options.pop("architecture", "directional")
     zbl = options.pop("zbl", False)
     if name not in ARCHITECTURES:
         raise InputError(f"model.architecture is {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    _refuse_strange(options, name)
     elements = sorted(int(z) for z in elements)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
     kept = {**settings, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)
+
+
+def _refuse_strange(options: dict, name: str) -> None:
+    known = [key for key in inspect.signature(ARCHITECTURES[name]).parameters if key not in SUPPLIED]
+    for key in options:
+        if key not in known:
+            raise InputError(f"model.{key} is no setting of {name}, which has {', '.join(known)}: leave it out")
