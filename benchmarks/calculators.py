@@ -17,9 +17,10 @@ CUTOFF = 5.0
 def equitensor_calculator(dtype: str, settings: dict | None = None, model: str | None = None, **options):
     """`equitensor.Calculator` of a model file or, without one, of an untrained model with these settings."""
     import equitensor
+    from equitensor.training.config import ModelConfig
 
     if model is None:
-        settings = {"cutoff": CUTOFF, **(settings or {})}
+        settings = ModelConfig(**(settings or {})).settings()
         model = equitensor.models.build(settings, ELEMENTS, dict.fromkeys(ELEMENTS, 0.0))
     return equitensor.Calculator(model, device="cpu", dtype=dtype, **options)
 
