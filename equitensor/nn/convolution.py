@@ -8,7 +8,7 @@ from equitensor.errors import InputError
 from equitensor.nn.clebsch_gordan import ClebschGordanConvolution
 from equitensor.nn.gaunt import GauntConvolution
 from equitensor.nn.interaction import path_irreps
-from equitensor.nn.layout import common_multiplicity, to_channels_last, to_flat
+from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import check_product
 
@@ -47,6 +47,8 @@ class Convolution(nn.Module):
             channels = common_multiplicity(self.irreps_in, "irreps_in")
             self.map = GauntConvolution(self.irreps_in, self.irreps_edge, wanted, channels)
         self.irreps_out = self.map.irreps_out
+        self.widths = (self.irreps_in.dim, self.irreps_edge.dim)
+        self.sizes = (component_sizes(self.irreps_in), component_sizes(self.irreps_out))
         self.weight_numel, self.instructions = self.map.weight_numel, self.map.instructions
         self.paths = path_irreps(self.instructions, self.irreps_in, self.irreps_edge, self.irreps_out)
 
@@ -55,8 +57,8 @@ class Convolution(nn.Module):
         self._check_shapes(x, edge_attr, edge_weight, edge_index)
         if self.product == "cg":
             return self.map(x, edge_attr, edge_weight, edge_index)
-        z = self.map(to_channels_last(x, self.irreps_in), edge_attr, edge_weight, edge_index)
-        return to_flat(z, self.irreps_out)
+        x = gather_channels(x, self.map.channels, self.sizes[0])
+        return spread_channels(self.map(x, edge_attr, edge_weight, edge_index), self.sizes[1])
 
     def extra_repr(self) -> str:
         return (
@@ -67,8 +69,8 @@ class Convolution(nn.Module):
     def _check_shapes(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> None:
         edges = edge_index.shape[-1]
         expected = {
-            "x": (x, (x.shape[0], self.irreps_in.dim)),
-            "edge_attr": (edge_attr, (edges, self.irreps_edge.dim)),
+            "x": (x, (x.shape[0], self.widths[0])),
+            "edge_attr": (edge_attr, (edges, self.widths[1])),
             "edge_weight": (edge_weight, (edges, self.weight_numel)),
             "edge_index": (edge_index, (2, edges)),
         }

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.nn.clebsch_gordan import ClebschGordanInteraction
 from equitensor.nn.gaunt import GauntInteraction
-from equitensor.nn.layout import common_multiplicity, to_channels_last, to_flat
+from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import check_product
 
@@ -45,6 +45,7 @@ class Interaction(nn.Module):
         self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
         self.channels = self._check_multiplicities()
         self.map = FAMILIES[product](*irreps, self.channels)
+        self.sizes = [component_sizes(space) for space in irreps]
         self.weight_numel = self.map.weight_numel
         self.instructions = self.map.instructions
         self.paths = path_irreps(self.instructions, *irreps)
@@ -56,10 +57,10 @@ class Interaction(nn.Module):
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":
             return self.map(x, y, weight)
-        first = to_channels_last(x, self.irreps_in1)
-        same = y is x and self.irreps_in1 == self.irreps_in2
-        second = first if same else to_channels_last(y, self.irreps_in2)
-        return to_flat(self.map(first, second, weight), self.irreps_out)
+        first = gather_channels(x, self.channels, self.sizes[0])
+        same = y is x and self.sizes[0] == self.sizes[1]
+        second = first if same else gather_channels(y, self.channels, self.sizes[1])
+        return spread_channels(self.map(first, second, weight), self.sizes[2])
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None = None) -> list[Tensor]:
         """[x, x (x) x, (x (x) x) (x) x, ...] to `order` factors, each truncated to the irreps of x.
@@ -75,8 +76,8 @@ class Interaction(nn.Module):
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":
             return self.map.powers(x, order, weight)
-        terms = self.map.powers(to_channels_last(x, self.irreps_in1), order, weight)
-        return [to_flat(term, self.irreps_out) for term in terms]
+        terms = self.map.powers(gather_channels(x, self.channels, self.sizes[0]), order, weight)
+        return [spread_channels(term, self.sizes[2]) for term in terms]
 
     def extra_repr(self) -> str:
         return (
@@ -92,9 +93,9 @@ class Interaction(nn.Module):
         return counts["irreps_in1"]
 
     def _check_shapes(self, x: Tensor, y: Tensor, weight: Tensor | None) -> None:
-        for name, value, irreps in (("x", x, self.irreps_in1), ("y", y, self.irreps_in2)):
-            flat = (irreps.dim,)
-            expected = flat if self.layout == "flat" else (irreps.dim // self.channels, self.channels)
+        for name, value, sizes in (("x", x, self.sizes[0]), ("y", y, self.sizes[1])):
+            flat = (sum(sizes) * self.channels,)
+            expected = flat if self.layout == "flat" else (sum(sizes), self.channels)
             if tuple(value.shape[-len(expected) :]) != expected:
                 raise InputError(f"{name} has shape {tuple(value.shape)}: expected (..., {_join(expected)})")
         if weight is not None and weight.shape[-1] != self.weight_numel:

@@ -26,13 +26,26 @@ def common_multiplicity(irreps, name: str = "irreps") -> int:
 
 def to_channels_last(x: Tensor, irreps) -> Tensor:
     """(..., irreps.dim) -> (..., d, C)."""
-    channels = common_multiplicity(irreps)
-    widths = [mul * ir.dim for mul, ir in irreps]
-    blocks = x.split(widths, dim=-1)
-    return torch.cat([b.unflatten(-1, (channels, -1)).transpose(-1, -2) for b in blocks], dim=-2)
+    return gather_channels(x, common_multiplicity(irreps), component_sizes(irreps))
 
 
 def to_flat(x: Tensor, irreps) -> Tensor:
     """(..., d, C) -> (..., irreps.dim)."""
-    blocks = x.split([ir.dim for _, ir in irreps], dim=-2)
-    return torch.cat([b.transpose(-1, -2).flatten(-2) for b in blocks], dim=-1)
+    return spread_channels(x, component_sizes(irreps))
+
+
+def component_sizes(irreps) -> list[int]:
+    """2l + 1 of each irrep: plain numbers, which torch.compile can follow where it cannot follow Irreps."""
+    return [ir.dim for _, ir in irreps]
+
+
+def gather_channels(x: Tensor, channels: int, sizes: list[int]) -> Tensor:
+    """`to_channels_last` in plain numbers."""
+    blocks = x.split([channels * size for size in sizes], dim=-1)
+    parts = [b.unflatten(-1, (channels, size)).transpose(-1, -2) for b, size in zip(blocks, sizes, strict=True)]
+    return torch.cat(parts, dim=-2)
+
+
+def spread_channels(x: Tensor, sizes: list[int]) -> Tensor:
+    """`to_flat` in plain numbers."""
+    return torch.cat([b.transpose(-1, -2).flatten(-2) for b in x.split(sizes, dim=-2)], dim=-1)

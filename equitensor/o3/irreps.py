@@ -6,6 +6,8 @@ the `slice` objects in them; they are allowed for the length of this import only
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 
 from equitensor.errors import InputError
@@ -30,6 +32,7 @@ def __getattr__(name: str):
 
 
 def _e3nn():
-    with torch.serialization.safe_globals([slice]):
+    allow = getattr(torch.serialization, "safe_globals", None)  # torch < 2.5 has neither this nor the refusal
+    with allow([slice]) if allow else nullcontext():
         from e3nn import o3
     return o3
