@@ -17,7 +17,7 @@ from environment import RESULTS, append, environment
 
 import equitensor
 from equitensor.interfaces import velocities
-from equitensor.interfaces.md import Settings, simulate
+from equitensor.interfaces.md import MDSettings, simulate
 
 
 def main() -> None:
@@ -101,9 +101,9 @@ def drift(start, options: argparse.Namespace, dtype: str) -> dict:
     }
 
 
-def settings(options: argparse.Namespace, ensemble: str) -> Settings:
+def settings(options: argparse.Namespace, ensemble: str) -> MDSettings:
     """The dynamics of the MD command in this ensemble."""
-    return Settings(ensemble, temperature=options.temperature, timestep=options.timestep, seed=options.seed)
+    return MDSettings(ensemble, temperature=options.temperature, timestep=options.timestep, seed=options.seed)
 
 
 def steps(picoseconds: float, options: argparse.Namespace) -> int:
