@@ -101,8 +101,9 @@ class Interaction(nn.Module):
 
     def _radial(self, spherical: Tensor, shape) -> Tensor:
         """R_l,c(d) = sum_n W_c,ln a_ln(d): (lmax+1, slots, num) -> (n, width, lmax+1, triplet_channels)."""
-        weight = (self.lin_sbf2.weight @ self.lin_sbf1.weight).view(shape[2], *spherical.shape[::2])
-        return torch.bmm(spherical, weight.permute(1, 2, 0)).unflatten(1, shape[:2]).permute(1, 2, 0, 3)
+        degrees, _, num = spherical.shape
+        weight = (self.lin_sbf2.weight @ self.lin_sbf1.weight).view(-1, degrees, num).permute(1, 2, 0)
+        return torch.bmm(spherical, weight).unflatten(1, shape[:2]).permute(1, 2, 0, 3)
 
 
 class Output(nn.Module):
@@ -115,6 +116,8 @@ class Output(nn.Module):
         self.lin_up = dense(channels, output_channels, bias=False)
         self.lins = nn.ModuleList(dense(output_channels, output_channels) for _ in range(num_layers))
         self.lin = dense(output_channels, 1, bias=False)
+        with torch.no_grad():  # the sum of the blocks then starts with forces of the order of one
+            self.lin.weight *= 0.2
 
     def forward(self, messages: Tensor, basis: "EdgeBasis") -> tuple[Tensor, Tensor]:
         """messages (e, channels) -> energies (n,), what the MLP saw (n, channels)."""

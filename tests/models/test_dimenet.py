@@ -147,6 +147,12 @@ def test_settings_of_another_architecture_are_refused():
         build(product="cg")
 
 
+def test_a_model_file_keeps_it(tmp_path):
+    model, graph = build(pyg_form=True).eval(), graph_of(molecule(3, 7))
+    models.save(model, tmp_path / "model.eqt")
+    assert torch.equal(models.load(tmp_path / "model.eqt")(graph)["forces"], model(graph)["forces"])
+
+
 @pytest.mark.parametrize("structure", [molecule(4, 8), crystal()])
 def test_forces_and_symmetry(structure):
     predict = predictor(build())
