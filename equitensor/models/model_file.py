@@ -56,9 +56,7 @@ def read_header(path) -> dict:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("equitensor")
     except SafetensorError as error:
-        raise InputError(
-            f"{path} is not a model file, or is damaged ({error}): give the model.eqt of a run"
-        ) from None
+        raise InputError(f"{path} is not a model file, or is damaged ({error}): give the model.eqt of a run") from None
     if text is None:
         raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
     header = json.loads(text)
@@ -68,9 +66,7 @@ def read_header(path) -> dict:
             f"{__version__}, which reads up to {FORMAT}: upgrade equitensor"
         )
     if header["harmonics"] != CONVENTION:
-        raise InputError(
-            f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}"
-        )
+        raise InputError(f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}")
     return header
 
 

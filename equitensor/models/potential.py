@@ -22,9 +22,7 @@ class Potential(nn.Module):
     numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the repulsion of that name.
     """
 
-    def __init__(
-        self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None
-    ) -> None:
+    def __init__(self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None) -> None:
         super().__init__()
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
         self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})
@@ -47,9 +45,7 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         return self.species_of.device
 
-    def forward(
-        self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None) -> dict[str, Tensor]:
         """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom.
 
         stress=None gives it where every graph is periodic along all directions. In training mode the results carry

@@ -29,9 +29,7 @@ class Neighborhood:
         return self.vectors.shape[1]
 
 
-def neighborhood(
-    edge_index: Tensor, vectors: Tensor, rev: Tensor, num_nodes: int, cutoff: float
-) -> Neighborhood:
+def neighborhood(edge_index: Tensor, vectors: Tensor, rev: Tensor, num_nodes: int, cutoff: float) -> Neighborhood:
     """Lay out edges (2, e), sorted by receiver, with their vectors (e, 3) and reverse edges rev (e,)."""
     sender, receiver = edge_index
     degree = torch.bincount(receiver, minlength=num_nodes)

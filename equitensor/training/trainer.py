@@ -58,7 +58,8 @@ class Trainer:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
         progress = self.progress
         if self.fabric.global_rank == 0 and progress.step == 0:
-            self._reserve(self._validate())
+            self._validate()
+            self._reserve()
         with self.live:
             while not progress.finished:
                 self.sampler.epoch = progress.epoch
@@ -146,8 +147,8 @@ class Trainer:
             errors[f"{name}_mae"] = absolute / counts[name]
             errors[f"{name}_rmse"] = (square / counts[name]) ** 0.5
         weights = self._weights(late=True)
-        terms = (("forces", "forces", 3.0), ("energy", "energy_per_atom", 1.0), ("stress", "stress", 1.0))
-        errors["loss"] = sum(weights[w] * errors.get(f"{q}_rmse", 0.0) ** 2 for w, q, _ in terms)
+        terms = (("forces", "forces"), ("energy", "energy_per_atom"), ("stress", "stress"))
+        errors["loss"] = sum(weights[name] * errors.get(f"{quantity}_rmse", 0.0) ** 2 for name, quantity in terms)
         self.last_validation = time.monotonic()
         self.validation_seconds = self.last_validation - began
         return errors
@@ -164,7 +165,7 @@ class Trainer:
             models.save(self.ema.module, self.folder / "model.eqt", provenance)
         self._checkpoint()
 
-    def _reserve(self, errors) -> None:
+    def _reserve(self) -> None:
         """Keep time for the closing evaluation, judged by how long one validation takes."""
         evaluated = 0 if self.data.valid is None else len(self.data.valid)
         if evaluated == 0:

@@ -1,0 +1,87 @@
+"""Powers of the atomic density through any tensor product: as equivariant features, and as invariants."""
+
+import torch
+from torch import Tensor, nn
+
+from equitensor.nn.interaction import Interaction
+from equitensor.nn.weights import ElementTable, degree_of_components
+from equitensor.ops.degree_product import degree_product
+
+
+class DensityPowers(nn.Module):
+    """P_1 = A, P_nu = P_{nu-1} (x) A truncated to degree L, for features (n, (L+1)^2, C) and any product."""
+
+    def __init__(self, lmax: int, channels: int, product: str) -> None:
+        super().__init__()
+        irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
+        # The channel mixing around it already holds the weights per degree that a Gaunt product would have.
+        self.interaction = Interaction(
+            irreps, irreps, irreps, product, layout="channels_last", internal_weights=product != "gaunt"
+        )
+
+    def forward(self, features: Tensor, order: int) -> list[Tensor]:
+        return self.interaction.powers(features, order)
+
+
+class DensityProduct(nn.Module):
+    """B_i = sum_nu w^nu_{z_i,l,c} P_nu(A_i) up to nu = correlation: (n, (L+1)^2, C).
+
+    For random features every term starts with unit variance over the number of terms.
+    """
+
+    def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
+        super().__init__()
+        self.correlation = correlation
+        self.powers = DensityPowers(lmax, channels, product)
+        self.coefficients = ElementTable(num_elements, correlation, lmax + 1, channels, std=correlation**-0.5)
+        self.register_buffer("degree", degree_of_components(lmax), persistent=False)
+        self._equalise()
+
+    @torch.no_grad()
+    def _equalise(self) -> None:
+        features = torch.randn(256, len(self.degree), self.coefficients.weight.shape[-1])
+        for nu, power in enumerate(self.powers(features, self.correlation)):
+            square = power.square().mean(dim=(0, 2))
+            for l in range(self.coefficients.weight.shape[2]):
+                self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        coefficients = self.coefficients(species).index_select(2, self.degree).unbind(1)
+        powers = self.powers(features, self.correlation)
+        total = coefficients[0] * powers[0]
+        for weight, power in zip(coefficients[1:], powers[1:], strict=True):
+            total = torch.addcmul(total, weight, power)
+        return total
+
+
+class DensityInvariants(nn.Module):
+    """sum_t w_{z_i,t,c} I_t(A_i): A_00, and the scalar products <P_a, P_a>_l and <P_a, P_{a+1}>_l of its powers.
+
+    They reach order correlation + 1 with half the products that a chain of products would take: (n, C).
+    """
+
+    def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
+        super().__init__()
+        self.powers = DensityPowers(lmax, channels, product)
+        self.pairs = [(order // 2, order - order // 2) for order in range(2, correlation + 2)]
+        degree = degree_of_components(lmax)
+        average = (degree == torch.arange(lmax + 1).unsqueeze(1)).float()
+        self.register_buffer("average", average / average.sum(dim=1, keepdim=True), persistent=False)
+        count = 1 + len(self.pairs) * (lmax + 1)
+        self.coefficients = ElementTable(num_elements, count, channels, std=count**-0.5)
+        self._equalise(len(degree), channels)
+
+    @torch.no_grad()
+    def _equalise(self, components: int, channels: int) -> None:
+        terms = self.terms(torch.randn(256, components, channels))
+        self.coefficients.weight /= terms.square().mean(dim=(0, 2)).sqrt().unsqueeze(1)
+
+    def terms(self, features: Tensor) -> Tensor:
+        """(n, number of invariants, C)."""
+        powers = self.powers(features, max((high for _, high in self.pairs), default=1))
+        scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
+        products = [degree_product(powers[a - 1], powers[b - 1], self.average) for a, b in self.pairs]
+        return torch.cat([scalars, *products], dim=1)
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        return (self.terms(features) * self.coefficients(species)).sum(dim=1)
