@@ -76,7 +76,10 @@ def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
     settings = dict(header["settings"])
     num_neighbors = settings.pop("num_neighbors")
     e0s = {int(z): e0 for z, e0 in header["e0s"].items()}
-    model = build(settings, header["elements"], e0s, header["scale"], header["shift"], num_neighbors)
+    try:
+        model = build(settings, header["elements"], e0s, header["scale"], header["shift"], num_neighbors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     model = model.to(dtype=getattr(torch, header["dtype"]))

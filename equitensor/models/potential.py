@@ -48,11 +48,11 @@ class Potential(nn.Module):
     def forward(self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None) -> dict[str, Tensor]:
         """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom.
 
-        stress=None gives it where every graph is periodic along all directions. In training mode the results carry
-        gradients (the forces too); in evaluation mode they are detached.
+        stress=None gives it where any graph is periodic along all directions; graphs that are not have NaN. In
+        training mode the results carry gradients (the forces too); in evaluation mode they are detached.
         Raises InputError for an element that the model does not know.
         """
-        stress = bool(graph.pbc.all()) if stress is None else stress
+        stress = bool(graph.pbc.all(dim=1).any()) if stress is None else stress
         with torch.enable_grad():
             pos, cell, strain = graph.pos.detach().requires_grad_(forces or stress), graph.cell, None
             if stress:
@@ -103,8 +103,9 @@ class Potential(nn.Module):
         )
         out = {"forces": -gradients[0]}
         if strain is not None:
-            volume = torch.linalg.det(graph.cell).abs().view(-1, 1, 1)
-            out["stress"] = gradients[1] / volume
+            periodic = graph.pbc.all(dim=1).view(-1, 1, 1)
+            volume = torch.linalg.det(graph.cell).abs().view(-1, 1, 1).where(periodic, 1.0)  # a zero spoils gradients
+            out["stress"] = (gradients[1] / volume).where(periodic, torch.nan)
         return out
 
 

@@ -33,7 +33,7 @@ def neighborhood(edge_index: Tensor, vectors: Tensor, rev: Tensor, num_nodes: in
     """Lay out edges (2, e), sorted by receiver, with their vectors (e, 3) and reverse edges rev (e,)."""
     sender, receiver = edge_index
     degree = torch.bincount(receiver, minlength=num_nodes)
-    width = int(degree.max()) if num_nodes else 0
+    width = max(1, int(degree.max())) if num_nodes else 1  # one empty slot where there are no edges at all
     slots = num_nodes * width
     position = torch.arange(len(receiver), device=receiver.device)
     if len(receiver) == slots:

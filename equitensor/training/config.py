@@ -85,8 +85,8 @@ class TrainConfig(_Section):
         """YAML reads 00:10:00 without quotes as a number of seconds (base 60)."""
         if isinstance(value, int) and not isinstance(value, bool):
             return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
-        if value is not None:
-            seconds(value)
+        if value is not None and seconds(value) == 0:
+            raise ValueError("no time at all")
         return value
 
 
@@ -136,6 +136,7 @@ def load_config(path, overrides: list[str] = ()) -> Config:
         raise InputError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping with sections such as data, model, train")
+    values = {key: value for key, value in values.items() if value is not None}  # a section with nothing in it
     for override in overrides:
         _override(values, override)
     return validate(values, str(path))

@@ -52,7 +52,8 @@ class _Errors:
         if errors.numel() == 0:
             return
         if name not in self.metrics:
-            pair = (MeanAbsoluteError(), MeanSquaredError(squared=False))
+            alone = {"sync_on_compute": False}  # one rank evaluates; the others must not be waited for
+            pair = (MeanAbsoluteError(**alone), MeanSquaredError(squared=False, **alone))
             self.metrics[name] = tuple(metric.double() for metric in pair)
         errors = errors.detach().double().cpu().flatten()
         for metric in self.metrics[name]:
@@ -156,7 +157,7 @@ def _predicted(structures, prediction) -> Iterator[Structure]:
     start = 0
     for i, structure in enumerate(structures):
         stop = start + len(structure)
-        stress = prediction["stress"][i].cpu().numpy() if "stress" in prediction else None
+        stress = prediction["stress"][i].cpu().numpy() if structure.pbc.all() else None
         energy = float(prediction["energy"][i])
         yield structure.replace(energy=energy, forces=forces[start:stop], stress=stress)
         start = stop

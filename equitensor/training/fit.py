@@ -1,12 +1,14 @@
 """One training run, from config to a folder with the best model, its errors and its pictures."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from rich.console import Console
 
 from equitensor import models
@@ -17,7 +19,7 @@ from equitensor.training.evaluation import evaluate
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.plots import plot_learning
 from equitensor.training.progress import Progress
-from equitensor.training.report import error_table
+from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import RunData, build_model, open_data
 from equitensor.training.trainer import Trainer
 
@@ -35,7 +37,7 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     progress = Progress(started=time.monotonic() if started is None else started)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    fabric = Fabric(accelerator=_accelerator(config.train.device), devices="auto", precision="32-true")
+    fabric = Fabric(accelerator=_accelerator(config.train.device), **_ranks())
     fabric.launch()
     if fabric.global_rank > 0:
         console = make_console(quiet=True)
@@ -43,9 +45,9 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     fabric.barrier()
     state = None if resume is None else read_checkpoint(folder)
     data = open_data(config, console, None if resume is None else read_split(folder))
+    model = build_model(config, data)
     if resume is None and fabric.global_rank == 0:
         write_inputs(folder, config, _split_of(data))
-    model = build_model(config, data)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, build_optimizer(model, config.train.optimizer, config.train.lr), data)
     _set_length(progress, config, len(trainer.sampler))
@@ -61,7 +63,7 @@ def check(config: Config) -> dict:
     console = make_console()
     data = open_data(config, console)
     model = build_model(config, data)
-    fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1, precision="32-true")
+    fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
     console.print(_describe(model, config, fabric))
     optimizer = build_optimizer(model, config.train.optimizer, config.train.lr)
     trainer = Trainer(config, fabric, model, optimizer, data)
@@ -76,6 +78,14 @@ def check(config: Config) -> dict:
 def make_console(quiet: bool = False) -> Console:
     """As wide as the terminal; 140 columns in a log file."""
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 140)
+
+
+def _ranks() -> dict:
+    """The ranks that torchrun started, if it did; else one on a CPU, and one per GPU that is visible."""
+    if not TorchElasticEnvironment.detect():
+        return {"devices": "auto"}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local, "strategy": "ddp"}
 
 
 def _accelerator(device: str) -> str:
@@ -127,6 +137,8 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         evaluation = evaluate(
             model, snapshots, few, batch_size=2 * trainer.config.train.batch_size, keep=name != "train"
         )
+        for elements, count in evaluation.excluded.items():
+            console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics
         shown = evaluation if name != "train" else shown
     plots = folder / "plots"

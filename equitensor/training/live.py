@@ -59,11 +59,13 @@ class Live:
 
     def averages(self) -> dict:
         rmse = (self.squares / self.components) ** 0.5 if self.components else None
-        return {"train_loss": self.loss / max(self.steps, 1), "train_forces_rmse": rmse}
+        return {"train_loss": self.loss / self.steps if self.steps else None, "train_forces_rmse": rmse}
 
     def report(self, row: dict) -> None:
         """One line for a validation, and start the averages anew."""
-        parts = [f"{row['seconds']:7.0f} s", f"epoch {row['epoch']:4d}", f"loss {row['train_loss']:9.4g}"]
+        parts = [f"{row['seconds']:7.0f} s", f"epoch {row['epoch']:4d}"]
+        if row["train_loss"] is not None:
+            parts.append(f"loss {row['train_loss']:9.4g}")
         for name, label, unit in (
             ("valid_energy_rmse", "valid energy", "meV"),
             ("valid_forces_rmse", "forces", "meV/A"),

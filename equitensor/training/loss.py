@@ -26,7 +26,7 @@ def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Te
         found["forces"] = (prediction["forces"] - graph.forces)[known]
         found["forces_weight"] = weight.index_select(0, graph.batch)[known]
     if graph.stress is not None and "stress" in prediction:
-        known = ~graph.stress.isnan().flatten(1).any(dim=1)
+        known = ~graph.stress.isnan().flatten(1).any(dim=1) & graph.pbc.all(dim=1)
         found["stress"] = (prediction["stress"] - graph.stress)[known].flatten(1)
         found["stress_weight"] = weight[known]
     return found

@@ -41,9 +41,13 @@ def evaluation_table(evaluation) -> str:
         elements = {chemical_symbols[z]: metrics for z, metrics in evaluation.by_element.items()}
         parts.append(render(error_table(elements, "Forces by element")))
     for elements, count in evaluation.excluded.items():
-        names = ", ".join(chemical_symbols[z] for z in elements)
-        parts.append(f"left out: {count} structures with elements that the model does not know ({names})")
+        parts.append(left_out(elements, count))
     return "\n".join(parts)
+
+
+def left_out(elements, count: int) -> str:
+    names = ", ".join(chemical_symbols[z] for z in elements)
+    return f"left out: {count} structures with elements that the model does not know ({names})"
 
 
 def render(table: Table) -> str:

@@ -38,6 +38,7 @@ class Trainer:
         self.loader = graph_loader_of(data.train, self.sampler, config.data.num_workers)
         self.best, self.best_is_late = float("inf"), False
         self.trained, self.train_seconds = 0, 0.0
+        self.now = 0.0  # how far the run is, as of the last step
 
     def attach(self, folder: Path, progress: Progress, console, provenance: dict) -> None:
         self.folder, self.progress, self.provenance = folder, progress, provenance
@@ -51,8 +52,17 @@ class Trainer:
         return self.trained / max(self.train_seconds, 1e-9)
 
     @property
+    def finished(self) -> bool:
+        return self.now >= 1.0
+
+    @property
     def late(self) -> bool:
-        return self.progress.fraction >= self.config.loss.late
+        return self.now >= self.config.loss.late
+
+    def _read_clock(self) -> None:
+        """How far the run is, by the clock of rank 0: all ranks take the same steps and stop at the same one."""
+        fraction = self.progress.fraction
+        self.now = fraction if self.fabric.world_size == 1 else self.fabric.broadcast(fraction)
 
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
@@ -60,8 +70,9 @@ class Trainer:
         if self.fabric.global_rank == 0 and progress.step == 0:
             self._validate()
             self._reserve()
+        self._read_clock()
         with self.live:
-            while not progress.finished:
+            while not self.finished:
                 self.sampler.epoch = progress.epoch
                 self._epoch()
         if self.fabric.global_rank == 0:
@@ -78,32 +89,30 @@ class Trainer:
             self.live.step(found, value, self.speed)
             if time.monotonic() - self.last_checkpoint > CHECKPOINT_EVERY:
                 self._checkpoint()
-            if self._finished():
-                return
-        self.progress.epoch += 1
-        self.sampler.start = 0
+            self._read_clock()
+            if self.finished:
+                break
+        if self.sampler.start >= len(self.sampler):
+            self.progress.epoch += 1
+            self.sampler.start = 0
         since = time.monotonic() - self.last_validation
-        if self.fabric.global_rank == 0 and since * VALIDATION_SHARE >= self.validation_seconds:
+        due = since * VALIDATION_SHARE >= self.validation_seconds
+        if self.fabric.global_rank == 0 and due and not self.finished:
             self._validate_and_save()
-
-    def _finished(self) -> bool:
-        """Whether the run is over; rank 0 decides, so that all ranks stop at the same step."""
-        if self.fabric.world_size == 1:
-            return self.progress.finished
-        return self.fabric.broadcast(self.progress.finished)
 
     def step(self, graph):
         """One optimiser step; residuals and loss."""
-        fraction = self.progress.fraction
-        factor = lr_factor(fraction, self.config.train.constant)
+        factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.model.train()
-        weights = self.config.loss
-        found = residuals(self.model(graph, stress=weights.stress > 0), graph)
-        value = loss(found, self._weights(fraction >= weights.late))
-        if not isinstance(value, torch.Tensor):
-            return found, 0.0  # a batch without labels that count
+        prediction = self.model(graph, stress=self.config.loss.stress > 0)
+        found = residuals(prediction, graph)
+        value = loss(found, self._weights(self.late))
+        if not isinstance(value, torch.Tensor):  # a batch without labels that count
+            if self.fabric.world_size == 1:
+                return found, 0.0
+            value = 0.0 * prediction["energy"].sum()  # the other ranks wait for gradients from this one
         self.optimizer.zero_grad()
         self.fabric.backward(value)
         if self.config.train.clip is not None:
