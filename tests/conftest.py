@@ -34,7 +34,7 @@ def trained_run(tmp_path_factory, alanine_data):
     config = {
         "data": {"train": str(alanine_data / "train.xyz"), "group_key": "trajectory"},
         "model": {"cutoff": 4.0, "channels": 16, "edge_channels": 16, "lmax": 2, "layers": 2, "num_radial": 6},
-        "train": {"batch_size": 8, "max_epochs": 6, "device": "cpu", "threads": 1},
+        "train": {"batch_size": 8, "max_epochs": 10, "device": "cpu", "threads": 1},
         "output": str(folder),
     }
     threads = torch.get_num_threads()

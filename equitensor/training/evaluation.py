@@ -79,7 +79,7 @@ def evaluate(
     model = model.eval()
     device = model.device if device is None else device
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
-    indices, excluded = _known(model, snapshots, indices)
+    indices, excluded = with_known_elements(model.elements, snapshots, indices)
     dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
     total, by_type, by_element = _Errors(), {}, {}
     result = Evaluation(metrics={}, excluded=excluded)
@@ -103,9 +103,12 @@ def evaluate(
     return result
 
 
-def _known(model, snapshots, indices):
-    """Split indices into those with known elements only and a count of the others by their unknown elements."""
-    known, kept, excluded = set(model.elements), [], {}
+def with_known_elements(elements, snapshots, indices):
+    """The indices of structures made of `elements` only, and a count of the others by their unknown elements.
+
+    Raises InputError where none is left.
+    """
+    known, kept, excluded = set(elements), [], {}
     if set(snapshots.elements) <= known:
         return indices, {}
     for i in indices:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from rich.console import Console
 
 from equitensor import models
@@ -18,8 +19,10 @@ from equitensor.data import (
     split_by_group,
     usable,
 )
+from equitensor.data.sequence import ENERGY, FORCES, STRESS
 from equitensor.errors import InputError
-from equitensor.training.config import Config
+from equitensor.training.config import Config, LossConfig
+from equitensor.training.evaluation import with_known_elements
 from equitensor.training.statistics import statistics
 
 
@@ -61,6 +64,7 @@ def open_data(config: Config, console: Console, split: dict | None = None) -> Ru
     run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, _tests(data, options))
     _report(run, console)
     _check_elements(run)
+    _check_labels(run, config.loss)
     return run
 
 
@@ -82,19 +86,36 @@ def _report(run: RunData, console: Console) -> None:
 
 
 def _check_elements(run: RunData) -> None:
-    if run.valid is None:
-        return
-    strange = set(run.valid.snapshots.elements) - set(run.train.snapshots.elements)
+    known = run.train.snapshots.elements
+    strange = set() if run.valid is None else set(run.valid.snapshots.elements) - set(known)
     if strange:
-        raise InputError(f"the validation data hold elements that the training data lack: {sorted(strange)}")
+        names = ", ".join(chemical_symbols[z] for z in sorted(strange))
+        raise InputError(f"the validation data hold elements that the training data lack: {names}")
+    for snapshots in run.tests.values():
+        with_known_elements(known, snapshots, np.arange(len(snapshots)))
+
+
+def _check_labels(run: RunData, weights: LossConfig) -> None:
+    counted = {
+        "energy": (ENERGY, max(weights.energy, weights.energy_late)),
+        "forces": (FORCES, weights.forces),
+        "stress": (STRESS, weights.stress),
+    }
+    names = [name for name, (_, weight) in counted.items() if weight]
+    if not names:
+        raise InputError("loss.energy, loss.forces and loss.stress are all 0: nothing to learn from")
+    present = run.train.snapshots.index
+    if not any(present.has(counted[name][0])[run.train.indices].any() for name in names):
+        raise InputError(
+            f"{run.train.snapshots.name} holds none of the labels that the loss counts ({', '.join(names)}): give it "
+            "those, or weights to the labels that it holds"
+        )
 
 
 def build_model(config: Config, run: RunData) -> models.Potential:
     """A fresh potential with the statistics of the training data, or with the weights of `train.init_from`."""
     e0s = run.e0s.values
     found = statistics(run.train, e0s)
-    if not any(config.loss.model_dump()[name] for name in ("energy", "forces", "stress")):
-        raise InputError("loss.energy, loss.forces and loss.stress are all 0: nothing to learn from")
     model = models.build(
         config.model.settings(),
         elements=run.train.snapshots.elements,

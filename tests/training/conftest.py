@@ -1,0 +1,54 @@
+"""Small data and a small model, trained in a second or two."""
+
+import ase.io
+import pytest
+import torch
+
+from equitensor.training.config import validate
+
+
+@pytest.fixture(scope="session")
+def frames(alanine_data):
+    """24 frames of alanine from three trajectories, with their labels."""
+    frames = ase.io.read(alanine_data / "train.xyz", ":")
+    return [atoms for k in (0, 40, 80) for atoms in frames[k : k + 8]]
+
+
+@pytest.fixture
+def small_data(frames, tmp_path):
+    path = tmp_path / "small.xyz"
+    ase.io.write(path, frames, format="extxyz")
+    return path
+
+
+@pytest.fixture
+def settings(small_data, tmp_path):
+    """settings(**sections) -> the values of a config on the small data."""
+
+    def make(**changes):
+        values = {
+            "data": {"train": str(small_data), "group_key": "trajectory", "valid_fraction": 0.4},
+            "model": {"cutoff": 3.0, "channels": 4, "edge_channels": 4, "lmax": 1, "layers": 2, "num_radial": 4},
+            "train": {"batch_size": 4, "max_epochs": 2, "device": "cpu", "dtype": "float64"},
+            "output": str(tmp_path / "run"),
+        }
+        for section, change in changes.items():
+            values[section] = values.get(section, {}) | change if isinstance(change, dict) else change
+        return values
+
+    return make
+
+
+@pytest.fixture
+def config(settings):
+    """config(**sections) -> the typed config."""
+    return lambda **changes: validate(settings(**changes), "the test's config")
+
+
+@pytest.fixture
+def one_thread():
+    """Sums in one order: runs are then equal to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,109 @@
+"""The typed config: types, overrides, hints, and the recipes that ship with the project."""
+
+from pathlib import Path
+
+import pytest
+
+from equitensor.errors import InputError
+from equitensor.training import load_config
+from equitensor.training.checkpoint import saved_config, write_inputs
+from equitensor.training.config import seconds, validate
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "datasets").glob("*/train.yaml"))
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    def write(text):
+        path = tmp_path / "train.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_the_recipes_are_valid(path):
+    assert load_config(path).data.train
+
+
+def test_all_recipes_are_there():
+    assert {path.parent.name for path in RECIPES} >= {"acac", "alanine", "oc20", "pubchemqcr", "rmd17"}
+
+
+def test_only_the_data_must_be_given(yaml_file):
+    config = load_config(yaml_file("data: {train: some.xyz}"))
+    assert config.model.architecture == "directional"
+    assert config.train.optimizer == "soap"
+    assert config.data.e0s is None
+
+
+def test_sections_may_be_empty(yaml_file):
+    path = yaml_file("data: {train: a.xyz}\nmodel:\ntrain:\n#  lr: 0.1\n")
+    assert load_config(path, ["train.lr=0.5"]).train.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("data: {train: a.xyz}\nmodel: {chanels: 3}", r"unknown key model\.chanels: did you mean channels\?"),
+        ("data: {train: a.xyz}\ntrian: {lr: 3}", r"unknown key trian: did you mean train\?"),
+        ("data: {train: a.xyz}\nloss: {zzz: 3}", r"unknown key loss\.zzz: known keys: forces, energy"),
+        ("model: {channels: 3}", r"data is missing"),
+        ("data: {valid: a.xyz}", r"data\.train is missing"),
+        ("data: {train: a.xyz}\nmodel: {lmax: -1}", r"model\.lmax: .*greater than or equal to 0 \(got -1\)"),
+        ("data: {train: a.xyz}\nmodel: {lmax: two}", r"model\.lmax: .*integer.*'two'"),
+        ("data: {train: a.xyz}\ntrain: {optimizer: sgd}", r"train\.optimizer: .*'soap', 'adam' or 'muon'.*'sgd'"),
+        ("data: {train: a.xyz}\ntrain: {dtype: half}", r"train\.dtype: .*'half'"),
+        ("data: {train: a.xyz}\ntrain: {max_time: soon}", r"train\.max_time: 'soon' is not a time: write HH:MM:SS"),
+        ("data: {train: a.xyz}\ntrain: {max_time: '00:00:00'}", r"train\.max_time: no time at all"),
+        ("data: {train: a.xyz}\ntrain: 5", r"train: .*dictionary.*got 5"),
+        ("- data", "a config is a mapping"),
+        ("data: {train: [", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(yaml_file, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(yaml_file(text))
+    assert str(caught.value).count("train.yaml") >= 1
+
+
+def test_several_mistakes_are_told_at_once(yaml_file):
+    with pytest.raises(InputError, match=r"model\.lmx.*; .*train\.lr") as caught:
+        load_config(yaml_file("data: {train: a.xyz}\nmodel: {lmx: 3}\ntrain: {lr: -1}"))
+    assert "did you mean lmax?" in str(caught.value)
+
+
+def test_overrides_win_null_included(yaml_file):
+    path = yaml_file("data: {train: a.xyz, valid: b.xyz}\ntrain: {max_epochs: 7, lr: 1e-3}\nseed: 3")
+    assert load_config(path).train.lr == 1e-3
+    overrides = ["data.valid=null", "train.max_epochs=null", "train.lr=1e-4", "model.lmax=2", "seed=5"]
+    overrides += ["data.e0s={H: -13.6, 8: -2043.9}", "data.train=[a.xyz, c.xyz]", "train.max_time=00:10:00"]
+    config = load_config(path, overrides)
+    assert config.data.valid is None
+    assert config.train.max_epochs is None
+    assert (config.train.lr, config.model.lmax, config.seed) == (1e-4, 2, 5)
+    assert config.data.e0s == {"H": -13.6, 8: -2043.9}
+    assert config.data.train == ["a.xyz", "c.xyz"]
+    assert config.train.max_time == "00:10:00"
+
+
+@pytest.mark.parametrize("override", ["train.lr", "=3", "seed.sub=3", "train.lr=[", "train.lrr=3"])
+def test_bad_overrides(yaml_file, override):
+    with pytest.raises(InputError):
+        load_config(yaml_file("data: {train: a.xyz}\nseed: 1"), [override])
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("00:10:00", 600), ("10:00", 600), ("1:00:00", 3600), ("10:00:00", 36000), ("100:00:00", 360000)]
+)
+def test_times_with_and_without_quotes(yaml_file, text, expected):
+    for written in (text, f"'{text}'"):
+        config = load_config(yaml_file(f"data: {{train: a.xyz}}\ntrain: {{max_time: {written}}}"))
+        assert seconds(config.train.max_time) == expected
+
+
+def test_the_saved_config_is_the_config(tmp_path, settings):
+    config = validate(settings(data={"e0s": {1: -13.0, "C": -1029.0}}), "test")
+    write_inputs(tmp_path, config, {})
+    assert saved_config(tmp_path).resolved() == config.resolved()

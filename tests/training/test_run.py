@@ -1,0 +1,214 @@
+"""A whole run: what it writes, how it goes on after a stop, what it starts from."""
+
+import csv
+import json
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+
+from equitensor import models
+from equitensor.errors import InputError
+from equitensor.training import check, fit, trainer
+from equitensor.training.checkpoint import read_checkpoint
+from equitensor.training.trainer import Trainer
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """A checkpoint at every step and a validation after every epoch, whatever the clock says."""
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
+
+
+def rows(run):
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def flat(state, name=""):
+    """The leaves of a checkpoint by path."""
+    if isinstance(state, dict):
+        return {k: v for key, value in state.items() for k, v in flat(value, f"{name}/{key}").items()}
+    if isinstance(state, list | tuple):
+        return {k: v for i, value in enumerate(state) for k, v in flat(value, f"{name}/{i}").items()}
+    return {name: state}
+
+
+def assert_same_state(one, other):
+    one, other = flat(one), flat(other)
+    assert set(one) == set(other)
+    for name in set(one) - {"/elapsed", "/reserve", "/rng"}:  # the process's random state is not the run's
+        same = torch.equal(one[name], other[name]) if isinstance(one[name], torch.Tensor) else one[name] == other[name]
+        assert same, name
+
+
+def test_a_run_leaves_everything_behind(config, tmp_path, frames):
+    summary = fit(config(data={"test": str(tmp_path / "small.xyz")}))
+    run = tmp_path / "run"
+    names = {"model.eqt", "last.ckpt", "config.yaml", "split.json", "metrics.csv", "summary.json", "plots"}
+    assert {path.name for path in run.iterdir()} == names
+    assert {path.name for path in (run / "plots").iterdir()} == {
+        "learning.png",
+        "parity_energy.png",
+        "parity_forces.png",
+        "forces_by_element.png",
+    }
+    assert json.loads((run / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert set(summary["errors"]) == {"train", "valid", "test"}
+    assert (summary["epochs"], summary["steps"]) == (2, 8)
+    assert summary["errors"]["test"]["n_structures"] == 24
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(split["train"] + split["valid"]) == list(range(24))
+    groups = [{frames[i].info["trajectory"] for i in split[part]} for part in ("train", "valid")]
+    assert not groups[0] & groups[1]
+    last = rows(run)[-1]
+    assert (last["epoch"], last["step"]) == ("2", "8")
+    assert float(last["valid_forces_rmse"]) == pytest.approx(summary["errors"]["valid"]["forces_rmse"])
+    assert all(float(row["train_loss"]) > 0 for row in rows(run))
+
+
+def test_the_same_seed_gives_the_same_model(config, tmp_path, one_thread):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(config(output=str(tmp_path / name), seed=seed))
+    a, b, c = (models.load(tmp_path / name / "model.eqt").state_dict() for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+@pytest.mark.parametrize("optimizer", ["soap", "adam"])
+@pytest.mark.parametrize("steps", [4, 5, 7])
+def test_a_stopped_and_resumed_run_is_the_run(config, tmp_path, monkeypatch, one_thread, every_step, steps, optimizer):
+    """Stopped after an epoch or within one: weights, average, optimiser, best model are equal to the last bit."""
+    train = {"max_epochs": 3, "optimizer": optimizer}
+    fit(config(output=str(tmp_path / "whole"), train=train))
+    parts, taken, step = config(output=str(tmp_path / "parts"), train=train), [], Trainer.step
+
+    def stopping(self, graph):
+        if len(taken) == steps:
+            raise KeyboardInterrupt
+        taken.append(graph)
+        return step(self, graph)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stopping)
+        fit(parts)
+    assert read_checkpoint(tmp_path / "parts")["step"] == steps
+    fit(parts, resume=tmp_path / "parts")
+    states = [read_checkpoint(tmp_path / name) for name in ("whole", "parts")]
+    assert states[0]["step"] == 12
+    assert_same_state(*states)
+    weights = [models.load(tmp_path / name / "model.eqt").state_dict() for name in ("whole", "parts")]
+    assert_same_state(*weights)
+    ends = [
+        [(row["epoch"], row["step"], row["lr"], row["valid_loss"]) for row in rows(tmp_path / name)]
+        for name in ("whole", "parts")
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_a_finished_run_goes_on_with_more_epochs(config, tmp_path):
+    run = tmp_path / "run"
+    fit(config())
+    summary = fit(config(train={"max_epochs": 3}), resume=run)
+    assert (summary["epochs"], summary["steps"]) == (3, 12)
+    assert fit(config(train={"max_epochs": 3}), resume=run)["steps"] == 12  # nothing left to do
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model": {"lmax": 2}}, r"model\.lmax was 1, is 2"),
+        ({"model": {"product": "cg"}}, r"model\.product was None, is 'cg'"),
+        ({"train": {"optimizer": "adam"}}, r"train\.optimizer was 'soap'"),
+        ({"data": {"valid_fraction": 0.2}}, r"data\.valid_fraction"),
+        ({"seed": 4}, r"seed was 0, is 4"),
+    ],
+)
+def test_a_resume_with_another_config_is_refused(config, tmp_path, changes, message):
+    fit(config(train={"max_epochs": 1}))
+    with pytest.raises(InputError, match=message):
+        fit(config(**changes), resume=tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_refused(config, tmp_path):
+    fit(config(train={"max_epochs": 1}))
+    path = tmp_path / "run" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be read"):
+        fit(config(), resume=tmp_path / "run")
+    path.unlink()
+    with pytest.raises(InputError, match=r"holds no last\.ckpt"):
+        fit(config(), resume=tmp_path / "run")
+
+
+def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"run is not empty: choose another folder"):
+        fit(config())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_a_config_that_fails_leaves_the_folder_free(config, tmp_path):
+    with pytest.raises(InputError, match="nothing to learn from"):
+        fit(config(loss={"energy": 0, "energy_late": 0, "forces": 0}))
+    fit(config(train={"max_epochs": 1}))
+
+
+def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, one_thread):
+    fit(config(output=str(tmp_path / "first")))
+    weights = models.load(tmp_path / "first" / "model.eqt").state_dict()
+    train = {"init_from": str(tmp_path / "first" / "model.eqt"), "max_epochs": 1, "lr": 1e-30}
+    fit(config(output=str(tmp_path / "second"), train=train, seed=9))
+    after = models.load(tmp_path / "second" / "model.eqt").state_dict()
+    for name, value in weights.items():
+        torch.testing.assert_close(after[name], value, rtol=1e-12, atol=1e-12)
+    with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.channels"):
+        fit(config(output=str(tmp_path / "third"), train=train, model={"channels": 8}))
+
+
+def test_check_takes_one_step_and_writes_nothing(config, tmp_path, capsys):
+    found = check(config())
+    assert not (tmp_path / "run").exists()
+    assert found["structures"] == 4
+    out = capsys.readouterr().out
+    assert "Everything is in order" in out
+    assert "with forces" in out
+
+
+def test_energies_alone_can_be_learnt(config, frames, tmp_path):
+    plain = [without(atoms, "forces") for atoms in frames]
+    ase.io.write(tmp_path / "small.xyz", plain, format="extxyz")
+    summary = fit(config(loss={"forces": 0}))
+    assert summary["errors"]["valid"]["forces_mae"] is None
+    assert summary["errors"]["valid"]["energy_mae"] < 5
+
+
+def without(atoms, *names):
+    """A copy of labelled atoms without some of the labels."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    copy = atoms.copy()
+    results = {name: value for name, value in atoms.calc.results.items() if name not in names}
+    copy.calc = SinglePointCalculator(copy, **results)
+    return copy
+
+
+def test_labels_that_are_missing_here_and_there(config, frames, tmp_path):
+    mixed = [without(a, *(("energy",), ("forces",), ())[i % 3]) for i, a in enumerate(frames)]
+    ase.io.write(tmp_path / "small.xyz", mixed, format="extxyz")
+    errors = fit(config())["errors"]["valid"]
+    assert np.isfinite([errors["energy_rmse"], errors["forces_rmse"]]).all()
+
+
+def test_labels_that_the_loss_does_not_count(config, frames, tmp_path):
+    ase.io.write(tmp_path / "small.xyz", [without(a, "forces") for a in frames], format="extxyz")
+    with pytest.raises(InputError, match=r"none of the labels that the loss counts \(forces\)"):
+        fit(config(loss={"energy": 0, "energy_late": 0}))
+
+
+def test_a_loss_that_explodes_stops_the_run(config):
+    with pytest.raises(InputError, match=r"the loss became NaN at step \d+: lower train\.lr"):
+        fit(config(train={"lr": 1e200, "max_epochs": 20}))
