@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeFilters, EdgeUpdate
+from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
+from equitensor.nn.harmonics import SphericalHarmonics
 from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.radial_basis import RadialBasis
 from equitensor.nn.weights import ElementTable, matrix
@@ -37,21 +38,19 @@ class EdgeEmbedding(nn.Module):
 class Round(nn.Module):
     """Messages -> density -> its powers -> energy and new messages."""
 
-    def __init__(
-        self, num_elements, lmax, channels, edge_channels, radial_channels, num_neighbors, correlation, product
-    ):
+    def __init__(self, num_elements, lmax, channels, edge_channels, num_radial, num_neighbors, correlation, product):
         super().__init__()
-        self.density = AtomicDensity(lmax, channels, edge_channels, radial_channels, num_neighbors)
+        self.density = AtomicDensity(lmax, channels, edge_channels, num_radial, num_neighbors)
         self.product = DensityProduct(num_elements, lmax, channels, correlation, product)
         self.energy = matrix(channels, 1, gain=0.3)
-        self.update = EdgeUpdate(lmax, channels, edge_channels, radial_channels)
+        self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial)
 
-    def forward(self, messages, species, filters, rev) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, messages, species, radial, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
         """New messages (n width, c), energies (n, 1), scalar features (n, C)."""
-        features = self.product(self.density(messages, filters), species)
+        features = self.product(self.density(messages, radial, harmonics), species)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         scalars = scalars.squeeze(1)
-        messages = self.update(messages, features, scalars, filters, rev)
+        messages = self.update(messages, features, scalars, radial, harmonics, rev)
         return messages, scalars @ self.energy, scalars
 
 
@@ -60,8 +59,8 @@ class Directional(nn.Module):
 
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree
     of the density; layers, densities in all, with messages updated between them; correlation, the highest power of
-    the density (its last invariants go one order further); product, "cg" or "gaunt"; num_radial Bessel functions,
-    contracted to radial_channels per degree; num_neighbors, their average in the training data.
+    the density; product, "cg" or "gaunt"; num_radial Bessel functions; num_neighbors, their average in the training
+    data.
     """
 
     def __init__(
@@ -75,33 +74,33 @@ class Directional(nn.Module):
         correlation: int = 3,
         product: str = "gaunt",
         num_radial: int = 8,
-        radial_channels: int = 4,
         num_neighbors: float = 12.0,
     ) -> None:
         super().__init__()
         self.basis = RadialBasis(cutoff, num_radial)
+        self.harmonics = SphericalHarmonics(lmax)
         self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial)
-        self.filters = EdgeFilters(lmax, num_radial, radial_channels)
-        sizes = (lmax, channels, edge_channels, radial_channels, num_neighbors)
+        sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
         self.rounds = nn.ModuleList(Round(num_elements, *sizes, correlation, product) for _ in range(layers - 1))
         self.density = AtomicDensity(*sizes)
         self.invariants = DensityInvariants(num_elements, lmax, channels, correlation, product)
+        self.mix = matrix(channels, channels)
         self.head = matrix(channels, channels, gain=SILU_GAIN)
         self.head_out = matrix(channels, 1, gain=0.3)
 
     def forward(self, species: Tensor, neighbors: Neighborhood) -> tuple[Tensor, Tensor]:
         """species (n,) -> energies (n,), features (n, layers C)."""
-        vectors = neighbors.vectors
-        distance = vectors.norm(dim=2, keepdim=True)
-        functions, radial = self.basis(distance.flatten())
-        filters = self.filters(vectors / distance, radial)
+        vectors = neighbors.vectors.flatten(0, 1)
+        distance = vectors.norm(dim=1, keepdim=True)
+        functions, radial = self.basis(distance.squeeze(1))
+        harmonics = self.harmonics(vectors / distance).view(*neighbors.vectors.shape[:2], -1)
         messages = self.embedding(species, neighbors, functions)
         energies, features = [], []
         for layer in self.rounds:
-            messages, energy, scalars = layer(messages, species, filters, neighbors.rev)
+            messages, energy, scalars = layer(messages, species, radial, harmonics, neighbors.rev)
             energies.append(energy)
             features.append(scalars)
-        scalars = self.invariants(self.density(messages, filters), species)
+        scalars = self.invariants(self.density(messages, radial, harmonics), species) @ self.mix
         energies.append(silu(scalars @ self.head) @ self.head_out)
         features.append(scalars)
         return sum(energies).squeeze(1), torch.cat(features, dim=1)

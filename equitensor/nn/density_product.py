@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.weights import ElementTable, degree_of_components
-from equitensor.ops.degree_product import degree_product
 
 
 class DensityPowers(nn.Module):
@@ -55,33 +54,29 @@ class DensityProduct(nn.Module):
 
 
 class DensityInvariants(nn.Module):
-    """sum_t w_{z_i,t,c} I_t(A_i): A_00, and the scalar products <P_a, P_a>_l and <P_a, P_{a+1}>_l of its powers.
+    """sum_nu w^nu_{z_i,c} I_nu(A_i), I_1 = A_00 and I_{a+b} = sum_lm P_a,lm P_b,lm: (n, C).
 
-    They reach order correlation + 1 with half the products that a chain of products would take: (n, C).
+    The scalars of the Gaunt powers P_nu (up to a factor) from half as many products.
     """
 
     def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
         super().__init__()
         self.powers = DensityPowers(lmax, channels, product)
-        self.pairs = [(order // 2, order - order // 2) for order in range(2, correlation + 2)]
-        degree = degree_of_components(lmax)
-        average = (degree == torch.arange(lmax + 1).unsqueeze(1)).float()
-        self.register_buffer("average", average / average.sum(dim=1, keepdim=True), persistent=False)
-        count = 1 + len(self.pairs) * (lmax + 1)
-        self.coefficients = ElementTable(num_elements, count, channels, std=count**-0.5)
-        self._equalise(len(degree), channels)
+        self.pairs = [(order // 2, order - order // 2) for order in range(2, correlation + 1)]
+        self.coefficients = ElementTable(num_elements, correlation, channels, std=correlation**-0.5)
+        self._equalise((lmax + 1) ** 2, channels)
 
     @torch.no_grad()
     def _equalise(self, components: int, channels: int) -> None:
-        terms = self.terms(torch.randn(256, components, channels))
-        self.coefficients.weight /= terms.square().mean(dim=(0, 2)).sqrt().unsqueeze(1)
+        for order, term in enumerate(self.terms(torch.randn(256, components, channels))):
+            self.coefficients.weight[:, order] /= term.square().mean().sqrt()
 
-    def terms(self, features: Tensor) -> Tensor:
-        """(n, number of invariants, C)."""
+    def terms(self, features: Tensor) -> list[Tensor]:
+        """The invariants of order 1 to correlation, each (n, C)."""
         powers = self.powers(features, max((high for _, high in self.pairs), default=1))
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
-        products = [degree_product(powers[a - 1], powers[b - 1], self.average) for a, b in self.pairs]
-        return torch.cat([scalars, *products], dim=1)
+        return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        return (self.terms(features) * self.coefficients(species)).sum(dim=1)
+        coefficients = self.coefficients(species).unbind(1)
+        return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))

@@ -36,10 +36,12 @@ class DegreeLinear(nn.Module):
         self.weight = matrix(channels_in, channels_out, lmax + 1)
         self.register_buffer("degree", degree_of_components(lmax), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
+        """`factor` (lmax+1, 1, 1) multiplies the matrices of each degree."""
+        weight = self.weight if factor is None else self.weight * factor
         # Components outside, atoms inside: (L+1)^2 products of (n, C_in) with (C_in, C_out).
-        weight = self.weight.index_select(0, self.degree)
-        return torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
+        mixed = torch.bmm(x.transpose(0, 1), weight.index_select(0, self.degree))
+        return mixed.transpose(0, 1).contiguous()
 
     def extra_repr(self) -> str:
         return " x ".join(map(str, self.weight.shape))

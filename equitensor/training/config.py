@@ -54,7 +54,6 @@ class ModelConfig(_Section):
     layers: PositiveInt | None = None
     correlation: PositiveInt | None = None
     num_radial: PositiveInt | None = None
-    radial_channels: PositiveInt | None = None
     zbl: bool = False
 
     def settings(self) -> dict:
