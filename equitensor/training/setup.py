@@ -54,7 +54,7 @@ def open_data(config: Config, console: Console, split: dict | None = None) -> Ru
             parts = split_by_group(snapshots, data.valid_fraction, config.seed)
             train, valid = parts.train, parts.valid
         else:
-            train, valid = (np.array(split[name], dtype=np.int64) for name in ("train", "valid"))
+            train, valid = _saved_split(split, snapshots)
         valid_set = GraphDataset(snapshots, valid, cutoff) if len(valid) else None
     else:
         train = usable(snapshots)
@@ -66,6 +66,13 @@ def open_data(config: Config, console: Console, split: dict | None = None) -> Ru
     _check_elements(run)
     _check_labels(run, config.loss)
     return run
+
+
+def _saved_split(split, snapshots):
+    train, valid = (np.array(split[name], dtype=np.int64) for name in ("train", "valid"))
+    if len(train) + len(valid) and max(train.max(initial=0), valid.max(initial=0)) >= len(snapshots):
+        raise InputError(f"{snapshots.name} holds {len(snapshots)} structures, fewer than when the run began")
+    return train, valid
 
 
 def _tests(data, options) -> dict[str, Snapshots]:

@@ -143,6 +143,20 @@ def test_a_damaged_checkpoint_is_refused(config, tmp_path):
         fit(config(), resume=tmp_path / "run")
 
 
+def test_data_that_have_shrunk_since(config, tmp_path, frames):
+    fit(config(train={"max_epochs": 1}))
+    ase.io.write(tmp_path / "small.xyz", frames[:12], format="extxyz")
+    with pytest.raises(InputError, match=r"small.* holds 12 structures, fewer than when the run began"):
+        fit(config(), resume=tmp_path / "run")
+
+
+def test_workers_change_nothing(config, tmp_path, one_thread):
+    for name, workers in (("a", 0), ("b", 2)):
+        fit(config(output=str(tmp_path / name), data={"num_workers": workers}, train={"max_epochs": 2}))
+    a, b = (models.load(tmp_path / name / "model.eqt").state_dict() for name in "ab")
+    assert_same_state(a, b)
+
+
 def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
