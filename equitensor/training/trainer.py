@@ -44,7 +44,7 @@ class Trainer:
         self.folder, self.progress, self.provenance = folder, progress, provenance
         self.live = Live(console, progress)
         self.last_validation = self.last_checkpoint = time.monotonic()
-        self.validation_seconds = 0.0
+        self.validation_seconds = float("inf")
 
     @property
     def speed(self) -> float:
@@ -159,11 +159,13 @@ class Trainer:
         terms = (("forces", "forces"), ("energy", "energy_per_atom"), ("stress", "stress"))
         errors["loss"] = sum(weights[name] * errors.get(f"{quantity}_rmse", 0.0) ** 2 for name, quantity in terms)
         self.last_validation = time.monotonic()
-        self.validation_seconds = self.last_validation - began
+        # The first one also builds neighbour lists: the quickest says what a validation costs.
+        self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
 
     def _validate_and_save(self) -> None:
         errors = self._validate()
+        self._reserve()
         self._record(errors)
         if self.late and not self.best_is_late:
             self.best, self.best_is_late = float("inf"), True
