@@ -75,6 +75,7 @@ class Trainer:
             while not self.finished:
                 self.sampler.epoch = progress.epoch
                 self._epoch()
+        self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
         if self.fabric.global_rank == 0:
             self._validate_and_save()
 
