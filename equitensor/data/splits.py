@@ -28,18 +28,20 @@ def usable(snapshots: Snapshots) -> np.ndarray:
     return kept
 
 
-def split_by_group(snapshots: Snapshots, valid_fraction: float, seed: int, indices=None) -> Split:
+def split_by_group(
+    snapshots: Snapshots, valid_fraction: float, seed: int, indices=None, whole_groups: bool = True
+) -> Split:
     """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
 
-    Frames without a group are their own. Each part gets at least one group; the same seed gives the same
-    split. Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
+    Frames without a group are their own; with whole_groups=False every frame is. Each part gets at least one
+    group; the same seed gives the same split. Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
     """
     if not 0 <= valid_fraction < 1:
         raise InputError(f"valid_fraction is {valid_fraction}; it must be at least 0 and below 1")
     indices = usable(snapshots) if indices is None else np.asarray(indices, dtype=np.int64)
     if valid_fraction == 0:
         return Split(np.sort(indices), indices[:0])
-    members = _members(snapshots.index.group[indices])
+    members = _members(snapshots.index.group[indices] if whole_groups else np.full(len(indices), -1))
     if len(members) < 2:
         raise InputError(
             f"{snapshots.name}: all {len(indices)} structures belong to one trajectory, which is not split; "

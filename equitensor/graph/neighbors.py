@@ -17,9 +17,7 @@ def neighbor_list(pos, cell, pbc, cutoff):
     if not np.isfinite(pos).all():
         raise ValueError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
     if any(p and not np.any(vector) for p, vector in zip(pbc, cell, strict=True)):
-        raise ValueError(
-            "the structure is periodic along a direction for which its cell has no lattice vector"
-        )
+        raise ValueError("the structure is periodic along a direction for which its cell has no lattice vector")
     if len(pos) == 0:
         return np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
     calculator = vesin.NeighborList(cutoff=float(cutoff), full_list=True)

@@ -21,6 +21,7 @@ class DataConfig(_Section):
     valid: str | list[str] | None = None
     test: str | list[str] | dict[str, str] | None = None
     valid_fraction: float = Field(0.1, ge=0, lt=1)
+    valid_by: Literal["group", "frame"] = "group"
     e0s: dict[str | int, float] | str | None = None
     format: str = "auto"
     energy_key: str | None = None

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from equitensor import models
 from equitensor.errors import InputError
+from equitensor.training.baseline import baseline
 from equitensor.training.checkpoint import prepare_folder, read_checkpoint, read_split, write_inputs
 from equitensor.training.config import Config, seconds
 from equitensor.training.evaluation import evaluate
@@ -140,7 +141,9 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         for elements, count in evaluation.excluded.items():
             console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics
-        shown = evaluation if name != "train" else shown
+        if name != "train":
+            shown = evaluation
+            rows[f"{name}, E0s and zero forces"] = baseline(snapshots, indices, data.e0s.values)
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     plot_learning(folder / "metrics.csv", plots / "learning.png")

@@ -74,4 +74,5 @@ class Live:
             if name in row:
                 parts.append(f"{label} {1000 * row[name]:.2f} {unit}")
         self.console.print("  ".join(parts), highlight=False)
+        self.console.file.flush()  # a log file is read while the run goes on
         self._reset()

@@ -51,7 +51,7 @@ def open_data(config: Config, console: Console, split: dict | None = None) -> Ru
     snapshots = open_snapshots(data.train, **options)
     if data.valid is None:
         if split is None:
-            parts = split_by_group(snapshots, data.valid_fraction, config.seed)
+            parts = split_by_group(snapshots, data.valid_fraction, config.seed, whole_groups=data.valid_by == "group")
             train, valid = parts.train, parts.valid
         else:
             train, valid = _saved_split(split, snapshots)

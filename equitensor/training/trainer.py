@@ -1,7 +1,7 @@
 """The loop: steps, moving average of the weights, validation, checkpoints, all paced by the run's progress.
 
-Lightning's Fabric moves data and joins ranks; the loop is ours, because the schedule, the validations and the end
-follow the clock, and because Lightning's Trainer costs a tenth of a step of the small networks this trains.
+Lightning's Fabric moves data and joins ranks; the loop is ours, because the schedule, the validations and the end of a
+run follow the clock, which Lightning's Trainer counts in epochs and steps.
 """
 
 import csv

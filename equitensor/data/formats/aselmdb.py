@@ -71,9 +71,7 @@ def _structure(row, where):
             source=where,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{where}: not a row of an ASE database ({type(error).__name__}: {error})"
-        ) from error
+        raise InputError(f"{where}: not a row of an ASE database ({type(error).__name__}: {error})") from error
 
 
 def _label(row, name, shape=None):

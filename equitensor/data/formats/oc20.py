@@ -54,9 +54,7 @@ def _keys(reader, file):
     keys = numbered_keys(file, other_keys=(_LENGTH,))
     announced = reader.get(_LENGTH)
     if announced is not None and loads(announced, f"{file}, key length") != len(keys):
-        raise InputError(
-            f"{file}: its key `length` announces another number of records than the {len(keys)} there"
-        )
+        raise InputError(f"{file}: its key `length` announces another number of records than the {len(keys)} there")
     return keys
 
 
@@ -86,9 +84,7 @@ def _labels(data, where, relaxed):
     """The names of positions, energy and forces that belong together; None for a label that is not there."""
     if relaxed:
         if "pos_relaxed" not in data:
-            raise InputError(
-                f"{where} has no relaxed structure (pos_relaxed): only IS2RE files can be read so"
-            )
+            raise InputError(f"{where} has no relaxed structure (pos_relaxed): only IS2RE files can be read so")
         return "pos_relaxed", "y_relaxed" if "y_relaxed" in data else None, None
     energy = next((name for name in ("y", "energy", "y_init") if name in data), None)
     return "pos", energy, next((name for name in ("force", "forces") if name in data), None)
@@ -101,9 +97,7 @@ def _array(data, name, where, shape=None, dtype="f8"):
         value = np.array(data[name], dtype=dtype)
         return value.reshape(-1) if shape is None else value.reshape(shape)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: `{name}` is not an array of shape {shape or '(atoms,)'}: {error}"
-        ) from error
+        raise InputError(f"{where}: `{name}` is not an array of shape {shape or '(atoms,)'}: {error}") from error
 
 
 def _group(data, where):

@@ -65,9 +65,7 @@ def _system(line, where):
         system, _, reference = line.strip().split(",")
         return f"sid {system.removeprefix('random')}", float(reference)
     except ValueError:
-        raise InputError(
-            f"{where}: {line.strip()!r} is not `random<sid>,frame<fid>,<reference energy>`"
-        ) from None
+        raise InputError(f"{where}: {line.strip()!r} is not `random<sid>,frame<fid>,<reference energy>`") from None
 
 
 def _structure(frame, where, system, reference):

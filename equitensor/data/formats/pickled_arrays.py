@@ -88,9 +88,7 @@ class DtypeState:
     def __init__(self, code):
         self.dtype = np.dtype(str(code))
         if self.dtype.kind not in "biufcSU":
-            raise pickle.UnpicklingError(
-                f"a numpy array of type {code!r}; only plain numbers and text are read"
-            )
+            raise pickle.UnpicklingError(f"a numpy array of type {code!r}; only plain numbers and text are read")
 
     def __setstate__(self, state):
         self.dtype = self.dtype.newbyteorder(state[1])

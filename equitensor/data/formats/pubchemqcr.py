@@ -60,9 +60,7 @@ def read(path, stages=DFT_STAGES, mix_levels=False):
     if bare:
         _log.warning("%s: %d steps have no coordinates; left out, first %s", path, len(bare), bare[0])
     if not found:
-        raise InputError(
-            f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}"
-        )
+        raise InputError(f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}")
 
 
 def _checked_stages(stages, mix_levels):
@@ -107,9 +105,7 @@ def _structure(step, where, group, stage):
         same_atoms = [atom["atom"] for atom in gradient] == symbols
         energy = None if energy is None else float(energy) * Hartree
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: not the layout of a PubChemQCR step ({type(error).__name__}: {error})"
-        ) from error
+        raise InputError(f"{where}: not the layout of a PubChemQCR step ({type(error).__name__}: {error})") from error
     if len(slopes) == len(atoms) and not same_atoms:
         raise InputError(f"{where}: the gradient lists other atoms than the coordinates")
     return Structure(
