@@ -45,7 +45,7 @@ def parity(axes):
 
 
 def dynamics(axes):
-    time, kinetic, total = columns(DEMO / "md.csv", "time_fs", "kinetic_eV", "total_eV")
+    time, kinetic, total = columns(DEMO / "md.csv", "time (fs)", "kinetic (eV)", "total (eV)")
     axes.plot(time, 1000 * (kinetic - kinetic.mean()), color="0.7", label="kinetic")
     axes.plot(time, 1000 * (total - total[0]), color=ACCENT, label="total")
     axes.set(xlabel="fs", ylabel="energy, meV (shifted)", title="molecular dynamics, NVE")

@@ -34,7 +34,8 @@ def split_by_group(
     """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
 
     Frames without a group are their own; with whole_groups=False every frame is. Each part gets at least one
-    group; the same seed gives the same split. Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
+    group; the same seed gives the same split. Raises InputError for a fraction outside [0, 1) and where a single
+    group cannot be parted.
     """
     if not 0 <= valid_fraction < 1:
         raise InputError(f"valid_fraction is {valid_fraction}; it must be at least 0 and below 1")
