@@ -22,6 +22,7 @@ from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
+VALIDATION_STEP = 0.02  # of the run between two validations, at least
 CHECKPOINT_EVERY = 60.0  # seconds
 
 
@@ -44,7 +45,7 @@ class Trainer:
         self.folder, self.progress, self.provenance = folder, progress, provenance
         self.live = Live(console, progress)
         self.last_validation = self.last_checkpoint = time.monotonic()
-        self.validation_seconds = float("inf")
+        self.validation_seconds, self.validated = float("inf"), 0.0
 
     @property
     def speed(self) -> float:
@@ -97,7 +98,7 @@ class Trainer:
             self.progress.epoch += 1
             self.sampler.start = 0
         since = time.monotonic() - self.last_validation
-        due = since * VALIDATION_SHARE >= self.validation_seconds
+        due = since * VALIDATION_SHARE >= self.validation_seconds and self.now - self.validated >= VALIDATION_STEP
         if self.fabric.global_rank == 0 and due and not self.finished:
             self._validate_and_save()
 
@@ -159,7 +160,7 @@ class Trainer:
         weights = self._weights(late=True)
         terms = (("forces", "forces"), ("energy", "energy_per_atom"), ("stress", "stress"))
         errors["loss"] = sum(weights[name] * errors.get(f"{quantity}_rmse", 0.0) ** 2 for name, quantity in terms)
-        self.last_validation = time.monotonic()
+        self.last_validation, self.validated = time.monotonic(), self.now
         # The first one also builds neighbour lists: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
