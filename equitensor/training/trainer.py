@@ -67,14 +67,13 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
-        progress = self.progress
-        if self.fabric.global_rank == 0 and progress.step == 0:
-            self._validate()
-            self._reserve()
         self._read_clock()
+        if self.fabric.global_rank == 0:
+            self._validate()  # says what a validation costs, and with it the closing evaluation
+            self._reserve()
         with self.live:
             while not self.finished:
-                self.sampler.epoch = progress.epoch
+                self.sampler.epoch = self.progress.epoch
                 self._epoch()
         self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
         if self.fabric.global_rank == 0:

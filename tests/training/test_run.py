@@ -56,7 +56,8 @@ def test_a_run_leaves_everything_behind(config, tmp_path, frames):
         "forces_by_element.png",
     }
     assert json.loads((run / "summary.json").read_text()) == json.loads(json.dumps(summary))
-    assert set(summary["errors"]) == {"train", "valid", "test"}
+    parts = {"train", "valid", "test"}
+    assert set(summary["errors"]) == parts | {f"{name}, E0s and zero forces" for name in parts - {"train"}}
     assert (summary["epochs"], summary["steps"]) == (2, 8)
     assert summary["errors"]["test"]["n_structures"] == 24
     split = json.loads((run / "split.json").read_text())
