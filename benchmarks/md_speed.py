@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from calculators import equitensor_calculator, peers
 from environment import RESULTS, environment, write
-from structures import STRUCTURES, vibration
+
+from equitensor.bench.structures import STRUCTURES, vibration
 
 BLOCK = 5
 WARM_UP = 10
