@@ -159,6 +159,8 @@ class DimeNetPlusPlus(nn.Module):
     sums are sums.
     """
 
+    lr_scale = 0.2  # of an optimiser's default learning rate, at which these wide layers diverge
+
     def __init__(
         self,
         num_elements: int,

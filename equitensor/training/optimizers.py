@@ -12,8 +12,12 @@ SMALLEST_MATRIX = 4
 
 
 def build_optimizer(model: nn.Module, name: str = "soap", lr: float | None = None) -> torch.optim.Optimizer:
-    """The optimiser `name` for a model, at its default learning rate unless one is given."""
-    lr = DEFAULT_LR[name] if lr is None else lr
+    """The optimiser `name` for a model, at its default learning rate unless one is given.
+
+    An architecture that wants less than the default says so as `lr_scale`.
+    """
+    if lr is None:
+        lr = DEFAULT_LR[name] * getattr(getattr(model, "backbone", model), "lr_scale", 1.0)
     matrices, others = split_parameters(model)
     groups = [
         {"params": matrices, "lr": lr, "matrices": True},
