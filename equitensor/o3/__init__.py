@@ -4,6 +4,7 @@ from equitensor.o3.gaunt import gaunt, gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import PRODUCTS, find_paths
+from equitensor.o3.poisson import poisson, poisson_coefficient, poisson_grid
 from equitensor.o3.quadrature import half_quadrature, quadrature
 from equitensor.o3.rotation import random_rotation, representation, wigner_D
 from equitensor.o3.spherical_harmonics import raising_tables, spherical_harmonics
@@ -18,6 +19,9 @@ __all__ = [
     "gaunt_coefficient",
     "gaunt_grid",
     "half_quadrature",
+    "poisson",
+    "poisson_coefficient",
+    "poisson_grid",
     "quadrature",
     "raising_tables",
     "random_rotation",

@@ -1,0 +1,177 @@
+"""Fits of a CP decomposition T_ijk = sum_r A_ri B_rj C_rk: regularised ALS, then Levenberg-Marquardt, float64.
+
+The normal matrix of the least-squares problem has a closed form in the Gram matrices of the factors, so a step
+costs one Cholesky decomposition of size R (d1 + d2 + d3) and converges quadratically near a solution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from equitensor.errors import InputError
+
+MAX_CANCELLATION = 20.0  # a fit whose terms cancel more than this loses a digit and a half: degenerate
+SWEEPS = 60
+
+
+def fit_factors(
+    target: Tensor,
+    rank: int,
+    starts: int = 5,
+    seed: int = 0,
+    ridge: float = 0.0,
+    steps: int = 300,
+    tolerance: float = 1e-13,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A (R, d1), B (R, d2), C (R, d3), float64, with sum_r A_ri B_rj C_rk close to target (d1, d2, d3).
+
+    The best of `starts` random starts (seeds seed, seed + 1, ...), ended by the first whose relative Frobenius
+    error is below `tolerance`. Columns come with equal norms. A start whose terms cancel heavily is passed over
+    as long as another one does not.
+
+    Raises:
+        InputError: a target that is not a finite, non-zero 3-tensor, or a rank or number of starts below one.
+    """
+    target = _checked(target, rank, starts)
+    best = None
+    for start in range(starts):
+        factors = balanced(_fit_once(target, rank, seed + start, ridge, steps, tolerance))
+        error = relative_error(factors, target)
+        score = (cancellation(factors) > MAX_CANCELLATION, error)
+        if best is None or score < best[0]:
+            best = (score, factors)
+        if error < tolerance and not score[0]:
+            break
+    return best[1]
+
+
+def assemble(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The tensor (d1, d2, d3) that the factors stand for."""
+    return torch.einsum("rij,rk->ijk", a[:, :, None] * b[:, None, :], c)
+
+
+def relative_error(factors: tuple, target: Tensor) -> float:
+    """|sum_r a b c - T| / |T|, Frobenius norms."""
+    return float((assemble(*factors) - target).norm() / target.norm())
+
+
+def cancellation(factors: tuple) -> float:
+    """|sum_r |a| |b| |c|| / |T|: by how much rounding errors of the terms are larger than those of the sum."""
+    return float(assemble(*(f.abs() for f in factors)).norm() / assemble(*factors).norm())
+
+
+def balanced(factors: tuple) -> tuple[Tensor, Tensor, Tensor]:
+    """The same tensor with |a_r| = |b_r| = |c_r| for each r."""
+    norms = torch.stack([f.norm(dim=1) for f in factors])
+    scale = norms.prod(0) ** (1 / 3) / norms.clamp_min(1e-300)
+    return tuple(f * s[:, None] for f, s in zip(factors, scale, strict=True))
+
+
+def _checked(target: Tensor, rank: int, starts: int) -> Tensor:
+    if target.dim() != 3 or not target.numel():
+        raise InputError(f"the target has shape {tuple(target.shape)}: give a tensor (d1, d2, d3)")
+    if not (bool(target.isfinite().all()) and bool(target.any())):
+        raise InputError("the target must be finite and not all zero")
+    if rank < 1 or starts < 1:
+        raise InputError(f"rank is {rank} and starts {starts}: both must be at least 1")
+    return target.double()
+
+
+def _fit_once(target: Tensor, rank: int, seed: int, ridge: float, steps: int, tolerance: float) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    norm = float(target.norm())
+    scale = norm ** (1 / 3) / rank ** (1 / 6)
+    factors = [
+        torch.randn(rank, d, generator=generator, dtype=torch.float64) * scale / math.sqrt(d) for d in target.shape
+    ]
+    for sweep in range(SWEEPS):
+        factors = _als_sweep(factors, target, ridge=max(0.1 * norm**2 / rank * 0.7**sweep, 1e-6))
+    return _levenberg_marquardt(factors, target, ridge * norm**2, steps, tolerance * norm)
+
+
+def _als_sweep(factors: list[Tensor], target: Tensor, ridge: float) -> list[Tensor]:
+    factors = list(factors)
+    for axis in range(3):
+        matrix = _gram_of_others(factors, axis)
+        matrix.diagonal().add_(ridge)
+        factors[axis] = torch.linalg.solve(matrix, _pulled(factors, target, axis) + ridge * factors[axis])
+    return factors
+
+
+def _gram_of_others(factors: list[Tensor], axis: int) -> Tensor:
+    first, second = (f for other, f in enumerate(factors) if other != axis)
+    return (first @ first.T) * (second @ second.T)
+
+
+def _pulled(factors: list[Tensor], tensor: Tensor, axis: int) -> Tensor:
+    """(R, d_axis): the tensor contracted with the other two factors."""
+    first, second = (f for other, f in enumerate(factors) if other != axis)
+    pairs = (first[:, :, None] * second[:, None, :]).flatten(1)
+    return pairs @ tensor.movedim(axis, 2).flatten(0, 1)
+
+
+def _levenberg_marquardt(factors: list[Tensor], target: Tensor, ridge: float, steps: int, goal: float) -> list[Tensor]:
+    """Damped Gauss-Newton steps with Nielsen's rule for the damping, until |residual| < goal or no step helps."""
+    residual = assemble(*factors) - target
+    cost = _cost(residual, factors, ridge)
+    damping, growth = 1e-2, 2.0
+    for _ in range(steps):
+        normal = _normal_matrix(factors)
+        normal.diagonal().add_(ridge)
+        slopes = [_pulled(factors, residual, axis) + ridge * factors[axis] for axis in range(3)]
+        slope = torch.cat([s.flatten() for s in slopes])
+        while True:
+            step = _damped_step(normal, slope, damping)
+            trial = _moved(factors, step)
+            new = assemble(*trial) - target
+            gain = cost - _cost(new, trial, ridge)
+            if gain > 0:
+                break
+            damping, growth = damping * growth, growth * 2
+            if damping > 1e8:
+                return factors
+        expected = float(step @ (damping * step - slope))
+        damping = max(damping * max(1 / 3, 1 - (2 * gain / max(expected, 1e-300) - 1) ** 3), 1e-15)
+        factors, residual, growth, cost = trial, new, 2.0, cost - gain
+        if residual.norm() < goal or gain < 1e-9 * cost:
+            break
+    return factors
+
+
+def _cost(residual: Tensor, factors: list[Tensor], ridge: float) -> float:
+    return float(residual.square().sum() + ridge * sum(f.square().sum() for f in factors))
+
+
+def _normal_matrix(factors: list[Tensor]) -> Tensor:
+    """J^T J over all entries, factor after factor, each row-major in (r, i)."""
+    grams = [f @ f.T for f in factors]
+    rows = []
+    for m in range(3):
+        blocks = []
+        for n in range(3):
+            if m == n:
+                eye = torch.eye(factors[m].shape[1], dtype=torch.float64)
+                block = torch.einsum("rs,ij->risj", _gram_of_others(factors, m), eye)
+            else:
+                block = torch.einsum("rs,si,rj->risj", grams[3 - m - n], factors[m], factors[n])
+            blocks.append(block.reshape(factors[m].numel(), factors[n].numel()))
+        rows.append(torch.cat(blocks, dim=1))
+    return torch.cat(rows)
+
+
+def _damped_step(normal: Tensor, slope: Tensor, damping: float) -> Tensor:
+    damped = normal.clone()
+    while True:
+        damped.diagonal().copy_(normal.diagonal() + damping)
+        triangle, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            return -torch.cholesky_solve(slope[:, None], triangle)[:, 0]
+        damping = 4 * damping + 1e-14
+
+
+def _moved(factors: list[Tensor], step: Tensor) -> list[Tensor]:
+    parts = step.split([f.numel() for f in factors])
+    return [f + part.view_as(f) for f, part in zip(factors, parts, strict=True)]
