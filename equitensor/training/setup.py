@@ -120,32 +120,27 @@ def _check_labels(run: RunData, weights: LossConfig) -> None:
 
 
 def build_model(config: Config, run: RunData) -> models.Potential:
-    """A fresh potential with the statistics of the training data, or with the weights of `train.init_from`."""
-    e0s = run.e0s.values
-    found = statistics(run.train, e0s)
-    model = models.build(
-        config.model.settings(),
-        elements=run.train.snapshots.elements,
-        e0s=e0s,
-        scale=found.scale,
-        shift=found.shift,
-        num_neighbors=found.num_neighbors,
-        seed=config.seed,
-    )
-    model = model.to(getattr(torch, config.train.dtype))
+    """A fresh potential with the statistics of the training data, or the one of `train.init_from` with new E0s."""
+    settings, elements, e0s = config.model.settings(), run.train.snapshots.elements, run.e0s.values
+    dtype = getattr(torch, config.train.dtype)
     if config.train.init_from is not None:
-        _initialise(model, config.train.init_from)
-    return model
+        return _with_weights_of(config.train.init_from, settings, elements, e0s, dtype)
+    found = statistics(run.train, e0s)
+    model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
+    return model.to(dtype)
 
 
-def _initialise(model: models.Potential, path) -> None:
-    """Take the weights, scale and shift of another model of the same architecture and elements."""
-    other = models.load(path, dtype=model.dtype)
-    same = [key for key in other.settings if key != "num_neighbors"]
-    differing = [key for key in same if other.settings[key] != model.settings.get(key, other.settings[key])]
-    if differing or other.elements != model.elements:
+def _with_weights_of(path, settings: dict, elements, e0s: dict[int, float], dtype: torch.dtype) -> models.Potential:
+    """The weights, scale, shift and number of neighbours of another model of the same architecture and elements."""
+    other = models.load(path, dtype=dtype)
+    differing = [key for key in settings if settings[key] != other.settings.get(key, settings[key])]
+    if differing or other.elements != tuple(elements):
         what = ", ".join(f"model.{key}" for key in differing) or "the elements"
         raise InputError(f"train.init_from: {path} differs in {what}; its weights do not fit this model")
-    model.load_state_dict(other.state_dict())
-    model.scale, model.shift = other.scale, other.shift
-    model.settings = other.settings
+    neighbors = other.settings["num_neighbors"]
+    model = models.build(settings, elements, e0s, other.scale, other.shift, neighbors).to(dtype)
+    try:
+        model.load_state_dict(other.state_dict())
+    except RuntimeError as error:  # a size that one of the two leaves to its default
+        raise InputError(f"train.init_from: the weights of {path} do not fit this model: {error}") from None
+    return model

@@ -7,11 +7,13 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from equitensor import models
 from equitensor.errors import InputError
 from equitensor.training import check, fit, trainer
 from equitensor.training.checkpoint import read_checkpoint
+from equitensor.training.setup import build_model, open_data
 from equitensor.training.trainer import Trainer
 
 
@@ -181,6 +183,23 @@ def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, one_
         torch.testing.assert_close(after[name], value, rtol=1e-12, atol=1e-12)
     with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.channels"):
         fit(config(output=str(tmp_path / "third"), train=train, model={"channels": 8}))
+    with pytest.raises(InputError, match=r"init_from: the weights of .*model\.eqt do not fit"):
+        fit(config(output=str(tmp_path / "fourth"), train=train, model={"correlation": 2}))
+
+
+def test_init_from_predicts_as_the_other_run_on_data_of_another_density(config, tmp_path):
+    fit(config(output=str(tmp_path / "first"), train={"max_epochs": 1}))
+    first = models.load(tmp_path / "first" / "model.eqt")
+    config = config(train={"init_from": str(tmp_path / "first" / "model.eqt")}, data={"valid_fraction": 0.0})
+    data = open_data(config, Console(quiet=True))
+    model = build_model(config, data).eval()
+    for other in (model, _through_a_file(model, tmp_path)):
+        torch.testing.assert_close(other(data.train[0])["forces"], first(data.train[0])["forces"])
+
+
+def _through_a_file(model, folder):
+    models.save(model, folder / "copy.eqt")
+    return models.load(folder / "copy.eqt")
 
 
 def test_check_takes_one_step_and_writes_nothing(config, tmp_path, capsys):
