@@ -178,8 +178,18 @@ class StoreWriter:
         except BlockingIOError:
             os.close(descriptor)
             raise InputError(f"{self.partial}: another conversion is writing this file") from None
+        if not self._is_partial(descriptor):  # its writer has finished meanwhile: this is the final file now
+            os.close(descriptor)
+            return self._claim()
         os.ftruncate(descriptor, 0)
         return descriptor
+
+    def _is_partial(self, descriptor) -> bool:
+        """Whether the open file still has the name of the partial one."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.partial.stat())
+        except FileNotFoundError:
+            return False
 
     def _flush(self):
         self._commit(self._pending)

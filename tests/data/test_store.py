@@ -106,6 +106,20 @@ def test_two_writers_do_not_share_a_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_writer_that_waited_does_not_empty_what_the_other_finished(tmp_path, monkeypatch):
+    first, opened = StoreWriter(tmp_path / "a.lmdb"), os.open
+
+    def open_then_finish(path, *flags):
+        descriptor = opened(path, *flags)
+        if not (tmp_path / "a.lmdb").exists():
+            first.finish()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_then_finish)
+    with StoreWriter(tmp_path / "a.lmdb", overwrite=True):
+        assert len(Store(tmp_path / "a.lmdb")) == 0
+
+
 @pytest.mark.parametrize("length", [0, 100, 4096, 5000, 9000, -1])
 def test_a_truncated_store_is_refused_by_name(tmp_path, length):
     write(tmp_path / "whole.lmdb", (structure(i) for i in range(200)))
