@@ -142,11 +142,16 @@ def test_a_pickle_cannot_change_our_classes():
 )
 def test_a_tensor_cannot_reach_beyond_its_storage(offset, size, stride):
     storage = torch.zeros(3)._typed_storage()
-    view = Call(
-        torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, collections.OrderedDict()
-    )
+    view = Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, collections.OrderedDict())
     with pytest.raises(InputError, match=r"storage|impossible"):
         loads(pickle.dumps(view), "x")
+
+
+def test_a_tensor_cannot_stretch_its_storage_by_another_tensor():
+    rebuild, hooks = torch._utils._rebuild_tensor_v2, collections.OrderedDict()
+    stretched = Call(rebuild, torch.zeros(3)._typed_storage(), 0, (10**9,), (0,), False, hooks)
+    with pytest.raises(InputError, match="not a flat array"):
+        loads(pickle.dumps(Call(rebuild, stretched, 0, (10**9,), (1,), False, hooks)), "x")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,9 @@ def storage_from_bytes(raw, where):
 
 def restore_strided(storage, offset, size, stride):
     """The array that views the flat `storage` with `size` and `stride` in elements, never beyond its ends."""
+    # A view of a view could have a length that its memory does not have; an ArrayState may still lose its memory.
+    if type(storage) is not np.ndarray or storage.ndim != 1 or not storage.flags.c_contiguous:
+        raise pickle.UnpicklingError("a tensor whose storage is not a flat array of numbers")
     size, stride = tuple(map(int, size)), tuple(map(int, stride))
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         raise pickle.UnpicklingError("a tensor with impossible size or stride")
