@@ -30,13 +30,10 @@ def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
         return parts[0] if len(parts) == 1 else Joined(parts)
     path = _existing(path)
     if format == "auto" and path.is_file() and is_store(path):
-        given = [name for name, value in options.items() if value is not None]
-        if given:
-            raise InputError(f"{path}: a store has its keys and units settled already; leave out {', '.join(given)}")
-        return Store(path)
+        return _store(path, options)
     sources = list(find_sources(path, format))
     if all(name == "store" for _, name in sources):
-        return open_snapshots([source for source, _ in sources])
+        return open_snapshots([source for source, _ in sources], **options)
     _mention_size(path)
     provenance = {"sources": [str(path)], "options": {k: v for k, v in options.items() if v is not None}}
     return Memory(read_sources(sources, **options), name=str(path), provenance=provenance)
@@ -63,7 +60,14 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
 def read_sources(sources, **options) -> Iterator[Structure]:
     """The structures of (path, format) pairs, one after the other, each checked."""
     for path, name in sources:
-        yield from Store(path) if name == "store" else checked(formats.read(path, name, **options))
+        yield from _store(path, options) if name == "store" else checked(formats.read(path, name, **options))
+
+
+def _store(path, options) -> Store:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{path}: a store has its keys and units settled already; leave out {', '.join(given)}")
+    return Store(path)
 
 
 def _existing(path) -> Path:
