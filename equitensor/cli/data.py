@@ -32,7 +32,7 @@ def add_parser(subparsers):
     convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, a folder, or another store")
     convert.add_argument("out", metavar="OUT.lmdb", help="the store to write")
     convert.add_argument("--overwrite", action="store_true", help="replace OUT.lmdb if it exists")
-    _add_reading_options(convert)
+    add_reading_options(convert)
     convert.set_defaults(run=run_convert)
     info = commands.add_parser(
         "info",
@@ -40,11 +40,12 @@ def add_parser(subparsers):
         description="Print structures, elements, labels and their ranges of a store, file or folder.",
     )
     info.add_argument("path", metavar="PATH", nargs="+", help="a store, file or folder")
-    _add_reading_options(info)
+    add_reading_options(info)
     info.set_defaults(run=run_info)
 
 
-def _add_reading_options(parser):
+def add_reading_options(parser):
+    """Register the options that say how a file is read."""
     parser.add_argument("--format", choices=_FORMATS, default="auto", help="default: found out from the file")
     parser.add_argument(
         "--stage",
@@ -59,7 +60,8 @@ def _add_reading_options(parser):
         parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
 
 
-def _reading_options(args) -> dict:
+def reading_options(args) -> dict:
+    """What `open_snapshots` and `convert` take, of the parsed arguments."""
     names = ["stages", *(name for name, _ in _SWITCHES), *(name for name, _ in _OPTIONS)]
     names = [name.replace("-", "_") for name in names]
     return {"format": args.format, **{name: getattr(args, name) for name in names}}
@@ -78,7 +80,7 @@ def run_convert(args: argparse.Namespace) -> int:
             if count % 100 == 0:
                 status.update(f"{count} structures")
 
-        store = convert(args.sources, args.out, overwrite=args.overwrite, progress=show, **_reading_options(args))
+        store = convert(args.sources, args.out, overwrite=args.overwrite, progress=show, **reading_options(args))
     _print_coverage(console, [store])
     console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
     return 0
@@ -91,7 +93,7 @@ def run_info(args: argparse.Namespace) -> int:
     from equitensor.data import open_snapshots
 
     console = Console()
-    snapshots = [open_snapshots(path, **_reading_options(args)) for path in args.path]
+    snapshots = [open_snapshots(path, **reading_options(args)) for path in args.path]
     _print_coverage(console, snapshots)
     for each in snapshots:
         _print_provenance(console, each)

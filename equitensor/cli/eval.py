@@ -1,5 +1,7 @@
 """`equitensor eval`: the errors of a model on labelled data."""
 
+from equitensor.cli.data import add_reading_options, reading_options
+
 
 def add_parser(subparsers):
     """Register the command."""
@@ -17,6 +19,7 @@ def add_parser(subparsers):
     add("--batch-size", type=int, default=16, metavar="N", help="structures at once; default 16")
     add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     add("--dtype", choices=("float32", "float64"), help="default: that of the model")
+    add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -32,7 +35,7 @@ def run(args) -> int:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
     device = pick_device(args.device)
     model = models.load(args.model, device=device, dtype=pick_dtype(args.dtype))
-    snapshots = open_snapshots(args.data)
+    snapshots = open_snapshots(args.data, **reading_options(args))
     keep = bool(args.plots or args.out)
     evaluation = evaluate(model, snapshots, batch_size=args.batch_size, device=device, keep=keep)
     print(evaluation.table())
@@ -54,7 +57,7 @@ def _write_json(metrics, path):
 
 
 def _write_predictions(evaluation, path):
-    """Energy, forces and stress as predicted in ASE's places; the labels beside them as label_energy, label_forces."""
+    """Energy, forces and stress as predicted in ASE's places; the labels beside them as label_energy and so on."""
     from pathlib import Path
 
     import ase.io
@@ -62,7 +65,8 @@ def _write_predictions(evaluation, path):
     frames = []
     for predicted, label in zip(evaluation.predictions, evaluation.labels, strict=True):
         atoms = predicted.to_ase()
-        known = {"label_energy": label.energy, "config_type": label.config_type, "group": label.group}
+        known = {"label_energy": label.energy, "label_stress": label.stress}
+        known |= {"config_type": label.config_type, "group": label.group}
         atoms.info |= {name: value for name, value in known.items() if value is not None}
         if label.forces is not None:
             atoms.new_array("label_forces", label.forces)

@@ -158,3 +158,13 @@ def test_eval_writes_errors_plots_and_predictions(model_file, folder, capsys):
         np.testing.assert_allclose(one.get_forces(), label.get_forces(), atol=1e-6)
         np.testing.assert_allclose(one.arrays["label_forces"], label.get_forces(), atol=1e-6)
     assert list((folder / "plots").glob("*.png"))
+
+
+def test_eval_reads_labels_by_any_name_and_unit(model_file, folder):
+    frames = labelled(model_file)
+    for atoms in frames:
+        atoms.info["mine"], atoms.calc = 1000 * atoms.get_potential_energy(), None
+    ase.io.write("data.extxyz", frames)
+    options = ["--energy-key", "mine", "--energy-unit", "meV", "--json", "errors.json"]
+    assert main(["eval", str(model_file), "data.extxyz", "--device", "cpu", *options]) == 0
+    assert json.loads((folder / "errors.json").read_text())["energy_mae"] == pytest.approx(0.002, abs=1e-4)
