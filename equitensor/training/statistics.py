@@ -26,7 +26,10 @@ def statistics(dataset: GraphDataset, e0s: dict[int, float]) -> Statistics:
     interaction = [(s.energy - sum(e0s[int(z)] for z in s.z)) / len(s) for s in structures if s.energy is not None]
     squares = [_free_forces(s) ** 2 for s in structures if s.forces is not None]
     shift = float(np.mean(interaction)) if interaction else 0.0
-    scale = float(np.sqrt(np.concatenate(squares).mean())) if squares else float(np.std(interaction))
+    if sum(map(len, squares)):
+        scale = float(np.sqrt(np.concatenate(squares).mean()))
+    else:
+        scale = float(np.std(interaction)) if interaction else 1.0
     graphs = [dataset[int(i)] for i in _spread(np.arange(len(dataset)), _NEIGHBOR_SAMPLE)]
     neighbors = sum(g.num_edges for g in graphs) / max(1, sum(g.num_nodes for g in graphs))
     return Statistics(scale=scale or 1.0, shift=shift, num_neighbors=max(neighbors, 1.0))
