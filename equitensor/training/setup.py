@@ -9,6 +9,7 @@ from rich.console import Console
 
 from equitensor import models
 from equitensor.data import (
+    Coverage,
     E0s,
     GraphDataset,
     Snapshots,
@@ -89,7 +90,21 @@ def _report(run: RunData, console: Console) -> None:
     for part in found:
         for warning in part.warnings:
             console.print(f"[yellow]warning:[/] {warning}")
+    if warning := _untrained_elements(run, found[0]):
+        console.print(f"[yellow]warning:[/] {warning}")
     console.print(f"E0s: {run.e0s.origin}")
+
+
+def _untrained_elements(run: RunData, train: Coverage) -> str | None:
+    """A sentence where no training structure holds some of the elements; None of a sample, which may miss the rare."""
+    unseen = set(run.train.snapshots.elements) - set(train.elements)
+    if not unseen or train.sampled < train.structures:
+        return None
+    names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
+    return (
+        f"no training structure holds {names}, only structures held out or isolated atoms do: the model will accept "
+        "these elements without having learnt anything about them"
+    )
 
 
 def _check_elements(run: RunData) -> None:

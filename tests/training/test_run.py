@@ -7,6 +7,8 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from rich.console import Console
 
 from equitensor import models
@@ -211,6 +213,14 @@ def test_check_takes_one_step_and_writes_nothing(config, tmp_path, capsys):
     assert "with forces" in out
 
 
+def test_an_element_that_no_training_structure_holds_is_named(config, frames, tmp_path, capsys):
+    sulfur = Atoms("S", info={"config_type": "IsolatedAtom"})
+    sulfur.calc = SinglePointCalculator(sulfur, energy=-85.0)
+    ase.io.write(tmp_path / "small.xyz", [*frames, sulfur], format="extxyz")
+    check(config(data={"group_key": None, "valid_fraction": 0.2}))
+    assert "no training structure holds S" in capsys.readouterr().out
+
+
 def test_energies_alone_can_be_learnt(config, frames, tmp_path):
     plain = [without(atoms, "forces") for atoms in frames]
     ase.io.write(tmp_path / "small.xyz", plain, format="extxyz")
@@ -221,8 +231,6 @@ def test_energies_alone_can_be_learnt(config, frames, tmp_path):
 
 def without(atoms, *names):
     """A copy of labelled atoms without some of the labels."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-
     copy = atoms.copy()
     results = {name: value for name, value in atoms.calc.results.items() if name not in names}
     copy.calc = SinglePointCalculator(copy, **results)
