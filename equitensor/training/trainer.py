@@ -36,7 +36,10 @@ class Trainer:
         self.model, self.optimizer = fabric.setup(model, optimizer)
         size = config.train.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
-        self.loader = graph_loader_of(data.train, self.sampler, config.data.num_workers)
+        workers = config.data.num_workers
+        self.loader = graph_loader(
+            data.train, batch_sampler=self.sampler, num_workers=workers, persistent_workers=workers > 0
+        )
         self.best, self.best_is_late = float("inf"), False
         self.trained, self.train_seconds = 0, 0.0
         self.now = 0.0  # how far the run is, as of the last step
@@ -178,15 +181,15 @@ class Trainer:
         self._checkpoint()
 
     def _reserve(self) -> None:
-        """Keep time for the closing evaluation, judged by how long one validation takes."""
-        evaluated = 0 if self.data.valid is None else len(self.data.valid)
-        if evaluated == 0:
-            self.progress.reserve = 5.0
-            return
+        """Keep time for the closing evaluation, judged by how long one validation takes, or else training."""
+        if self.data.valid is not None:
+            each = self.validation_seconds / len(self.data.valid)
+        else:
+            each = 1 / self.speed if self.trained else 0.0
         total = sum(
             min(len(indices), 500) if name == "train" else len(indices) for name, _, indices in self.data.parts()
         )
-        self.progress.reserve = 3.0 + 1.2 * self.validation_seconds * total / evaluated
+        self.progress.reserve = 3.0 + 1.2 * each * total
 
     def _record(self, errors: dict) -> None:
         row = {
@@ -262,15 +265,3 @@ class Trainer:
             "seconds": taken,
             "megabytes": peak,
         }
-
-
-def graph_loader_of(dataset, sampler, num_workers: int):
-    """A DataLoader of batched graphs in the sampler's order."""
-    from torch.utils.data import DataLoader
-
-    from equitensor.graph import AtomicGraph
-
-    options = {"persistent_workers": True} if num_workers else {}
-    return DataLoader(
-        dataset, batch_sampler=sampler, collate_fn=AtomicGraph.collate, num_workers=num_workers, **options
-    )
