@@ -15,7 +15,8 @@ EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 class ZBL(nn.Module):
     """E_i = 1/2 sum_j k Z_i Z_j / d phi(d/a) u(d / (r_i + r_j)), a = 0.8854 a_0 / (Z_i^0.23 + Z_j^0.23).
 
-    It ends smoothly at the sum of the covalent radii, so that bonds of usual length do not feel it.
+    It ends smoothly at the sum of the covalent radii. Shorter bonds, double and triple ones, feel some of it, which the
+    backbone learns to take off: it is part of the energy from the first training step.
     """
 
     def forward(self, z: Tensor, edge_index: Tensor, distance: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.functional import silu
 
 from equitensor.nn.weights import DegreeLinear, matrix
 
-SILU_GAIN = 1.6  # keeps the variance through silu: 1 / (standard deviation of silu(x) for normal x)
+SILU_GAIN = 1.6  # about keeps the mean square through silu: 1 / (rms of silu(x) for normal x) is 1.68
 
 
 class AtomicDensity(nn.Module):

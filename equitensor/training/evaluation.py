@@ -141,7 +141,7 @@ def _add_by_element(by_element, prediction, graph) -> None:
 
 
 def _add_by_type(by_type, prediction, graph, structures) -> None:
-    """One structure's labels at a time: others are masked with NaN."""
+    """The labels of one config_type at a time: others are masked with NaN."""
     types = [s.config_type or "(none)" for s in structures]
     for name in sorted(set(types)):
         chosen = torch.tensor([t == name for t in types], device=graph.z.device)
