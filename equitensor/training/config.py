@@ -44,7 +44,10 @@ class DataConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The architecture; a key that is left out takes the architecture's own default."""
+    """The architecture; a key that is left out takes the architecture's own default.
+
+    From triplet_channels on the keys are those of dimenet++ alone.
+    """
 
     architecture: str = "directional"
     cutoff: PositiveFloat = 5.0
@@ -56,6 +59,14 @@ class ModelConfig(_Section):
     correlation: PositiveInt | None = None
     num_radial: PositiveInt | None = None
     zbl: bool = False
+    triplet_channels: PositiveInt | None = None
+    basis_channels: PositiveInt | None = None
+    output_channels: PositiveInt | None = None
+    before_skip: int | None = Field(None, ge=0)
+    after_skip: int | None = Field(None, ge=0)
+    output_layers: int | None = Field(None, ge=0)
+    envelope_exponent: PositiveInt | None = None
+    pyg_form: bool | None = None
 
     def settings(self) -> dict:
         """The arguments of `models.build`."""
@@ -91,13 +102,17 @@ class TrainConfig(_Section):
 
 
 class LossConfig(_Section):
-    """L = forces |dF|^2 + energy (dE / n)^2 + stress |dS|^2; from `late` of the run on, energy_late for energy."""
+    """L = forces |dF|^2 + energy (dE / n)^2 + stress |dS|^2; from `late` of the run on, energy_late for energy.
+
+    Errors of a force beyond `huber` times the RMS of the labelled forces count linearly; null: squared too.
+    """
 
     forces: float = Field(100.0, ge=0)
     energy: float = Field(10.0, ge=0)
     energy_late: float = Field(300.0, ge=0)
     stress: float = Field(0.0, ge=0)
     late: float = Field(0.75, ge=0, le=1)
+    huber: PositiveFloat | None = 1.0
 
 
 class Config(_Section):

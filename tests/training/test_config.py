@@ -1,13 +1,15 @@
 """The typed config: types, overrides, hints, and the recipes that ship with the project."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
+from equitensor import models
 from equitensor.errors import InputError
 from equitensor.training import load_config
 from equitensor.training.checkpoint import saved_config, write_inputs
-from equitensor.training.config import seconds, validate
+from equitensor.training.config import ModelConfig, seconds, validate
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "datasets").glob("*/train.yaml"))
 
@@ -107,3 +109,9 @@ def test_the_saved_config_is_the_config(tmp_path, settings):
     config = validate(settings(data={"e0s": {1: -13.0, "C": -1029.0}}), "test")
     write_inputs(tmp_path, config, {})
     assert saved_config(tmp_path).resolved() == config.resolved()
+
+
+@pytest.mark.parametrize(("name", "architecture"), models.ARCHITECTURES.items())
+def test_every_setting_of_an_architecture_is_a_key(name, architecture):
+    supplied = {"num_elements", "num_neighbors"}
+    assert set(inspect.signature(architecture).parameters) - supplied <= set(ModelConfig.model_fields), name
