@@ -159,6 +159,10 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(error_table(rows, "Errors of the best model"))
+    if progress.step == 0:
+        console.print(
+            "[yellow]warning:[/] train.max_time left no time for a single step: the model is untrained; give it more"
+        )
     console.print(
         f"{progress.epoch} epochs, {progress.step} steps in {progress.elapsed:.0f} s, "
         f"{trainer.speed:.0f} structures/s\nmodel: {folder / 'model.eqt'}\npictures: {plots}"

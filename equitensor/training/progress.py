@@ -32,10 +32,6 @@ class Progress:
         by_time = self.elapsed / max(self.max_seconds - self.reserve, 1e-9)
         return min(1.0, max(self.step / self.total_steps, by_time))
 
-    @property
-    def finished(self) -> bool:
-        return self.fraction >= 1.0
-
 
 def lr_factor(fraction: float, constant: float) -> float:
     """1 for the first part of the run, then half a cosine to 0."""

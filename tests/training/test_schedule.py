@@ -50,8 +50,8 @@ def test_progress_by_steps_and_by_the_clock(clock):
     progress.spent = 45
     assert progress.fraction == 0.75
     clock.now += 45
-    assert progress.finished
-    assert Progress(started=0.0, total_steps=4, step=4).finished
+    assert progress.fraction == 1
+    assert Progress(started=0.0, total_steps=4, step=4).fraction == 1
 
 
 def test_a_run_ends_with_its_time_and_anneals_to_it(clock, config, monkeypatch, tmp_path):
