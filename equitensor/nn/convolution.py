@@ -6,11 +6,14 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.nn.clebsch_gordan import ClebschGordanConvolution
+from equitensor.nn.cp import CPConvolution
 from equitensor.nn.gaunt import GauntConvolution
-from equitensor.nn.interaction import path_irreps
+from equitensor.nn.interaction import check_options, path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import check_product
+
+FAMILIES = {"cg": ClebschGordanConvolution, "gaunt": GauntConvolution, "cp": CPConvolution}
 
 
 class Convolution(nn.Module):
@@ -21,20 +24,23 @@ class Convolution(nn.Module):
       slot per path, sorted by irrep, unsimplified; edge_weight path after path, channel fastest.
     - "gaunt": one slot of C channels per irrep, paths summed; edge_weight (edge degree, C), channel fastest;
       w_l1 and w_l3 are parameters (`map.w_l1`, `map.w_l3`).
+    - "cp": slots as "gaunt"; edge_weight (C,), one for all paths: z = w sum c_p W^p x y.
 
     Args:
-        irreps_in: any multiplicities for "cg", one common C for "gaunt".
+        irreps_in: any multiplicities for "cg", one common C for the others.
         irreps_edge: multiplicity 1, such as "0e+1o+2e".
         irreps_out: the irreps to make; multiplicities follow from irreps_in.
+        options: of the family, as in `Interaction`.
     Attributes:
         irreps_out, instructions (plain tuples), paths, weight_numel.
     Raises:
-        InputError: an irrep_out that no path reaches, wrong multiplicities, an unknown product.
+        InputError: an irrep_out that no path reaches, wrong multiplicities, an unknown product or option.
     """
 
-    def __init__(self, irreps_in, irreps_edge, irreps_out, product="cg") -> None:
+    def __init__(self, irreps_in, irreps_edge, irreps_out, product="cg", **options) -> None:
         super().__init__()
         check_product(product)
+        check_options(FAMILIES[product], product, options)
         self.product = product
         self.irreps_in, self.irreps_edge, wanted = map(as_irreps, (irreps_in, irreps_edge, irreps_out))
         if not (self.irreps_in.dim and wanted.dim):
@@ -42,10 +48,10 @@ class Convolution(nn.Module):
         if common_multiplicity(self.irreps_edge, "irreps_edge") != 1:
             raise InputError(f"irreps_edge is '{self.irreps_edge}': give multiplicity 1, such as 0e+1o+2e")
         if product == "cg":
-            self.map = ClebschGordanConvolution(self.irreps_in, self.irreps_edge, wanted)
+            self.map = ClebschGordanConvolution(self.irreps_in, self.irreps_edge, wanted, **options)
         else:
             channels = common_multiplicity(self.irreps_in, "irreps_in")
-            self.map = GauntConvolution(self.irreps_in, self.irreps_edge, wanted, channels)
+            self.map = FAMILIES[product](self.irreps_in, self.irreps_edge, wanted, channels, **options)
         self.irreps_out = self.map.irreps_out
         self.widths = (self.irreps_in.dim, self.irreps_edge.dim)
         self.sizes = (component_sizes(self.irreps_in), component_sizes(self.irreps_out))

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.nn.clebsch_gordan import ClebschGordanInteraction
+from equitensor.nn.cp import CPInteraction
 from equitensor.nn.gaunt import GauntInteraction
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import check_product
 
-FAMILIES = {"cg": ClebschGordanInteraction, "gaunt": GauntInteraction}
+FAMILIES = {"cg": ClebschGordanInteraction, "gaunt": GauntInteraction, "cp": CPInteraction}
 LAYOUTS = ("flat", "channels_last")
 
 
@@ -21,30 +22,38 @@ class Interaction(nn.Module):
     Weights (weight_numel,), or one set per item (..., weight_numel):
 
     - "cg": (path, C), the map of e3nn's TensorProduct with `instructions` ("uuu", all its defaults);
-    - "gaunt": w_l1 | w_l2 | w_l3, each (degree, C): z = w_l3 sum G (w_l1 x) (w_l2 y), G the Gaunt tensor.
+    - "gaunt": w_l1 | w_l2 | w_l3, each (degree, C): z = w_l3 sum G (w_l1 x) (w_l2 y), G the Gaunt tensor;
+    - "cp": (C,), shared by all paths: z = w sum c_p W^p x y, W^p the Wigner 3j of path p.
 
     Args:
-        product: "cg" or "gaunt".
+        product: "cg", "gaunt" or "cp".
         layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
         internal_weights: hold the weights as the parameter `weight`. Without it, and without a weight in the
             call, all weights are one.
+        options: of the family. "cp": none for the exact product with the fewest rows, its c_p near one in magnitude
+            (`map.path_weights`); or one of rank= (of the shipped factors of all unit paths, c_p = 1: 7 lmax^2 is
+            TDN's layer, a few percent off, `o3.cp.on_parities` makes it right under inversion; 8, 30, 90 are exact),
+            tolerance= (the lowest shipped rank with a coupling error within it), factors= (of `o3.fit_cp`).
     Attributes:
         paths: the (ir1, ir2, ir_out) that the product expresses, each e3nn Irrep equal to its (l, p).
         instructions: (i1, i2, i_out, "uuu", True), in the order of the cg weights, sorted by i_out.
     Raises:
-        InputError: unequal multiplicities, an unknown product or layout, an irrep_out that no path reaches.
+        InputError: unequal multiplicities, an unknown product, layout or option, an irrep_out that no path reaches.
     """
 
-    def __init__(self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True) -> None:
+    def __init__(
+        self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True, **options
+    ) -> None:
         super().__init__()
         check_product(product)
+        check_options(FAMILIES[product], product, options)
         if layout not in LAYOUTS:
             raise InputError(f"layout is {layout!r}: choose one of {', '.join(LAYOUTS)}")
         self.product, self.layout = product, layout
         irreps = tuple(map(as_irreps, (irreps_in1, irreps_in2, irreps_out)))
         self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
         self.channels = self._check_multiplicities()
-        self.map = FAMILIES[product](*irreps, self.channels)
+        self.map = FAMILIES[product](*irreps, self.channels, **options)
         self.sizes = [component_sizes(space) for space in irreps]
         self.weight_numel = self.map.weight_numel
         self.instructions = self.map.instructions
@@ -100,6 +109,15 @@ class Interaction(nn.Module):
                 raise InputError(f"{name} has shape {tuple(value.shape)}: expected (..., {_join(expected)})")
         if weight is not None and weight.shape[-1] != self.weight_numel:
             raise InputError(f"weight has {weight.shape[-1]} entries: expected {self.weight_numel}")
+
+
+def check_options(family: type, product: str, options: dict) -> None:
+    """Raise InputError for an option that the family's class does not list in its `options`."""
+    known = getattr(family, "options", ())
+    for name in options:
+        if name not in known:
+            offer = f"its options are {', '.join(known)}" if known else "it has none"
+            raise InputError(f"product={product!r} has no option {name!r}: {offer}")
 
 
 def path_irreps(instructions, irreps1, irreps2, irreps_out) -> tuple:

@@ -1,5 +1,7 @@
 """True on paper: quadrature, harmonics, coupling tensors and rotations, in float64 and without a device."""
 
+from equitensor.o3.cp import CPFactors
+from equitensor.o3.cp_fit import fit_cp
 from equitensor.o3.gaunt import gaunt, gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
 from equitensor.o3.irreps import as_irreps
@@ -13,8 +15,10 @@ from equitensor.o3.wigner import CONVENTION, wigner_3j
 __all__ = [
     "CONVENTION",
     "PRODUCTS",
+    "CPFactors",
     "as_irreps",
     "find_paths",
+    "fit_cp",
     "gaunt",
     "gaunt_coefficient",
     "gaunt_grid",

@@ -12,9 +12,40 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
+from equitensor.o3.cp import CPFactors, all_degrees, assemble, path_tensors
+from equitensor.o3.irreps import as_irreps
 
-MAX_CANCELLATION = 20.0  # a fit whose terms cancel more than this loses a digit and a half: degenerate
+MAX_CANCELLATION = 100.0  # a fit whose terms cancel more than this loses two digits: degenerate
+GOOD_CANCELLATION = 12.0
 SWEEPS = 60
+ROUNDING = 1e-15
+
+
+def fit_cp(irreps, rank: int, path_weights: Tensor | None = None, **options) -> CPFactors:
+    """CP factors of rank `rank` for sum_p c_p W^p, with their errors; `Interaction(..., factors=...)` takes them.
+
+    Args:
+        irreps: lmax (all degrees up to it, parity left out: the layer sees to it), or three irreps such as
+            ("0e+1o", "0e+1o", "0e+1o+1e"), for which only the paths between them are fitted.
+        path_weights: c_p in the order of find_paths("cp", *irreps); one if left out.
+        options: starts, seed, ridge, steps and tolerance of `fit_factors`.
+    Raises:
+        InputError: as `fit_factors`, irreps that do not couple, or path weights of the wrong number.
+    """
+    spaces = all_degrees(irreps) if isinstance(irreps, int) else _multiplicity_one(irreps)
+    stack = path_tensors(*spaces)
+    weights = torch.ones(len(stack), dtype=torch.float64) if path_weights is None else path_weights.double()
+    if weights.shape != (len(stack),):
+        raise InputError(f"path_weights has shape {tuple(weights.shape)}: expected ({len(stack)},), one per path")
+    matrices = fit_factors(torch.tensordot(weights, stack, 1), rank, **options)
+    return CPFactors.measure(matrices, spaces, weights)
+
+
+def _multiplicity_one(irreps) -> tuple:
+    spaces = tuple(map(as_irreps, irreps))
+    if len(spaces) != 3 or any(mul != 1 for space in spaces for mul, _ in space):
+        raise InputError(f"irreps are {irreps}: give lmax, or three irreps of multiplicity one")
+    return spaces
 
 
 def fit_factors(
@@ -28,9 +59,10 @@ def fit_factors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A (R, d1), B (R, d2), C (R, d3), float64, with sum_r A_ri B_rj C_rk close to target (d1, d2, d3).
 
-    The best of `starts` random starts (seeds seed, seed + 1, ...), ended by the first whose relative Frobenius
-    error is below `tolerance`. Columns come with equal norms. A start whose terms cancel heavily is passed over
-    as long as another one does not.
+    `ridge` adds ridge |T|^2 (|A|^2 + |B|^2 + |C|^2) to the squared error: below the exact rank the best factors run
+    off to infinity, and 1e-7 keeps them in reach. Of `starts` random starts (seeds seed, seed + 1, ...) the one of
+    smallest relative error that does not cancel heavily; among those below `tolerance`, the one that cancels least.
+    A start that is exact and cancels little ends the search. Columns come with equal norms.
 
     Raises:
         InputError: a target that is not a finite, non-zero 3-tensor, or a rank or number of starts below one.
@@ -38,19 +70,15 @@ def fit_factors(
     target = _checked(target, rank, starts)
     best = None
     for start in range(starts):
-        factors = balanced(_fit_once(target, rank, seed + start, ridge, steps, tolerance))
+        factors = balanced(_fit_once(target, rank, seed + start, ridge, steps))
         error = relative_error(factors, target)
-        score = (cancellation(factors) > MAX_CANCELLATION, error)
+        lost = cancellation(factors)
+        score = (lost > MAX_CANCELLATION, max(error, tolerance), lost)
         if best is None or score < best[0]:
             best = (score, factors)
-        if error < tolerance and not score[0]:
+        if error < tolerance and lost < GOOD_CANCELLATION:
             break
     return best[1]
-
-
-def assemble(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The tensor (d1, d2, d3) that the factors stand for."""
-    return torch.einsum("rij,rk->ijk", a[:, :, None] * b[:, None, :], c)
 
 
 def relative_error(factors: tuple, target: Tensor) -> float:
@@ -80,7 +108,7 @@ def _checked(target: Tensor, rank: int, starts: int) -> Tensor:
     return target.double()
 
 
-def _fit_once(target: Tensor, rank: int, seed: int, ridge: float, steps: int, tolerance: float) -> list[Tensor]:
+def _fit_once(target: Tensor, rank: int, seed: int, ridge: float, steps: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     norm = float(target.norm())
     scale = norm ** (1 / 3) / rank ** (1 / 6)
@@ -89,7 +117,7 @@ def _fit_once(target: Tensor, rank: int, seed: int, ridge: float, steps: int, to
     ]
     for sweep in range(SWEEPS):
         factors = _als_sweep(factors, target, ridge=max(0.1 * norm**2 / rank * 0.7**sweep, 1e-6))
-    return _levenberg_marquardt(factors, target, ridge * norm**2, steps, tolerance * norm)
+    return _levenberg_marquardt(factors, target, ridge * norm**2, steps, ROUNDING * norm)
 
 
 def _als_sweep(factors: list[Tensor], target: Tensor, ridge: float) -> list[Tensor]:

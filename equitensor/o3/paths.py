@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from equitensor.errors import InputError
 
-PRODUCTS = ("cg", "gaunt")
+PRODUCTS = ("cg", "gaunt", "cp")
 
 
 def check_product(product: str) -> None:
     """Raise InputError unless `product` names a tensor-product family that exists."""
-    if product == "cp":
-        raise InputError("product='cp' is not available yet: choose 'cg' or 'gaunt'")
     if product not in PRODUCTS:
         raise InputError(f"product is {product!r}: choose one of {', '.join(PRODUCTS)}")
 

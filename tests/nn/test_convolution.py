@@ -132,7 +132,6 @@ def test_ragged_and_empty(product):
         (("4x1o", "2x1o", "1e", "cg"), "irreps_edge .* multiplicity 1"),
         (("4x1o", "1o", "3o", "cg"), "degree"),
         (("4x1o", "1o", "", "cg"), "empty"),
-        (("4x1o", "1o", "1e", "cp"), "not available yet"),
     ],
 )
 def test_refusals(arguments, message):

@@ -190,7 +190,6 @@ def test_attributes_and_repr():
     [
         (("4x1o", "4x1o", "4x1e", "gaunt"), "1o x 1o -> 1e: .* is odd"),
         (("4x1o", "4x1o", "4x1o", "cg"), "parity"),
-        (("4x1o", "4x1o", "4x1e", "cp"), "not available yet"),
         (("4x1o", "3x1o", "4x1e", "cg"), "multiplicities differ"),
         (("4x0e+3x1o", "4x1o", "4x1e", "cg"), "irreps_in1 .* same multiplicity"),
         (("4x1o", "4x1o", "4x0e", "cg", "rows"), "layout is 'rows'"),

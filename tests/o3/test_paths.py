@@ -25,8 +25,7 @@ def test_paths_are_sorted_by_output():
         ("gaunt", "1e", r"1o x 1o -> 1e: l1 \+ l2 \+ l3 = 3 is odd.*product='cg'"),
         ("cg", "1o", "parity"),
         ("cg", "3e", "degree must lie between 0 and 2"),
-        ("cp", "0e", "'cp' is not available yet"),
-        ("foo", "0e", "choose one of cg, gaunt"),
+        ("foo", "0e", "choose one of cg, gaunt, cp"),
     ],
 )
 def test_refusals_say_why(product, out, reason):

@@ -1,0 +1,116 @@
+"""The default factors of the CP product: exactly equivariant under O(3), the fewest rows that make every path."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from equitensor.errors import InputError
+from equitensor.o3.cp import CPFactors, factors_on
+from equitensor.o3.cp_table import CHOSEN_RANKS, chosen_factors, factors_of_rank, factors_within
+from equitensor.o3.gaunt import gaunt_coefficient
+from equitensor.o3.gaunt_grid import gaunt_grid
+from equitensor.o3.poisson import poisson_coefficient, poisson_grid
+
+
+class CPProduct(NamedTuple):
+    """z = C^T [(A x) * (B y)]: A (R, d1), B (R, d2), C (R, d3), float64.
+
+    path_weights c_p where they are given, and not what the matrices hold.
+    """
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    source: str
+    path_weights: Tensor | None = None
+
+
+def cp_product(
+    irreps: tuple, rank: int | None = None, tolerance: float | None = None, factors: CPFactors | None = None
+) -> CPProduct:
+    """The matrices of a CP product between three irreps of multiplicity one.
+
+    Without options the exactly equivariant `default_product`. `rank` and `tolerance` take the shipped factors of
+    all unit paths up to the largest degree, `factors` those that are given; see `o3.cp.on_parities` for O(3).
+
+    Raises:
+        InputError: more than one option, nothing shipped that meets them, factors for other irreps.
+    """
+    given = [
+        name for name, value in (("rank", rank), ("tolerance", tolerance), ("factors", factors)) if value is not None
+    ]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are given: a CP product takes one of them")
+    if not given:
+        return default_product(*irreps)
+    lmax = max(space.lmax for space in irreps)
+    if rank is not None:
+        factors = factors_of_rank(lmax, rank)
+    elif tolerance is not None:
+        factors = factors_within(lmax, tolerance)
+    matrices, weights = factors_on(factors, irreps)
+    return CPProduct(*matrices, _evaluations(matrices, factors), weights)
+
+
+def default_product(irreps1, irreps2, irreps_out) -> CPProduct:
+    """The exactly equivariant product with the fewest rows.
+
+    Up to degree 2 the factors of chosen path weights, rank 7 and 24 for one parity, twice that for both; or the
+    quadrature grid for even l1 + l2 + l3 (6, 18, 32, 60 points), with Poisson brackets (twice 6, 12, 32, 60) for
+    odd ones. Path weights are near one in magnitude in all of them.
+    """
+    irreps = (irreps1, irreps2, irreps_out)
+    candidates = [grid_product(*([ir for _, ir in space] for space in irreps))]
+    lmax = max(space.lmax for space in irreps)
+    if lmax in CHOSEN_RANKS:
+        factors = chosen_factors(lmax)
+        matrices, weights = factors_on(factors, irreps)
+        candidates.insert(0, CPProduct(*matrices, _evaluations(matrices, factors), weights))
+    return min(candidates, key=lambda product: len(product.a))
+
+
+def _evaluations(matrices: tuple, factors: CPFactors) -> str:
+    count = len(matrices[0]) // factors.rank
+    return f"{count} x rank {factors.rank}" if count > 1 else f"rank {factors.rank}"
+
+
+def grid_product(irs1, irs2, irs_out) -> CPProduct:
+    """Gaunt and Poisson grids on top of each other, degrees rescaled so that path weights are near one."""
+    spaces = (irs1, irs2, irs_out)
+    parts, sources = [], []
+    for name, grid, coefficient in (
+        ("grid", gaunt_grid, gaunt_coefficient),
+        ("Poisson brackets", poisson_grid, poisson_coefficient),
+    ):
+        paths = sorted({(i.l, j.l, k.l) for i in irs1 for j in irs2 for k in irs_out if i.p * j.p == k.p})
+        coupled = [path for path in paths if coefficient(*path)]
+        if coupled:
+            sizes = torch.tensor([coefficient(*path) for path in coupled], dtype=torch.float64)
+            inner, outer = balanced_degrees(coupled, sizes)
+            scales = (inner, inner, outer)
+            parts.append([_rescaled(m, *pair) for m, *pair in zip(grid(*spaces), spaces, scales, strict=True)])
+            sources.append(f"{name} of {len(parts[-1][0])} rows")
+    return CPProduct(*(torch.cat(matrices) for matrices in zip(*parts, strict=True)), " and ".join(sources))
+
+
+def balanced_degrees(paths: list[tuple], weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales u, v by degree that bring all w_p u_l1 u_l2 v_l3 as near to one as can be: least squares of logarithms.
+
+    Both operands share u, so that a product that is symmetric or antisymmetric under their exchange stays so.
+    """
+    size = 1 + max(max(path) for path in paths)
+    design = torch.zeros(len(paths), 2 * size, dtype=torch.float64)
+    for row, (l1, l2, l3) in zip(design, paths, strict=True):
+        for column in (l1, l2, size + l3):
+            row[column] += 1
+    logarithms = torch.linalg.lstsq(design, -weights.log()[:, None], driver="gelsd").solution[:, 0]
+    return logarithms[:size].exp(), logarithms[size:].exp()
+
+
+def _rescaled(matrix: Tensor, irs, scale: Tensor) -> Tensor:
+    return matrix * torch.cat(
+        [scale[ir.l].expand(ir.dim) if ir.l < len(scale) else scale.new_ones(ir.dim) for ir in irs]
+    )
