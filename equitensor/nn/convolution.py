@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.nn.clebsch_gordan import ClebschGordanConvolution
 from equitensor.nn.cp import CPConvolution
-from equitensor.nn.gaunt import GauntConvolution
+from equitensor.nn.gaunt_convolution import GauntConvolution
 from equitensor.nn.interaction import check_options, path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.o3.irreps import as_irreps

@@ -22,6 +22,10 @@ class Tables(nn.Module):
         dtype = torch.get_default_dtype() if table.is_floating_point() else table.dtype
         self.register_buffer(name, table.to(dtype), persistent=False)
 
+    def table(self, name: str) -> Tensor:
+        """The table as it was given, float64."""
+        return self._originals[name]
+
     def _apply(self, fn, recurse: bool = True):
         super()._apply(fn, recurse)
         for name, original in self._originals.items():

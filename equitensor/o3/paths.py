@@ -13,24 +13,30 @@ def check_product(product: str) -> None:
         raise InputError(f"product is {product!r}: choose one of {', '.join(PRODUCTS)}")
 
 
-def refusal(product: str, ir1, ir2, ir_out) -> str | None:
-    """Why `product` cannot couple ir1 x ir2 -> ir_out (e3nn Irreps elements), or None where it can."""
+def refusal(product: str, ir1, ir2, ir_out, odd: bool = False) -> str | None:
+    """Why `product` cannot couple ir1 x ir2 -> ir_out (e3nn Irreps elements), or None where it can.
+
+    Args:
+        odd: "gaunt" has paths with odd l1 + l2 + l3 too, by the Poisson bracket.
+    """
     if not abs(ir1.l - ir2.l) <= ir_out.l <= ir1.l + ir2.l:
         return f"the degree must lie between {abs(ir1.l - ir2.l)} and {ir1.l + ir2.l}"
     if ir1.p * ir2.p != ir_out.p:
         return "the parity is not the product of the parities"
     total = ir1.l + ir2.l + ir_out.l
-    if product == "gaunt" and total % 2 == 1:
+    if product == "gaunt" and total % 2 == 1 and not odd:
         return (
             f"l1 + l2 + l3 = {total} is odd, and the Gaunt product multiplies functions on the sphere, which "
-            "leaves even sums only: use product='cg' for this path"
+            "leaves even sums only: add paths='all' for the Poisson bracket, or use product='cg' for this path"
         )
     return None
 
 
-def find_paths(product: str, irreps1, irreps2, irreps_out) -> list[tuple[int, int, int]]:
+def find_paths(product: str, irreps1, irreps2, irreps_out, odd: bool = False) -> list[tuple[int, int, int]]:
     """All (i1, i2, i_out) that `product` can express, sorted by i_out, then i1, then i2.
 
+    Args:
+        odd: as in `refusal`.
     Raises:
         InputError: where an irrep of irreps_out has no path at all, with the reason.
     """
@@ -38,7 +44,7 @@ def find_paths(product: str, irreps1, irreps2, irreps_out) -> list[tuple[int, in
     paths = []
     for k, (_, ir_out) in enumerate(irreps_out):
         pairs = [(i, j) for i in range(len(irreps1)) for j in range(len(irreps2))]
-        reached = [(i, j, k) for i, j in pairs if refusal(product, irreps1[i].ir, irreps2[j].ir, ir_out) is None]
+        reached = [(i, j, k) for i, j in pairs if refusal(product, irreps1[i].ir, irreps2[j].ir, ir_out, odd) is None]
         if not reached:
             raise InputError(_unreachable(product, irreps1, irreps2, ir_out))
         paths += reached

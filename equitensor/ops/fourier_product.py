@@ -13,6 +13,8 @@ from torch import Tensor
 
 def to_torus(x: Tensor, index: Tensor, matrix: Tensor, samples: tuple[int, int]) -> Tensor:
     """Samples (phi, T, theta, N) of x (d, N); index (V, K), matrix (V, 2 T theta, K), samples (theta, phi)."""
+    if x.shape[1] == 0:  # FFTs refuse to do nothing
+        return x[:1].expand(samples[1], matrix.shape[1] // (2 * samples[0]), samples[0], 0)
     gathered = x.index_select(0, index.flatten()).unflatten(0, index.shape)
     coefficients = matrix.bmm(gathered).unflatten(1, (2, -1, samples[0]))
     spectrum = torch.complex(coefficients[:, 0], coefficients[:, 1])
@@ -21,6 +23,8 @@ def to_torus(x: Tensor, index: Tensor, matrix: Tensor, samples: tuple[int, int])
 
 def from_torus(values: Tensor, index: Tensor, matrix: Tensor) -> Tensor:
     """Integrals (d, N) of samples (phi, T, theta, N); index (d,), matrix (V, K, 2 T theta)."""
+    if values.shape[3] == 0:
+        return values[0, 0, :1].expand(len(index), 0)
     spectrum = torch.fft.rfftn(values, dim=(2, 0), norm="forward")[: matrix.shape[0]]
     coefficients = torch.cat([spectrum.real, spectrum.imag], dim=1).flatten(1, 2)
     return matrix.bmm(coefficients).flatten(0, 1).index_select(0, index)

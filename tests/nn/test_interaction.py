@@ -181,7 +181,7 @@ def test_attributes_and_repr():
     assert "4 paths, 48 weights, 6 points" in repr(layer)
     cg = Interaction("8x0e+8x1o", "8x0e+8x1o", "8x0e+8x1o+8x1e")
     assert cg.weight_numel == len(cg.paths) * 8 == 40
-    points = Interaction(BACKBONE, BACKBONE, BACKBONE, product="gaunt").map.a.shape[0]
+    points = Interaction(BACKBONE, BACKBONE, BACKBONE, product="gaunt").map.form.a.shape[0]
     assert points == 32
 
 
