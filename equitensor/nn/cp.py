@@ -28,7 +28,7 @@ class CPTables(Tables):
         rank, tolerance, factors: as `o3.cp_grid.cp_product`.
     Attributes:
         coupling_error, equivariance_error: of the layer's own tensor, measured when first asked for.
-        path_weights: (P,) c_p of the paths in `indices`, or None for those that the grid gives.
+        path_weights: (P,) c_p of the paths in `indices`, float64.
     """
 
     options = ("rank", "tolerance", "factors")

@@ -82,11 +82,10 @@ def assemble(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.einsum("rij,rk->ijk", a[:, :, None] * b[:, None, :], c)
 
 
-def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor | None = None) -> tuple[float, float]:
+def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor) -> tuple[float, float]:
     """Coupling error and equivariance error of A, B, C for the tensor sum_p c_p W^p over three irreps.
 
-    With That = I + N, I its part along the W^p, the mean over rotations of |R That - That|^2 is 2 |N|^2. Without
-    path weights the tensor is I: whatever equivariant map the factors hold is the one that is meant.
+    With That = I + N, I its part along the W^p, the mean over rotations of |R That - That|^2 is 2 |N|^2.
     """
     rest = assemble(*matrices)
     norm = float(rest.norm())
@@ -95,10 +94,9 @@ def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor | None =
         found.append(float((rest[place] * coupling).sum()))
         rest[place] -= found[-1] * coupling
     found = torch.tensor(found, dtype=torch.float64)
-    target = found if path_weights is None else path_weights
-    off = math.hypot(float(rest.norm()), float((found - target).norm()))
+    off = math.hypot(float(rest.norm()), float((found - path_weights).norm()))
     equivariance = math.sqrt(2) * float(rest.norm()) / norm if norm else math.inf
-    return off / float(target.norm()), equivariance
+    return off / float(path_weights.norm()), equivariance
 
 
 def on_parities(matrices: tuple, irs1, irs2, irs_out) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,7 +128,7 @@ def _columns(irs, matrix: Tensor, factors: dict) -> Tensor:
     return torch.cat([factors.get(ir.p, 0.0) * matrix[:, ir.l**2 : (ir.l + 1) ** 2] for ir in irs], dim=1)
 
 
-def factors_on(factors: CPFactors, irreps: tuple) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+def factors_on(factors: CPFactors, irreps: tuple) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
     """Matrices for three irreps of multiplicity one and the path weights that they stand for.
 
     Factors of all degrees up to some lmax (`all_degrees`) serve any irreps within it, others only their own.
@@ -146,7 +144,12 @@ def factors_on(factors: CPFactors, irreps: tuple) -> tuple[tuple[Tensor, Tensor,
         made, wanted = (f"{one} x {other} -> {out}" for one, other, out in (own, irreps))
         raise InputError(f"the factors are for {made}, the layer is {wanted}: fit them for its irreps with o3.fit_cp")
     weights = dict(zip(find_paths("cp", *general), factors.path_weights, strict=True))
+    spaces = ([ir for _, ir in space] for space in irreps)
+    return on_parities(matrices, *spaces), in_path_order(weights, irreps)
+
+
+def in_path_order(weights: dict[tuple, Tensor], irreps: tuple) -> Tensor:
+    """(P,) weights by (l1, l2, l3) for the paths of find_paths("cp", *irreps)."""
     degrees = [[ir.l for _, ir in space] for space in irreps]
     paths = (tuple(d[i] for d, i in zip(degrees, path, strict=True)) for path in find_paths("cp", *irreps))
-    spaces = ([ir for _, ir in space] for space in irreps)
-    return on_parities(matrices, *spaces), torch.stack([weights[path] for path in paths])
+    return torch.stack([torch.as_tensor(weights.get(path, 0.0), dtype=torch.float64) for path in paths])

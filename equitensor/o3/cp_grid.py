@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
-from equitensor.o3.cp import CPFactors, factors_on
+from equitensor.o3.cp import CPFactors, factors_on, in_path_order
 from equitensor.o3.cp_table import CHOSEN_RANKS, chosen_factors, factors_of_rank, factors_within
 from equitensor.o3.gaunt import gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
@@ -16,16 +16,13 @@ from equitensor.o3.poisson import poisson_coefficient, poisson_grid
 
 
 class CPProduct(NamedTuple):
-    """z = C^T [(A x) * (B y)]: A (R, d1), B (R, d2), C (R, d3), float64.
-
-    path_weights c_p where they are given, and not what the matrices hold.
-    """
+    """z = C^T [(A x) * (B y)]: A (R, d1), B (R, d2), C (R, d3), float64, for the path weights c_p."""
 
     a: Tensor
     b: Tensor
     c: Tensor
     source: str
-    path_weights: Tensor | None = None
+    path_weights: Tensor
 
 
 def cp_product(
@@ -63,7 +60,8 @@ def default_product(irreps1, irreps2, irreps_out) -> CPProduct:
     odd ones. Path weights are near one in magnitude in all of them.
     """
     irreps = (irreps1, irreps2, irreps_out)
-    candidates = [grid_product(*([ir for _, ir in space] for space in irreps))]
+    grid = grid_product(*([ir for _, ir in space] for space in irreps))
+    candidates = [grid._replace(path_weights=in_path_order(grid.path_weights, irreps))]
     lmax = max(space.lmax for space in irreps)
     if lmax in CHOSEN_RANKS:
         factors = chosen_factors(lmax)
@@ -80,20 +78,21 @@ def _evaluations(matrices: tuple, factors: CPFactors) -> str:
 def grid_product(irs1, irs2, irs_out) -> CPProduct:
     """Gaunt and Poisson grids on top of each other, degrees rescaled so that path weights are near one."""
     spaces = (irs1, irs2, irs_out)
-    parts, sources = [], []
+    parts, sources, weights = [], [], {}
     for name, grid, coefficient in (
         ("grid", gaunt_grid, gaunt_coefficient),
         ("Poisson brackets", poisson_grid, poisson_coefficient),
     ):
         paths = sorted({(i.l, j.l, k.l) for i in irs1 for j in irs2 for k in irs_out if i.p * j.p == k.p})
-        coupled = [path for path in paths if coefficient(*path)]
-        if coupled:
-            sizes = torch.tensor([coefficient(*path) for path in coupled], dtype=torch.float64)
-            inner, outer = balanced_degrees(coupled, sizes)
+        sizes = {path: size for path in paths if (size := coefficient(*path))}
+        if sizes:
+            inner, outer = balanced_degrees(list(sizes), torch.tensor(list(sizes.values()), dtype=torch.float64))
             scales = (inner, inner, outer)
             parts.append([_rescaled(m, *pair) for m, *pair in zip(grid(*spaces), spaces, scales, strict=True)])
             sources.append(f"{name} of {len(parts[-1][0])} rows")
-    return CPProduct(*(torch.cat(matrices) for matrices in zip(*parts, strict=True)), " and ".join(sources))
+            weights |= {(i, j, k): size * inner[i] * inner[j] * outer[k] for (i, j, k), size in sizes.items()}
+    matrices = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
+    return CPProduct(*matrices, " and ".join(sources), weights)
 
 
 def balanced_degrees(paths: list[tuple], weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +110,7 @@ def balanced_degrees(paths: list[tuple], weights: Tensor) -> tuple[Tensor, Tenso
 
 
 def _rescaled(matrix: Tensor, irs, scale: Tensor) -> Tensor:
-    return matrix * torch.cat(
-        [scale[ir.l].expand(ir.dim) if ir.l < len(scale) else scale.new_ones(ir.dim) for ir in irs]
-    )
+    """Columns times the scale of their degree; a degree beyond `scale` is in no path."""
+    padded = torch.cat([scale, scale.new_ones(1)])
+    degrees = torch.tensor([min(ir.l, len(scale)) for ir in irs])
+    return matrix * padded[degrees].repeat_interleave(torch.tensor([ir.dim for ir in irs]))

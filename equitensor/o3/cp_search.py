@@ -1,4 +1,4 @@
-"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all of them: about ten minutes).
+"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all of them: about half an hour on one core).
 
 Writes cp_factors.npz beside this file and prints rank, coupling error and equivariance error. NAME is such as
 lmax2_rank28 or lmax2_chosen; with names, the others stay as they are.
@@ -20,6 +20,15 @@ from equitensor.o3.paths import find_paths
 from equitensor.o3.wigner import wigner_3j
 
 RIDGE = 1e-7  # for ranks below the exact one
+# (lmax, rank): starts and steps below the exact rank, where fits crawl; a step at lmax 3 takes a second.
+EFFORT = {
+    (1, 7): (6, 300),
+    (2, 24): (10, 300),
+    (2, 28): (25, 300),
+    (2, 29): (10, 300),
+    (3, 63): (2, 300),
+    (3, 76): (1, 100),
+}
 
 
 def chosen_weights(lmax: int) -> torch.Tensor:
@@ -49,7 +58,7 @@ def fit(name: str) -> CPFactors:
     lmax, rank = next((l, r) for l, ranks in UNIT_RANKS.items() for r in ranks if unit_name(l, r) == name)
     if rank == UNIT_RANKS[lmax][-1]:
         return fit_cp(lmax, rank, starts=5)
-    starts, steps = {1: (6, 300), 2: (10, 300), 3: (1, 100)}[lmax]
+    starts, steps = EFFORT[lmax, rank]
     return fit_cp(lmax, rank, starts=starts, ridge=RIDGE, steps=steps)
 
 

@@ -76,7 +76,7 @@ def load_factors(name: str) -> CPFactors:
 
 def _read(name: str) -> dict[str, torch.Tensor]:
     try:
-        with np.load(FACTORS_FILE, allow_pickle=False) as file:
+        with FACTORS_FILE.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             parts = ("a", "b", "c", "path_weights", "errors")
             return {part: torch.tensor(file[f"{name}_{part}"], dtype=torch.float64) for part in parts}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
