@@ -5,6 +5,7 @@ run follow the clock, which Lightning's Trainer counts in epochs and steps.
 """
 
 import csv
+import math
 import time
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Trainer:
         self.config, self.fabric, self.data = config, fabric, data
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema)).to(fabric.device)
+        self.huber = math.inf if config.loss.huber is None else config.loss.huber * model.scale
         self.model, self.optimizer = fabric.setup(model, optimizer)
         size = config.train.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
@@ -112,7 +114,7 @@ class Trainer:
         self.model.train()
         prediction = self.model(graph, stress=self.config.loss.stress > 0)
         found = residuals(prediction, graph)
-        value = loss(found, self._weights(self.late))
+        value = loss(found, self._weights(self.late), self.huber)
         if not isinstance(value, torch.Tensor):  # a batch without labels that count
             if self.fabric.world_size == 1:
                 return found, 0.0

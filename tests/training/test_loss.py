@@ -76,3 +76,14 @@ def test_gradients_of_masked_labels_are_zero():
 def test_nothing_labelled_is_no_tensor():
     graph = batch(labelled(2))
     assert loss(residuals(off_by(graph), graph), WEIGHTS) == 0.0
+
+
+def test_forces_far_off_count_linearly():
+    """Value and slope go over smoothly at the limit; a force that is exact has a finite gradient."""
+    graph = batch(labelled(3, forces=np.zeros((3, 3))))
+    error = torch.tensor([[0.0, 0, 0], [0.3, 0.4, 0], [3.0, 4.0, 0]], dtype=torch.float64, requires_grad=True)
+    value = loss(residuals({**off_by(graph), "forces": graph.forces + error}, graph), WEIGHTS, huber=1.0)
+    assert float(value.detach()) == pytest.approx(100 * (0 + 0.5**2 + (2 * 5 - 1)) / 9)
+    (gradient,) = torch.autograd.grad(value, error)
+    expected = torch.tensor([[0.0, 0, 0], [0.6, 0.8, 0], [1.2, 1.6, 0]], dtype=torch.float64) * 100 / 9
+    torch.testing.assert_close(gradient, expected)
