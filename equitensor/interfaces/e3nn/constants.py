@@ -6,12 +6,19 @@ each stored block wins over that of the installed e3nn, as it does in e3nn: the 
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from equitensor.interfaces.e3nn.couplings import relative_sign
 from equitensor.nn.tables import Tables
 from equitensor.o3 import wigner_3j
 
-_MODULES = ("_compiled_main_left_right", "_compiled_main_right")
-_DENSE_MODES = ("uvuv", "uvu<v", "u<vw")  # e3nn has no short form of these for a degree 0
+_LEFT_RIGHT, _RIGHT = "_compiled_main_left_right", "_compiled_main_right"
+# Where e3nn multiplies by a degree 0 without a table: (mode, has_weight) in `forward`, and in `right`.
+_SHORT = {
+    _LEFT_RIGHT: {("uvw", 1), ("uvu", 1), ("uvv", 1), ("uvv", 0), ("uuw", 1), ("uuu", 1), ("uuu", 0)},
+    _RIGHT: {("uvw", 1), ("uvu", 1), ("uvv", 1), ("uuu", 1), ("uuu", 0)},
+}
 
 
 def block_name(degrees: tuple[int, int, int]) -> str:
@@ -27,30 +34,38 @@ def degrees_of(name: str) -> tuple[int, int, int]:
 class StoredConstants(Tables):
     """Base of the products: `_signs` by block name, and `_plan()`, which makes the tables with them."""
 
-    def _stored_blocks(self) -> list[str]:
+    def _stored(self, module: str) -> dict[str, Tensor]:
+        """What e3nn's `module` would hold: coupling tensors, and the pairs u < v of each multiplicity."""
         stored = {}
         for item in self._active():
-            degrees = tuple(ir.l for _, ir in self._irs(item))
-            if min(degrees) > 0 or item.connection_mode in _DENSE_MODES or not self._specialized_code:
-                stored[block_name(degrees)] = None
-        return list(stored)
+            mode, degrees = item.connection_mode, tuple(ir.l for _, ir in self._irs(item))
+            short = min(degrees) == 0 or (module == _LEFT_RIGHT and mode == "uuu" and degrees == (1, 1, 1))
+            if not (self._specialized_code and short and (mode, int(item.has_weight)) in _SHORT[module]):
+                name = block_name(degrees)
+                stored[name] = (self._signs[name] * wigner_3j(*degrees)).to(self.output_mask)
+            if "<" in mode:
+                copies = self.irreps_in1[item.i_in1].mul
+                stored[f"_triu_indices_{copies}"] = torch.triu_indices(
+                    copies, copies, 1, device=self.output_mask.device
+                )
+        return stored
 
     def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        compiled = (self._did_compile_left_right, self._did_compile_right)
-        for module in (name for name, made in zip(_MODULES, compiled, strict=True) if made):
-            for name in self._stored_blocks():
-                block = self._signs[name] * wigner_3j(*degrees_of(name))
-                destination[f"{prefix}{module}.{name}"] = block.to(self.output_mask)
+        for module, made in ((_LEFT_RIGHT, self._did_compile_left_right), (_RIGHT, self._did_compile_right)):
+            if made:
+                destination.update({f"{prefix}{module}.{name}": t for name, t in self._stored(module).items()})
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
-        marks = tuple(f"{prefix}{module}." for module in _MODULES)
+        marks = tuple(f"{prefix}{module}." for module in _SHORT)
         stored = {key: block for key, block in state_dict.items() if key.startswith(marks)}
         own = {key: value for key, value in state_dict.items() if key not in stored}
         super()._load_from_state_dict(own, prefix, metadata, strict, missing, unexpected, errors)
         changed = False
         for key, block in stored.items():
             name = key.rpartition(".")[2]
+            if name.startswith("_triu_indices_"):
+                continue
             if name not in self._signs:
                 unexpected.append(key)
                 continue

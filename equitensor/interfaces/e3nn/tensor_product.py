@@ -74,13 +74,20 @@ class TensorProduct(StoredConstants):
         self.instructions = normalise(parse(instructions, *irreps), irreps, variance, *rules)
         self._in1_dim, self._in2_dim, self._out_dim = (space.dim for space in irreps)
         self._did_compile_left_right, self._did_compile_right = compile_left_right, compile_right
-        self._specialized_code = True if _specialized_code is None else _specialized_code
-        self._optimize_einsums = True if _optimize_einsums is None else _optimize_einsums
+        self._note_optimisation(_specialized_code, _optimize_einsums)
         self._set_up_weights(internal_weights, shared_weights)
         self.register_buffer("output_mask", self._mask())
         self._signs = {block_name(degrees): installed_sign(*degrees) for degrees in self._degrees()}
         self._sizes = [[mul * ir.dim for mul, ir in space] for space in irreps]
         self._plan()
+
+    def _note_optimisation(self, specialized: bool | None, einsums: bool | None) -> None:
+        """e3nn's switches: they change nothing here but the names of the constants in the state dict."""
+        import e3nn
+
+        defaults = e3nn.get_optimization_defaults()
+        self._specialized_code = defaults["specialized_code"] if specialized is None else specialized
+        self._optimize_einsums = defaults["optimize_einsums"] if einsums is None else einsums
 
     def _set_up_weights(self, internal: bool | None, shared: bool | None) -> None:
         self.weight_numel = sum(math.prod(item.path_shape) for item in self.instructions if item.has_weight)
