@@ -43,7 +43,7 @@ class GridForm(Tables):
 
 
 class FourierForm(Tables):
-    """Samples on the torus (phi, terms, theta, ..., C), which an FFT makes of 2D Fourier coefficients."""
+    """Samples on the torus (..., C, terms, phi, theta), which an FFT makes of 2D Fourier coefficients."""
 
     def __init__(self, spaces: list, odd: bool) -> None:
         super().__init__()
@@ -61,26 +61,23 @@ class FourierForm(Tables):
         return self._evaluate(y, self.second_index, self.second_matrix)
 
     def couple(self, first: Tensor, second: Tensor) -> Tensor:
-        """Missing leading axes are those of the other operand."""
-        axes = max(first.dim(), second.dim())
-        first, second = (v.reshape(*v.shape[:3], *[1] * (axes - v.dim()), *v.shape[3:]) for v in (first, second))
         return self.integrate(first * second)
 
     def convolve(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> Tensor:
         """z_i = sum over edges j -> i of x_j (x) filter_ij: (n, d3, C) of (n, d1, C) and (e, d2, C)."""
         sender, receiver = edge_index
         nodes = self.first(x)
-        messages = nodes.index_select(3, sender) * self.second(filters)
-        return self.integrate(nodes.new_zeros(nodes.shape).index_add(3, receiver, messages))
+        messages = nodes.index_select(0, sender) * self.second(filters)
+        return self.integrate(nodes.new_zeros(nodes.shape).index_add(0, receiver, messages))
 
     def integrate(self, values: Tensor) -> Tensor:
-        z = from_torus(values.flatten(3), self.out_index, self.out_matrix)
-        return z.unflatten(1, values.shape[3:]).movedim(0, -2)
+        z = from_torus(values.flatten(0, -4), self.out_index, self.out_matrix)
+        return z.view(*values.shape[:-3], len(self.out_index)).transpose(-1, -2)
 
     def _evaluate(self, x: Tensor, index: Tensor, matrix: Tensor) -> Tensor:
-        components = x.movedim(-2, 0)
-        values = to_torus(components.flatten(1), index, matrix, self.samples)
-        return values.unflatten(3, components.shape[1:])
+        components = x.transpose(-1, -2)
+        values = to_torus(components.flatten(0, -2), index, matrix, self.samples)
+        return values.view(*components.shape[:-1], *values.shape[1:])
 
     def describe(self) -> str:
         return f"{self.samples[0]} x {self.samples[1]} samples of {self.terms} products, by FFT"
