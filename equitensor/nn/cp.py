@@ -1,8 +1,9 @@
 """The CP family: all paths in one tensor, decomposed into R products, with one weight per channel for all paths.
 
 Lin et al., "Tensor decomposition networks for fast machine learning interatomic potential computations", NeurIPS
-2025. Their layer has rank 7 lmax^2, which is below the rank of the tensor: `rank=` gives it with its errors. The
-default is exact and exactly equivariant.
+2025. Their layer has rank 7 lmax^2, which is below the rank of the tensor: `rank=` gives it with its errors. With
+every irrep labelled even ("64x0e+64x1e") it is as published, SO(3) only; with both parities a second evaluation makes
+inversion exact, while rotations keep the error. The default is exact and exactly equivariant under O(3).
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths
-from equitensor.o3.cp import assemble, measure_errors
+from equitensor.o3.cp import measure_errors
 from equitensor.o3.cp_grid import cp_product
 from equitensor.ops.contraction import transform
 from equitensor.ops.grid_convolution import grid_convolution
+
+MEASURED_IN_REPR = 10**8  # multiply-adds; only quadrature grids of high degree cost more
 
 
 class CPTables(Tables):
@@ -58,10 +61,10 @@ class CPTables(Tables):
     def describe(self, per: str = "") -> str:
         rows, source = len(self.product.a), self.product.source
         rank = source if source == f"rank {rows}" else f"rank {rows} ({source})"
-        return (
-            f"{len(self.indices)} paths, {self.weight_numel} weights{per}, {rank}, "
-            f"coupling error {self.coupling_error:.1e}, equivariance error {self.equivariance_error:.1e}"
-        )
+        errors = "exact by quadrature"
+        if rows * math.prod(space.dim for space in self.spaces) <= MEASURED_IN_REPR:
+            errors = f"coupling error {self.coupling_error:.1e}, equivariance error {self.equivariance_error:.1e}"
+        return f"{len(self.indices)} paths, {self.weight_numel} weights{per}, {rank}, {errors}"
 
 
 class CPInteraction(CPTables):
@@ -74,7 +77,7 @@ class CPInteraction(CPTables):
 
     def initial_weight(self) -> Tensor:
         """The same for all channels: outputs of unit variance, averaged over components, for such inputs."""
-        scale = math.sqrt(self.spaces[2].dim) / float(assemble(*self.product[:3]).norm())
+        scale = math.sqrt(self.spaces[2].dim) / float(self.path_weights.norm())
         return torch.full((self.channels,), scale)
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:

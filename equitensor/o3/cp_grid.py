@@ -41,6 +41,8 @@ def cp_product(
     ]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} are given: a CP product takes one of them")
+    if factors is not None and not isinstance(factors, CPFactors):
+        raise InputError(f"factors is a {type(factors).__name__}: give the CPFactors that o3.fit_cp returns")
     if not given:
         return default_product(*irreps)
     lmax = max(space.lmax for space in irreps)

@@ -1,4 +1,4 @@
-"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all of them: about half an hour on one core).
+"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all: half an hour of one core).
 
 Writes cp_factors.npz beside this file and prints rank, coupling error and equivariance error. NAME is such as
 lmax2_rank28 or lmax2_chosen; with names, the others stay as they are.

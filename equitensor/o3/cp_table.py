@@ -42,6 +42,8 @@ def factors_within(lmax: int, tolerance: float) -> CPFactors:
     Raises:
         InputError: where there are none; for a damaged file.
     """
+    if not isinstance(tolerance, (int, float)) or not tolerance > 0:
+        raise InputError(f"tolerance is {tolerance!r}: give a coupling error such as 1e-2, or 1e-9 for the exact rank")
     for rank in UNIT_RANKS.get(lmax, ()):
         factors = factors_of_rank(lmax, rank)
         if factors.coupling_error <= tolerance:

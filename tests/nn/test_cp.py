@@ -137,6 +137,31 @@ def test_twice_differentiable(irreps):
     testing.assert_twice_differentiable(lambda *t: conv(*t, edges), edge_inputs(conv, 2, edges))
 
 
+def test_empty_batched_and_broadcast_operands():
+    layer = interaction()
+    x, y = operands(layer, 6)
+    assert layer(x[:0], y[:0]).shape == (0, layer.irreps_out.dim)
+    testing.assert_close(layer(x.view(2, 3, -1), y.view(2, 3, -1)).view(6, -1), layer(x, y))
+    testing.assert_close(layer(x[0], y), layer(x[:1].expand(6, -1), y))
+    testing.assert_close(layer(x.T.contiguous().T, y), layer(x, y))
+
+
+@pytest.mark.parametrize("irreps", [("3x0e",) * 3, ("3x0e+3x0e+3x1o",) * 3, ("3x1o", "3x2e", "3x3o+3x1o+3x2o")])
+def test_unusual_irreps(irreps):
+    """Scalars alone, one irrep twice, an output above its operands."""
+    layer = interaction(irreps)
+    inputs = [*operands(layer), normal(3, seed=7)]
+    testing.assert_same_map(layer, lambda x, y, w: reference(layer, x, y, w), inputs)
+    assert layer.map.coupling_error < 1e-14
+
+
+def test_high_degree_is_a_grid_that_says_it_is_exact():
+    irreps = "+".join(f"1x{l}{p}" for l in range(6) for p in "eo")
+    layer = interaction((irreps,) * 3)
+    assert "exact by quadrature" in repr(layer)
+    testing.assert_equivariant(layer, [irreps, irreps], irreps, items=2)
+
+
 def edge_inputs(layer, nodes=5, edges=EDGES):
     widths = (layer.irreps_in.dim, layer.irreps_edge.dim, layer.weight_numel)
     return [normal(n, w, seed=w) for n, w in zip((nodes, edges.shape[1], edges.shape[1]), widths, strict=True)]
@@ -201,6 +226,8 @@ def test_repr_says_rank_weights_and_errors():
         (("4x1o", "4x1o", "4x1e"), {"rank": 12}, "rank 12 at lmax 1 .*shipped ranks: 7, 8"),
         (("4x4e", "4x4e", "4x0e"), {"tolerance": 0.1}, "lmax 4 .*fit_cp"),
         (("4x1o", "4x1o", "4x1e"), {"rank": 7, "tolerance": 0.1}, "one of them"),
+        (("4x1o", "4x1o", "4x1e"), {"tolerance": -1.0}, "tolerance is -1.0"),
+        (("4x1o", "4x1o", "4x1e"), {"factors": 7}, "factors is a int"),
         (("4x1o", "4x1o", "4x1e"), {"forms": 1}, "no option 'forms': its options are rank, tolerance, factors"),
     ],
 )
