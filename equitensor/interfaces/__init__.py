@@ -1,4 +1,4 @@
-"""Other programs' names and units: ASE's calculator, molecular dynamics and relaxation through it.
+"""Other programs' names and units: ASE's calculator, molecular dynamics and relaxation through it; e3nn's products.
 
 The names are loaded on first use: ASE's integrators and matplotlib are slow to import.
 """
@@ -9,6 +9,7 @@ _LAZY = {
     "Calculator": "equitensor.interfaces.calculator",
     "MDSettings": "equitensor.interfaces.md",
     "run_md": "equitensor.interfaces.md",
+    "accelerate": "equitensor.interfaces.e3nn.swap",
     "relax": "equitensor.interfaces.relaxation",
 }
 

@@ -142,6 +142,8 @@ def pick_device(device) -> torch.device:
         raise InputError(f"device {device!r} is unknown: say auto, cpu, cuda or cuda:0") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {str(device)!r} asks for a GPU, but torch sees none here: say cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {str(device)!r} does not exist: torch sees {torch.cuda.device_count()} GPUs")
     return device
 
 
