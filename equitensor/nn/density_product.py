@@ -8,18 +8,19 @@ from equitensor.nn.weights import ElementTable, degree_of_components
 
 
 class DensityPowers(nn.Module):
-    """P_1 = A, P_nu = P_{nu-1} (x) A truncated to degree L, for features (n, (L+1)^2, C) and any product."""
+    """P_1 = A, P_nu = P_{nu-1} (x) A truncated to degree L, up to nu = order, for (n, (L+1)^2, C) and any product."""
 
-    def __init__(self, lmax: int, channels: int, product: str) -> None:
+    def __init__(self, lmax: int, channels: int, product: str, order: int) -> None:
         super().__init__()
+        self.order = order
         irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
         # The channel mixing around it already holds the weights per degree that a Gaunt product would have.
         self.interaction = Interaction(
-            irreps, irreps, irreps, product, layout="channels_last", internal_weights=product != "gaunt"
+            irreps, irreps, irreps, product, layout="channels_last", internal_weights=product != "gaunt" and order > 1
         )
 
-    def forward(self, features: Tensor, order: int) -> list[Tensor]:
-        return self.interaction.powers(features, order)
+    def forward(self, features: Tensor) -> list[Tensor]:
+        return self.interaction.powers(features, self.order)
 
 
 class DensityProduct(nn.Module):
@@ -31,7 +32,7 @@ class DensityProduct(nn.Module):
     def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
         super().__init__()
         self.correlation = correlation
-        self.powers = DensityPowers(lmax, channels, product)
+        self.powers = DensityPowers(lmax, channels, product, correlation)
         self.coefficients = ElementTable(num_elements, correlation, lmax + 1, channels, std=correlation**-0.5)
         self.register_buffer("degree", degree_of_components(lmax), persistent=False)
         self._equalise()
@@ -39,14 +40,14 @@ class DensityProduct(nn.Module):
     @torch.no_grad()
     def _equalise(self) -> None:
         features = torch.randn(256, len(self.degree), self.coefficients.weight.shape[-1])
-        for nu, power in enumerate(self.powers(features, self.correlation)):
+        for nu, power in enumerate(self.powers(features)):
             square = power.square().mean(dim=(0, 2))
             for l in range(self.coefficients.weight.shape[2]):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         coefficients = self.coefficients(species).index_select(2, self.degree).unbind(1)
-        powers = self.powers(features, self.correlation)
+        powers = self.powers(features)
         total = coefficients[0] * powers[0]
         for weight, power in zip(coefficients[1:], powers[1:], strict=True):
             total = torch.addcmul(total, weight, power)
@@ -61,8 +62,8 @@ class DensityInvariants(nn.Module):
 
     def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
         super().__init__()
-        self.powers = DensityPowers(lmax, channels, product)
         self.pairs = [(order // 2, order - order // 2) for order in range(2, correlation + 1)]
+        self.powers = DensityPowers(lmax, channels, product, max((high for _, high in self.pairs), default=1))
         self.coefficients = ElementTable(num_elements, correlation, channels, std=correlation**-0.5)
         self._equalise((lmax + 1) ** 2, channels)
 
@@ -73,7 +74,7 @@ class DensityInvariants(nn.Module):
 
     def terms(self, features: Tensor) -> list[Tensor]:
         """The invariants of order 1 to correlation, each (n, C)."""
-        powers = self.powers(features, max((high for _, high in self.pairs), default=1))
+        powers = self.powers(features)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.strategies import DDPStrategy
 from rich.console import Console
 
 from equitensor import models
@@ -82,11 +83,12 @@ def make_console(quiet: bool = False) -> Console:
 
 
 def _ranks() -> dict:
-    """The ranks that torchrun started, if it did; else one on a CPU, and one per GPU that is visible."""
+    """The ranks that torchrun started, if it did; else one, on one GPU or on the CPU."""
     if not TorchElasticEnvironment.detect():
-        return {"devices": "auto"}
+        return {"devices": 1}
     local = int(os.environ["LOCAL_WORLD_SIZE"])
-    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local, "strategy": "ddp"}
+    strategy = DDPStrategy(broadcast_buffers=False)  # the buffers are constants
+    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local, "strategy": strategy}
 
 
 def _accelerator(device: str) -> str:

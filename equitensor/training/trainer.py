@@ -4,7 +4,6 @@ Lightning's Fabric moves data and joins ranks; the loop is ours, because the sch
 run follow the clock, which Lightning's Trainer counts in epochs and steps.
 """
 
-import csv
 import math
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
 from equitensor.training.loss import loss, residuals
+from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
 
@@ -49,6 +49,7 @@ class Trainer:
     def attach(self, folder: Path, progress: Progress, console, provenance: dict) -> None:
         self.folder, self.progress, self.provenance = folder, progress, provenance
         self.live = Live(console, progress)
+        self.log = MetricsLog(folder, self.config.train.loggers if self.fabric.global_rank == 0 else ())
         self.last_validation = self.last_checkpoint = time.monotonic()
         self.validation_seconds, self.validated = float("inf"), 0.0
 
@@ -83,6 +84,7 @@ class Trainer:
         self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
         if self.fabric.global_rank == 0:
             self._validate_and_save()
+            self.log.close()
 
     def _epoch(self) -> None:
         for graph in self.loader:
@@ -202,13 +204,7 @@ class Trainer:
             **self.live.averages(),
             **{f"valid_{name}": value for name, value in errors.items()},
         }
-        path = self.folder / "metrics.csv"
-        new = not path.exists()
-        with open(path, "a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        self.log.write(row)
         self.live.report(row)
 
     def _checkpoint(self) -> None:

@@ -1,0 +1,48 @@
+"""Where the numbers of a run go: metrics.csv always, TensorBoard and Weights & Biases where they are asked for."""
+
+import csv
+from pathlib import Path
+
+from equitensor.errors import InputError
+
+
+class MetricsLog:
+    """Appends rows of numbers to metrics.csv in the run's folder, and hands them to the loggers by name.
+
+    Raises InputError where the package of a logger is not installed.
+    """
+
+    def __init__(self, folder: Path, loggers=()) -> None:
+        self.path = folder / "metrics.csv"
+        self.loggers = [_open(name, folder) for name in loggers]
+
+    def write(self, row: dict) -> None:
+        """One row: `step`, and numbers (None where there is nothing to say)."""
+        new = not self.path.exists()
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        numbers = {name: value for name, value in row.items() if name != "step" and value is not None}
+        for logger in self.loggers:
+            logger.log_metrics(numbers, step=row["step"])
+
+    def close(self) -> None:
+        for logger in self.loggers:
+            logger.finalize("success")
+
+
+def _open(name: str, folder: Path):
+    try:
+        if name == "tensorboard":
+            from lightning.fabric.loggers import TensorBoardLogger
+
+            return TensorBoardLogger(folder, name="", version="tensorboard")
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(project="equitensor", name=folder.name, save_dir=folder)
+    except ImportError as error:
+        raise InputError(
+            f"train.loggers: {name} needs its package ({error}): pip install 'equitensor[{name}]'"
+        ) from None
