@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
-from equitensor.o3.cp import CPFactors, factors_on, in_path_order
+from equitensor.o3.cp import CPFactors, factors_on, in_path_order, on_parities
 from equitensor.o3.cp_table import CHOSEN_RANKS, chosen_factors, factors_of_rank, factors_within
 from equitensor.o3.gaunt import gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
@@ -62,8 +62,8 @@ def default_product(irreps1, irreps2, irreps_out) -> CPProduct:
     odd ones. Path weights are near one in magnitude in all of them.
     """
     irreps = (irreps1, irreps2, irreps_out)
-    grid = grid_product(*([ir for _, ir in space] for space in irreps))
-    candidates = [grid._replace(path_weights=in_path_order(grid.path_weights, irreps))]
+    grids = [form(*([ir for _, ir in space] for space in irreps)) for form in (grid_product, grid_over_parities)]
+    candidates = [grid._replace(path_weights=in_path_order(grid.path_weights, irreps)) for grid in grids]
     lmax = max(space.lmax for space in irreps)
     if lmax in CHOSEN_RANKS:
         factors = chosen_factors(lmax)
@@ -95,6 +95,17 @@ def grid_product(irs1, irs2, irs_out) -> CPProduct:
             weights |= {(i, j, k): size * inner[i] * inner[j] * outer[k] for (i, j, k), size in sizes.items()}
     matrices = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
     return CPProduct(*matrices, " and ".join(sources), weights)
+
+
+def grid_over_parities(irs1, irs2, irs_out) -> CPProduct:
+    """Both grids as one tensor of all degrees, evaluated by parity: half the rows where all irreps are even."""
+    spaces = (irs1, irs2, irs_out)
+    natural = [[type(irs1[0])(l, (-1) ** l) for l in range(1 + max(ir.l for ir in irs))] for irs in spaces]
+    pseudo = [type(ir)(ir.l, -ir.p) for ir in natural[2]]
+    a, b, c, source, weights = grid_product(natural[0], natural[1], natural[2] + pseudo)
+    matrices = on_parities((a, b, c[:, : c.shape[1] // 2] + c[:, c.shape[1] // 2 :]), *spaces)
+    count = len(matrices[0]) // len(a)
+    return CPProduct(*matrices, source if count == 1 else f"{count} x ({source})", weights)
 
 
 def balanced_degrees(paths: list[tuple], weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -108,6 +108,7 @@ def test_default_expresses_every_path_of_both_signals(lmax, rows):
         (("0e+1o+2e", "0e+1o+2e", "0e+1o+2e"), 18, "grid of 18 rows"),
         (("0e+1o+2e", "0e+1o+2e", "1e+2o"), 24, "Poisson brackets of 24 rows"),
         (("1o", "1o", "1e"), 7, "rank 7"),
+        (("0e+1e+2e+3e",) * 3, 96, "grid of 32 rows and Poisson brackets of 64 rows"),
         (("1o+3o", "0e+1o", "0e+2e+4e+1e"), 32 + 2 * 32, "grid of 32 rows and Poisson brackets of 64 rows"),
     ],
 )
