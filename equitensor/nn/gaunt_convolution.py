@@ -58,8 +58,8 @@ class GauntConvolution(Tables):
 
 
 def _degrees_apart(b: Tensor, irs_edge: list) -> Tensor:
-    """B (R, d2) as (d2, R degrees): the values of each degree by themselves, for weights per degree."""
+    """B (R, d2) as (d2, degrees R): the values of each degree by themselves, for weights per degree."""
     owner = owners(irs_edge)
-    apart = b.new_zeros(len(owner), len(b), len(irs_edge))
-    apart[torch.arange(len(owner)), :, owner] = b.T
+    apart = b.new_zeros(len(owner), len(irs_edge), len(b))
+    apart[torch.arange(len(owner)), owner] = b.T
     return apart.flatten(1)

@@ -15,7 +15,8 @@ from equitensor.o3 import find_paths
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.signals import signal
 from equitensor.o3.zonal_grid import zonal_factors, zonal_grid
-from equitensor.ops.zonal_convolution import zonal_convolution, zonal_filters
+from equitensor.ops.grid_convolution import filtered_sum
+from equitensor.ops.zonal_filters import zonal_filters
 
 
 class ZonalConvolution(nn.Module):
@@ -105,7 +106,7 @@ class _ZonalMap(Tables):
         if len(self.degrees) != len(self.factors):
             filters = filters.index_select(1, self.degrees)
         weight = edge_weight.unflatten(1, (-1, self.channels))
-        z = zonal_convolution(x, filters, weight, edge_index, self.a, self.c, self.signals)
+        z = filtered_sum(x, filters, weight, edge_index, self.a, self.c, self.signals)
         return z * self.w_l3.index_select(0, self.owner_out)
 
     def describe(self) -> str:

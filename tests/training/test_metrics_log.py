@@ -27,7 +27,7 @@ def test_rows_are_appended_and_handed_on(tmp_path):
         log.write({"seconds": 1.5, "step": step, "train_forces_rmse": None})
         log.close()
         assert log.loggers[0].rows == [(step, {"seconds": 1.5})] and log.loggers[0].closed
-    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == ["10", "20"]
 
 
