@@ -22,7 +22,8 @@ class GauntInteraction(Tables):
 
     Args:
         paths: "even" or "all".
-        form: how to compute it, "grid", "fourier" or "direct"; the numbers are the same.
+        form: how to compute it, "grid", "fourier" or "direct"; the numbers are the same, and the grid was the
+            quickest wherever it was measured (benchmarks/gaunt_forms.py).
     """
 
     options = ("paths", "form")

@@ -139,6 +139,19 @@ def test_convolutions_agree(paths, form):
     assert other(x[:2], edge_attr[:0], weight[:0], EDGES[:, :0]).shape == (2, grid.irreps_out.dim)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_compiles_as_one_graph(form):
+    torch._dynamo.reset()
+    layer = Convolution("2x0e+2x1o", "0e+1o", "0e+1o+1e", product="gaunt", paths="all", form=form).double()
+    shapes = ((5, layer.irreps_in.dim), (6, layer.irreps_edge.dim), (6, layer.weight_numel))
+    operands = [normal(*shape, seed=n).requires_grad_() for n, shape in enumerate(shapes)]
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for ours, plain in zip(
+        *(torch.autograd.grad(f(*operands, EDGES).square().sum(), operands) for f in (compiled, layer)), strict=True
+    ):
+        testing.assert_close(ours, plain)
+
+
 def test_refusals():
     with pytest.raises(InputError, match=r"1o x 1o -> 1e: .* is odd.*paths='all'"):
         Interaction("1o", "1o", "1e", product="gaunt")
