@@ -1,11 +1,14 @@
 """Training and validation parts: whole trajectories where frames belong to any, else frames."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
 from equitensor.errors import InputError
+
+_MOST_READ = 20_000  # groups whose elements are looked up; among more, none is likely to be alone with one
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ def split_by_group(
     """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
 
     Frames without a group are their own; with whole_groups=False every frame is. Each part gets at least one
-    group; the same seed gives the same split. Raises InputError for a fraction outside [0, 1) and where a single
-    group cannot be parted.
+    group, and training the groups that alone hold an element; the same seed gives the same split.
+    Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
     """
     if not 0 <= valid_fraction < 1:
         raise InputError(f"valid_fraction is {valid_fraction}; it must be at least 0 and below 1")
@@ -48,7 +51,9 @@ def split_by_group(
             f"{snapshots.name}: all {len(indices)} structures belong to one trajectory, which is not split; "
             "name other data for validation, or set valid_fraction to 0"
         )
-    chosen = _choose(members, valid_fraction * len(indices), np.random.default_rng(seed))
+    few = whole_groups and len(members) <= _MOST_READ
+    elements = [_elements(snapshots, indices[positions]) for positions in members] if few else None
+    chosen = _choose(members, valid_fraction * len(indices), np.random.default_rng(seed), elements)
     valid = np.zeros(len(indices), dtype=bool)
     valid[np.concatenate([members[i] for i in chosen])] = True
     return Split(np.sort(indices[~valid]), np.sort(indices[valid]))
@@ -64,12 +69,22 @@ def _members(group):
     return [*together, *alone[:, None]]
 
 
-def _choose(members, wanted, rng):
-    """Groups in random order up to `wanted` structures; a group that would overshoot is passed over."""
+def _elements(snapshots, indices) -> set[int]:
+    """The elements of a group, as its first structure has them: a trajectory keeps its atoms."""
+    return set(snapshots[int(indices[0])].z.tolist())
+
+
+def _choose(members, wanted, rng, elements=None):
+    """Groups in random order up to `wanted` structures; passed over is a group that would overshoot, or that alone
+    holds one of the `elements`, since training could not learn it."""
     chosen, count = [], 0
     order = rng.permutation(len(members))
+    left = Counter(z for found in elements or () for z in found)
     for i in order:
-        if count + len(members[i]) <= max(wanted, 1) and len(chosen) < len(members) - 1:
+        found = elements[i] if elements else ()
+        needed = any(left[z] == 1 for z in found)
+        if count + len(members[i]) <= max(wanted, 1) and len(chosen) < len(members) - 1 and not needed:
             chosen.append(i)
             count += len(members[i])
+            left.subtract(found)
     return chosen or [min(order, key=lambda i: len(members[i]))]

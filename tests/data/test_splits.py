@@ -37,6 +37,17 @@ def test_each_part_gets_something():
     assert len(split_by_group(snapshots([None] * 5), 0.0, seed=0).valid) == 0
 
 
+def test_the_only_group_with_an_element_is_trained_on():
+    def one(group):
+        z = np.array([1, 8 if group == "water" else 6])
+        return Structure(z, np.eye(3)[:2], np.zeros((3, 3)), np.zeros(3, bool), 1.0, group=group)
+
+    data = Memory([one(group) for group in ("a", "b", "water", "c")])
+    for seed in range(8):
+        split = split_by_group(data, 0.5, seed)
+        assert len(split.valid) == 2 and 2 in split.train
+
+
 def test_one_trajectory_cannot_be_split():
     with pytest.raises(InputError, match="one trajectory"):
         split_by_group(snapshots(["a"] * 10), 0.1, seed=0)
