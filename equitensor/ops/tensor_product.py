@@ -198,11 +198,12 @@ def mix(terms: Tensor, weight: Tensor, path: ProductPath) -> Tensor:
 def cheapest_order(u: int, v: int, w: int, i: int, j: int, k: int) -> int:
     """For uvw: 0 couple first, 1 x into the weights first, 2 y into the weights first.
 
-    Multiplications per item, and ten for each number of an intermediate result that must be written and read.
+    Multiplications per item, and ten for each number of an intermediate result that must be written and read; sixty
+    for those of the last order, whose result has the size of the weights (by the time of a force step).
     """
     costs = (
         u * v * i * k + u * v * w * k + 10 * u * v * k,
         i * u * v * w + i * j * v * w + i * j * k * w + 10 * i * v * w,
-        j * u * v * w + i * j * u * w + i * j * k * w + 10 * j * u * w,
+        j * u * v * w + i * j * u * w + i * j * k * w + 60 * j * u * w,
     )
     return costs.index(min(costs))
