@@ -10,6 +10,7 @@ from equitensor.interfaces.e3nn.products import (
     FullyConnectedTensorProduct,
 )
 from equitensor.interfaces.e3nn.square import TensorSquare
+from equitensor.interfaces.e3nn.swap import Swaps, accelerate, replacement
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 
 __all__ = [
@@ -19,6 +20,9 @@ __all__ = [
     "Instruction",
     "InstructionError",
     "OperandError",
+    "Swaps",
     "TensorProduct",
     "TensorSquare",
+    "accelerate",
+    "replacement",
 ]

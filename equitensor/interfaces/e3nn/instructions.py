@@ -35,7 +35,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def weight_shape(mode: str, u: int, v: int, w: int) -> tuple:
-    """Of a path with these multiplicities, as in MATHS: (u, v, w), (u, v), (u, w) ..."""
+    """Of a path with these multiplicities: (u, v, w), (u, v), (u, w) ..."""
     pairs = u * (v - 1) // 2
     shapes = {"uvw": (u, v, w), "uuw": (u, w), "uuu": (u,), "uvu<v": (pairs,), "u<vw": (pairs, w)}
     return shapes.get(mode, (u, v))
