@@ -45,9 +45,11 @@ def test_exact_ranks_are_the_unit_coupling_tensor(lmax, rank):
     assert cancellation((factors.a, factors.b, factors.c)) < 30
 
 
-@pytest.mark.parametrize(("lmax", "coupling", "equivariance"), [(1, 1.6e-2, 1.6e-2), (2, 1.2e-2, 1.7e-2)])
+@pytest.mark.parametrize(
+    ("lmax", "coupling", "equivariance"), [(1, 1.6e-2, 1.6e-2), (2, 1.2e-2, 1.7e-2), (3, 5.0e-2, 7.2e-2)]
+)
 def test_published_rank_keeps_its_error(lmax, coupling, equivariance):
-    """TDN's 7 lmax^2; the best known fits, which no optimiser gets below."""
+    """TDN's 7 lmax^2: percents, whatever the fit."""
     factors = factors_of_rank(lmax, 7 * lmax**2)
     target = unit_sum(lmax)
     assert float((tensor(factors) - target).norm() / target.norm()) == pytest.approx(factors.coupling_error, rel=1e-9)
