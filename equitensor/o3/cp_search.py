@@ -1,4 +1,4 @@
-"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all: a quarter of an hour of one core).
+"""Fits the shipped CP factors: `python -m equitensor.o3.cp_search [NAME ...]` (all: twenty minutes of one core).
 
 Writes cp_factors.npz beside this file and prints rank, coupling error and equivariance error. NAME is such as
 lmax2_rank28 or lmax2_chosen; with names, the others stay as they are.
@@ -26,7 +26,7 @@ EFFORT = {
     (2, 24): (10, 300),
     (2, 28): (12, 300),
     (2, 29): (10, 300),
-    (3, 63): (1, 300),
+    (3, 63): (2, 300),
     (3, 76): (1, 100),
 }
 
