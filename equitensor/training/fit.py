@@ -57,7 +57,11 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     if state is not None:
         trainer.restore(state)
     trainer.run()
-    return _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
+    summary = _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
+    if fabric.world_size > 1:  # a rank that leaves while another still works may abort it
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+    return summary
 
 
 def check(config: Config) -> dict:
