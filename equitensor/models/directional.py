@@ -59,8 +59,8 @@ class Directional(nn.Module):
 
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree
     of the density; layers, densities in all, with messages updated between them; correlation, the highest power of
-    the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions; num_neighbors, their average in the training
-    data.
+    the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions; num_neighbors, their average in the
+    training data.
     """
 
     def __init__(
