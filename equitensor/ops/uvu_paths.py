@@ -1,0 +1,76 @@
+"""The paths of a product "uvu" whose second operand has multiplicity one: plain numbers, and how they are packed.
+
+Path p takes C copies of 2 l1 + 1 numbers at `x`, 2 l2 + 1 numbers at `y` and C weights at `w` to C copies of
+2 l3 + 1 numbers at `z`: z_ck = w_c sum_ij W_jik x_ci y_j. An operator gets the paths as one integer tensor and
+the coupling tensors as one flat table; nothing else about them is known below `nn`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class UVUPath(NamedTuple):
+    """Where the block of each operand starts in its row, its 2 l + 1, and C."""
+
+    x: int
+    y: int
+    w: int
+    z: int
+    mul: int
+    i: int
+    j: int
+    k: int
+
+
+class Group(NamedTuple):
+    """All paths of one block of x: their coupling as one matrix (width of y, rows i), and (first row, path)."""
+
+    x: int
+    mul: int
+    i: int
+    rows: int
+    matrix: Tensor
+    paths: list[tuple[int, UVUPath]]
+
+
+def pack_paths(paths: list[UVUPath], couplings: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(plan, table) for an operator that takes path by path; couplings[p] (2 l2 + 1, 2 l1 + 1, 2 l3 + 1)."""
+    return torch.tensor(paths, dtype=torch.int64), torch.cat([c.flatten() for c in couplings])
+
+
+def unpack_paths(plan: Tensor, table: Tensor) -> list[tuple[UVUPath, Tensor]]:
+    """Each path with its coupling as a matrix (2 l2 + 1, (2 l1 + 1) (2 l3 + 1))."""
+    paths = [UVUPath(*row) for row in plan.tolist()]
+    blocks = table.split([p.i * p.j * p.k for p in paths])
+    return [(p, block.view(p.j, p.i * p.k)) for p, block in zip(paths, blocks, strict=True)]
+
+
+def pack_groups(paths: list[UVUPath], couplings: list[Tensor], width: int) -> tuple[Tensor, Tensor]:
+    """(plan, table) for an operator that takes all paths of a block of x at once; y has `width` numbers."""
+    found = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0].x)
+    blocks = {}
+    for path, coupling in found:
+        matrix = coupling.new_zeros(width, path.k, path.i)
+        matrix[path.y : path.y + path.j] = coupling.transpose(1, 2)
+        blocks.setdefault(path.x, []).append(matrix)
+    table = torch.cat([torch.cat(parts, dim=1).flatten() for parts in blocks.values()])
+    return torch.tensor([path for path, _ in found], dtype=torch.int64), table
+
+
+def unpack_groups(plan: Tensor, table: Tensor, width: int) -> list[Group]:
+    """The inverse of `pack_groups`."""
+    blocks: dict[int, list[UVUPath]] = {}
+    for row in plan.tolist():
+        blocks.setdefault(row[0], []).append(UVUPath(*row))
+    groups, start = [], 0
+    for x, paths in blocks.items():
+        ends = torch.tensor([0] + [p.k for p in paths]).cumsum(0).tolist()
+        rows, (mul, i) = ends[-1], paths[0][4:6]
+        matrix = table[start : start + width * rows * i].view(width, rows * i)
+        groups.append(Group(x, mul, i, rows, matrix, list(zip(ends, paths, strict=False))))
+        start += matrix.numel()
+    return groups
