@@ -24,6 +24,7 @@ def run(capsys):
             if not util.find_spec(module):
                 pytest.skip(f"needs {module}, which is in an environment of its own (benchmarks/README.md)")
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn 0.4.4's
             if "mace" in needs or "nequip" in needs:
                 warnings.simplefilter("ignore")  # theirs
             as_irreps("0e")  # e3nn 0.4.4 cannot be imported by itself under torch >= 2.6
