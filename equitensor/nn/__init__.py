@@ -6,6 +6,7 @@ from equitensor.nn.harmonics import SphericalHarmonics
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.layout import to_channels_last, to_flat
 from equitensor.nn.linear import Linear
+from equitensor.nn.many_body import ManyBody
 from equitensor.nn.norm import LayerNorm, Norm
 from equitensor.nn.zonal_convolution import ZonalConvolution
 
@@ -15,6 +16,7 @@ __all__ = [
     "Interaction",
     "LayerNorm",
     "Linear",
+    "ManyBody",
     "Norm",
     "SphericalHarmonics",
     "ZonalConvolution",

@@ -1,0 +1,161 @@
+"""Many-body products with every path of the generalised Clebsch-Gordan basis, as sparse polynomials of x.
+
+TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
+"""
+
+import torch
+from torch import Tensor
+
+from equitensor.nn.tables import Tables
+from equitensor.o3.polynomial_blocks import PolynomialTerm, polynomial_blocks
+from equitensor.o3.symmetric_coupling import symmetric_paths
+from equitensor.ops.element_tiles import Tiles, element_tiles, from_tiles, to_tiles
+from equitensor.ops.many_body import Block, Products, polynomials
+
+DENSE = 1500  # up to this many coefficients one block beats several smaller ones
+
+
+class ElementPolynomials(Tables):
+    """z_M = sum over paths of w (path of x)_M with weights by element and channel: (n, C, d) to (n, C, outputs).
+
+    Args:
+        terms: the paths.
+        paths: how many weights they have per element and channel.
+        d, outputs: components of x and z.
+        channels_last: (n, d, C) to (n, outputs, C) instead.
+    Attributes:
+        multiplications: per atom and channel, in one evaluation.
+    """
+
+    _stages: list[list[Products]]
+    _final: list[Products]
+    _blocks: list[Block]
+
+    def __init__(
+        self, terms: list[PolynomialTerm], paths: int, d: int, outputs: int, channels_last: bool = False
+    ) -> None:
+        super().__init__()
+        self._paths, self._outputs, self._channels_last = paths, outputs, channels_last
+        plan = polynomial_blocks(terms, d, paths, DENSE)
+        self._blocks = [Block(*block) for block in plan.blocks]
+        self._stages, parts, columns = [], [], d + 1
+        for i, j in plan.products:
+            self._stages.append(_product_slots(i, j, (columns, d + 1), parts))
+            columns = len(i)
+        self._final = _product_slots(plan.factor, plan.component, (d, outputs), parts)
+        self.add_table("index", torch.cat(parts))
+        # Paths that are not independent, as MACE's, are first made into fewer that are.
+        self.add_table("basis", plan.matrix)
+        self._reduced = False
+        self.add_table("reduction", torch.zeros(0, 0, dtype=torch.float64))
+        self.multiplications = 2 * len(plan.factor) + columns + sum(b.rows * b.columns for b in self._blocks)
+
+    def reduce(self) -> "ElementPolynomials":
+        """Replace paths that depend on each other by as many as are independent; the map stays the same."""
+        left, size, right = torch.linalg.svd(self.table("basis"), full_matrices=False)
+        rank = int((size > 1e-12 * size.amax()).sum()) if size.numel() else 0
+        if rank < self._paths:
+            self._reduced = True
+            self.add_table("reduction", (left[:, :rank] * size[:rank]).contiguous())
+            self.add_table("basis", right[:rank].contiguous())
+        return self
+
+    def forward(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor:
+        """x (n, C, d), weight (elements, paths, C), element_index (n,)."""
+        channels = weight.shape[2]
+        if x.shape[0] == 0 or len(self._blocks) == 0:
+            nothing = x.new_zeros([x.shape[0], self._outputs, channels]) + 0 * (x.sum() + weight.sum())
+            return nothing if self._channels_last else nothing.transpose(1, 2)
+        tiles = element_tiles(element_index, weight.shape[0])
+        z = polynomials(
+            to_tiles(x, tiles, self._channels_last),
+            self.coefficients(weight, tiles),
+            self.index,
+            self._stages,
+            self._final,
+            self._blocks,
+        )
+        return from_tiles(z, tiles, channels, self._channels_last)
+
+    def coefficients(self, weight: Tensor, tiles: Tiles) -> Tensor:
+        """(tiles C, coefficients) of the polynomials of each tile's element."""
+        if len(tiles.present) < weight.shape[0]:
+            weight = weight.index_select(0, tiles.present)
+        rows = weight.transpose(1, 2).flatten(0, 1)
+        if self._reduced:
+            rows = rows @ self.reduction
+        coefficients = rows @ self.basis
+        if len(tiles.element) == len(tiles.present):
+            return coefficients
+        own = coefficients.view(len(tiles.present), -1).index_select(0, tiles.element)
+        return own.view(-1, coefficients.shape[1])
+
+
+class CoupledPowers(Tables):
+    """Orders 1 to `correlation` of x in the generalised Clebsch-Gordan basis of `o3.symmetric_paths`.
+
+    Attributes:
+        paths: for each order, ((irreps of x), irrep out) of each weight.
+    """
+
+    def __init__(self, irreps_in, irreps_out, channels: int, correlation: int) -> None:
+        super().__init__()
+        irs, outs = [ir for _, ir in irreps_in], [ir for _, ir in irreps_out]
+        starts = torch.tensor([0, *(ir.dim for ir in outs)]).cumsum(0).tolist()
+        terms, self.paths, count = [], [], 0
+        for order in range(1, correlation + 1):
+            self.paths.append([])
+            for start, ir_out in zip(starts, outs, strict=False):
+                found = symmetric_paths(irs, ir_out, order)
+                terms.append(PolynomialTerm(count, start, found.monomials, found.coefficients))
+                self.paths[-1] += [(tuple(irs[s] for s in slots), ir_out) for slots in found.slots]
+                count += len(found.slots)
+        self.polynomials = ElementPolynomials(terms, count, sum(ir.dim for ir in irs), starts[-1], channels_last=True)
+
+    def initial_scale(self) -> list[Tensor]:
+        """By order, (paths,): outputs of unit variance for normal deviates x, beside lower orders of x in x x."""
+        outs = [out for own in self.paths for _, out in own]
+        return [torch.tensor([outs.count(out) ** -0.5 for _, out in own]) for own in self.paths]
+
+    def forward(self, x: Tensor, weights: list[Tensor], element_index: Tensor) -> Tensor:
+        """x (n, d, C), a weight (elements, paths, C) for each order: (n, d_out, C)."""
+        return self.polynomials(x, torch.cat(weights, dim=1), element_index)
+
+    def refusal(self, ir_out) -> str:
+        """Why no order reaches an irrep."""
+        return "no product of so few factors has this degree and this parity"
+
+    def multiplications(self) -> int:
+        """Per atom and channel."""
+        return self.polynomials.multiplications
+
+    def describe(self) -> str:
+        """What it is computed with."""
+        return f"coefficients in blocks {', '.join(f'{b.rows}x{b.columns}' for b in self.polynomials._blocks)}"
+
+
+def _product_slots(i: Tensor, j: Tensor, sizes: tuple[int, int], parts: list[Tensor]) -> list[Products]:
+    """The three slots of sum_r u_r x_i(r) y_j(r), their integers appended to `parts`; sizes of x and y."""
+    rows = torch.arange(len(i))
+    slots = []
+    for first, second, padded in (
+        (i[:, None], j[:, None], False),
+        _collect(i, rows, j, *sizes),
+        _collect(j, rows, i, *reversed(sizes)),
+    ):
+        start = sum(map(len, parts))
+        slots.append(Products(start, first.shape[0], first.shape[1], padded))
+        parts += [first.flatten(), second.flatten()]
+    return slots
+
+
+def _collect(owner: Tensor, rows: Tensor, other: Tensor, size: int, padding: int) -> tuple[Tensor, Tensor, bool]:
+    """All r with owner(r) = n, side by side, and the other operand's index; `padding` where there are fewer."""
+    members = [(owner == n).nonzero().flatten() for n in range(size)]
+    most = max([1, *map(len, members)])
+    first = torch.zeros(size, most, dtype=torch.long)
+    second = torch.full((size, most), padding, dtype=torch.long)
+    for n, member in enumerate(members):
+        first[n, : len(member)] = rows[member]
+        second[n, : len(member)] = other[member]
+    return first, second, any(len(member) < most for member in members)

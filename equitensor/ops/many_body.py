@@ -1,0 +1,148 @@
+"""Polynomials of a feature, z_M = sum_k x_k T_Mk with T = P v(x), v the products of components of x.
+
+Arrays are (G, rows, T): G sets of coefficients (element and channel), each with T atoms. Two multilinear forms make
+everything, and the derivative of each in any of its three slots is the same form with the slots exchanged:
+
+    products   sum_r u_r x_i(r) y_j(r)             slots u, x, y
+    blocks     sum over blocks of u_b^T P_b v_b    slots u, P, v
+
+TorchScript follows them as plain operations, and reads the annotations: no `from __future__ import annotations`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SCRATCH = 1 << 17  # numbers in the array of products, which stays in the cache
+OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 and 2
+
+
+class Products(NamedTuple):
+    """One slot as sums of products, out_n = sum_k first[i_nk] second[j_nk]: where i and j lie in a table of integers.
+
+    `padded` where some n has fewer than `terms` products: j is then the length of `second`, a row of zeros.
+    """
+
+    start: int
+    rows: int
+    terms: int
+    padded: bool
+
+
+class Block(NamedTuple):
+    """A dense block: its rows in u, its columns in v."""
+
+    row: int
+    rows: int
+    column: int
+    columns: int
+
+
+def polynomials(
+    x: Tensor, p: Tensor, table: Tensor, stages: list[list[Products]], final: list[Products], blocks: list[Block]
+) -> Tensor:
+    """z (G, outputs, T) of x (G, d, T) and coefficients p (G, sum of block sizes).
+
+    stages: products that make the columns v from x and a last component 1; final: sum_r T_r x_k(r) z_M(r).
+    """
+    extended = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+    v = extended
+    for stage in stages:
+        v = sparse_product(v, extended, table, stage, 0)
+    return sparse_product(block_product(p, v, blocks, 0), x, table, final, 2)
+
+
+def sparse_product(first: Tensor, second: Tensor, table: Tensor, slots: list[Products], slot: int) -> Tensor:
+    """The derivative of sum_r u_r x_i(r) y_j(r) in one slot, from the other two in their order."""
+    if not torch.jit.is_scripting():
+        return _SparseProduct.apply(first, second, table, slots, slot)
+    return sum_products(first, second, table, slots[slot])
+
+
+def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
+    """The derivative of sum_b u_b^T P_b v_b in one slot, from the other two in their order.
+
+    u (G, R, T), v (G, S, T), P (G, sum of block sizes), each block row by row.
+    """
+    if not torch.jit.is_scripting():
+        return _BlockProduct.apply(first, second, blocks, slot)
+    return multiply_blocks(first, second, blocks, slot)
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, first: Tensor, second: Tensor, table: Tensor, slots: list[Products], slot: int) -> Tensor:
+        ctx.save_for_backward(first, second, table)
+        ctx.slots, ctx.slot = slots, slot
+        return sum_products(first, second, table, slots[slot])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        *operands, table = ctx.saved_tensors
+        pairs = _exchanged(ctx.slot, operands, grad)
+        grads = [
+            _SparseProduct.apply(*pair, table, ctx.slots, slot) if needed else None
+            for (slot, pair), needed in zip(pairs, ctx.needs_input_grad[:2], strict=True)
+        ]
+        return (*grads, None, None, None)
+
+
+class _BlockProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
+        ctx.save_for_backward(first, second)
+        ctx.blocks, ctx.slot = blocks, slot
+        return multiply_blocks(first, second, blocks, slot)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        pairs = _exchanged(ctx.slot, ctx.saved_tensors, grad)
+        grads = [
+            _BlockProduct.apply(*pair, ctx.blocks, slot) if needed else None
+            for (slot, pair), needed in zip(pairs, ctx.needs_input_grad[:2], strict=True)
+        ]
+        return (*grads, None, None)
+
+
+def _exchanged(slot: int, operands: list, grad: Tensor) -> list[tuple[int, tuple]]:
+    """For both operands of a form that led to `slot`: their own slot, and what leads to it."""
+    known = dict(zip(OPERANDS[slot], operands, strict=True)) | {slot: grad}
+    return [(other, tuple(known[s] for s in OPERANDS[other])) for other in OPERANDS[slot]]
+
+
+def sum_products(first: Tensor, second: Tensor, table: Tensor, products: Products, scratch: int = SCRATCH) -> Tensor:
+    """`sparse_product` in plain operations, some sets at a time."""
+    size = products.rows * products.terms
+    i = table.narrow(0, products.start, size)
+    j = table.narrow(0, products.start + size, size)
+    if products.padded:
+        second = torch.cat([second, torch.zeros_like(second[:, :1])], dim=1)
+    sets, atoms = first.shape[0], first.shape[2]
+    step = max(1, scratch // max(1, size * atoms))
+    parts: list[Tensor] = []
+    for start in range(0, max(sets, 1), step):
+        count = min(step, sets - start)
+        terms = first.narrow(0, start, count).index_select(1, i)
+        terms = terms * second.narrow(0, start, count).index_select(1, j)
+        parts.append(terms if products.terms == 1 else terms.view(count, products.rows, products.terms, atoms).sum(2))
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def multiply_blocks(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
+    """`block_product` in plain operations."""
+    parts: list[Tensor] = []
+    start = 0
+    for block in blocks:
+        size = block.rows * block.columns
+        if slot == 1:
+            u, v = first.narrow(1, block.row, block.rows), second.narrow(1, block.column, block.columns)
+            parts.append(torch.bmm(u, v.transpose(1, 2)).view(-1, size))
+        elif slot == 0:
+            p = first.narrow(1, start, size).view(-1, block.rows, block.columns)
+            parts.append(torch.bmm(p, second.narrow(1, block.column, block.columns)))
+        else:
+            p = second.narrow(1, start, size).view(-1, block.rows, block.columns)
+            parts.append(torch.bmm(p.transpose(1, 2), first.narrow(1, block.row, block.rows)))
+        start += size
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
