@@ -34,7 +34,9 @@ def register(name: str, values: Callable, gradients: Callable, tangents: Callabl
     tangent = "Tensor? h_x, Tensor? h_y, Tensor? h_w"
     _define(f"{name}({operands}, {constants}) -> Tensor", values)
     _define(f"{name}_gradients({operands}, Tensor g, {needs}, {constants}) -> (Tensor, Tensor, Tensor)", gradients)
-    _define(f"{name}_tangents({operands}, Tensor g, {tangent}, {constants}) -> (Tensor, Tensor, Tensor, Tensor)", tangents)
+    _define(
+        f"{name}_tangents({operands}, Tensor g, {tangent}, {constants}) -> (Tensor, Tensor, Tensor, Tensor)", tangents
+    )
     _register_fakes(name, shape)
     _register_values(name)
     _register_gradients(name)
@@ -97,9 +99,7 @@ def _register_gradients(name: str) -> None:
         kept = _kept((of_x, of_y, of_w, of_g), ctx.needs_input_grad[:4])
         return (*kept, None, None, None, *[None] * len(constants))
 
-    torch.library.register_autograd(
-        f"equitensor::{name}_gradients", backward, setup_context=setup_context, lib=LIBRARY
-    )
+    torch.library.register_autograd(f"equitensor::{name}_gradients", backward, setup_context=setup_context, lib=LIBRARY)
 
 
 def _register_tangents(name: str) -> None:
@@ -131,9 +131,7 @@ def _register_tangents(name: str) -> None:
         of_h = [None if given is None else term for given, term in zip(h, of_h, strict=True)]
         return (*totals, *of_h, *[None] * len(constants))
 
-    torch.library.register_autograd(
-        f"equitensor::{name}_tangents", backward, setup_context=setup_context, lib=LIBRARY
-    )
+    torch.library.register_autograd(f"equitensor::{name}_tangents", backward, setup_context=setup_context, lib=LIBRARY)
 
 
 def _keep(ctx, inputs: tuple) -> None:

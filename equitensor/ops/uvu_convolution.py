@@ -16,7 +16,7 @@ from torch import Tensor
 from equitensor.ops.multilinear import register
 from equitensor.ops.uvu_paths import unpack_paths
 
-SCRATCH = 1 << 16  # numbers in an array (edges, 2 l + 1, C) of a portion
+SCRATCH = 1 << 17  # numbers in an array (edges, 2 l + 1, C) of a portion
 
 
 def uvu_convolution(
@@ -47,7 +47,7 @@ def _values(x, y, w, sender, receiver, table, plan, width):
         sums = x.new_zeros(len(part.nodes), width)
         for p, coupling in paths:
             scaled = _block(rows, p) * _weight(weight, p)
-            _out(sums, p).baddbmm_(_matrix(filters, coupling, p, part).transpose(1, 2), _stack(scaled, part))
+            _out(sums, p).add_(torch.bmm(_matrix(filters, coupling, p, part).transpose(1, 2), _stack(scaled, part)))
         z[part.nodes] = sums
     return z
 
@@ -102,7 +102,7 @@ def _tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
             if d_rows is not None or d_weight is not None:
                 back = torch.bmm(matrix, out).view_as(block)
                 stacked = _stack(change, part)
-                _out(part_g, p).baddbmm_(matrix.transpose(1, 2), stacked)
+                _out(part_g, p).add_(torch.bmm(matrix.transpose(1, 2), stacked))
                 moment = torch.bmm(stacked, out.transpose(1, 2))
                 part_y[:, p.y : p.y + p.j].addmm_(moment.view(len(rows), -1), coupling.T)
             if d_weight is not None:
@@ -112,7 +112,7 @@ def _tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
             if d_filters is not None:
                 matrix = _matrix(d_filters, coupling, p, part)
                 back = torch.bmm(matrix, out).view_as(block)
-                _out(part_g, p).baddbmm_(matrix.transpose(1, 2), _stack(block * factor, part))
+                _out(part_g, p).add_(torch.bmm(matrix.transpose(1, 2), _stack(block * factor, part)))
                 _block(part_x, p).addcmul_(back, factor)
                 weights_gradient += _sum(back.mul_(block))
         of_g[part.nodes] = part_g

@@ -27,7 +27,7 @@ class UVUPath(NamedTuple):
 
 
 class Group(NamedTuple):
-    """All paths of one block of x: their coupling as one matrix (width of y, rows i), and (first row, path)."""
+    """All paths of one block of x: their coupling as one matrix (width of y, i rows), and (first row, path)."""
 
     x: int
     mul: int
@@ -54,10 +54,10 @@ def pack_groups(paths: list[UVUPath], couplings: list[Tensor], width: int) -> tu
     found = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0].x)
     blocks = {}
     for path, coupling in found:
-        matrix = coupling.new_zeros(width, path.k, path.i)
-        matrix[path.y : path.y + path.j] = coupling.transpose(1, 2)
+        matrix = coupling.new_zeros(width, path.i, path.k)
+        matrix[path.y : path.y + path.j] = coupling
         blocks.setdefault(path.x, []).append(matrix)
-    table = torch.cat([torch.cat(parts, dim=1).flatten() for parts in blocks.values()])
+    table = torch.cat([torch.cat(parts, dim=2).flatten() for parts in blocks.values()])
     return torch.tensor([path for path, _ in found], dtype=torch.int64), table
 
 
@@ -70,7 +70,7 @@ def unpack_groups(plan: Tensor, table: Tensor, width: int) -> list[Group]:
     for x, paths in blocks.items():
         ends = torch.tensor([0] + [p.k for p in paths]).cumsum(0).tolist()
         rows, (mul, i) = ends[-1], paths[0][4:6]
-        matrix = table[start : start + width * rows * i].view(width, rows * i)
+        matrix = table[start : start + width * rows * i].view(width, i * rows)
         groups.append(Group(x, mul, i, rows, matrix, list(zip(ends, paths, strict=False))))
         start += matrix.numel()
     return groups
