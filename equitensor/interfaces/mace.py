@@ -174,7 +174,8 @@ class SymmetricContraction(nn.Module):
 
     def __repr__(self) -> str:
         paths = sum(c.path_weights().shape[1] for c in self.contractions)
-        return f"SymmetricContraction({self.irreps_in} -> {self.irreps_out} | {paths} paths | {self._num_elements} elements)"
+        sizes = f"{paths} paths | {self._num_elements} elements"
+        return f"SymmetricContraction({self.irreps_in} -> {self.irreps_out} | {sizes})"
 
 
 def is_one_hot(y: Tensor) -> bool:

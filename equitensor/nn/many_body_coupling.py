@@ -27,8 +27,8 @@ class ElementPolynomials(Tables):
         multiplications: per atom and channel, in one evaluation.
     """
 
-    _stages: list[list[Products]]
-    _final: list[Products]
+    _stages: list[Products]
+    _final: Products
     _blocks: list[Block]
 
     def __init__(
@@ -40,10 +40,11 @@ class ElementPolynomials(Tables):
         self._blocks = [Block(*block) for block in plan.blocks]
         self._stages, parts, columns = [], [], d + 1
         for i, j in plan.products:
-            self._stages.append(_product_slots(i, j, (columns, d + 1), parts))
+            self._stages.append(Products(sum(map(len, parts)), len(i), columns, d + 1))
+            parts += [i, j]
             columns = len(i)
-        self._final = _product_slots(plan.factor, plan.component, (d, outputs), parts)
-        self.add_table("index", torch.cat(parts))
+        self._final = Products(sum(map(len, parts)), len(plan.factor), outputs, d)
+        self.add_table("index", torch.cat([*parts, plan.component, plan.factor]))
         # Paths that are not independent, as MACE's, are first made into fewer that are.
         self.add_table("basis", plan.matrix)
         self._reduced = False
@@ -132,30 +133,3 @@ class CoupledPowers(Tables):
     def describe(self) -> str:
         """What it is computed with."""
         return f"coefficients in blocks {', '.join(f'{b.rows}x{b.columns}' for b in self.polynomials._blocks)}"
-
-
-def _product_slots(i: Tensor, j: Tensor, sizes: tuple[int, int], parts: list[Tensor]) -> list[Products]:
-    """The three slots of sum_r u_r x_i(r) y_j(r), their integers appended to `parts`; sizes of x and y."""
-    rows = torch.arange(len(i))
-    slots = []
-    for first, second, padded in (
-        (i[:, None], j[:, None], False),
-        _collect(i, rows, j, *sizes),
-        _collect(j, rows, i, *reversed(sizes)),
-    ):
-        start = sum(map(len, parts))
-        slots.append(Products(start, first.shape[0], first.shape[1], padded))
-        parts += [first.flatten(), second.flatten()]
-    return slots
-
-
-def _collect(owner: Tensor, rows: Tensor, other: Tensor, size: int, padding: int) -> tuple[Tensor, Tensor, bool]:
-    """All r with owner(r) = n, side by side, and the other operand's index; `padding` where there are fewer."""
-    members = [(owner == n).nonzero().flatten() for n in range(size)]
-    most = max([1, *map(len, members)])
-    first = torch.zeros(size, most, dtype=torch.long)
-    second = torch.full((size, most), padding, dtype=torch.long)
-    for n, member in enumerate(members):
-        first[n, : len(member)] = rows[member]
-        second[n, : len(member)] = other[member]
-    return first, second, any(len(member) < most for member in members)

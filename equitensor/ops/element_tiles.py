@@ -62,14 +62,14 @@ def tile_length(counts: list[int], weights_cost: int = WEIGHTS_COST) -> int:
 
 
 def to_tiles(x: Tensor, tiles: Tiles, channels_last: bool) -> Tensor:
-    """(n, d, C) if channels_last, else (n, C, d), to (B C, d, length)."""
+    """(n, d, C) if channels_last, else (n, C, d), to (d, B C, length)."""
     places = x.index_select(0, tiles.atoms).unflatten(0, (-1, tiles.length))
-    places = places.permute(0, 3, 2, 1) if channels_last else places.permute(0, 2, 3, 1)
-    return places.flatten(0, 1).contiguous()
+    places = places.permute(2, 0, 3, 1) if channels_last else places.permute(3, 0, 2, 1)
+    return places.flatten(1, 2).contiguous()
 
 
 def from_tiles(z: Tensor, tiles: Tiles, channels: int, channels_last: bool) -> Tensor:
-    """(B C, d, length) back to (n, d, C) if channels_last, else (n, C, d)."""
-    places = z.unflatten(0, (-1, channels))
-    places = places.permute(0, 3, 2, 1) if channels_last else places.permute(0, 3, 1, 2)
+    """(d, B C, length) back to (n, d, C) if channels_last, else (n, C, d)."""
+    places = z.unflatten(1, (-1, channels))
+    places = places.permute(1, 3, 0, 2) if channels_last else places.permute(1, 3, 2, 0)
     return places.flatten(0, 1).index_select(0, tiles.places)

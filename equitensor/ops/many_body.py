@@ -1,6 +1,6 @@
 """Polynomials of a feature, z_M = sum_k x_k T_Mk with T = P v(x), v the products of components of x.
 
-Arrays are (G, rows, T): G sets of coefficients (element and channel), each with T atoms. Two multilinear forms make
+Arrays are (rows, G, T): G sets of coefficients (element and channel), each with T atoms. Two multilinear forms make
 everything, and the derivative of each in any of its three slots is the same form with the slots exchanged:
 
     products   sum_r u_r x_i(r) y_j(r)             slots u, x, y
@@ -19,15 +19,12 @@ OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 
 
 
 class Products(NamedTuple):
-    """One slot as sums of products, out_n = sum_k first[i_nk] second[j_nk]: where i and j lie in a table of integers.
-
-    `padded` where some n has fewer than `terms` products: j is then the length of `second`, a row of zeros.
-    """
+    """sum_r u_r x_i(r) y_j(r): where i, then j, start in a table of integers, how many they are, rows of x and y."""
 
     start: int
-    rows: int
-    terms: int
-    padded: bool
+    count: int
+    first: int
+    second: int
 
 
 class Block(NamedTuple):
@@ -40,30 +37,30 @@ class Block(NamedTuple):
 
 
 def polynomials(
-    x: Tensor, p: Tensor, table: Tensor, stages: list[list[Products]], final: list[Products], blocks: list[Block]
+    x: Tensor, p: Tensor, table: Tensor, stages: list[Products], final: Products, blocks: list[Block]
 ) -> Tensor:
-    """z (G, outputs, T) of x (G, d, T) and coefficients p (G, sum of block sizes).
+    """z (outputs, G, T) of x (d, G, T) and coefficients p (G, sum of block sizes).
 
-    stages: products that make the columns v from x and a last component 1; final: sum_r T_r x_k(r) z_M(r).
+    stages: products that make the columns v from x and a last component 1; final: sum_r T_r z_M(r) x_k(r).
     """
-    extended = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+    extended = torch.cat([x, torch.ones_like(x[:1])])
     v = extended
     for stage in stages:
         v = sparse_product(v, extended, table, stage, 0)
-    return sparse_product(block_product(p, v, blocks, 0), x, table, final, 2)
+    return sparse_product(block_product(p, v, blocks, 0), x, table, final, 1)
 
 
-def sparse_product(first: Tensor, second: Tensor, table: Tensor, slots: list[Products], slot: int) -> Tensor:
+def sparse_product(first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
     """The derivative of sum_r u_r x_i(r) y_j(r) in one slot, from the other two in their order."""
     if not torch.jit.is_scripting():
-        return _SparseProduct.apply(first, second, table, slots, slot)
-    return sum_products(first, second, table, slots[slot])
+        return _SparseProduct.apply(first, second, table, products, slot)
+    return sum_products(first, second, table, products, slot)
 
 
 def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
     """The derivative of sum_b u_b^T P_b v_b in one slot, from the other two in their order.
 
-    u (G, R, T), v (G, S, T), P (G, sum of block sizes), each block row by row.
+    u (R, G, T), v (S, G, T), P (G, sum of block sizes), each block row by row.
     """
     if not torch.jit.is_scripting():
         return _BlockProduct.apply(first, second, blocks, slot)
@@ -72,17 +69,17 @@ def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int)
 
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, first: Tensor, second: Tensor, table: Tensor, slots: list[Products], slot: int) -> Tensor:
+    def forward(ctx, first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
         ctx.save_for_backward(first, second, table)
-        ctx.slots, ctx.slot = slots, slot
-        return sum_products(first, second, table, slots[slot])
+        ctx.products, ctx.slot = products, slot
+        return sum_products(first, second, table, products, slot)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         *operands, table = ctx.saved_tensors
         pairs = _exchanged(ctx.slot, operands, grad)
         grads = [
-            _SparseProduct.apply(*pair, table, ctx.slots, slot) if needed else None
+            _SparseProduct.apply(*pair, table, ctx.products, slot) if needed else None
             for (slot, pair), needed in zip(pairs, ctx.needs_input_grad[:2], strict=True)
         ]
         return (*grads, None, None, None)
@@ -111,22 +108,23 @@ def _exchanged(slot: int, operands: list, grad: Tensor) -> list[tuple[int, tuple
     return [(other, tuple(known[s] for s in OPERANDS[other])) for other in OPERANDS[slot]]
 
 
-def sum_products(first: Tensor, second: Tensor, table: Tensor, products: Products, scratch: int = SCRATCH) -> Tensor:
-    """`sparse_product` in plain operations, some sets at a time."""
-    size = products.rows * products.terms
-    i = table.narrow(0, products.start, size)
-    j = table.narrow(0, products.start + size, size)
-    if products.padded:
-        second = torch.cat([second, torch.zeros_like(second[:, :1])], dim=1)
-    sets, atoms = first.shape[0], first.shape[2]
-    step = max(1, scratch // max(1, size * atoms))
-    parts: list[Tensor] = []
-    for start in range(0, max(sets, 1), step):
-        count = min(step, sets - start)
-        terms = first.narrow(0, start, count).index_select(1, i)
-        terms = terms * second.narrow(0, start, count).index_select(1, j)
-        parts.append(terms if products.terms == 1 else terms.view(count, products.rows, products.terms, atoms).sum(2))
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+def sum_products(
+    first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int, scratch: int = SCRATCH
+) -> Tensor:
+    """`sparse_product` in plain operations, some products at a time."""
+    i = table.narrow(0, products.start, products.count)
+    j = table.narrow(0, products.start + products.count, products.count)
+    if slot == 0:
+        return first.index_select(0, i) * second.index_select(0, j)
+    rows = products.first if slot == 1 else products.second
+    out = first.new_zeros([rows, first.shape[1], first.shape[2]])
+    other, owner = (j, i) if slot == 1 else (i, j)
+    step = max(1, scratch // max(1, first.shape[1] * first.shape[2]))
+    for start in range(0, products.count, step):
+        count = min(step, products.count - start)
+        terms = first.narrow(0, start, count) * second.index_select(0, other.narrow(0, start, count))
+        out.index_add_(0, owner.narrow(0, start, count), terms)
+    return out
 
 
 def multiply_blocks(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
@@ -136,13 +134,16 @@ def multiply_blocks(first: Tensor, second: Tensor, blocks: list[Block], slot: in
     for block in blocks:
         size = block.rows * block.columns
         if slot == 1:
-            u, v = first.narrow(1, block.row, block.rows), second.narrow(1, block.column, block.columns)
-            parts.append(torch.bmm(u, v.transpose(1, 2)).view(-1, size))
+            u = first.narrow(0, block.row, block.rows).permute(1, 0, 2)
+            v = second.narrow(0, block.column, block.columns).permute(1, 2, 0)
+            parts.append(torch.bmm(u, v).view(-1, size))
         elif slot == 0:
             p = first.narrow(1, start, size).view(-1, block.rows, block.columns)
-            parts.append(torch.bmm(p, second.narrow(1, block.column, block.columns)))
+            v = second.narrow(0, block.column, block.columns).transpose(0, 1)
+            parts.append(torch.bmm(p, v).transpose(0, 1))
         else:
             p = second.narrow(1, start, size).view(-1, block.rows, block.columns)
-            parts.append(torch.bmm(p.transpose(1, 2), first.narrow(1, block.row, block.rows)))
+            u = first.narrow(0, block.row, block.rows).transpose(0, 1)
+            parts.append(torch.bmm(p.transpose(1, 2), u).transpose(0, 1))
         start += size
-    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    return torch.cat(parts, dim=1 if slot == 1 else 0)
