@@ -11,12 +11,9 @@ from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
 from equitensor.ops.mixed_product import mixed_product
-from equitensor.ops.path_product import (
-    EdgePath,
-    Path,
-    path_convolution,
-    path_product,
-)
+from equitensor.ops.path_product import Path, path_product
+from equitensor.ops.uvu_convolution import uvu_convolution
+from equitensor.ops.uvu_paths import UVUPath, pack_paths
 
 DENSE_LIMIT = 8192  # up to this size of a (d1, d2, d3) tensor, all paths go through one matrix product
 
@@ -105,23 +102,36 @@ class ClebschGordanConvolution(Tables):
     def __init__(self, irreps_in, irreps_edge, irreps_out) -> None:
         super().__init__()
         self.irreps_out, self.instructions = _uvu_instructions(irreps_in, irreps_edge, irreps_out)
-        starts = [s.start for s in irreps_in.slices()]
-        self.edge_paths, blocks = [], []
-        for i, j, k, *_ in self.instructions:
-            (mul, ir1), ir2, ir3 = irreps_in[i], irreps_edge[j].ir, self.irreps_out[k].ir
-            self.edge_paths.append(EdgePath(starts[i], mul, ir1.dim, ir3.dim))
-            coupling = math.sqrt(ir3.dim) * wigner_3j(ir1.l, ir2.l, ir3.l).transpose(0, 1).flatten(1)
-            block = torch.zeros(irreps_edge.dim, coupling.shape[1], dtype=torch.float64)
-            block[irreps_edge.slices()[j]] = coupling
-            blocks.append(block)
-        self.add_table("coupling", torch.cat(blocks, dim=1))
-        self.weight_numel = sum(path.mul for path in self.edge_paths)
+        spaces = (irreps_in, irreps_edge, self.irreps_out)
+        paths, couplings, start = [], [], 0
+        for *slots, _, _ in self.instructions:
+            (mul, ir1), (_, ir2), (_, ir3) = (space[slot] for space, slot in zip(spaces, slots, strict=True))
+            x, y, z = (space.slices()[slot].start for space, slot in zip(spaces, slots, strict=True))
+            paths.append(UVUPath(x, y, start, z, mul, ir1.dim, ir2.dim, ir3.dim))
+            couplings.append(math.sqrt(ir3.dim) * wigner_3j(ir1.l, ir2.l, ir3.l).transpose(0, 1))
+            start += mul
+        plan, coupling = pack_paths(paths, couplings)
+        self.add_table("plan", plan)
+        self.add_table("coupling", coupling)
+        self.weight_numel = start
+        self.shapes = tuple([(mul, ir.dim) for mul, ir in space] for space in (irreps_in, self.irreps_out))
 
     def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
-        return path_convolution(x, edge_attr, edge_weight, edge_index, self.coupling, self.edge_paths)
+        rows, (sender, receiver) = exchange_axes(x, self.shapes[0]), edge_index
+        width = sum(mul * size for mul, size in self.shapes[1])
+        z = uvu_convolution(rows, edge_attr, edge_weight, sender, receiver, self.coupling, self.plan, width)
+        return exchange_axes(z, [(size, mul) for mul, size in self.shapes[1]])
 
     def describe(self) -> str:
         return f"{len(self.instructions)} paths, {self.weight_numel} weights per edge"
+
+
+def exchange_axes(x: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    """Rows of blocks (a, b) as rows of blocks (b, a)."""
+    blocks = x.split([a * b for a, b in shapes], dim=1)
+    return torch.cat(
+        [block.unflatten(1, shape).transpose(1, 2).flatten(1) for block, shape in zip(blocks, shapes, strict=True)], 1
+    )
 
 
 def _component_slices(irreps) -> list[slice]:

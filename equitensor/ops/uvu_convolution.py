@@ -39,7 +39,7 @@ class Portion(NamedTuple):
 
 
 def _values(x, y, w, sender, receiver, table, plan, width):
-    paths = unpack_paths(plan, table)
+    x, paths = x.contiguous(), unpack_paths(plan, table)
     z = x.new_zeros(x.shape[0], width)
     for part in _portions(receiver, x, paths):
         rows, weight = x.index_select(0, sender[part.edges]), w.index_select(0, part.edges)
@@ -53,7 +53,7 @@ def _values(x, y, w, sender, receiver, table, plan, width):
 
 
 def _gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan, width):
-    paths = unpack_paths(plan, table)
+    (x, g), paths = (x.contiguous(), g.contiguous()), unpack_paths(plan, table)
     of_x, of_y, of_w = _empty(x, need_x), _empty(y, need_y, 1), _empty(w, need_w, 1)
     for part in _portions(receiver, x, paths):
         index = sender[part.edges]
@@ -82,6 +82,7 @@ def _gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan
 
 def _tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     paths = unpack_paths(plan, table)
+    x, g, h_x = (None if t is None else t.contiguous() for t in (x, g, h_x))
     of_g, of_x, of_y, of_w = torch.zeros_like(g), _empty(x, True), _empty(y, True, 1), _empty(w, True, 1)
     for part in _portions(receiver, x, paths):
         index = sender[part.edges]

@@ -27,7 +27,7 @@ def uvu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, wi
 
 
 def _values(x, y, w, table, plan, width):
-    groups = unpack_groups(plan, table, y.shape[1])
+    x, groups = x.contiguous(), unpack_groups(plan, table, y.shape[1])
     z, first = _output(x, groups, width)
     for part in _portions(x, groups):
         filters, weight = y[part], w[part]
@@ -41,7 +41,7 @@ def _values(x, y, w, table, plan, width):
 
 
 def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, width):
-    groups = unpack_groups(plan, table, y.shape[1])
+    (x, g), groups = (x.contiguous(), g.contiguous()), unpack_groups(plan, table, y.shape[1])
     of_x, of_y, of_w = _like(x, need_x), _like(y, need_y), _like(w, need_w)
     for part in _portions(x, groups):
         filters, weight, out = y[part], w[part], g[part]
@@ -61,8 +61,9 @@ def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, width):
 
 def _tangents(x, y, w, g, h_x, h_y, h_w, table, plan, width):
     groups = unpack_groups(plan, table, y.shape[1])
+    x, g, h_x = (None if t is None else t.contiguous() for t in (x, g, h_x))
     of_g, first = _output(x, groups, width)
-    of_x, of_y, of_w = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(w)
+    of_x, of_y, of_w = (_like(t, True) for t in (x, y, w))
     for part in _portions(x, groups):
         totals = of_x[part], of_y[part], of_w[part]
         for group in groups:
@@ -118,7 +119,7 @@ def _output(x: Tensor, groups: list[Group], width: int) -> tuple[Tensor, dict]:
 
 
 def _like(tensor: Tensor, needed: bool) -> Tensor:
-    return torch.zeros_like(tensor) if needed else tensor.new_empty(0)
+    return tensor.new_zeros(tensor.shape) if needed else tensor.new_empty(0)
 
 
 def _flat_block(rows: Tensor, group: Group) -> Tensor:
