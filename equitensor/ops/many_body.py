@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 17  # numbers in the array of products, which stays in the cache
+SCRATCH = 1 << 18  # numbers in the array of products, which stays in the cache
 OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 and 2
 
 
@@ -114,17 +114,32 @@ def sum_products(
     """`sparse_product` in plain operations, some products at a time."""
     i = table.narrow(0, products.start, products.count)
     j = table.narrow(0, products.start + products.count, products.count)
-    if slot == 0:
-        return first.index_select(0, i) * second.index_select(0, j)
-    rows = products.first if slot == 1 else products.second
-    out = first.new_zeros([rows, first.shape[1], first.shape[2]])
-    other, owner = (j, i) if slot == 1 else (i, j)
+    if torch.is_grad_enabled():  # in TorchScript only: what follows works in place
+        if slot == 0:
+            return first.index_select(0, i) * second.index_select(0, j)
+        terms = first * second.index_select(0, j if slot == 1 else i)
+        return _zeros(first, products, slot).index_add(0, i if slot == 1 else j, terms)
     step = max(1, scratch // max(1, first.shape[1] * first.shape[2]))
+    if slot == 0:
+        out = first.new_empty([products.count, first.shape[1], first.shape[2]])
+    else:
+        out = _zeros(first, products, slot)
     for start in range(0, products.count, step):
         count = min(step, products.count - start)
-        terms = first.narrow(0, start, count) * second.index_select(0, other.narrow(0, start, count))
-        out.index_add_(0, owner.narrow(0, start, count), terms)
+        if slot == 0:
+            part = out.narrow(0, start, count)
+            torch.index_select(first, 0, i.narrow(0, start, count), out=part)
+            part.mul_(second.index_select(0, j.narrow(0, start, count)))
+        else:
+            other, owner = (j, i) if slot == 1 else (i, j)
+            terms = second.index_select(0, other.narrow(0, start, count)).mul_(first.narrow(0, start, count))
+            out.index_add_(0, owner.narrow(0, start, count), terms)
     return out
+
+
+def _zeros(first: Tensor, products: Products, slot: int) -> Tensor:
+    rows = products.first if slot == 1 else products.second
+    return first.new_zeros([rows, first.shape[1], first.shape[2]])
 
 
 def multiply_blocks(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:

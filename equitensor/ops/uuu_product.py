@@ -47,7 +47,7 @@ def uuu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, wi
 
 
 def pack_pairs(paths: list[UUUPath], couplings: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """(plan, table); couplings[p] (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
+    """(plan, table) for the operator; couplings[p] (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
     found = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0][:2])
     table = torch.cat([coupling.permute(2, 0, 1).flatten() for _, coupling in found])
     return torch.tensor([path for path, _ in found], dtype=torch.int64), table

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equitensor.interfaces import e3nn as ours
-from equitensor.interfaces.e3nn import tensor_product
+from equitensor.interfaces.e3nn import forms
 from equitensor.o3 import as_irreps
 from equitensor.ops.tensor_product import MODES
 
@@ -113,7 +113,7 @@ def test_every_mode_gives_e3nns_values_and_derivatives(mode, weighted):
 @pytest.mark.parametrize("sizes", [(1, 3, 2), (2, 1, 3), (3, 2, 1)])
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_every_order_of_contraction_is_the_same_map(sizes, order, monkeypatch):
-    monkeypatch.setattr(tensor_product, "cheapest_order", lambda *_: order)
+    monkeypatch.setattr(forms, "cheapest_order", lambda *_: order)
     u, v, w = sizes
     irreps = (f"{u}x0e+{u}x1o+{u}x2e", f"{v}x0e+{v}x1o+{v}x2e", f"{w}x0e+{w}x1o+{w}x2e+{w}x1e")
     for shared in (True, False):

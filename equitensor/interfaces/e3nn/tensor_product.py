@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.interfaces.e3nn.constants import StoredConstants, block_name
 from equitensor.interfaces.e3nn.couplings import installed_sign
+from equitensor.interfaces.e3nn.forms import choose_form, path_tables, uuu_tables, uvu_tables
 from equitensor.interfaces.e3nn.instructions import Instruction, OperandError, normalise, parse, require, variances
 from equitensor.o3 import as_irreps, wigner_3j
-from equitensor.ops.tensor_product import ProductPath, as_rows, cheapest_order, tensor_product
+from equitensor.ops.tensor_product import ProductPath, as_rows, from_components, tensor_product, to_components
 
 
 class TensorProduct(StoredConstants):
@@ -120,26 +121,24 @@ class TensorProduct(StoredConstants):
         return list(dict.fromkeys(tuple(ir.l for _, ir in self._irs(item)) for item in self._active()))
 
     def _plan(self) -> None:
-        """Numbers that the op needs: paths sorted by output, their couplings in one flat table."""
-        paths, blocks, start, weights = [], [torch.zeros(1, dtype=torch.float64)], 1, []
-        for item in self._active():
-            (u, ir1), (v, ir2), (w, ir3) = self._irs(item)
-            sizes = (u, v, w, ir1.dim, ir2.dim, ir3.dim)
-            degrees = (ir1.l, ir2.l, ir3.l)
-            block = item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees)
-            scale, dense = float(block[0, 0, 0]), min(sizes[3:]) > 1
-            index = len(weights) if item.has_weight else -1
-            order = cheapest_order(*sizes) if item.connection_mode == "uvw" else 0
-            place = (start, block.numel()) if dense else (0, 1)
-            paths.append(ProductPath(item.connection_mode, *item[:3], *sizes, scale, *place, index, order))
-            if item.has_weight:
-                weights.append(math.prod(item.path_shape))
-            if dense:
-                blocks.append(block.transpose(0, 1).flatten())
-                start += block.numel()
-        self._paths = sorted(paths, key=lambda path: path.out)
-        self._weight_sizes = weights
-        self.add_table("coupling", torch.cat(blocks))
+        """The form, and the numbers and tables that its operation needs."""
+        items, irreps = self._active(), (self.irreps_in1, self.irreps_in2, self.irreps_out)
+        couplings = []
+        for item in items:
+            degrees = tuple(ir.l for _, ir in self._irs(item))
+            couplings.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
+        self._form = choose_form(items, irreps, self.shared_weights)
+        self._paths, self._weight_sizes, plan = [], [], torch.zeros(0, dtype=torch.int64)
+        if self._form == "uvu":
+            plan, table = uvu_tables(items, couplings, irreps)
+        elif self._form == "uuu":
+            plan, table = uuu_tables(items, couplings, irreps)
+        else:
+            self._paths, self._weight_sizes, table = path_tables(items, couplings, irreps)
+        self._channels = self.irreps_in1[0].mul if self._form == "uuu" else 0
+        self._num_paths = len(items)
+        self.add_table("coupling", table)
+        self.add_table("plan", plan)
 
     def forward(self, x, y, weight: Tensor | None = None):
         """(..., irreps_in1.dim) and (..., irreps_in2.dim) -> (..., irreps_out.dim).
@@ -214,14 +213,33 @@ class TensorProduct(StoredConstants):
             lead = torch.broadcast_tensors(lead, weight[..., :1])[0]
         shape = list(lead.shape[:-1])
         full = shape + [self._out_dim]  # noqa: RUF005  TorchScript knows no [*shape, n]
-        if len(self._paths) == 0:
+        if self._num_paths == 0:
             return x.new_zeros(full)
         x, y = as_rows(x, shape, self._in1_dim), as_rows(y, shape, self._in2_dim)
         if own:
             weight = as_rows(weight, shape, self.weight_numel)
-        sizes1, sizes2, sizes_out = self._sizes
-        z = tensor_product(x, y, weight, self.coupling, self._paths, sizes1, sizes2, sizes_out, self._weight_sizes)
+        if self._form == "paths":
+            sizes1, sizes2, sizes_out = self._sizes
+            paths, weights = self._paths, self._weight_sizes
+            z = tensor_product(x, y, weight, self.coupling, paths, sizes1, sizes2, sizes_out, weights)
+        else:
+            z = self._at_once(x, y, weight)
         return z.reshape(full)
+
+    def _at_once(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        dtype = self.coupling.dtype  # under autocast an operand may have another
+        x, y, weight = x.to(dtype), y.to(dtype), weight.to(dtype)
+        if self._form == "uvu":
+            return torch.ops.equitensor.uvu_product(x, y, weight, self.coupling, self.plan, self._out_dim)
+        if self.weight_numel == 0:
+            weight = x.new_ones([self._num_paths, 1, 1])
+        else:
+            weight = weight.reshape(-1, self._num_paths, self._channels).transpose(0, 1)
+        sizes1, sizes2, sizes_out = self._sizes
+        width = self._out_dim // self._channels
+        first, second = to_components(x, sizes1, self._channels), to_components(y, sizes2, self._channels)
+        z = torch.ops.equitensor.uuu_product(first, second, weight, self.coupling, self.plan, width)
+        return from_components(z, sizes_out)
 
     def weight_view_for_instruction(self, instruction: int, weight: Tensor | None = None) -> Tensor:
         """The weights of one instruction in their shape, a view.
