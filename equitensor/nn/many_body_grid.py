@@ -11,7 +11,6 @@ import copy
 import torch
 from torch import Tensor
 
-from equitensor.nn.gaunt import owners
 from equitensor.nn.tables import Tables
 from equitensor.o3 import quadrature, spherical_harmonics
 from equitensor.o3.signals import signal, signal_columns
@@ -137,7 +136,8 @@ def add_places(layer: Tables, order: int, outs, slots: list[int]) -> None:
     starts = torch.tensor([0, *(ir.dim for ir in outs)]).cumsum(0).tolist()
     places = [torch.arange(starts[slot], starts[slot] + outs[slot].dim) for slot in slots]
     layer.add_table(f"place_{order}", torch.cat([torch.zeros(0, dtype=torch.long), *places]))
-    layer.add_table(f"owner_{order}", owners([outs[slot] for slot in slots]))
+    sizes = torch.tensor([outs[slot].dim for slot in slots], dtype=torch.long)
+    layer.add_table(f"owner_{order}", torch.arange(len(slots)).repeat_interleave(sizes))
 
 
 def same_irreps(irs, outs) -> Tensor:
