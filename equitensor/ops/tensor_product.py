@@ -94,18 +94,6 @@ def as_rows(x: Tensor, lead: list[int], width: int) -> Tensor:
     return x.expand(lead + [width]).reshape(items, width)  # noqa: RUF005  TorchScript knows no [*lead, width]
 
 
-def to_components(x: Tensor, sizes: list[int], channels: int) -> Tensor:
-    """(n, C d) rows of blocks (C, 2 l + 1), whose sizes are given, as (d, n, C)."""
-    blocks = [block.reshape(x.shape[0], channels, -1).permute(2, 0, 1) for block in x.split(sizes, dim=1)]
-    return torch.cat(blocks)
-
-
-def from_components(z: Tensor, sizes: list[int]) -> Tensor:
-    """The inverse of `to_components`."""
-    blocks = z.split([size // z.shape[2] for size in sizes])
-    return torch.cat([block.permute(1, 2, 0).flatten(1) for block in blocks], dim=1)
-
-
 def path_term(x: Tensor, y: Tensor, weight: Tensor, coupling: Tensor, path: ProductPath) -> Tensor:
     """What one path adds to its output: x (n, u, i), y (n, v, j), weight (..., path's weights) -> (n, w, k)."""
     mode = path.mode

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from equitensor.interfaces.e3nn.instructions import Instruction
 from equitensor.ops.tensor_product import ProductPath, cheapest_order
-from equitensor.ops.uuu_product import UUUPath, pack_pairs
+from equitensor.ops import uuu_product  # noqa: F401  registers the operator that TorchScript calls
+from equitensor.ops.uuu_workspace import UUUPath, pack_pairs
 from equitensor.ops.uvu_paths import UVUPath, pack_groups
 from equitensor.ops.uvu_product import uvu_product  # noqa: F401  registers the operator that TorchScript calls
 
 
 def choose_form(items: list[Instruction], irreps: tuple, shared: bool) -> str:
-    """"uvu" where the second operand has multiplicity one and items their own weights, "uuu", or "paths".
+    """ "uvu" where the second operand has multiplicity one and items their own weights, "uuu", or "paths".
 
     Where a degree of every path is zero there is nothing to couple: a product of numbers is quickest as it is.
     """

@@ -17,7 +17,7 @@ from equitensor.interfaces.e3nn.couplings import installed_sign
 from equitensor.interfaces.e3nn.forms import choose_form, path_tables, uuu_tables, uvu_tables
 from equitensor.interfaces.e3nn.instructions import Instruction, OperandError, normalise, parse, require, variances
 from equitensor.o3 import as_irreps, wigner_3j
-from equitensor.ops.tensor_product import ProductPath, as_rows, from_components, tensor_product, to_components
+from equitensor.ops.tensor_product import ProductPath, as_rows, tensor_product
 
 
 class TensorProduct(StoredConstants):
@@ -42,6 +42,7 @@ class TensorProduct(StoredConstants):
     _paths: list[ProductPath]
     _weight_sizes: list[int]
     _sizes: list[list[int]]
+    _components: list[list[int]]
     _signs: dict[str, int]
 
     def __init__(
@@ -80,6 +81,7 @@ class TensorProduct(StoredConstants):
         self.register_buffer("output_mask", self._mask())
         self._signs = {block_name(degrees): installed_sign(*degrees) for degrees in self._degrees()}
         self._sizes = [[mul * ir.dim for mul, ir in space] for space in irreps]
+        self._components = [[ir.dim for _, ir in space] for space in irreps]
         self._plan()
 
     def _note_optimisation(self, specialized: bool | None, einsums: bool | None) -> None:
@@ -235,11 +237,10 @@ class TensorProduct(StoredConstants):
             weight = x.new_ones([self._num_paths, 1, 1])
         else:
             weight = weight.reshape(-1, self._num_paths, self._channels).transpose(0, 1)
-        sizes1, sizes2, sizes_out = self._sizes
-        width = self._out_dim // self._channels
-        first, second = to_components(x, sizes1, self._channels), to_components(y, sizes2, self._channels)
-        z = torch.ops.equitensor.uuu_product(first, second, weight, self.coupling, self.plan, width)
-        return from_components(z, sizes_out)
+        sizes1, sizes2, sizes_out = self._components
+        return torch.ops.equitensor.uuu_product(
+            x, y, weight, self.coupling, self.plan, sizes1, sizes2, sizes_out, self._channels, False
+        )
 
     def weight_view_for_instruction(self, instruction: int, weight: Tensor | None = None) -> Tensor:
         """The weights of one instruction in their shape, a view.
