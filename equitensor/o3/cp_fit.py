@@ -117,7 +117,7 @@ def _fit_once(target: Tensor, rank: int, seed: int, ridge: float, steps: int) ->
     ]
     for sweep in range(SWEEPS):
         factors = _als_sweep(factors, target, ridge=max(0.1 * norm**2 / rank * 0.7**sweep, 1e-6))
-    return _levenberg_marquardt(factors, target, ridge * norm**2, steps, ROUNDING * norm)
+    return refine(factors, target, ridge, steps)
 
 
 def _als_sweep(factors: list[Tensor], target: Tensor, ridge: float) -> list[Tensor]:
@@ -125,7 +125,7 @@ def _als_sweep(factors: list[Tensor], target: Tensor, ridge: float) -> list[Tens
     for axis in range(3):
         matrix = _gram_of_others(factors, axis)
         matrix.diagonal().add_(ridge)
-        factors[axis] = torch.linalg.solve(matrix, _pulled(factors, target, axis) + ridge * factors[axis])
+        factors[axis] = torch.linalg.solve(matrix, pulled(factors, target, axis) + ridge * factors[axis])
     return factors
 
 
@@ -134,60 +134,85 @@ def _gram_of_others(factors: list[Tensor], axis: int) -> Tensor:
     return (first @ first.T) * (second @ second.T)
 
 
-def _pulled(factors: list[Tensor], tensor: Tensor, axis: int) -> Tensor:
+def pulled(factors: list[Tensor], tensor: Tensor, axis: int) -> Tensor:
     """(R, d_axis): the tensor contracted with the other two factors."""
     first, second = (f for other, f in enumerate(factors) if other != axis)
     pairs = (first[:, :, None] * second[:, None, :]).flatten(1)
     return pairs @ tensor.movedim(axis, 2).flatten(0, 1)
 
 
-def _levenberg_marquardt(factors: list[Tensor], target: Tensor, ridge: float, steps: int, goal: float) -> list[Tensor]:
-    """Damped Gauss-Newton steps with Nielsen's rule for the damping, until |residual| < goal or no step helps."""
+def refine(factors: list[Tensor], target: Tensor, ridge: float, steps: int) -> list[Tensor]:
+    """Levenberg-Marquardt from given factors; `ridge` as in `fit_factors`."""
+    form = FreeFactors([f.shape for f in factors])
+    theta = torch.cat([f.flatten() for f in factors])
+    norm = float(target.norm())
+    return form.factors(levenberg_marquardt(form, theta, target, ridge * norm**2, steps, ROUNDING * norm))
+
+
+class FreeFactors:
+    """A, B and C one after another as one vector of unknowns."""
+
+    copies = 1
+
+    def __init__(self, shapes: list[torch.Size]) -> None:
+        self.shapes = shapes
+
+    def factors(self, theta: Tensor) -> list[Tensor]:
+        parts = theta.split([shape.numel() for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def slope(self, factors: list[Tensor], residual: Tensor) -> Tensor:
+        """J^T residual."""
+        return torch.cat([pulled(factors, residual, axis).flatten() for axis in range(3)])
+
+    def normal(self, factors: list[Tensor]) -> Tensor:
+        """J^T J over all entries, factor after factor, each row-major in (r, i)."""
+        rows = []
+        for m in range(3):
+            blocks = [normal_block(factors, m, n) for n in range(3)]
+            rows.append(torch.cat([b.reshape(factors[m].numel(), -1) for b in blocks], dim=1))
+        return torch.cat(rows)
+
+
+def normal_block(factors: list[Tensor], m: int, n: int) -> Tensor:
+    """J^T J between entries (r, i) of factor m and (s, j) of factor n: (R, d_m, R, d_n)."""
+    if m == n:
+        eye = torch.eye(factors[m].shape[1], dtype=torch.float64)
+        return torch.einsum("rs,ij->risj", _gram_of_others(factors, m), eye)
+    third = factors[3 - m - n]
+    return torch.einsum("rs,si,rj->risj", third @ third.T, factors[m], factors[n])
+
+
+def levenberg_marquardt(form, theta: Tensor, target: Tensor, ridge: float, steps: int, goal: float) -> Tensor:
+    """Damped Gauss-Newton steps with Nielsen's rule for the damping, until |residual| < goal or no step helps.
+
+    `form` makes factors, slope and normal matrix of the unknowns theta, each of which occurs `copies` times in them.
+    """
+    ridge = form.copies * ridge
+    factors = form.factors(theta)
     residual = assemble(*factors) - target
-    cost = _cost(residual, factors, ridge)
+    cost = float(residual.square().sum() + ridge * theta.square().sum())
     damping, growth = 1e-2, 2.0
     for _ in range(steps):
-        normal = _normal_matrix(factors)
+        normal = form.normal(factors)
         normal.diagonal().add_(ridge)
-        slopes = [_pulled(factors, residual, axis) + ridge * factors[axis] for axis in range(3)]
-        slope = torch.cat([s.flatten() for s in slopes])
+        slope = form.slope(factors, residual) + ridge * theta
         while True:
             step = _damped_step(normal, slope, damping)
-            trial = _moved(factors, step)
+            trial = form.factors(theta + step)
             new = assemble(*trial) - target
-            gain = cost - _cost(new, trial, ridge)
+            gain = cost - float(new.square().sum() + ridge * (theta + step).square().sum())
             if gain > 0:
                 break
             damping, growth = damping * growth, growth * 2
             if damping > 1e8:
-                return factors
+                return theta
         expected = float(step @ (damping * step - slope))
         damping = max(damping * max(1 / 3, 1 - (2 * gain / max(expected, 1e-300) - 1) ** 3), 1e-15)
-        factors, residual, growth, cost = trial, new, 2.0, cost - gain
+        theta, factors, residual, growth, cost = theta + step, trial, new, 2.0, cost - gain
         if residual.norm() < goal or gain < 1e-9 * cost:
             break
-    return factors
-
-
-def _cost(residual: Tensor, factors: list[Tensor], ridge: float) -> float:
-    return float(residual.square().sum() + ridge * sum(f.square().sum() for f in factors))
-
-
-def _normal_matrix(factors: list[Tensor]) -> Tensor:
-    """J^T J over all entries, factor after factor, each row-major in (r, i)."""
-    grams = [f @ f.T for f in factors]
-    rows = []
-    for m in range(3):
-        blocks = []
-        for n in range(3):
-            if m == n:
-                eye = torch.eye(factors[m].shape[1], dtype=torch.float64)
-                block = torch.einsum("rs,ij->risj", _gram_of_others(factors, m), eye)
-            else:
-                block = torch.einsum("rs,si,rj->risj", grams[3 - m - n], factors[m], factors[n])
-            blocks.append(block.reshape(factors[m].numel(), factors[n].numel()))
-        rows.append(torch.cat(blocks, dim=1))
-    return torch.cat(rows)
+    return theta
 
 
 def _damped_step(normal: Tensor, slope: Tensor, damping: float) -> Tensor:
@@ -198,8 +223,3 @@ def _damped_step(normal: Tensor, slope: Tensor, damping: float) -> Tensor:
         if not failed:
             return -torch.cholesky_solve(slope[:, None], triangle)[:, 0]
         damping = 4 * damping + 1e-14
-
-
-def _moved(factors: list[Tensor], step: Tensor) -> list[Tensor]:
-    parts = step.split([f.numel() for f in factors])
-    return [f + part.view_as(f) for f, part in zip(factors, parts, strict=True)]
