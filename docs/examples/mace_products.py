@@ -12,6 +12,7 @@ from mace import calculators, modules
 from mace.tools.torch_tools import default_dtype
 
 from equitensor.interfaces import accelerate
+from equitensor.interfaces.mace import accelerate as accelerate_contractions
 from equitensor.o3 import as_irreps  # e3nn's Irreps
 
 
@@ -43,6 +44,7 @@ def main() -> None:
         theirs = stock_mace()
     ours = copy.deepcopy(theirs)
     print(accelerate(ours))
+    print("MACE's symmetric contractions replaced:", *accelerate_contractions(ours))
     results = []
     for name, model in (("MACE", theirs), ("swapped", ours)):
         atoms = ase.build.molecule("CH3CH2OH")

@@ -64,6 +64,7 @@ def test_training_tells_left_from_right(run):
 def test_mace_with_its_products_swapped(run):
     out = run("mace_products.py", "mace")
     assert "tensor products of e3nn replaced, 0 left" in out
+    assert "products.0.symmetric_contractions products.1.symmetric_contractions" in out
     assert number_after(out, "energies differ by ") < 1e-9 and number_after(out, "forces by at most ") < 1e-9
 
 
