@@ -7,14 +7,18 @@ import math
 import torch
 from torch import Tensor
 
+from equitensor.errors import InputError
+from equitensor.nn.low_rank_paths import LowRankPaths
 from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
 from equitensor.ops.mixed_product import mixed_product
-from equitensor.ops.path_product import Path, path_product
+from equitensor.ops.uuu_product import uuu_product
+from equitensor.ops.uuu_workspace import Layout, UUUPath, pack_pairs
 from equitensor.ops.uvu_convolution import uvu_convolution
 from equitensor.ops.uvu_paths import UVUPath, pack_paths
 
+FORMS = ("paths", "low_rank", "dense")
 DENSE_LIMIT = 8192  # up to this size of a (d1, d2, d3) tensor, all paths go through one matrix product
 
 
@@ -22,36 +26,53 @@ class ClebschGordanInteraction(Tables):
     """z = sum over paths of w_p (x (x) y)_p on channels-last features, e3nn's "uuu" with its normalisation.
 
     Each path is scaled by sqrt((2 l3 + 1) / number of paths to that output). Weights (path, C).
+
+    Args:
+        form: how to compute it: "paths", any weights; or, where items share the weights, "low_rank"
+            (C^T [(A x) * (B y)], by a quadrature grid between true signals) or "dense" (one matrix per channel).
+            Left out: by size.
     """
 
-    def __init__(self, irreps1, irreps2, irreps_out, channels: int) -> None:
+    options = ("form",)
+
+    def __init__(self, irreps1, irreps2, irreps_out, channels: int, form: str | None = None) -> None:
         super().__init__()
         self.indices = find_paths("cg", irreps1, irreps2, irreps_out)
         self.instructions = [(*index, "uuu", True) for index in self.indices]
         self.channels, self.weight_numel = channels, len(self.indices) * channels
-        starts = [_component_slices(irreps) for irreps in (irreps1, irreps2, irreps_out)]
-        self.sizes = tuple(slices[-1].stop for slices in starts)
-        self.slices = [Path(*(s[i] for s, i in zip(starts, index, strict=True))) for index in self.indices]
         irreps = (irreps1, irreps2, irreps_out)
+        self.slices = [_component_slices(space) for space in irreps]
+        self.sizes = tuple(slices[-1].stop for slices in self.slices)
         scales = [_path_scale(irreps_out, index, self.indices) for index in self.indices]
-        blocks = [
-            scale * wigner_3j(*(irreps[operand][slot].ir.l for operand, slot in enumerate(index)))
+        couplings = [
+            scale * wigner_3j(*(space[slot].ir.l for space, slot in zip(irreps, index, strict=True)))
             for scale, index in zip(scales, self.indices, strict=True)
         ]
-        for p, block in enumerate(blocks):
-            self.add_table(f"coupling_{p}", block.permute(2, 0, 1).flatten(1).contiguous())
-        self.form = _shared_weight_form(irreps, self.sizes)
-        if self.form == "grid":
+        self._add_paths(couplings)
+        natural = all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space)
+        self.chosen_form = _checked_form(form) or _shared_weight_form(natural, self.sizes)
+        self.grid = None
+        if self.chosen_form == "low_rank":
             degrees = tuple(tuple(ir.l for _, ir in space) for space in irreps)
-            self.grid = NaturalParityPaths(degrees, self.indices, scales)
-        elif self.form == "dense":
-            self.add_table("stack", self._stack(blocks))
+            self.grid = (NaturalParityPaths if natural else LowRankPaths)(degrees, self.indices, scales)
+        elif self.chosen_form == "dense":
+            self.add_table("stack", self._stack(couplings))
+
+    def _add_paths(self, couplings: list[Tensor]) -> None:
+        paths = []
+        for row, (index, coupling) in enumerate(zip(self.indices, couplings, strict=True)):
+            x, y, z = (slices[slot].start for slices, slot in zip(self.slices, index, strict=True))
+            paths.append(UUUPath(x, y, row, z, *coupling.shape))
+        plan, table = pack_pairs(paths, couplings)
+        self.add_table("plan", plan)
+        self.add_table("coupling", table)
+        self.layout = Layout(*([size] for size in self.sizes), self.channels, True)
 
     def _stack(self, blocks: list[Tensor]) -> Tensor:
         """(P, d1 d2 d3): the coupling tensor of each path in the place of its operands and output."""
         stack = torch.zeros(len(blocks), *self.sizes, dtype=torch.float64)
-        for tensor, block, path in zip(stack, blocks, self.slices, strict=True):
-            tensor[path.first, path.second, path.out] = block
+        for tensor, block, index in zip(stack, blocks, self.indices, strict=True):
+            tensor[tuple(slices[slot] for slices, slot in zip(self.slices, index, strict=True))] = block
         return stack.flatten(1)
 
     def initial_weight(self) -> Tensor:
@@ -60,20 +81,30 @@ class ClebschGordanInteraction(Tables):
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """(..., d1, C), (..., d2, C), weight (P C,) or (..., P C) or None for ones: (..., d3, C)."""
-        if self.form != "paths" and (weight is None or weight.dim() == 1):
-            weight = None if weight is None else weight.view(-1, self.channels)
-            return self._shared(x, y, weight)
-        weight = x.new_ones(self.weight_numel) if weight is None else weight
-        weight = weight.unflatten(-1, (-1, self.channels))
-        couplings = [getattr(self, f"coupling_{p}") for p in range(len(self.slices))]
-        return path_product(x, y, weight, couplings, self.slices, self.sizes[2])
-
-    def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         lead = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        shared = weight is None or weight.dim() == 1
+        if not shared:
+            lead = torch.broadcast_shapes(lead, weight.shape[:-1])
         first = _rows(x, lead)
         second = first if y is x else _rows(y, lead)
-        z = self.grid(first, second, weight) if self.form == "grid" else self._dense(first, second, weight)
+        if not shared:
+            rows = weight.expand(*lead, -1).reshape(len(first), len(self.indices), self.channels)
+            z = self._by_paths(first, second, rows.transpose(0, 1))
+        else:
+            z = self._shared(first, second, None if weight is None else weight.view(-1, self.channels))
         return z.reshape(*lead, self.sizes[2], self.channels)
+
+    def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        if self.chosen_form == "low_rank":
+            return self.grid(x, y, weight)
+        if self.chosen_form == "dense":
+            return self._dense(x, y, weight)
+        ones = x.new_ones(len(self.indices), 1, 1)
+        return self._by_paths(x, y, ones if weight is None else weight.unsqueeze(1))
+
+    def _by_paths(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """(N, d1, C), (N, d2, C), weight (P, N, C) or (P, 1, C) or (P, 1, 1)."""
+        return uuu_product(x.flatten(1), y.flatten(1), weight, self.coupling, self.plan, self.layout)
 
     def _dense(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         total = self.stack.sum(0).expand(self.channels, -1) if weight is None else weight.T @ self.stack
@@ -82,7 +113,7 @@ class ClebschGordanInteraction(Tables):
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
-        if self.form == "grid" and x.dim() == 3 and (weight is None or weight.dim() == 1):
+        if self.grid is not None and x.dim() == 3 and (weight is None or weight.dim() == 1):
             return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
         terms = [x]
         while len(terms) < order:
@@ -90,7 +121,7 @@ class ClebschGordanInteraction(Tables):
         return terms
 
     def describe(self) -> str:
-        return f"{len(self.indices)} paths, {self.weight_numel} weights"
+        return f"{len(self.indices)} paths, {self.weight_numel} weights, form={self.chosen_form!r}"
 
 
 class ClebschGordanConvolution(Tables):
@@ -146,10 +177,16 @@ def _path_scale(irreps_out, index: tuple, indices: list[tuple]) -> float:
     return math.sqrt(irreps_out[index[2]].ir.dim / fan_in)
 
 
-def _shared_weight_form(irreps: tuple, sizes: tuple) -> str:
+def _checked_form(form: str | None) -> str | None:
+    if form not in (None, *FORMS):
+        raise InputError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
+    return form
+
+
+def _shared_weight_form(natural: bool, sizes: tuple) -> str:
     """The cheapest form of the same map when all items share the weights."""
-    if all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space):
-        return "grid"
+    if natural:
+        return "low_rank"
     return "dense" if math.prod(sizes) <= DENSE_LIMIT else "paths"
 
 

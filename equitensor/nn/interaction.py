@@ -30,8 +30,9 @@ class Interaction(nn.Module):
         layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
         internal_weights: hold the weights as the parameter `weight`. Without it, and without a weight in the
             call, all weights are one.
-        options: of the family. "gaunt": paths="all" for the odd paths too, by the Poisson bracket of true and pseudo
-            signals ("even", none of them, by default); form="grid", "fourier" or "direct" for how to compute it.
+        options: of the family. "cg": form="paths", "low_rank" or "dense" for how to compute it. "gaunt": paths="all"
+            for the odd paths too, by the Poisson bracket of true and pseudo signals ("even", none of them, by
+            default); form="grid", "fourier" or "direct" for how to compute it.
             "cp": none for the exact product with the fewest rows, its c_p near one in magnitude
             (`map.path_weights`); or one of rank= (of the shipped factors of all unit paths, c_p = 1: 7 lmax^2 is
             TDN's layer, a few percent off, `o3.cp.on_parities` makes it right under inversion; 8, 30, 90 are exact),

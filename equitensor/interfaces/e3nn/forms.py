@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from equitensor.interfaces.e3nn.instructions import Instruction
-from equitensor.ops.tensor_product import ProductPath, cheapest_order
 from equitensor.ops import uuu_product  # noqa: F401  registers the operator that TorchScript calls
+from equitensor.ops.tensor_product import ProductPath, cheapest_order
 from equitensor.ops.uuu_workspace import UUUPath, pack_pairs
 from equitensor.ops.uvu_paths import UVUPath, pack_groups
 from equitensor.ops.uvu_product import uvu_product  # noqa: F401  registers the operator that TorchScript calls

@@ -236,7 +236,8 @@ class TensorProduct(StoredConstants):
         if self.weight_numel == 0:
             weight = x.new_ones([self._num_paths, 1, 1])
         else:
-            weight = weight.reshape(-1, self._num_paths, self._channels).transpose(0, 1)
+            items = x.shape[0] if weight.dim() > 1 else 1
+            weight = weight.reshape([items, self._num_paths, self._channels]).transpose(0, 1)
         sizes1, sizes2, sizes_out = self._components
         return torch.ops.equitensor.uuu_product(
             x, y, weight, self.coupling, self.plan, sizes1, sizes2, sizes_out, self._channels, False
