@@ -27,20 +27,26 @@ class Tiles(NamedTuple):
 
 def element_tiles(element_index: Tensor, num_elements: int) -> Tiles:
     """Tiles of the atoms of each element (n,), all elements below num_elements."""
-    counts = torch.bincount(element_index, minlength=num_elements)
-    present = counts.nonzero().flatten()
-    counts = counts.index_select(0, present)
-    sizes: list[int] = counts.tolist()
-    length = tile_length(sizes)
-    tiles = (counts + (length - 1)).div(length, rounding_mode="floor")
+    counts: list[int] = torch.bincount(element_index, minlength=num_elements).tolist()
+    length = tile_length(counts)
+    present: list[int] = []
+    element: list[int] = []
+    sorted_places: list[int] = []
+    for number, count in enumerate(counts):
+        if count > 0:
+            start = len(element) * length
+            for place in range(start, start + count):
+                sorted_places.append(place)
+            for _ in range((count + length - 1) // length):
+                element.append(len(present))
+            present.append(number)
     order = torch.argsort(element_index, stable=True)
-    owner = torch.repeat_interleave(counts)
-    rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts).index_select(0, owner)
-    place = (tiles.cumsum(0) - tiles).index_select(0, owner) * length + rank
-    element = torch.repeat_interleave(tiles)
+    place = torch.tensor(sorted_places, device=order.device)
     atoms = order.new_zeros(len(element) * length).index_copy(0, place, order)
-    places = torch.empty_like(order).index_copy(0, order, place)
-    return Tiles(atoms, places, present, element, length)
+    places = order.new_zeros(len(order)).index_copy(0, order, place)
+    return Tiles(
+        atoms, places, torch.tensor(present, device=order.device), torch.tensor(element, device=order.device), length
+    )
 
 
 def tile_length(counts: list[int], weights_cost: int = WEIGHTS_COST) -> int:

@@ -52,9 +52,9 @@ def polynomials(
 
 def sparse_product(first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
     """The derivative of sum_r u_r x_i(r) y_j(r) in one slot, from the other two in their order."""
-    if not torch.jit.is_scripting():
-        return _SparseProduct.apply(first, second, table, products, slot)
-    return sum_products(first, second, table, products, slot)
+    if torch.jit.is_scripting() or not torch.is_grad_enabled():
+        return sum_products(first, second, table, products, slot)
+    return _SparseProduct.apply(first, second, table, products, slot)
 
 
 def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
@@ -62,9 +62,9 @@ def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int)
 
     u (R, G, T), v (S, G, T), P (G, sum of block sizes), each block row by row.
     """
-    if not torch.jit.is_scripting():
-        return _BlockProduct.apply(first, second, blocks, slot)
-    return multiply_blocks(first, second, blocks, slot)
+    if torch.jit.is_scripting() or not torch.is_grad_enabled():
+        return multiply_blocks(first, second, blocks, slot)
+    return _BlockProduct.apply(first, second, blocks, slot)
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -120,6 +120,8 @@ def sum_products(
         terms = first * second.index_select(0, j if slot == 1 else i)
         return _zeros(first, products, slot).index_add(0, i if slot == 1 else j, terms)
     step = max(1, scratch // max(1, first.shape[1] * first.shape[2]))
+    if slot == 0 and products.count <= step:
+        return first.index_select(0, i).mul_(second.index_select(0, j))
     if slot == 0:
         out = first.new_empty([products.count, first.shape[1], first.shape[2]])
     else:
