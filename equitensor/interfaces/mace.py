@@ -6,7 +6,7 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 """
 
 import importlib.util
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from equitensor.o3.polynomial_blocks import PolynomialTerm
 from equitensor.o3.symmetric_coupling import coupling_chains, distinct_monomials, sum_over_permutations
 
 NORMALISATIONS = (("component", "norm", "none"), ("element", "path", "none"))
-SAME_COUPLING = 1e-5  # of the largest entry: what is left between a tensor and its float32 copy
+ROUNDING = 1e-6  # of the largest entry: what float32 may leave between a tensor and its copy
 HIGHEST = 11  # of the degrees that MACE admits between four factors
 
 
@@ -35,7 +35,7 @@ class Contraction(nn.Module):
         super().__init__()
         self.correlation, self.num_features = len(couplings), channels
         for order, coupling in enumerate(couplings, start=1):
-            self.register_buffer(f"U_matrix_{order}", coupling.to(torch.get_default_dtype()))
+            self.register_buffer(f"U_matrix_{order}", coupling.to(torch.get_default_dtype(), copy=True))
         counts = [coupling.shape[-1] for coupling in couplings]
         self.weights_max, *rest = (
             nn.Parameter(torch.randn(num_elements, count, channels) / count) for count in reversed(counts)
@@ -124,7 +124,9 @@ class SymmetricContraction(nn.Module):
                 terms.append(_symmetrised(own[order - 1], size, self._d, order, path, component))
                 path += own[order - 1].shape[-1]
             component += size
-        self.polynomials = ElementPolynomials(terms, path, self._d, component).reduce()
+        single = any(coupling.dtype == torch.float32 for own in couplings for coupling in own)
+        self.polynomials = ElementPolynomials(terms, path, self._d, component)
+        self.polynomials.reduce(ROUNDING if single else 1e-12)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
@@ -165,12 +167,11 @@ class SymmetricContraction(nn.Module):
             for order in range(1, contraction.correlation + 1):
                 own = getattr(contraction, f"U_matrix_{order}")
                 stored = state_dict.get(f"{prefix}contractions.{index}.U_matrix_{order}", own)
-                couplings[-1].append(stored.detach().to("cpu", torch.float64))
+                couplings[-1].append(stored)
                 changed = changed or (stored.shape == own.shape and not _same(stored, own))
         if changed:
-            before = self.contractions[0].weights_max
-            self._plan(couplings)
-            self.polynomials.to(before)
+            self._plan(exact_couplings(couplings, self.irreps_in, self.irreps_out))
+            self.polynomials.to(self.contractions[0].weights_max)
 
     def __repr__(self) -> str:
         paths = sum(c.path_weights().shape[1] for c in self.contractions)
@@ -183,7 +184,7 @@ def is_one_hot(y: Tensor) -> bool:
     return bool((((y == 0) | (y == 1)).all(dim=1) & (y.sum(dim=1) == 1)).all())
 
 
-@cache
+@lru_cache(maxsize=32)
 def coupling_tensor(irs: tuple, ir_out, order: int) -> Tensor:
     """MACE's U of one order and output: all chains of couplings, not symmetrised; zeros and one path where none is."""
     allowed = None if order < 4 else (lambda ir: ir.p == (-1) ** ir.l and ir.l <= HIGHEST)
@@ -193,15 +194,37 @@ def coupling_tensor(irs: tuple, ir_out, order: int) -> Tensor:
     return tensor[0] if ir_out.l == 0 else tensor
 
 
+def exact_couplings(couplings: list[list[Tensor]], irreps_in, irreps_out) -> list[list[Tensor]]:
+    """Exact tensors in the place of stored ones that are ours up to rounding and the sign of each path.
+
+    Others, such as cuequivariance's, are taken as they are.
+    """
+    inner = tuple(ir for _, ir in irreps_in)
+    return [
+        [_exact(stored.detach().cpu(), coupling_tensor(inner, ir, order)) for order, stored in enumerate(own, start=1)]
+        for (_, ir), own in zip(irreps_out, couplings, strict=True)
+    ]
+
+
+def _exact(stored: Tensor, ours: Tensor) -> Tensor:
+    if stored.shape != ours.shape:
+        return stored
+    signs = (ours * stored).flatten(0, -2).sum(0).sign()
+    return ours * signs if _same(ours * signs, stored) else stored
+
+
 def _symmetrised(coupling: Tensor, size: int, d: int, order: int, path: int, component: int) -> PolynomialTerm:
     tensor = coupling.detach().to("cpu", torch.float64).reshape(size, d**order, -1).permute(2, 0, 1)
     monomials, member = distinct_monomials(torch.cartesian_prod(*[torch.arange(d)] * order).view(-1, order))
-    return PolynomialTerm(path, component, monomials, sum_over_permutations(tensor, member, len(monomials)))
+    coefficients = sum_over_permutations(tensor, member, len(monomials))
+    if coupling.dtype == torch.float32:
+        coefficients[coefficients.abs() < ROUNDING * coefficients.abs().max()] = 0
+    return PolynomialTerm(path, component, monomials, coefficients)
 
 
 def _same(stored: Tensor, own: Tensor) -> bool:
     difference = (stored.to("cpu", torch.float64) - own.to("cpu", torch.float64)).abs().max()
-    return bool(difference <= SAME_COUPLING * own.abs().max())
+    return bool(difference <= ROUNDING * own.abs().max())
 
 
 def replacement(contraction: nn.Module) -> SymmetricContraction:
@@ -219,7 +242,8 @@ def replacement(contraction: nn.Module) -> SymmetricContraction:
     ours = SymmetricContraction.__new__(SymmetricContraction)
     nn.Module.__init__(ours)
     ours.internal_weights, ours.shared_weights = True, contraction.shared_weights
-    ours._assemble(as_irreps(contraction.irreps_in), as_irreps(contraction.irreps_out), couplings, num_elements)
+    irreps = as_irreps(contraction.irreps_in), as_irreps(contraction.irreps_out)
+    ours._assemble(*irreps, exact_couplings(couplings, *irreps), num_elements)
     ours.to(theirs[0].weights_max)
     for own, other in zip(ours.contractions, theirs, strict=True):
         own.weights_max = other.weights_max

@@ -51,15 +51,14 @@ class ElementPolynomials(Tables):
         self.add_table("reduction", torch.zeros(0, 0, dtype=torch.float64))
         self.multiplications = 2 * len(plan.factor) + columns + sum(b.rows * b.columns for b in self._blocks)
 
-    def reduce(self) -> "ElementPolynomials":
+    def reduce(self, rounding: float = 1e-12) -> None:
         """Replace paths that depend on each other by as many as are independent; the map stays the same."""
         left, size, right = torch.linalg.svd(self.table("basis"), full_matrices=False)
-        rank = int((size > 1e-12 * size.amax()).sum()) if size.numel() else 0
+        rank = int((size > rounding * size.amax()).sum()) if size.numel() else 0
         if rank < self._paths:
             self._reduced = True
             self.add_table("reduction", (left[:, :rank] * size[:rank]).contiguous())
             self.add_table("basis", right[:rank].contiguous())
-        return self
 
     def forward(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor:
         """x (n, C, d), weight (elements, paths, C), element_index (n,)."""

@@ -196,6 +196,7 @@ def test_coupling_tensors_that_are_loaded_win(signs, monkeypatch):
     x, y = operands(irreps)
     loaded.load_state_dict(saved.state_dict())
     testing.assert_close(loaded(x, y), saved(x, y))
+    assert len(loaded.polynomials.basis) == len(saved.polynomials.basis) == 27
     loaded.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved.state_dict().items()})
     testing.assert_close(loaded(x, y), saved(x, y), tolerance=1e-6)
     assert loaded.polynomials.basis.dtype == torch.float64
@@ -261,6 +262,28 @@ def test_refusals():
             layer(*arguments)
     with pytest.raises(InputError, match="Linear is not a SymmetricContraction"):
         ours.replacement(torch.nn.Linear(2, 2))
+
+
+@needs_mace
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_replacement(dtype):
+    """A module of MACE built in either precision: its parameters, and as few paths as exact tensors give."""
+    torch.set_default_dtype(dtype)
+    irreps = as_irreps(natural(2))
+    theirs = from_mace("SymmetricContraction")(irreps, irreps, 3, num_elements=ELEMENTS)
+    mine = ours.replacement(theirs)
+    assert len(mine.polynomials.basis) == 27
+    for own, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert own is other
+    x, y = (t.to(dtype) for t in operands(natural(2)))
+    testing.assert_close(mine(x, y).detach(), theirs(x, y).detach())
+    flipped = [1.0, -1.0] * 50
+    for contraction in theirs.contractions:  # a basis of its own: other signs and another scale
+        tensor = contraction.U_matrix_3
+        tensor *= 2 * torch.tensor(flipped[: tensor.shape[-1]])
+    again = ours.replacement(theirs)
+    assert len(again.polynomials.basis) == 27
+    testing.assert_close(again(x, y).detach(), theirs(x, y).detach())
 
 
 @needs_mace
