@@ -1,9 +1,10 @@
-"""Drop-ins for e3nn's tensor products: change the import, keep the network, its weights and its numbers.
+"""Drop-ins for e3nn's tensor products and Linear: change the import, keep the network, its weights and its numbers.
 
 Signatures, attributes, state dicts and errors are those of `e3nn.o3`; signs those of the e3nn that is installed.
 """
 
 from equitensor.interfaces.e3nn.instructions import Instruction, InstructionError, OperandError
+from equitensor.interfaces.e3nn.linear import Linear
 from equitensor.interfaces.e3nn.products import (
     ElementwiseTensorProduct,
     FullTensorProduct,
@@ -19,6 +20,7 @@ __all__ = [
     "FullyConnectedTensorProduct",
     "Instruction",
     "InstructionError",
+    "Linear",
     "OperandError",
     "Swaps",
     "TensorProduct",
