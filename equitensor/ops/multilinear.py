@@ -14,6 +14,7 @@ TorchScript and are one node for torch.compile and torch.export: `torch.ops.equi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -44,8 +45,16 @@ def register(name: str, values: Callable, gradients: Callable, tangents: Callabl
 
 
 def _define(schema: str, kernel: Callable) -> None:
+    @functools.wraps(kernel)
+    def call(x, *others):
+        """In the precision of the operands: autocast would lower it in the middle of a sum."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return kernel(x, *others)
+        with torch.autocast(x.device.type, enabled=False):
+            return kernel(x, *others)
+
     LIBRARY.define(schema)
-    LIBRARY.impl(schema.partition("(")[0], kernel, "CompositeExplicitAutograd")
+    LIBRARY.impl(schema.partition("(")[0], call, "CompositeExplicitAutograd")
 
 
 def _operator(name: str) -> Callable:
