@@ -25,10 +25,9 @@ def to_channels_last(x: Tensor, irreps) -> Tensor:
     Raises:
         InputError: irreps of different multiplicities, or a last dimension that does not fit them.
     """
-    irreps = as_irreps(irreps)
-    channels = common_multiplicity(irreps)
-    check_feature("to_channels_last", "x", x, irreps, "flat")
-    return gather_channels(x, channels, component_sizes(irreps))
+    channels, sizes, text = _plain_numbers(irreps)
+    check_shape("to_channels_last", "x", x, (channels * sum(sizes),), f"{text}, layout flat")
+    return gather_channels(x, channels, list(sizes))
 
 
 def to_flat(x: Tensor, irreps) -> Tensor:
@@ -40,9 +39,16 @@ def to_flat(x: Tensor, irreps) -> Tensor:
     Raises:
         InputError: irreps of different multiplicities, or last two dimensions that do not fit them.
     """
+    channels, sizes, text = _plain_numbers(irreps)
+    check_shape("to_flat", "x", x, (sum(sizes), channels), f"{text}, layout channels_last")
+    return spread_channels(x, list(sizes))
+
+
+@torch.compiler.assume_constant_result
+def _plain_numbers(irreps) -> tuple[int, tuple[int, ...], str]:
+    """C, the 2l + 1 and the text of irreps; torch.compile, which cannot follow Irreps, takes them as they are."""
     irreps = as_irreps(irreps)
-    check_feature("to_flat", "x", x, irreps, "channels_last")
-    return spread_channels(x, component_sizes(irreps))
+    return common_multiplicity(irreps), tuple(component_sizes(irreps)), str(irreps)
 
 
 def common_multiplicity(irreps, name: str = "irreps") -> int:
@@ -102,11 +108,6 @@ def feature_shape(irreps, layout: str, name: str = "irreps") -> tuple[int, ...]:
     if layout == "flat":
         return (irreps.dim,)
     return sum(component_sizes(irreps)), common_multiplicity(irreps, name)
-
-
-def check_feature(layer: str, name: str, x: Tensor, irreps, layout: str) -> None:
-    """Raise InputError unless x is a feature of these irreps."""
-    check_shape(layer, name, x, feature_shape(irreps, layout), f"{irreps}, layout {layout}")
 
 
 def check_shape(layer: str, name: str, x: Tensor, expected: tuple[int, ...], meaning: str) -> None:

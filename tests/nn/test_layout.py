@@ -40,3 +40,11 @@ def test_blocks_are_the_same_in_both_layouts():
     last = split_irreps(to_channels_last(x, "2x0e+2x1o"), [2, 2], [1, 3], "channels_last")
     assert all(torch.equal(a, b) for a, b in zip(flat, last, strict=True))
     assert torch.equal(join_irreps(flat, "flat"), x)
+
+
+def test_converters_compile():
+    flat = torch.arange(24.0).view(3, 8)
+    there_and_back = torch.compile(
+        lambda x: nn.to_flat(2 * nn.to_channels_last(x, "2x0e+2x1o"), "2x0e+2x1o"), fullgraph=True, backend="eager"
+    )
+    assert torch.equal(there_and_back(flat), 2 * flat)
