@@ -12,7 +12,7 @@ from equitensor.o3.symmetric_coupling import symmetric_paths
 from equitensor.ops.element_tiles import Tiles, element_tiles, from_tiles, to_tiles
 from equitensor.ops.many_body import Block, Products, polynomials
 
-DENSE = 1500  # up to this many coefficients one block beats several smaller ones
+OVERHEAD = 120  # coefficients that cost as much as a further block: least time of 0 to 2000, lmax 1 to 3
 
 
 class ElementPolynomials(Tables):
@@ -36,7 +36,7 @@ class ElementPolynomials(Tables):
     ) -> None:
         super().__init__()
         self._paths, self._outputs, self._channels_last = paths, outputs, channels_last
-        plan = polynomial_blocks(terms, d, paths, DENSE)
+        plan = polynomial_blocks(terms, d, paths, OVERHEAD)
         self._blocks = [Block(*block) for block in plan.blocks]
         self._stages, parts, columns = [], [], d + 1
         for i, j in plan.products:

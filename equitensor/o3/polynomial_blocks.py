@@ -42,15 +42,16 @@ class PolynomialBlocks(NamedTuple):
     factor: Tensor
 
 
-def polynomial_blocks(terms: list[PolynomialTerm], d: int, paths: int, dense: int) -> PolynomialBlocks:
-    """Blocks of a sum of terms in d variables with `paths` weights; a single one where that has <= `dense` entries."""
+def polynomial_blocks(terms: list[PolynomialTerm], d: int, paths: int, overhead: int) -> PolynomialBlocks:
+    """Blocks of a sum of terms in d variables with `paths` weights.
+
+    Args:
+        overhead: a further block costs as much as this many coefficients, so that small classes share one.
+    """
     entries = _entries(terms)
-    rows = sorted({row for row, _ in entries})
-    columns = sorted({column for _, column in entries}, key=lambda c: (len(c), c))
-    classes = _classes(entries) if len(rows) * len(columns) > dense or not entries else [(rows, columns)]
     row_place, column_place, row_start, column_start = {}, {}, {}, {}
     blocks, size = [], 0
-    for own_rows, own_columns in classes:
+    for own_rows, own_columns in _merged(_classes(entries), overhead):
         blocks.append((len(row_place), len(own_rows), len(column_place), len(own_columns)))
         row_start |= {row: size + n * len(own_columns) for n, row in enumerate(own_rows)}
         column_start |= dict.fromkeys(own_columns, len(column_place))
@@ -96,6 +97,24 @@ def _classes(entries) -> list[tuple[list, list]]:
     for kind, key in sorted(leader, key=lambda node: (node[0], len(node[1]), node[1])):
         members.setdefault(find((kind, key)), {"row": [], "column": []})[kind].append(key)
     return [(group["row"], group["column"]) for group in members.values()]
+
+
+def _merged(classes: list[tuple[list, list]], overhead: int) -> list[tuple[list, list]]:
+    """Two classes become one block, zeros between them, as long as that costs less than a block of its own."""
+    classes = list(classes)
+    while len(classes) > 1:
+        pairs = [(i, j) for j in range(len(classes)) for i in range(j)]
+        zeros = {(i, j): _zeros_between(classes[i], classes[j]) for i, j in pairs}
+        i, j = min(pairs, key=zeros.get)
+        if zeros[i, j] > overhead:
+            break
+        (rows, columns), (more_rows, more_columns) = classes[i], classes.pop(j)
+        classes[i] = (rows + more_rows, columns + more_columns)
+    return classes
+
+
+def _zeros_between(one: tuple[list, list], other: tuple[list, list]) -> int:
+    return len(one[0]) * len(other[1]) + len(other[0]) * len(one[1])
 
 
 def _products(columns: list[tuple], d: int) -> list[tuple[Tensor, Tensor]]:
