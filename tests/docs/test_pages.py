@@ -1,0 +1,51 @@
+"""The pages of the documentation show what the committed results say, and link to what is there."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "tensor-products.md"
+
+
+@pytest.fixture
+def cp_rank(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("cp_rank")
+
+
+def result():
+    return json.loads((ROOT / "benchmarks" / "results" / "cp_rank.json").read_text())
+
+
+def test_tables_are_those_of_the_result(cp_rank):
+    for table in cp_rank.tables(result()).split("\n\n"):
+        assert table in PAGE.read_text()
+
+
+def test_what_the_page_says_of_the_result_is_so():
+    published = {row["lmax"]: row for row in result()["ranks"] if row["source"] == "shipped" and row["published_rank"]}
+    percents = [f"{100 * published[lmax]['equivariance_error']:.1f} %" for lmax in (1, 2, 3)]
+    assert "by {}, {} and\n{} at L = 1, 2, 3".format(*percents) in PAGE.read_text()
+    exact = [row["rank"] for row in result()["ranks"] if row["source"] == "shipped" and row["coupling_error"] < 1e-10]
+    assert exact == [8, 30, 90]
+    errors = [row[name] for row in result()["defaults"] for name in ("interaction", "convolution", "many-body")]
+    assert len(errors) == 27 and max(errors) < 1e-9
+
+
+def test_the_code_of_the_page_runs():
+    starts = ("    from ", "    Interaction(", "    Convolution(", "    ManyBody(")
+    code = [line[4:] for line in PAGE.read_text().splitlines() if line.startswith(starts)]
+    assert len(code) == 4
+    exec("\n".join(code), {})
+
+
+def test_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#:]+)\)", PAGE.read_text())
+    assert len(targets) >= 8
+    assert all((PAGE.parent / target).is_file() for target in targets)
+    pictures = [PAGE.parent / target for target in targets if target.endswith(".png")]
+    assert len(pictures) == 3 and all(picture.stat().st_size < 150_000 for picture in pictures)
