@@ -54,6 +54,7 @@ class ElementPolynomials(Tables):
     def reduce(self, rounding: float = 1e-12) -> None:
         """Replace paths that depend on each other by as many as are independent; the map stays the same."""
         left, size, right = torch.linalg.svd(self.table("basis"), full_matrices=False)
+        left[~self.table("basis").any(1)] = 0  # antisymmetric paths vanish, without rounding
         rank = int((size > rounding * size.amax()).sum()) if size.numel() else 0
         if rank < self._paths:
             self._reduced = True
