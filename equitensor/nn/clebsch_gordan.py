@@ -19,6 +19,7 @@ from equitensor.ops.uvu_convolution import uvu_convolution
 from equitensor.ops.uvu_paths import UVUPath, pack_paths
 
 FORMS = ("paths", "low_rank", "dense")
+GRID_LIMIT = 16  # components, lmax 3: a grid serves several powers of one feature; above, paths take half its time
 DENSE_LIMIT = 8192  # up to this size of a (d1, d2, d3) tensor, all paths go through one matrix product
 
 
@@ -185,7 +186,7 @@ def _checked_form(form: str | None) -> str | None:
 
 def _shared_weight_form(natural: bool, sizes: tuple) -> str:
     """The cheapest form of the same map when all items share the weights."""
-    if natural:
+    if natural and max(sizes) <= GRID_LIMIT:
         return "low_rank"
     return "dense" if math.prod(sizes) <= DENSE_LIMIT else "paths"
 

@@ -76,12 +76,10 @@ def _portions(x, w, table, plan, layout, **kinds) -> Iterator[tuple[slice, Works
     if not (items and layout.channels and pairs):
         return
     step = max(1, COLUMNS // layout.channels) if x.device.type == "cpu" else items
-    space = None
+    step = -(-items // -(-items // step))  # portions of equal size, the last filled up with zeros
+    space = Workspace(pairs, w, layout, step, **kinds)
     for start in range(0, items, step):
-        part = slice(start, min(start + step, items))
-        if space is None or space.items != part.stop - start:
-            space = Workspace(pairs, w, layout, part.stop - start, **kinds)
-        yield part, space
+        yield slice(start, min(start + step, items)), space
 
 
 def _tangents_of_operands(pair: Workspace.Pair, of_first: bool, of_second: bool) -> None:
@@ -127,7 +125,7 @@ def _to_weights(pair: Workspace.Pair, terms: list[Tensor], add: bool = False) ->
         if add:
             total += (term * g).sum(0)
         else:
-            torch.sum(term * g, 0, out=total)
+            torch.sum(term.mul_(g), 0, out=total)
 
 
 register(

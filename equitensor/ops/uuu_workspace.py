@@ -89,11 +89,11 @@ class Workspace:
             return w.new_empty(size, items, channels)
 
         self.x, self.y, self.z = make(d_x), make(d_y), make(d_z)
-        self.w = make(len(w)) if self.own else torch.empty_like(w)
+        self.w = w.new_zeros(len(w), items, channels) if self.own else w.new_zeros(w.shape)
         if gradients:
             self.g, self.of_x, self.of_y, self.of_w = make(d_z), make(d_x), make(d_y), make(len(w))
         if tangents:
-            self.d_x, self.d_y, self.d_w = make(d_x), make(d_y), torch.empty_like(self.w)
+            self.d_x, self.d_y, self.d_w = make(d_x), make(d_y), torch.zeros_like(self.w)
         inner, rows = max(pair.matrix.shape[1] for pair in pairs), max(len(pair.matrix) for pair in pairs)
         self.buffers = make(inner), make(inner if gradients else 0), make(rows)
         self.pairs = [self.Pair(self, pair) for pair in pairs]
@@ -102,7 +102,7 @@ class Workspace:
         """Copy the operands of a portion; sums start at zero."""
         self._copy(self.x, x[part], self.layout.sizes_x)
         self._copy(self.y, y[part], self.layout.sizes_y)
-        torch.mul(w[:, part] if self.own else w, self.scale, out=self.w)
+        self._copy_weights(self.w, w, part)
         self.z.zero_()
         if g is not None:
             self._copy(self.g, g[part], self.layout.sizes_z)
@@ -115,7 +115,7 @@ class Workspace:
         if h_y is not None:
             self._copy(self.d_y, h_y[part], self.layout.sizes_y)
         if h_w is not None:
-            torch.mul(h_w[:, part] if self.own else h_w, self.scale, out=self.d_w)
+            self._copy_weights(self.d_w, h_w, part)
 
     def store(self, part: slice, z: Tensor) -> None:
         """Hand over z of a portion."""
@@ -127,17 +127,24 @@ class Workspace:
         if of_y is not None:
             self._write(of_y[part], self.of_y, self.layout.sizes_y)
         if of_w is not None and self.own:
-            torch.mul(self.of_w, self.scale, out=of_w[:, part])
+            torch.mul(self.of_w[:, : part.stop - part.start], self.scale, out=of_w[:, part])
         elif of_w is not None:
             of_w += self.of_w.sum_to_size(of_w.shape) * self.scale
 
     def _copy(self, components: Tensor, rows: Tensor, sizes: list[int]) -> None:
         for buffer, block in zip(components.split(sizes), self.layout.blocks(rows, sizes), strict=True):
-            buffer.copy_(block)
+            buffer[:, : len(rows)] = block
+        if len(rows) < self.items:
+            components[:, len(rows) :] = 0
+
+    def _copy_weights(self, buffer: Tensor, w: Tensor, part: slice) -> None:
+        if self.own:
+            w, buffer = w[:, part], buffer[:, : part.stop - part.start]
+        torch.mul(w, self.scale, out=buffer)
 
     def _write(self, rows: Tensor, components: Tensor, sizes: list[int]) -> None:
         for buffer, block in zip(components.split(sizes), self.layout.blocks(rows, sizes), strict=True):
-            block.copy_(buffer)
+            block.copy_(buffer[:, : len(rows)])
 
     class Pair:
         """The views of one pair of blocks; x has an axis for the components of y."""
