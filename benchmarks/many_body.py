@@ -37,7 +37,7 @@ def main() -> None:
         for l_out in sorted({min(l, lmax) for l in (options.out or [0, 1, lmax])}):
             name = f"lmax {lmax}, out to {l_out}"
             cases[name] = measure(*candidates(lmax, l_out, options), options)
-            report(name, lmax, cases[name])
+            report(name, cases[name], f"published {PUBLISHED.get(lmax)}x" if options.case == "gaunt" else "")
     sizes = {name: getattr(options, name) for name in ("channels", "nodes", "elements")}
     result = {"environment": environment(options.dtype), "case": options.case, "note": options.note, **sizes}
     append(result | {"correlation": CORRELATION, "ms": cases, "published": PUBLISHED}, options.out_file)
@@ -118,11 +118,11 @@ def force_step(function, x: torch.Tensor, weights: list) -> tuple:
     return torch.autograd.grad(first.square().sum() / 2, [x, *weights], allow_unused=True)
 
 
-def report(case: str, lmax: int, times: dict) -> None:
+def report(case: str, times: dict, remark: str) -> None:
     """One line per step: milliseconds and MACE's time over it."""
     for step, row in times.items():
         columns = [f"{name} {ms:9.3f} ({row['mace'] / ms:6.2f}x)" for name, ms in row.items()]
-        print(f"{case:20s} {step:11s}", *columns, f"published {PUBLISHED.get(lmax)}x", flush=True)
+        print(f"{case:20s} {step:11s}", *columns, remark, flush=True)
 
 
 def arguments() -> argparse.Namespace:
