@@ -50,6 +50,7 @@ class GridPowers(Tables):
             elif chosen:
                 parts = [signal_columns(chosen, weights[:, None] * harmonics, (1.0, factor)) for factor in factors]
                 self.add_table(f"c_{order}", (torch.cat(parts) / len(factors)).T.contiguous())
+        self._reached = [len(own) > 0 for own in self.paths]  # torch.compile cannot look into irreps
         self.correlation, self.d_out = correlation, sum(ir.dim for ir in outs)
 
     def powers(self, x: Tensor) -> list[Tensor]:
@@ -58,7 +59,7 @@ class GridPowers(Tables):
         f = values = transform(self.a, x) if self.correlation > 1 else x
         for order in range(2, self.correlation + 1):
             values = values * f
-            terms.append(transform(getattr(self, f"c_{order}"), values) if self.paths[order - 1] else x[:, :0])
+            terms.append(transform(getattr(self, f"c_{order}"), values) if self._reached[order - 1] else x[:, :0])
         return terms
 
     def forward(self, x: Tensor, weights: list[Tensor], element_index: Tensor) -> Tensor:

@@ -327,3 +327,15 @@ def test_chains_agree_with_wigner():
     expected = wigner_3j(1, 1, 2) * 3**0.5 / 2
     assert len(found) == 1
     torch.testing.assert_close(found[0][:, :3, 3:], expected)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_compiles(product):
+    layer = ManyBody("2x0e+2x1o", "2x0e+2x1o", 3, 3, product).double()
+    x = features("2x0e+2x1o")
+    compiled = torch.compile(lambda x: layer(x, ELEMENTS), backend="aot_eager")
+    (actual, expected) = (
+        torch.autograd.grad(f(leaf).square().sum(), [leaf])[0]
+        for f, leaf in ((compiled, x.clone().requires_grad_()), (lambda x: layer(x, ELEMENTS), x.requires_grad_()))
+    )
+    testing.assert_close(actual, expected)
