@@ -164,7 +164,7 @@ class Linear(nn.Module):
             bias = bias.new_zeros([1, max(1, self._features[1]), 0])
         if self._features[0] > 0:
             return self._over_features(features, weight, bias)
-        rows = features.reshape(-1, 1, expected)
+        rows = features.reshape([_count(features.shape[:-1]), 1, expected])
         items = [rows.shape[0], 1, 1, weight.shape[-1]] if not self.shared_weights else [1, 1, 1, weight.shape[-1]]
         weight = weight.expand(features.shape[:-1] + weight.shape[-1:]) if not self.shared_weights else weight
         z = self._apply_paths(rows, weight.reshape(items), self._bias_rows(bias, 1))
@@ -172,8 +172,8 @@ class Linear(nn.Module):
 
     def _over_features(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         f_in, f_out = self._features
-        rows = features.reshape(-1, f_in, self._in_dim)
-        weight = weight.reshape(-1, f_in, f_out, weight.shape[-1])
+        rows = features.reshape([_count(features.shape[:-2]), f_in, self._in_dim])
+        weight = weight.reshape([_count(weight.shape[:-3]), f_in, f_out, weight.shape[-1]])
         z = self._apply_paths(rows, weight, self._bias_rows(bias, f_out))
         return z.reshape(features.shape[:-2] + (f_out, self._out_dim))  # noqa: RUF005
 
@@ -189,7 +189,7 @@ class Linear(nn.Module):
             if len(out.slots) == 0:
                 piece = rows.new_zeros([n, g, out.mul * out.dim])
             else:
-                inputs = [blocks[s].reshape([n, -1, u, out.dim]) for s, u in zip(out.slots, out.copies)]  # noqa: B905
+                inputs = [blocks[s].reshape([n, rows.shape[1], u, out.dim]) for s, u in zip(out.slots, out.copies)]  # noqa: B905
                 matrices: list[Tensor] = []
                 for copies, start, factor in zip(out.copies, out.starts, out.factors):  # noqa: B905
                     part = weight.narrow(3, start, copies * out.mul) * factor
@@ -231,6 +231,14 @@ class Linear(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out} | {self.weight_numel} weights)"
+
+
+def _count(lead: list[int]) -> int:
+    """How many items leading dimensions hold."""
+    items = 1
+    for size in lead:
+        items = items * size
+    return items
 
 
 def _mix(x: Tensor, weight: Tensor) -> Tensor:
