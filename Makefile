@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 setup: .venv/.ready
 
-.venv/.ready: setup.cfg setup.py pyproject.toml constraints.txt
+.venv/.ready: setup.cfg setup.py pyproject.toml constraints.txt $(wildcard csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch numpy setuptools wheel
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e ".[test]"

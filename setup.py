@@ -1,5 +1,41 @@
-"""The compiled extension belongs here; metadata is in setup.cfg."""
+"""The compiled extension, optional: without it everything works in plain torch. Metadata is in setup.cfg."""
+
+import os
+from glob import glob
 
 from setuptools import setup
 
-setup()
+PLAIN = "equitensor will compute in plain torch, more slowly"
+
+
+def extension() -> dict:
+    """ext_modules and cmdclass for `setup`; nothing, and a line that says why, where they cannot be built."""
+    if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":
+        print(f"EQUITENSOR_NO_EXT is set: no extension is built; {PLAIN}")
+        return {}
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
+    except ImportError:
+        print(f"torch is not here to build the extension against (pip install --no-build-isolation); {PLAIN}")
+        return {}
+
+    class OptionalExtension(BuildExtension):
+        """Builds the extension if it can."""
+
+        def build_extensions(self) -> None:
+            try:
+                super().build_extensions()
+            except Exception as error:
+                print(f"the extension was not built ({type(error).__name__}: {error}); {PLAIN}")
+                self.extensions = []
+
+    kernels = CppExtension(
+        "equitensor._kernels",
+        ["csrc/cpu/kernels.cpp", "csrc/ops/module.cpp"],
+        depends=sorted(glob("csrc/*/*.h") + glob("csrc/*/*.inl")),
+        extra_compile_args=["-O3", "-g0", "-std=c++17", "-ffp-contract=fast"],
+    )
+    return {"ext_modules": [kernels], "cmdclass": {"build_ext": OptionalExtension}}
+
+
+setup(**extension())

@@ -57,8 +57,35 @@ def _machine():
         ("cpu", f"{platform.processor() or platform.machine()}, {cpu}"),
         ("gpu", ", ".join(gpus) or "none that torch sees"),
         ("threads", f"{torch.get_num_threads()} (inside an operation)"),
-        ("kernels", "reference (plain torch) for every operation: no compiled ones exist yet"),
+        *_kernels(),
     ]
+
+
+# What has compiled operators, for float32 and float64.
+_OPERATIONS = (
+    "edge geometry",
+    "edge sums",
+    "edge read-out",
+    "degree linear",
+    "density product",
+    "gaunt product",
+    "silu",
+)
+
+
+def _kernels():
+    """(operation, what computes it here) lines, and why nothing faster does."""
+    import torch
+
+    from equitensor.ops.extension import why_not_compiled
+
+    reason = why_not_compiled()
+    if reason is not None:
+        return [("kernels", f"plain torch for every operation: {reason}")]
+    vectors = torch.ops.equitensor.cpu_instruction_set()
+    faster = "" if vectors == "AVX-512" else ", the widest vectors that this processor has"
+    known = [(name, f"C++ on CPU, {vectors}{faster}") for name in _OPERATIONS]
+    return [*known, ("on a GPU", "plain torch for every operation: no CUDA kernels exist yet")]
 
 
 def _card(path):

@@ -50,5 +50,5 @@ class GraphDataset(Dataset):
 
 
 def graph_loader(dataset: GraphDataset, batch_size: int = 1, **options) -> DataLoader:
-    """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, generator, ...) are torch's."""
-    return DataLoader(dataset, batch_size=batch_size, collate_fn=AtomicGraph.collate, **options)
+    """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, collate_fn, ...) are torch's."""
+    return DataLoader(dataset, batch_size=batch_size, **{"collate_fn": AtomicGraph.collate, **options})

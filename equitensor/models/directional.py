@@ -7,14 +7,13 @@ a read-out along the outgoing edge. Between the two the density is multiplied wi
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
-from equitensor.nn.harmonics import SphericalHarmonics
+from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.neighborhood import Neighborhood
-from equitensor.nn.radial_basis import RadialBasis
 from equitensor.nn.weights import ElementTable, matrix
+from equitensor.ops.silu import silu
 
 
 class EdgeEmbedding(nn.Module):
@@ -77,8 +76,7 @@ class Directional(nn.Module):
         num_neighbors: float = 12.0,
     ) -> None:
         super().__init__()
-        self.basis = RadialBasis(cutoff, num_radial)
-        self.harmonics = SphericalHarmonics(lmax)
+        self.geometry = EdgeGeometry(cutoff, lmax, num_radial)
         self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial)
         sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
         self.rounds = nn.ModuleList(Round(num_elements, *sizes, correlation, product) for _ in range(layers - 1))
@@ -90,10 +88,8 @@ class Directional(nn.Module):
 
     def forward(self, species: Tensor, neighbors: Neighborhood) -> tuple[Tensor, Tensor]:
         """species (n,) -> energies (n,), features (n, layers C)."""
-        vectors = neighbors.vectors.flatten(0, 1)
-        distance = vectors.norm(dim=1, keepdim=True)
-        functions, radial = self.basis(distance.squeeze(1))
-        harmonics = self.harmonics(vectors / distance).view(*neighbors.vectors.shape[:2], -1)
+        harmonics, functions, radial = self.geometry(neighbors.vectors.flatten(0, 1))
+        harmonics = harmonics.view(*neighbors.vectors.shape[:2], harmonics.shape[1])
         messages = self.embedding(species, neighbors, functions)
         energies, features = [], []
         for layer in self.rounds:

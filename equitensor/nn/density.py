@@ -7,9 +7,10 @@ channels): the matrices per degree, which give every l its own radial functions,
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from equitensor.nn.weights import DegreeLinear, matrix
+from equitensor.ops.edge_form import gather_edges, read_edges
+from equitensor.ops.silu import silu
 
 SILU_GAIN = 1.6  # about keeps the mean square through silu: 1 / (rms of silu(x) for normal x) is 1.68
 
@@ -29,8 +30,7 @@ class AtomicDensity(nn.Module):
 
     def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
         """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""
-        weighted = (messages @ self.message) * (radial @ (self.radial * self.scale))
-        return self.mix(torch.bmm(harmonics.transpose(1, 2), weighted.view(*harmonics.shape[:2], -1)))
+        return self.mix(gather_edges(harmonics, messages @ self.message, radial @ (self.radial * self.scale)))
 
 
 class EdgeUpdate(nn.Module):
@@ -50,8 +50,7 @@ class EdgeUpdate(nn.Module):
 
     def forward(self, messages, features, scalars, radial, harmonics, rev) -> Tensor:
         """messages (n width, c), features (n, (L+1)^2, C), scalars (n, C), rev (n width,) -> (n width, c)."""
-        arriving = torch.bmm(harmonics, self.angular(features, self.sign)).flatten(0, 1)
-        leaving = arriving.index_select(0, rev) * (radial @ self.radial)
+        leaving = read_edges(harmonics, self.angular(features, self.sign), radial @ self.radial, rev)
         hidden = torch.addmm(leaving, messages, self.message).view(*harmonics.shape[:2], -1)
         hidden = silu(hidden + torch.addmm(self.bias, scalars, self.scalars).unsqueeze(1))
         return torch.addmm(messages, hidden.flatten(0, 1), self.out)

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.weights import ElementTable, degree_of_components
+from equitensor.ops.density_product import SparseTensor, density_features, density_invariants
+from equitensor.ops.extension import compiled
 
 
 class DensityPowers(nn.Module):
@@ -21,6 +23,13 @@ class DensityPowers(nn.Module):
 
     def forward(self, features: Tensor) -> list[Tensor]:
         return self.interaction.powers(features, self.order)
+
+    def compiled_tensor(self, features: Tensor) -> SparseTensor | None:
+        """The product as one sparse tensor for all channels, where the compiled operators take it."""
+        form = getattr(self.interaction.map, "form", None)
+        if form is None or not hasattr(form, "index") or not compiled(features):
+            return None
+        return SparseTensor(form.index, form.coefficients, self.interaction.map.same_operands)
 
 
 class DensityProduct(nn.Module):
@@ -46,6 +55,9 @@ class DensityProduct(nn.Module):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        tensor = self.powers.compiled_tensor(features)
+        if tensor is not None:
+            return density_features(features, self.coefficients.weight, species, tensor)
         coefficients = self.coefficients(species).index_select(2, self.degree).unbind(1)
         powers = self.powers(features)
         total = coefficients[0] * powers[0]
@@ -79,5 +91,8 @@ class DensityInvariants(nn.Module):
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        tensor = self.powers.compiled_tensor(features)
+        if tensor is not None:
+            return density_invariants(features, self.coefficients.weight, species, tensor)
         coefficients = self.coefficients(species).unbind(1)
         return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))

@@ -22,13 +22,14 @@ class GauntInteraction(Tables):
 
     Args:
         paths: "even" or "all".
-        form: how to compute it, "grid", "fourier" or "direct"; the numbers are the same, and the grid was the
-            quickest wherever it was measured (benchmarks/gaunt_forms.py).
+        form: how to compute it, "grid", "fourier", "direct" or "fastest", the compiled contraction where it runs and
+            else the grid; the numbers are the same, and in plain torch the grid was the quickest wherever it was
+            measured (benchmarks/gaunt_forms.py).
     """
 
     options = ("paths", "form")
 
-    def __init__(self, irreps1, irreps2, irreps_out, channels: int, paths: str = "even", form: str = "grid") -> None:
+    def __init__(self, irreps1, irreps2, irreps_out, channels: int, paths: str = "even", form: str = "fastest") -> None:
         super().__init__()
         check_gaunt_options(paths, form)
         self.indices = find_paths("gaunt", irreps1, irreps2, irreps_out, odd=paths == "all")

@@ -11,6 +11,8 @@ from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths
 from equitensor.ops.grid_convolution import grid_convolution
 
+CONVOLUTION_FORMS = ("grid", "fourier", "direct")
+
 
 class GauntConvolution(Tables):
     """z_i,l3 = w_l3 sum over edges j -> i of G (w_l1 x_j,l1) (w_ij,l2 y_ij,l2), channels-last.
@@ -25,7 +27,7 @@ class GauntConvolution(Tables):
         self, irreps_in, irreps_edge, irreps_out, channels: int, paths: str = "even", form: str = "grid"
     ) -> None:
         super().__init__()
-        check_gaunt_options(paths, form)
+        check_gaunt_options(paths, form, CONVOLUTION_FORMS)
         wanted = irreps_out.sort().irreps.simplify()
         self.irreps_out = type(irreps_in)([(channels, ir) for _, ir in wanted])
         self.indices = find_paths("gaunt", irreps_in, irreps_edge, wanted, odd=paths == "all")

@@ -13,8 +13,10 @@ from equitensor.nn.tables import Tables
 from equitensor.o3 import gaunt_grid, poisson_grid
 from equitensor.o3.fourier_tables import fourier_tables
 from equitensor.o3.sparse_coupling import coupling_tensor, group_pairs, mirror_classes
+from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.contraction import transform
 from equitensor.ops.direct_product import OPERANDS, PairTable, direct_product
+from equitensor.ops.extension import compiled
 from equitensor.ops.fourier_product import from_torus, to_torus
 
 PATHS = ("even", "all")
@@ -40,6 +42,35 @@ class GridForm(Tables):
 
     def describe(self) -> str:
         return f"{len(self.a)} points"
+
+
+class FastestForm(GridForm):
+    """The compiled sparse contraction where there is one for these tensors, else the grid."""
+
+    def __init__(self, spaces: list, odd: bool) -> None:
+        super().__init__(spaces, odd)
+        tensor = coupling_tensor(*spaces, odd)
+        self.sizes = tuple(tensor.shape)
+        index, coefficients = sparse_entries(tensor)
+        self.register_buffer("index", index, persistent=False)
+        self.coefficients = coefficients  # float64 in every dtype; the operator rounds them
+
+    def first(self, x: Tensor) -> Tensor:
+        return x if compiled(x) else super().first(x)
+
+    def second(self, y: Tensor) -> Tensor:
+        return y if compiled(y) else super().second(y)
+
+    def couple(self, first: Tensor, second: Tensor) -> Tensor:
+        if not compiled(first, second):
+            return super().couple(first, second)
+        lead = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+        x, y = (v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:]) for v in (first, second))
+        z = channel_product(x, y, self.index, self.coefficients, self.sizes)
+        return z.view(*lead, *z.shape[-2:])
+
+    def describe(self) -> str:
+        return f"{self.index.shape[-1]} couplings (compiled) or {super().describe()}"
 
 
 class FourierForm(Tables):
@@ -118,11 +149,11 @@ class DirectForm(Tables):
         return f"{self.entries} non-zero couplings"
 
 
-FORMS = {"grid": GridForm, "fourier": FourierForm, "direct": DirectForm}
+FORMS = {"fastest": FastestForm, "grid": GridForm, "fourier": FourierForm, "direct": DirectForm}
 
 
-def check_gaunt_options(paths: str, form: str) -> None:
+def check_gaunt_options(paths: str, form: str, forms=tuple(FORMS)) -> None:
     """Raise InputError for an unknown set of paths or an unknown form."""
-    for name, value, known in (("paths", paths, PATHS), ("form", form, tuple(FORMS))):
+    for name, value, known in (("paths", paths, PATHS), ("form", form, forms)):
         if value not in known:
             raise InputError(f"{name} is {value!r}: choose one of {', '.join(known)}")

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from equitensor.ops.degree_linear import degree_linear
+
 
 def matrix(fan_in: int, fan_out: int, *stack: int, gain: float = 1.0) -> nn.Parameter:
     """(*stack, fan_in, fan_out) normal weights that keep the variance of what they multiply, times gain^2."""
@@ -34,14 +36,10 @@ class DegreeLinear(nn.Module):
     def __init__(self, lmax: int, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.weight = matrix(channels_in, channels_out, lmax + 1)
-        self.register_buffer("degree", degree_of_components(lmax), persistent=False)
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
         """`factor` (lmax+1, 1, 1) multiplies the matrices of each degree."""
-        weight = self.weight if factor is None else self.weight * factor
-        # Components outside, atoms inside: (L+1)^2 products of (n, C_in) with (C_in, C_out).
-        mixed = torch.bmm(x.transpose(0, 1), weight.index_select(0, self.degree))
-        return mixed.transpose(0, 1).contiguous()
+        return degree_linear(x, self.weight if factor is None else self.weight * factor)
 
     def extra_repr(self) -> str:
         return " x ".join(map(str, self.weight.shape))

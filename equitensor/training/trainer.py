@@ -4,8 +4,10 @@ Lightning's Fabric moves data and joins ranks; the loop is ours, because the sch
 run follow the clock, which Lightning's Trainer counts in epochs and steps.
 """
 
+import gc
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,10 +19,11 @@ from equitensor.errors import InputError
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
-from equitensor.training.loss import loss, residuals
+from equitensor.training.loss import loss
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
+from equitensor.training.shards import Shards, joined, split
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
 VALIDATION_STEP = 0.02  # of the run between two validations, at least
@@ -38,9 +41,17 @@ class Trainer:
         self.model, self.optimizer = fabric.setup(model, optimizer)
         size = config.train.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        alone_on_cpu = fabric.device.type == "cpu" and fabric.world_size == 1
+        self.shards = Shards(min(size, torch.get_num_threads()) if alone_on_cpu else 1, torch.get_num_threads())
+        self._collate = partial(split, count=self.shards.count)
         workers = config.data.num_workers
         self.loader = graph_loader(
-            data.train, batch_sampler=self.sampler, num_workers=workers, persistent_workers=workers > 0
+            data.train,
+            batch_sampler=self.sampler,
+            collate_fn=self._collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
         )
         self.best, self.best_is_late = float("inf"), False
         self.trained, self.train_seconds = 0, 0.0
@@ -74,6 +85,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
         self._read_clock()
+        gc.freeze()  # the modules and the data that are here to stay need not be searched for garbage at every step
         if self.fabric.global_rank == 0:
             self._validate()  # says what a validation costs, and with it the closing evaluation
             self._reserve()
@@ -87,10 +99,10 @@ class Trainer:
             self.log.close()
 
     def _epoch(self) -> None:
-        for graph in self.loader:
+        for graphs in self.loader:
             began = time.monotonic()
-            found, value = self.step(graph.to(self.fabric.device))
-            self.trained += graph.num_graphs * self.fabric.world_size
+            found, value = self.step([graph.to(self.fabric.device) for graph in graphs])
+            self.trained += sum(graph.num_graphs for graph in graphs) * self.fabric.world_size
             self.train_seconds += time.monotonic() - began
             self.progress.step += 1
             self.sampler.start += 1
@@ -108,32 +120,50 @@ class Trainer:
         if self.fabric.global_rank == 0 and due and not self.finished:
             self._validate_and_save()
 
-    def step(self, graph):
-        """One optimiser step; residuals and loss."""
+    def step(self, graphs):
+        """One optimiser step on a batch, given in shards; residuals and loss."""
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.model.train()
-        prediction = self.model(graph, stress=self.config.loss.stress > 0)
-        found = residuals(prediction, graph)
-        value = loss(found, self._weights(self.late), self.huber)
-        if not isinstance(value, torch.Tensor):  # a batch without labels that count
-            if self.fabric.world_size == 1:
-                return found, 0.0
-            value = 0.0 * prediction["energy"].sum()  # the other ranks wait for gradients from this one
+        parts = self.shards.residuals(self.model, graphs, stress=self.config.loss.stress > 0)
+        found = joined(parts)
         self.optimizer.zero_grad()
-        self.fabric.backward(value)
+        value = self._backward_shards(parts, found) if len(parts) > 1 else self._backward(found)
+        if value is None:  # a batch without labels that count
+            return found, 0.0
         if self.config.train.clip is not None:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.train.clip)
         self.optimizer.step()
         self.ema.update_parameters(self.model.module)
-        value = float(value.detach())
+        value = float(value)
         if value != value:
             raise InputError(
                 f"the loss became NaN at step {self.progress.step}: lower train.lr, set train.clip, or look for "
                 "structures with absurd labels (equitensor data info)"
             )
         return found, value
+
+    def _backward(self, found):
+        """Gradients of the loss through the whole graph at once, over all ranks; the loss."""
+        value = loss(found, self._weights(self.late), self.huber)
+        if not isinstance(value, torch.Tensor):
+            if self.fabric.world_size == 1:
+                return None
+            value = 0.0 * found["energy"].sum()  # the other ranks wait for gradients from this one
+        self.fabric.backward(value)
+        return value.detach()
+
+    def _backward_shards(self, parts, found):
+        """The same, from the slopes of the loss by the residuals: what the shards need of each other."""
+        leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in found.items()}
+        value = loss(leaves, self._weights(self.late), self.huber)
+        if not isinstance(value, torch.Tensor):
+            return None
+        value.backward()
+        slopes = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+        self.shards.backward(parts, slopes, self.parameters)
+        return value.detach()
 
     def _weights(self, late: bool) -> dict[str, float]:
         weights = self.config.loss
@@ -149,9 +179,10 @@ class Trainer:
         self.ema.eval()
         sums, counts = {}, {}
         if self.data.valid is not None:
-            for graph in graph_loader(self.data.valid, batch_size=2 * self.config.train.batch_size):
-                graph = graph.to(self.fabric.device)
-                found = residuals(self.ema.module(graph), graph)
+            size = 2 * self.config.train.batch_size
+            for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self._collate):
+                graphs = [graph.to(self.fabric.device) for graph in graphs]
+                found = joined(self.shards.residuals(self.ema.module, graphs))
                 for name in ("energy", "energy_per_atom", "forces", "stress"):
                     if name in found and found[name].numel():
                         error = found[name].double()
@@ -247,19 +278,19 @@ class Trainer:
 
         dataset = self.data.train
         order = dataset.num_atoms.argsort()[::-1][: self.sampler.batch_size]
-        graph = type(dataset[0]).collate([dataset[int(i)] for i in order]).to(self.fabric.device)
+        graphs = [graph.to(self.fabric.device) for graph in self._collate([dataset[int(i)] for i in order])]
         self.progress = Progress(started=time.monotonic(), total_steps=1)
         began = time.monotonic()
-        self.step(graph)
+        self.step(graphs)
         taken = time.monotonic() - began
-        if graph.z.is_cuda:
+        if graphs[0].z.is_cuda:
             peak = torch.cuda.max_memory_allocated() / 1e6
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         return {
-            "structures": graph.num_graphs,
-            "atoms": graph.num_nodes,
-            "edges": graph.num_edges,
+            "structures": sum(graph.num_graphs for graph in graphs),
+            "atoms": sum(graph.num_nodes for graph in graphs),
+            "edges": sum(graph.num_edges for graph in graphs),
             "seconds": taken,
             "megabytes": peak,
         }

@@ -107,7 +107,7 @@ def test_relax_bad_input(model_file, folder, extra, message, capsys):
 def test_info_of_the_machine_and_of_a_model(model_file, folder, capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    for words in ("torch", "ase", "threads", "kernels", "reference (plain torch)"):
+    for words in ("torch", "ase", "threads", "plain torch for every operation"):
         assert words in out
     assert main(["info", str(model_file)]) == 0
     out = capsys.readouterr().out

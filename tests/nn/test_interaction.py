@@ -176,7 +176,7 @@ def test_attributes_and_repr():
     assert layer.paths[0] == ((0, 1), (0, 1), (0, 1)) and len(layer.paths) == 4
     assert layer.instructions[1] == (1, 1, 0, "uuu", True)
     assert layer.weight_numel == 6 * 8
-    assert "4 paths, 48 weights, 6 points" in repr(layer)
+    assert "4 paths, 48 weights, 10 couplings (compiled) or 6 points" in repr(layer)
     cg = Interaction("8x0e+8x1o", "8x0e+8x1o", "8x0e+8x1o+8x1e")
     assert cg.weight_numel == len(cg.paths) * 8 == 40
     points = Interaction(BACKBONE, BACKBONE, BACKBONE, product="gaunt").map.form.a.shape[0]

@@ -1,0 +1,163 @@
+// F = sum over atoms i, slots j, components m, channels c of Y_ijm a_ijc b_ijc G_imc, and its derivatives.
+// Included once per instruction set. Rows that are not whole registers are padded with zeros in scratch.
+
+// Rows (count, C) of an array, at their slots or at those of the reverse edges, padded to Cp.
+template <class T>
+inline void take_rows(const EdgeForm<T>& f, int64_t node, const T* from, T* to, int64_t Cp) {
+  for (int64_t j = 0; j < f.width; j++) {
+    const int64_t slot = node * f.width + j;
+    const T* row = from + (f.rev ? f.rev[slot] : slot) * f.channels;
+    for (int64_t c = 0; c < f.channels; c++) to[j * Cp + c] = row[c];
+    for (int64_t c = f.channels; c < Cp; c++) to[j * Cp + c] = 0;
+  }
+}
+
+template <class T>
+inline void put_rows(const EdgeForm<T>& f, int64_t node, const T* from, int64_t Cp, T* to) {
+  for (int64_t j = 0; j < f.width; j++) {
+    const int64_t slot = node * f.width + j;
+    T* row = to + (f.rev ? f.rev[slot] : slot) * f.channels;
+    for (int64_t c = 0; c < f.channels; c++) row[c] = from[j * Cp + c];
+  }
+}
+
+// (rows, columns) between arrays whose rows have the lengths `from_ld` and `to_ld`.
+template <class T>
+inline void copy_rows(int64_t rows, int64_t columns, const T* from, int64_t from_ld, T* to, int64_t to_ld) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) to[r * to_ld + c] = from[r * from_ld + c];
+}
+
+template <class T>
+inline void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_ld, T* to, int64_t to_ld) {
+  for (int64_t c = 0; c < columns; c++)
+    for (int64_t r = 0; r < to_ld; r++) to[c * to_ld + r] = r < rows ? from[r * from_ld + c] : 0;
+}
+
+template <class T>
+inline void times(int64_t n, const T* x, const T* y, T* z) {
+  for (int64_t i = 0; i < n; i++) z[i] = x[i] * y[i];
+}
+
+template <class T>
+inline void add_times(int64_t n, const T* x, const T* y, T* z) {
+  for (int64_t i = 0; i < n; i++) z[i] += x[i] * y[i];
+}
+
+// Zeroed scratch of a thread, cut into pieces.
+template <class T>
+struct Scratch {
+  std::vector<T> memory;
+  int64_t used = 0;
+  explicit Scratch(int64_t size) : memory(size + 32) {}
+  T* take(int64_t size) {
+    T* start = memory.data() + used;
+    used += size;
+    return start;
+  }
+};
+
+// dF/dG (n, D, C) of atoms first..last.
+template <class T>
+void edge_gather(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, const T* b, T* sum) {
+  const int64_t Cp = padded<T>(f.channels), rows = f.width * Cp;
+  Scratch<T> scratch(2 * rows + f.components * Cp);
+  T *p = scratch.take(rows), *q = scratch.take(rows), *whole = scratch.take(f.components * Cp);
+  for (int64_t i = first; i < last; i++) {
+    take_rows(f, i, a, p, Cp);
+    take_rows(f, i, b, q, Cp);
+    times(rows, p, q, p);
+    T* out = sum + i * f.components * f.channels;
+    T* into = Cp == f.channels ? out : whole;
+    multiply(f.components, Cp, f.width, f.harmonics + i * f.width * f.components, 1, f.components, p, Cp, into, Cp,
+             false);
+    if (into != out) copy_rows(f.components, f.channels, whole, Cp, out, f.channels);
+  }
+}
+
+// dF/db: a_ijc sum_m Y_ijm G_imc, at the slots of a.
+template <class T>
+void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, const T* features, T* out) {
+  const int64_t Cp = padded<T>(f.channels), rows = f.width * Cp;
+  Scratch<T> scratch(2 * rows + f.components * Cp);
+  T *p = scratch.take(rows), *q = scratch.take(rows), *g = scratch.take(f.components * Cp);
+  for (int64_t i = first; i < last; i++) {
+    copy_rows(f.components, f.channels, features + i * f.components * f.channels, f.channels, g, Cp);
+    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, g, Cp, q, Cp,
+             false);
+    take_rows(f, i, a, p, Cp);
+    times(rows, p, q, p);
+    put_rows(f, i, p, Cp, out);
+  }
+}
+
+// The gradient in (Y, a, b, G) of F, or of the derivative of F along a tangent; null pointers are not wanted.
+template <class T>
+void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const EdgeArrays<const T>& at,
+                   const EdgeArrays<const T>* tangent, const EdgeArrays<T>& out) {
+  const int64_t D = f.components, C = f.channels, w = f.width;
+  const int64_t Cp = padded<T>(C), Dp = padded<T>(D), rows = w * Cp, size = D * Cp;
+  Scratch<T> scratch(9 * rows + 3 * size + 2 * C * Dp + w * Dp + (w + D) * Cp);
+  T *a = scratch.take(rows), *b = scratch.take(rows), *ta = scratch.take(rows), *tb = scratch.take(rows);
+  T *p = scratch.take(rows), *s = scratch.take(rows), *q = scratch.take(rows), *r = scratch.take(rows);
+  T *row = scratch.take(rows), *G = scratch.take(size), *tG = scratch.take(size), *sum = scratch.take(size);
+  T *turned = scratch.take(Cp * Dp), *dY = scratch.take(w * Dp);
+  const bool first_order = tangent == nullptr;
+  const T* none = nullptr;
+  const T *at_tY = first_order ? none : tangent->harmonics, *at_tG = first_order ? none : tangent->features;
+  const bool moves_ab = !first_order && (tangent->a || tangent->b);
+  for (int64_t i = first; i < last; i++) {
+    const T* Y = f.harmonics + i * w * D;
+    const T* tY = at_tY ? at_tY + i * w * D : none;
+    take_rows(f, i, at.a, a, Cp);
+    take_rows(f, i, at.b, b, Cp);
+    if (!first_order && tangent->a) take_rows(f, i, tangent->a, ta, Cp);
+    if (!first_order && tangent->b) take_rows(f, i, tangent->b, tb, Cp);
+    copy_rows(D, C, at.features + i * D * C, C, G, Cp);
+    if (at_tG) copy_rows(D, C, at_tG + i * D * C, C, tG, Cp);
+    times(rows, a, b, p);  // p = a b, s its derivative along the tangent
+    if (moves_ab) {
+      std::fill(s, s + rows, T(0));
+      if (tangent->a) add_times(rows, ta, b, s);
+      if (tangent->b) add_times(rows, a, tb, s);
+    }
+    if (out.a || out.b) {  // q = Y G, r its derivative along the tangent
+      multiply(w, Cp, D, Y, D, 1, G, Cp, q, Cp, false);
+      if (!first_order) {
+        std::fill(r, r + rows, T(0));
+        if (tY) multiply(w, Cp, D, tY, D, 1, G, Cp, r, Cp, true);
+        if (at_tG) multiply(w, Cp, D, Y, D, 1, tG, Cp, r, Cp, true);
+      }
+      const T* along = first_order ? q : r;
+      if (out.a) {
+        times(rows, b, along, row);
+        if (!first_order && tangent->b) add_times(rows, tb, q, row);
+        put_rows(f, i, row, Cp, out.a);
+      }
+      if (out.b) {
+        times(rows, a, along, row);
+        if (!first_order && tangent->a) add_times(rows, ta, q, row);
+        put_rows(f, i, row, Cp, out.b);
+      }
+    }
+    if (out.features) {  // Y^T p, or tY^T p + Y^T s
+      std::fill(sum, sum + size, T(0));
+      if (first_order) multiply(D, Cp, w, Y, 1, D, p, Cp, sum, Cp, true);
+      if (tY) multiply(D, Cp, w, tY, 1, D, p, Cp, sum, Cp, true);
+      if (moves_ab) multiply(D, Cp, w, Y, 1, D, s, Cp, sum, Cp, true);
+      copy_rows(D, C, sum, Cp, out.features + i * D * C, C);
+    }
+    if (out.harmonics) {  // p G^T, or p tG^T + s G^T
+      std::fill(dY, dY + w * Dp, T(0));
+      if (first_order || moves_ab) {
+        transpose(D, C, G, Cp, turned, Dp);
+        multiply(w, Dp, C, first_order ? p : s, Cp, 1, turned, Dp, dY, Dp, true);
+      }
+      if (at_tG) {
+        transpose(D, C, tG, Cp, turned, Dp);
+        multiply(w, Dp, C, p, Cp, 1, turned, Dp, dY, Dp, true);
+      }
+      copy_rows(w, D, dY, Dp, out.harmonics + i * w * D, D);
+    }
+  }
+}

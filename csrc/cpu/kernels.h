@@ -1,0 +1,104 @@
+// What the CPU kernels take, and the table of those that run on this machine.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace equitensor {
+
+// Y (n, width, components); rows (n width, channels) lie at their slots, or, with `rev`, at those slots' reverses.
+template <class T>
+struct EdgeForm {
+  int64_t width, components, channels;
+  const T* harmonics;
+  const int64_t* rev;
+};
+
+// One array for each factor of the form, or null: Y, a, b, G.
+template <class T>
+struct EdgeArrays {
+  T *harmonics, *a, *b, *features;
+};
+
+template <class T>
+struct Entry {
+  T coefficient;
+  int32_t second;
+};
+
+// Entries up to `end` that share their first operand and their result.
+struct Group {
+  int32_t first, end;
+};
+
+// A sparse tensor, sorted by result, then first operand; row[k] is the first group of result k.
+template <class T>
+struct ProductPlan {
+  int64_t size_out, size_first, size_second;
+  std::vector<int32_t> row;
+  std::vector<Group> groups;
+  std::vector<Entry<T>> entries;
+};
+
+// Powers of a density, weighted by element: see density_product.inl.
+template <class T>
+struct DensityProduct {
+  int64_t components, channels, order, degrees;
+  bool invariants, symmetric;  // symmetric: x (x) y = y (x) x
+  ProductPlan<T> plans[3];
+  std::vector<int64_t> degree;  // of each component
+  const int64_t* species;
+};
+
+// Features x, weights (elements, order, degrees or 1, channels), g the slope by the output, tangents of the first two;
+// results, null where not wanted.
+template <class T>
+struct DensityArrays {
+  const T *x, *weight, *g, *along_x, *along_weight;
+  T *out, *dx, *dweight;
+};
+
+// Y_out += coefficient Y_in (x, y, z)_axis: how each degree of the harmonics comes from the one below.
+struct Raising {
+  int64_t out, in, axis;
+  double coefficient;
+};
+
+struct EdgeGeometry {
+  int64_t components, num_radial;
+  double cutoff;
+  std::vector<Raising> raising;  // by rising degree
+};
+
+// Vectors (e, 3), a tangent of theirs, slopes by the three results; results, null where not wanted.
+template <class T>
+struct GeometryArrays {
+  const T *vectors, *along, *g_harmonics, *g_functions, *g_radial;
+  T *harmonics, *functions, *radial, *dvectors;
+};
+
+template <class T>
+struct Kernels {
+  void (*edge_gather)(const EdgeForm<T>&, int64_t, int64_t, const T*, const T*, T*);
+  void (*edge_read)(const EdgeForm<T>&, int64_t, int64_t, const T*, const T*, T*);
+  void (*edge_gradient)(const EdgeForm<T>&, int64_t, int64_t, const EdgeArrays<const T>&, const EdgeArrays<const T>*,
+                        const EdgeArrays<T>&);
+  void (*channel_product)(const ProductPlan<T>&, int64_t, int64_t, int64_t, const T*, const T*, T*);
+  void (*density_product)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
+  void (*density_product_along)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
+  void (*degree_linear)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);
+  void (*degree_outer)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, T*);
+  void (*edge_geometry)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
+  void (*edge_geometry_along)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
+  void (*silu)(int64_t, const T*, T*);
+  void (*silu_backward)(int64_t, const T*, const T*, T*);
+  void (*silu_second)(int64_t, const T*, const T*, const T*, T*, T*);
+};
+
+// Those for the widest vectors that this processor has.
+template <class T>
+const Kernels<T>& kernels();
+
+const char* instruction_set();
+
+}  // namespace equitensor

@@ -1,0 +1,23 @@
+// All operators in one translation unit: torch's headers cost more to compile than the operators.
+// The extension is a Python module only so that setuptools builds it; importing it registers the operators.
+
+#include <Python.h>
+
+#include <mutex>
+
+#include "operator.h"
+
+#include "channel_product.inl"
+#include "degree_linear.inl"
+#include "density_product.inl"
+#include "edge_form.inl"
+#include "edge_geometry.inl"
+#include "silu.inl"
+
+TORCH_LIBRARY_FRAGMENT(equitensor, m) {
+  m.def("cpu_instruction_set() -> str", [] { return std::string(equitensor::instruction_set()); });
+}
+
+static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", nullptr, -1, nullptr};
+
+PyMODINIT_FUNC PyInit__kernels() { return PyModule_Create(&module); }

@@ -1,0 +1,56 @@
+"""A batch over several CPU threads: each takes some of its structures through the whole model and back.
+
+On arrays of a few thousand edges the threads within one operation mostly wait for each other, and all of them for the
+slowest; threads that share nothing but the weights meet twice a step.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from equitensor.graph import AtomicGraph
+from equitensor.training.loss import residuals
+
+
+class Shards:
+    """`count` shards of each batch side by side, on `threads` threads in all; with one shard, the calling thread."""
+
+    def __init__(self, count: int, threads: int) -> None:
+        self.count = count
+        own = max(1, threads // count)
+        self.pool = None
+        if count > 1:
+            self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(own,))
+
+    def residuals(self, model, graphs: list[AtomicGraph], **options) -> list[dict[str, Tensor]]:
+        """The residuals of each shard under `model(graph, **options)`."""
+        return self._each(lambda graph: residuals(model(graph, **options), graph), graphs)
+
+    def backward(self, parts: list[dict[str, Tensor]], slopes: dict[str, Tensor], parameters: list[Tensor]) -> None:
+        """Set the gradients of the parameters, given the slopes of the loss by the joined residuals of all shards."""
+        sizes = {name: [len(part[name]) for part in parts] for name in slopes}
+        pieces = zip(*(slope.split(sizes[name]) for name, slope in slopes.items()), strict=True)
+        pairs = [([part[name] for name in slopes], piece) for part, piece in zip(parts, pieces, strict=True)]
+        found = self._each(lambda pair: torch.autograd.grad(pair[0], parameters, pair[1], allow_unused=True), pairs)
+        for parameter, *gradients in zip(parameters, *found, strict=True):
+            known = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = sum(known[1:], known[0]) if known else None
+
+    def _each(self, function, items: list) -> list:
+        return [function(item) for item in items] if self.pool is None else list(self.pool.map(function, items))
+
+
+def split(graphs: list[AtomicGraph], count: int) -> list[AtomicGraph]:
+    """Structures dealt out by their edges, the largest first, and batched: at most `count` graphs."""
+    shards, edges = [[] for _ in range(count)], [0] * count
+    for graph in sorted(graphs, key=lambda graph: -graph.num_edges) if count > 1 else graphs:
+        least = edges.index(min(edges))
+        shards[least].append(graph)
+        edges[least] += graph.num_edges + 1
+    return [AtomicGraph.collate(shard) for shard in shards if shard]
+
+
+def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The residuals of several shards as those of one batch."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,163 @@
+"""Every compiled operator against its reference in plain torch: values, first and second derivatives."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from equitensor.nn.density_product import DensityInvariants, DensityProduct
+from equitensor.nn.edge_geometry import EdgeGeometry
+from equitensor.o3.irreps import as_irreps
+from equitensor.o3.sparse_coupling import coupling_tensor
+from equitensor.ops.channel_product import channel_product, sparse_entries
+from equitensor.ops.degree_linear import degree_linear
+from equitensor.ops.edge_form import gather_edges, read_edges
+from equitensor.ops.silu import silu
+
+pytestmark = pytest.mark.usefixtures("compiled_operators")
+OPERATORS = torch.ops.equitensor
+CHANNELS = (1, 3, 16, 37, 64)  # below, at, above and between whole registers
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def numbers(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype).requires_grad_(True)
+
+
+def involution(size):
+    order, rev = torch.randperm(size), torch.arange(size)
+    one, other = order[: size // 2], order[size // 2 : 2 * (size // 2)]
+    rev[one], rev[other] = other, one
+    return rev
+
+
+def derivatives(function, inputs, seeds):
+    """Values, first derivatives along a random slope, and those of their random combination."""
+    found = function()
+    outputs = list(found) if isinstance(found, tuple) else [found]
+    value = sum((out * seeds(0, k, out)).sum() for k, out in enumerate(outputs))
+    first = torch.autograd.grad(value, inputs, create_graph=True)
+    value = sum((out * seeds(1, k, out)).sum() for k, out in enumerate(first))
+    second = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
+    return [*outputs, *first, *second]
+
+
+def assert_same(compiled, reference, inputs):
+    slopes = {}
+
+    def seeds(order, k, like):
+        return slopes.setdefault((order, k), torch.randn_like(like))
+
+    pairs = zip(derivatives(compiled, inputs, seeds), derivatives(reference, inputs, seeds), strict=True)
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        scale = float(theirs.detach().abs().max()) if theirs.numel() else 1.0
+        tolerance = TOLERANCE[ours.dtype] * max(1.0, scale)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+def even_coupling(lmax):
+    irs = [ir for _, ir in as_irreps("+".join(f"{l}{'eo'[l % 2]}" for l in range(lmax + 1)))]
+    return coupling_tensor(irs, irs, irs, False)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (3, 1, 0), (5, 4, 2), (2, 7, 3)])
+def test_edges(atoms, width, lmax, channels, dtype, in_plain_torch):
+    harmonics = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype)
+    a, b = (numbers(atoms * width, channels, dtype=dtype) for _ in range(2))
+    features, rev = numbers(atoms, (lmax + 1) ** 2, channels, dtype=dtype), involution(atoms * width)
+    for function, inputs, constant in (
+        (gather_edges, (harmonics, a, b), ()),
+        (read_edges, (harmonics, features, a), (rev,)),
+    ):
+        assert_same(
+            lambda f=function, i=inputs, c=constant: f(*i, *c),
+            lambda f=function, i=inputs, c=constant: in_plain_torch(f, *i, *c),
+            inputs,
+        )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("edges, lmax", [(0, 2), (1, 0), (3, 1), (9, 3), (6, 6)])
+def test_edge_geometry(edges, lmax, dtype, in_plain_torch):
+    layer = EdgeGeometry(5.0, lmax, 8).to(dtype)
+    vectors = (torch.randn(edges, 3, dtype=dtype) * 2).requires_grad_(True)  # some beyond the cutoff
+    assert_same(lambda: layer(vectors), lambda: in_plain_torch(layer, vectors), (vectors,))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("atoms, lmax, channels", [(0, 1, (3, 4)), (9, 0, (5, 2)), (21, 2, (7, 13)), (8, 3, (32, 16))])
+def test_degree_linear(atoms, lmax, channels, dtype, in_plain_torch):
+    x = numbers(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
+    weight = numbers(lmax + 1, *channels, dtype=dtype)
+    assert_same(lambda: degree_linear(x, weight), lambda: in_plain_torch(degree_linear, x, weight), (x, weight))
+
+
+@pytest.mark.parametrize("layer", [DensityProduct, DensityInvariants])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("atoms, lmax, channels, order", [(0, 1, 3, 2), (3, 0, 5, 1), (4, 3, 37, 3), (3, 2, 8, 4)])
+def test_density_product(layer, atoms, lmax, channels, order, dtype, in_plain_torch):
+    layer = layer(2, lmax, channels, order, "gaunt").to(dtype)
+    x, species = numbers(atoms, (lmax + 1) ** 2, channels, dtype=dtype), torch.arange(atoms) % 2
+    inputs = (x, *layer.parameters())
+    assert_same(lambda: layer(x, species), lambda: in_plain_torch(layer, x, species), inputs)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_channel_product(channels):
+    tensor = even_coupling(2)
+    tables = (*sparse_entries(tensor), tensor.shape)
+    x, y = numbers(3, 9, channels), numbers(3, 9, channels)
+    assert_same(lambda: channel_product(x, y, *tables), lambda: torch.einsum("ijk,nic,njc->nkc", tensor, x, y), (x, y))
+
+
+def test_silu():
+    for dtype, tolerance in ((torch.float64, 1e-15), (torch.float32, 3e-7)):
+        x = torch.cat([torch.linspace(-110, 110, 1003), torch.tensor([0.0, 1e-8, -800, 800])]).to(dtype)
+        wanted = torch.nn.functional.silu(x.double())
+        assert ((silu(x) - wanted).abs() <= tolerance * (wanted.abs() + 1e-3)).all()
+    x = numbers(21)
+    assert gradcheck(silu, x)
+    assert gradgradcheck(silu, x)
+
+
+def test_rows_that_are_not_contiguous(in_plain_torch):
+    x, weight = numbers(16, 5, 9).transpose(0, 1)[:, :, 1:], numbers(6, 8, 4).transpose(0, 2)
+    harmonics, rows = numbers(4, 5, 3).mT, numbers(6, 15).T
+    with torch.no_grad():
+        for function, inputs in ((degree_linear, (x, weight)), (gather_edges, (harmonics[:, :3], rows[:12], rows[3:]))):
+            torch.testing.assert_close(function(*inputs), in_plain_torch(function, *inputs), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "operator, inputs",
+    [
+        ("edge_gather", lambda: (numbers(2, 3, 4), numbers(6, 5), numbers(6, 5))),
+        ("edge_read", lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(6, 5), involution(6))),
+        ("degree_linear", lambda: (numbers(2, 4, 3), numbers(2, 3, 5), False)),
+        ("degree_outer", lambda: (numbers(2, 4, 3), numbers(2, 4, 5), 2)),
+        ("silu", lambda: (numbers(7),)),
+        (
+            "channel_product",
+            lambda: (numbers(2, 4, 3), numbers(2, 4, 3), *sparse_entries(even_coupling(1)), [4, 4, 4], 2),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_registration(operator, inputs):
+    torch.library.opcheck(getattr(OPERATORS, operator), inputs())
+
+
+def test_wrong_shapes_say_what_was_expected():
+    with pytest.raises(RuntimeError, match=r"x has shape \[2, 4, 3\], expected \(n, 4, 6\)"):
+        OPERATORS.degree_linear(numbers(2, 4, 3), numbers(2, 6, 5), False)
+    with pytest.raises(RuntimeError, match=r"rows has shape \[5, 5\], expected \(6, channels\)"):
+        OPERATORS.edge_gather(numbers(2, 3, 4), numbers(5, 5), numbers(6, 5))
+    with pytest.raises(RuntimeError, match="rows are Float, harmonics Double"):
+        OPERATORS.edge_gather(numbers(2, 3, 4), numbers(6, 5, dtype=torch.float32), numbers(6, 5))
