@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from equitensor.nn.gaunt_forms import FastestForm
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.weights import ElementTable, degree_of_components
 from equitensor.ops.density_product import SparseTensor, density_features, density_invariants
@@ -27,7 +28,7 @@ class DensityPowers(nn.Module):
     def compiled_tensor(self, features: Tensor) -> SparseTensor | None:
         """The product as one sparse tensor for all channels, where the compiled operators take it."""
         form = getattr(self.interaction.map, "form", None)
-        if form is None or not hasattr(form, "index") or not compiled(features):
+        if not isinstance(form, FastestForm) or not compiled(features):
             return None
         return SparseTensor(form.index, form.coefficients, self.interaction.map.same_operands)
 
