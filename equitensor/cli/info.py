@@ -77,11 +77,10 @@ def _kernels():
     """(operation, what computes it here) lines, and why nothing faster does."""
     import torch
 
-    from equitensor.ops.extension import why_not_compiled
+    from equitensor.ops.extension import WHY_NOT
 
-    reason = why_not_compiled()
-    if reason is not None:
-        return [("kernels", f"plain torch for every operation: {reason}")]
+    if WHY_NOT is not None:
+        return [("kernels", f"plain torch for every operation: {WHY_NOT}")]
     vectors = torch.ops.equitensor.cpu_instruction_set()
     faster = "" if vectors == "AVX-512" else ", the widest vectors that this processor has"
     known = [(name, f"C++ on CPU, {vectors}{faster}") for name in _OPERATIONS]

@@ -14,14 +14,24 @@ from equitensor.training.loss import residuals
 
 
 class Shards:
-    """`count` shards of each batch side by side, on `threads` threads in all; with one shard, the calling thread."""
+    """`count` shards of each batch side by side, on `threads` threads in all; with one shard, the calling thread.
+
+    Within `with shards:` the calling thread, too, has only its share of threads inside an operation: more of them
+    would wait for cores that the shards are on.
+    """
 
     def __init__(self, count: int, threads: int) -> None:
-        self.count = count
-        own = max(1, threads // count)
+        self.count, self.threads, self.own = count, threads, max(1, threads // count)
         self.pool = None
         if count > 1:
-            self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(own,))
+            self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(self.own,))
+
+    def __enter__(self) -> "Shards":
+        torch.set_num_threads(self.own)
+        return self
+
+    def __exit__(self, *_) -> None:
+        torch.set_num_threads(self.threads)
 
     def residuals(self, model, graphs: list[AtomicGraph], **options) -> list[dict[str, Tensor]]:
         """The residuals of each shard under `model(graph, **options)`."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from equitensor import models
 from equitensor.data import graph_loader
@@ -36,12 +36,14 @@ class Trainer:
     def __init__(self, config: Config, fabric, model, optimizer, data) -> None:
         self.config, self.fabric, self.data = config, fabric, data
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema)).to(fabric.device)
+        self.ema = AveragedModel(model).to(fabric.device)
+        self.averaged = list(self.ema.module.parameters())
         self.huber = math.inf if config.loss.huber is None else config.loss.huber * model.scale
         self.model, self.optimizer = fabric.setup(model, optimizer)
         size = config.train.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.parameters = list(self.model.parameters())
+        self.model.train()
         alone_on_cpu = fabric.device.type == "cpu" and fabric.world_size == 1
         self.shards = Shards(min(size, torch.get_num_threads()) if alone_on_cpu else 1, torch.get_num_threads())
         self._collate = partial(split, count=self.shards.count)
@@ -84,6 +86,10 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
+        with self.shards:
+            self._run()
+
+    def _run(self) -> None:
         self._read_clock()
         gc.freeze()  # the modules and the data that are here to stay need not be searched for garbage at every step
         if self.fabric.global_rank == 0:
@@ -125,7 +131,6 @@ class Trainer:
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        self.model.train()
         parts = self.shards.residuals(self.model, graphs, stress=self.config.loss.stress > 0)
         found = joined(parts)
         self.optimizer.zero_grad()
@@ -135,7 +140,7 @@ class Trainer:
         if self.config.train.clip is not None:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.train.clip)
         self.optimizer.step()
-        self.ema.update_parameters(self.model.module)
+        self._average()
         value = float(value)
         if value != value:
             raise InputError(
@@ -143,6 +148,13 @@ class Trainer:
                 "structures with absurd labels (equitensor data info)"
             )
         return found, value
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """The weights' exponential moving average, as AveragedModel.update_parameters without its searches."""
+        decay = self.config.train.ema if self.ema.n_averaged else 0.0
+        torch._foreach_lerp_(self.averaged, self.parameters, 1 - decay)
+        self.ema.n_averaged += 1
 
     def _backward(self, found):
         """Gradients of the loss through the whole graph at once, over all ranks; the loss."""

@@ -81,6 +81,6 @@ def cosine(x, p=6):
 
 @pytest.mark.parametrize("where, mutant", [("nn.radial_basis", linear), ("models.potential", cosine)])
 def test_an_envelope_that_ends_less_smoothly_is_noticed(model, make_structure, monkeypatch, where, mutant):
-    monkeypatch.setattr("equitensor.ops.extension.why_not_compiled", lambda: "the mutant is in plain torch")
+    monkeypatch.setattr("equitensor.ops.extension.WHY_NOT", "the mutant is in plain torch")
     monkeypatch.setattr(f"equitensor.{where}.envelope", mutant)
     assert not is_smooth(model, make_structure, dimer)
