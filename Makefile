@@ -16,6 +16,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models  # plain torch, the reference
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,4 +6,6 @@
 #include "degree_linear.inl"
 #include "edge_geometry.inl"
 #include "silu.inl"
+#include "uuu_product.inl"
+#include "uvu_convolution.inl"
 EQUITENSOR_TABLE

@@ -26,12 +26,12 @@ struct Entry {
   int32_t second;
 };
 
-// Entries up to `end` that share their first operand and their result.
+// Entries up to `end` that share their result, their first operand and their path.
 struct Group {
-  int32_t first, end;
+  int32_t first, end, path;
 };
 
-// A sparse tensor, sorted by result, then first operand; row[k] is the first group of result k.
+// A sparse tensor, sorted by result, first operand and path; row[k] is the first group of result k.
 template <class T>
 struct ProductPlan {
   int64_t size_out, size_first, size_second;
@@ -43,19 +43,66 @@ struct ProductPlan {
 // Powers of a density, weighted by element: see density_product.inl.
 template <class T>
 struct DensityProduct {
-  int64_t components, channels, order, degrees;
+  int64_t components, channels, order, degrees, paths;
   bool invariants, symmetric;  // symmetric: x (x) y = y (x) x
   ProductPlan<T> plans[3];
   std::vector<int64_t> degree;  // of each component
   const int64_t* species;
 };
 
-// Features x, weights (elements, order, degrees or 1, channels), g the slope by the output, tangents of the first two;
-// results, null where not wanted.
+// Features x, weights (elements, order, degrees or 1, channels), mix (paths, channels) or null for ones, g the slope by
+// the output, tangents of the first three; results, null where not wanted.
 template <class T>
 struct DensityArrays {
-  const T *x, *weight, *g, *along_x, *along_weight;
-  T *out, *dx, *dweight;
+  const T *x, *weight, *mix, *g, *along_x, *along_weight, *along_mix;
+  T *out, *dx, *dweight, *dmix;
+};
+
+// Where a path's blocks start in the rows of x, y, w and z, its channels, and 2 l + 1 of x, y and z.
+struct UVUPath {
+  int64_t x, y, w, z, mul, i, j, k;
+};
+
+// Edges by receiver: those of node n are order[start[n]] .. order[start[n + 1]]. coupling[p] (j, padded i k).
+template <class T>
+struct UVUConvolution {
+  int64_t width_x, width_y, width_w, width_z;
+  const int64_t *order, *start, *sender;
+  std::vector<UVUPath> paths;
+  std::vector<std::vector<T>> coupling;
+};
+
+// Operands, the slope g by z, tangents of the operands (null: zero); what is added to.
+template <class T>
+struct UVUArrays {
+  const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
+  T *dz, *dx, *dy, *dw;
+};
+
+// Channel c of a component of a row lies at start + c stride.
+struct Component {
+  int64_t start, stride;
+};
+
+// A path and a component of z, with groups up to `end`.
+struct UUUTerm {
+  int32_t path, out, end;
+};
+
+template <class T>
+struct UUUProduct {
+  int64_t channels, width_w;  // width_w: from the weights of an item to those of the next, 0 where items share them
+  std::vector<Component> x, y, z, w;
+  std::vector<UUUTerm> terms;
+  std::vector<Group> groups;
+  std::vector<Entry<T>> entries;
+};
+
+// Operands, the slope g by z, tangents of the operands (null: zero); results, null where not wanted, dw added to.
+template <class T>
+struct UUUArrays {
+  const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
+  T *z, *dx, *dy, *dw;
 };
 
 // Y_out += coefficient Y_in (x, y, z)_axis: how each degree of the harmonics comes from the one below.
@@ -90,6 +137,12 @@ struct Kernels {
   void (*degree_outer)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, T*);
   void (*edge_geometry)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
   void (*edge_geometry_along)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
+  void (*uvu_values)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
+  void (*uvu_gradients)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
+  void (*uvu_tangents)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
+  void (*uuu_product)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
+  void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
+  int64_t (*padded)(int64_t);  // the next multiple of the register width
   void (*silu)(int64_t, const T*, T*);
   void (*silu_backward)(int64_t, const T*, const T*, T*);
   void (*silu_second)(int64_t, const T*, const T*, const T*, T*, T*);

@@ -37,16 +37,9 @@ Tensor outer_cpu(const Tensor& x_, const Tensor& g_, int64_t degrees) {
   const int64_t in = x.size(2), out = g.size(2);
   Tensor total = x.new_zeros({degrees, in, out});
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "degree_outer", [&] {
-    std::mutex adding;
-    at::parallel_for(0, x.size(0), items_per_task(x.size(1) * in * out), [&](int64_t first, int64_t last) {
-      const bool alone = first == 0 && last == x.size(0);
-      Tensor own = alone ? total : at::zeros_like(total);
+    add_in_order(x.size(0), x.size(1) * in * out, {total}, [&](int64_t first, int64_t last, const auto& sums) {
       kernels<scalar_t>().degree_outer(first, last, degrees, in, out, x.const_data_ptr<scalar_t>(),
-                                       g.const_data_ptr<scalar_t>(), space<scalar_t>(own));
-      if (alone) return;
-      const std::lock_guard<std::mutex> lock(adding);
-      scalar_t* sum = space<scalar_t>(total);
-      for (int64_t k = 0; k < total.numel(); k++) sum[k] += own.const_data_ptr<scalar_t>()[k];
+                                       g.const_data_ptr<scalar_t>(), space<scalar_t>(sums[0]));
     });
   });
   return total;

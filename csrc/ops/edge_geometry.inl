@@ -124,9 +124,9 @@ struct First : torch::autograd::Function<First> {
                 ctx->saved_data["cutoff"].toDouble(), ctx->saved_data["num_radial"].toInt(), ctx->saved_data["lmax"].toInt(), saved[4], saved[5], wanted);
     variable_list out(9);
     out[0] = given(dv, wanted);
-    out[1] = given(dY, ctx->needs_input_grad(1));
-    out[2] = given(df, ctx->needs_input_grad(2));
-    out[3] = given(dr, ctx->needs_input_grad(3));
+    const Tensor slopes[3] = {dY, df, dr};
+    for (int k = 0, input = 1; k < 3; k++)  // inputs that are no tensors are not counted
+      if (saved[k + 1].defined()) out[k + 1] = given(slopes[k], ctx->needs_input_grad(input++));
     return out;
   }
 };

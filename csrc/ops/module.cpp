@@ -3,8 +3,6 @@
 
 #include <Python.h>
 
-#include <mutex>
-
 #include "operator.h"
 
 #include "channel_product.inl"
@@ -13,6 +11,8 @@
 #include "edge_form.inl"
 #include "edge_geometry.inl"
 #include "silu.inl"
+#include "uuu_product.inl"
+#include "uvu_convolution.inl"
 
 TORCH_LIBRARY_FRAGMENT(equitensor, m) {
   m.def("cpu_instruction_set() -> str", [] { return std::string(equitensor::instruction_set()); });

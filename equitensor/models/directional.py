@@ -37,9 +37,10 @@ class EdgeEmbedding(nn.Module):
 class Round(nn.Module):
     """Messages -> density -> its powers -> energy and new messages."""
 
-    def __init__(self, num_elements, lmax, channels, edge_channels, num_radial, num_neighbors, correlation, product):
+    def __init__(self, num_elements, sizes, gathered, correlation, product):
         super().__init__()
-        self.density = AtomicDensity(lmax, channels, edge_channels, num_radial, num_neighbors)
+        lmax, channels, edge_channels, num_radial, _ = sizes
+        self.density = AtomicDensity(*sizes, gathered)
         self.product = DensityProduct(num_elements, lmax, channels, correlation, product)
         self.energy = matrix(channels, 1, gain=0.3)
         self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial)
@@ -70,6 +71,7 @@ class Directional(nn.Module):
         edge_channels: int = 32,
         lmax: int = 3,
         layers: int = 2,
+        gathered: int | None = None,
         correlation: int = 3,
         product: str = "gaunt",
         num_radial: int = 8,
@@ -79,8 +81,10 @@ class Directional(nn.Module):
         self.geometry = EdgeGeometry(cutoff, lmax, num_radial)
         self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial)
         sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
-        self.rounds = nn.ModuleList(Round(num_elements, *sizes, correlation, product) for _ in range(layers - 1))
-        self.density = AtomicDensity(*sizes)
+        gathered = channels if gathered is None else gathered
+        rounds = (Round(num_elements, sizes, gathered, correlation, product) for _ in range(layers - 1))
+        self.rounds = nn.ModuleList(rounds)
+        self.density = AtomicDensity(*sizes, gathered)
         self.invariants = DensityInvariants(num_elements, lmax, channels, correlation, product)
         self.mix = matrix(channels, channels)
         self.head = matrix(channels, channels, gain=SILU_GAIN)

@@ -18,15 +18,16 @@ SILU_GAIN = 1.6  # about keeps the mean square through silu: 1 / (rms of silu(x)
 class AtomicDensity(nn.Module):
     """A_i,lm = W_l sum_j Y_lm(r_ji) R(d_ji) * (V m_ji), over avg^1/2: (n, (L+1)^2, C).
 
-    R is linear in the enveloped radial basis, so the sum goes to zero smoothly at the cutoff.
+    R is linear in the enveloped radial basis, so the sum goes to zero smoothly at the cutoff. The sum has `gathered`
+    channels, which W_l mixes to C.
     """
 
-    def __init__(self, lmax, channels, edge_channels, num_radial, num_neighbors) -> None:
+    def __init__(self, lmax, channels, edge_channels, num_radial, num_neighbors, gathered) -> None:
         super().__init__()
         self.scale = num_neighbors**-0.5
-        self.radial = matrix(num_radial, channels)
-        self.message = matrix(edge_channels, channels)
-        self.mix = DegreeLinear(lmax, channels, channels)
+        self.radial = matrix(num_radial, gathered)
+        self.message = matrix(edge_channels, gathered)
+        self.mix = DegreeLinear(lmax, gathered, channels)
 
     def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
         """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""

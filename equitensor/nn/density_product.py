@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from equitensor.nn.gaunt_forms import FastestForm
 from equitensor.nn.interaction import Interaction
+from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
-from equitensor.ops.density_product import SparseTensor, density_features, density_invariants
+from equitensor.ops.density_product import density_features, density_invariants
 from equitensor.ops.extension import compiled
 
 
@@ -16,6 +16,7 @@ class DensityPowers(nn.Module):
     def __init__(self, lmax: int, channels: int, product: str, order: int) -> None:
         super().__init__()
         self.order = order
+        self.tensor = natural_coupling(lmax, product)  # for the compiled operators
         irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
         # The channel mixing around it already holds the weights per degree that a Gaunt product would have.
         self.interaction = Interaction(
@@ -25,12 +26,10 @@ class DensityPowers(nn.Module):
     def forward(self, features: Tensor) -> list[Tensor]:
         return self.interaction.powers(features, self.order)
 
-    def compiled_tensor(self, features: Tensor) -> SparseTensor | None:
-        """The product as one sparse tensor for all channels, where the compiled operators take it."""
-        form = getattr(self.interaction.map, "form", None)
-        if not isinstance(form, FastestForm) or not compiled(features):
-            return None
-        return SparseTensor(form.index, form.coefficients, self.interaction.map.same_operands)
+    def paths(self) -> Tensor | None:
+        """The weights of the product's paths (paths, C), where it has any."""
+        weight = self.interaction.weight
+        return None if weight is None else weight.view(-1, self.interaction.channels)
 
 
 class DensityProduct(nn.Module):
@@ -56,9 +55,10 @@ class DensityProduct(nn.Module):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        tensor = self.powers.compiled_tensor(features)
-        if tensor is not None:
-            return density_features(features, self.coefficients.weight, species, tensor)
+        if compiled(features):
+            return density_features(
+                features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
+            )
         coefficients = self.coefficients(species).index_select(2, self.degree).unbind(1)
         powers = self.powers(features)
         total = coefficients[0] * powers[0]
@@ -92,8 +92,9 @@ class DensityInvariants(nn.Module):
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        tensor = self.powers.compiled_tensor(features)
-        if tensor is not None:
-            return density_invariants(features, self.coefficients.weight, species, tensor)
+        if compiled(features):
+            return density_invariants(
+                features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
+            )
         coefficients = self.coefficients(species).unbind(1)
         return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))

@@ -18,17 +18,23 @@ def channel_product(x: Tensor, y: Tensor, index: Tensor, coefficients: Tensor, s
 
 
 def sparse_entries(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """The entries of T (d1, d2, d3) sorted for each slot: index (3, 3, t) int32, coefficients (3, t) float64.
-
-    index[slot] holds result, first and second operand; T in float64.
-    """
+    """The entries of T (d1, d2, d3), float64, as `sort_entries` lays them out, all of one path."""
     found = tensor.nonzero()
-    values = tensor[tuple(found.T)]
+    columns = torch.cat([found, found.new_zeros(len(found), 1)], dim=1)
+    return sort_entries(columns, tensor[tuple(found.T)])
+
+
+def sort_entries(columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Entries (t, 4) of i, j, k, path with their values (t,), sorted for each slot.
+
+    Returns index (3, 4, t) int32, for each slot result, first and second operand and path, sorted by result, first
+    operand and path; and coefficients (3, t) float64.
+    """
     index, coefficients = [], []
     for slot, (first, second) in enumerate(OPERANDS):
-        columns = found[:, [slot, first, second]]
-        key = (columns[:, 0] * tensor.shape[first] + columns[:, 1]) * tensor.shape[second] + columns[:, 2]
-        order = key.argsort()
-        index.append(columns[order].T)
+        ordered = columns[:, [slot, first, 3, second]]
+        base = int(columns.max()) + 1 if len(columns) else 1
+        order = (ordered * base ** torch.arange(3, -1, -1)).sum(dim=1).argsort()
+        index.append(ordered[order][:, [0, 1, 3, 2]].T)
         coefficients.append(values[order])
     return torch.stack(index).to(torch.int32).contiguous(), torch.stack(coefficients).contiguous()

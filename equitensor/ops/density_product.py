@@ -13,23 +13,24 @@ from torch import Tensor
 
 
 class SparseTensor(NamedTuple):
-    """T (d, d, d) as `channel_product.sparse_entries` lays it out; symmetric in its first two slots or not."""
+    """T (paths, d, d, d) as `channel_product.sort_entries` lays it out; symmetric in its two operands or not."""
 
     index: Tensor
     coefficients: Tensor
     symmetric: bool
 
 
-def density_features(x: Tensor, weight: Tensor, species: Tensor, tensor: SparseTensor) -> Tensor:
-    """B_m = sum_k w_{z,k,l(m)} P_k,m: (n, d, C) of x (n, d, C), weight (elements, order, degrees, C), species (n,)."""
-    return torch.ops.equitensor.density_product(
-        x, weight, species, tensor.index, tensor.coefficients, False, tensor.symmetric
-    )
+def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
+    """B_m = sum_k w_{z,k,l(m)} P_k,m: (n, d, C).
+
+    x (n, d, C), weight (elements, order, degrees, C), mix (paths, C) the weights of the paths (None: ones), species
+    (n,).
+    """
+    return torch.ops.equitensor.density_product(x, weight, mix, species, *tensor[:2], False, tensor.symmetric)
 
 
-def density_invariants(x: Tensor, weight: Tensor, species: Tensor, tensor: SparseTensor) -> Tensor:
+def density_invariants(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
     """w_{z,1} A_00 + sum_k w_{z,k} sum_m P_a,m P_b,m with a + b = k, a <= b: (n, C); weight (elements, order, C)."""
-    found = torch.ops.equitensor.density_product(
-        x, weight.unsqueeze(2), species, tensor.index, tensor.coefficients, True, tensor.symmetric
-    )
+    weight = weight.unsqueeze(2)
+    found = torch.ops.equitensor.density_product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
     return found.squeeze(1)

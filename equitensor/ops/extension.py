@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch  # noqa: F401  (the extension is linked against its libraries)
+
 
 def _load() -> str | None:
     if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":

@@ -56,6 +56,7 @@ class ModelConfig(_Section):
     edge_channels: PositiveInt | None = None
     lmax: int | None = Field(None, ge=0)
     layers: PositiveInt | None = None
+    gathered: PositiveInt | None = None
     correlation: PositiveInt | None = None
     num_radial: PositiveInt | None = None
     zbl: bool = False
@@ -81,6 +82,7 @@ class TrainConfig(_Section):
     max_time: str | None = None
     optimizer: Literal["soap", "adam", "muon"] = "soap"
     lr: PositiveFloat | None = None
+    weight_decay: float = Field(0.0, ge=0)
     constant: float = Field(0.3, ge=0, le=1)
     ema: float = Field(0.99, ge=0, lt=1)
     clip: PositiveFloat | None = None

@@ -51,7 +51,7 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     if resume is None and fabric.global_rank == 0:
         write_inputs(folder, config, _split_of(data))
     console.print(_describe(model, config, fabric))
-    trainer = Trainer(config, fabric, model, build_optimizer(model, config.train.optimizer, config.train.lr), data)
+    trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
     _set_length(progress, config, len(trainer.sampler))
     trainer.attach(folder, progress, console, _provenance(config, data))
     if state is not None:
@@ -71,14 +71,17 @@ def check(config: Config) -> dict:
     model = build_model(config, data)
     fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
     console.print(_describe(model, config, fabric))
-    optimizer = build_optimizer(model, config.train.optimizer, config.train.lr)
-    trainer = Trainer(config, fabric, model, optimizer, data)
+    trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
     found = trainer.largest_step()
     console.print(
         f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
         f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB. Everything is in order."
     )
     return found
+
+
+def _optimizer(model, config: Config):
+    return build_optimizer(model, config.train.optimizer, config.train.lr, config.train.weight_decay)
 
 
 def make_console(quiet: bool = False) -> Console:

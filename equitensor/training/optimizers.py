@@ -11,16 +11,19 @@ ADAM_RATIO = 0.5  # learning rate of the parameters that are not matrices, relat
 SMALLEST_MATRIX = 4
 
 
-def build_optimizer(model: nn.Module, name: str = "soap", lr: float | None = None) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, name: str = "soap", lr: float | None = None, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
     """The optimiser `name` for a model, at its default learning rate unless one is given.
 
-    An architecture that wants less than the default says so as `lr_scale`.
+    Each step takes lr * weight_decay of every weight matrix away (decoupled, as in AdamW). An architecture that wants
+    less than the default learning rate says so as `lr_scale`.
     """
     if lr is None:
         lr = DEFAULT_LR[name] * getattr(getattr(model, "backbone", model), "lr_scale", 1.0)
     matrices, others = split_parameters(model)
     groups = [
-        {"params": matrices, "lr": lr, "matrices": True},
+        {"params": matrices, "lr": lr, "matrices": True, "weight_decay": weight_decay},
         {"params": others, "lr": lr * ADAM_RATIO, "matrices": False, "betas": (0.9, 0.99, 0.0)},
     ]
     groups = [group for group in groups if group["params"]]
@@ -28,7 +31,8 @@ def build_optimizer(model: nn.Module, name: str = "soap", lr: float | None = Non
         return SOAP(groups, lr=lr)
     if name == "muon":
         return Muon(groups, lr=lr)
-    return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr, amsgrad=True)
+    parts = [{"params": matrices, "weight_decay": weight_decay}, {"params": others}]
+    return torch.optim.AdamW([part for part in parts if part["params"]], lr=lr, weight_decay=0.0, amsgrad=True)
 
 
 def split_parameters(model: nn.Module) -> tuple[list, list]:
@@ -60,7 +64,7 @@ class Muon(SOAP):
         update = orthogonalised(grads.lerp(state["momentum"], beta)) * max(1.0, m / n) ** 0.5
         counts = [p.numel() // (m * n) for p in parameters]
         for p, u in zip(parameters, update.split(counts), strict=True):
-            p.sub_(u.view_as(p), alpha=group["lr"])
+            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(u.view_as(p), alpha=group["lr"])
 
 
 def orthogonalised(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:

@@ -9,14 +9,15 @@ class SOAP(torch.optim.Optimizer):
 
     A parameter group with matrices=True holds parameters (..., m, n), each a stack of matrices. Stacks of equal
     (m, n) are joined and updated by batched products, so that a network of many small matrices costs few calls.
-    A group with matrices=False gets plain Adam.
+    A group with matrices=False gets plain Adam. `weight_decay` of a group of matrices is decoupled, as in AdamW.
 
     Args: params; lr; betas of the first and second moments and of the preconditioner (third); eps;
     refresh, the number of steps between two updates of the eigenbases.
     """
 
     def __init__(self, params, lr=0.01, betas=(0.95, 0.95, 0.95), eps=1e-8, refresh=10):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh, "matrices": False})
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh, "matrices": False, "weight_decay": 0.0}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -74,7 +75,7 @@ class SOAP(torch.optim.Optimizer):
         update = left @ direction @ right.mT
         counts = [p.numel() // (m * n) for p in parameters]
         for p, u in zip(parameters, update.split(counts), strict=True):
-            p.sub_(u.view_as(p), alpha=group["lr"])
+            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(u.view_as(p), alpha=group["lr"])
         state["left"].lerp_(grads @ grads.mT, 1 - beta3)
         state["right"].lerp_(grads.mT @ grads, 1 - beta3)
         if state["step"] % group["refresh"] == 0:

@@ -47,18 +47,12 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("encoder", [encode, plain])
 def test_rows_in_order_without_the_deleted(write, encoder):
-    path = write(
-        [row(float(i)) for i in range(1, 12)], encoder, nextid=12, deleted_ids=[3], metadata={"a": 1}
-    )
+    path = write([row(float(i)) for i in range(1, 12)], encoder, nextid=12, deleted_ids=[3], metadata={"a": 1})
     assert aselmdb.recognises(path) and aselmdb.recognises(path.parent)
     structures = list(aselmdb.read(path))
     assert [s.energy for s in structures] == [1, 2, *range(4, 12)]
     first = structures[0]
-    assert (
-        first.z.tolist() == [29, 1]
-        and first.fixed.tolist() == [True, False]
-        and first.tags.tolist() == [1, 2]
-    )
+    assert first.z.tolist() == [29, 1] and first.fixed.tolist() == [True, False] and first.tags.tolist() == [1, 2]
     assert first.cell[2, 2] == 9 and first.pbc.all() and first.forces.shape == (2, 3)
     assert first.stress[0].tolist() == [0, 5, 4] and first.stress[1, 2] == 3
     assert first.group == "sid 7" and first.source == f"{path}, key 1"

@@ -9,7 +9,7 @@ from equitensor.training.loss import loss, residuals
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-11), (torch.float32, 2e-5)])
-@pytest.mark.parametrize("product", ["gaunt", "cg"])
+@pytest.mark.parametrize("product", ["cg", "gaunt", "cp"])
 def test_energies_forces_and_their_slopes_by_the_weights(product, dtype, tolerance, make_structure, monkeypatch):
     """What one training step is made of, on a molecule and an atom alone."""
     if extension.WHY_NOT:

@@ -101,9 +101,10 @@ def test_degree_linear(atoms, lmax, channels, dtype, in_plain_torch):
 
 @pytest.mark.parametrize("layer", [DensityProduct, DensityInvariants])
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("product", ["cg", "gaunt", "cp"])
 @pytest.mark.parametrize("atoms, lmax, channels, order", [(0, 1, 3, 2), (3, 0, 5, 1), (4, 3, 37, 3), (3, 2, 8, 4)])
-def test_density_product(layer, atoms, lmax, channels, order, dtype, in_plain_torch):
-    layer = layer(2, lmax, channels, order, "gaunt").to(dtype)
+def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in_plain_torch):
+    layer = layer(2, lmax, channels, order, product).to(dtype)
     x, species = numbers(atoms, (lmax + 1) ** 2, channels, dtype=dtype), torch.arange(atoms) % 2
     inputs = (x, *layer.parameters())
     assert_same(lambda: layer(x, species), lambda: in_plain_torch(layer, x, species), inputs)

@@ -1,0 +1,126 @@
+"""Write docs/accuracy.md from the result files of benchmarks/accuracy.py and benchmarks/mace_acac.py.
+
+.venv/bin/python docs/figures/accuracy.py
+"""
+
+import json
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / "benchmarks" / "results"
+INTRODUCTION = """# Accuracy per time
+
+Made by `docs/figures/accuracy.py` from `benchmarks/results/`. Validation structures are taken from the training data;
+no test structure is seen before the end. RMSE unless said, energies in meV per structure, forces in meV/A per
+component.
+"""
+
+
+def main() -> None:
+    """Every section whose results exist, in one file."""
+    sections = [acetylacetone(), revised_md17(), oc20()]
+    text = "\n".join([INTRODUCTION, *(section for section in sections if section)])
+    (REPOSITORY / "docs" / "accuracy.md").write_text(text)
+
+
+def entries(name: str) -> list[dict]:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def latest(found: list[dict]) -> list[dict]:
+    """The last entry of each setting (recipe, time, overrides, tests)."""
+    last = {}
+    for entry in found:
+        tests = sorted(entry["runs"][0]["tests"])
+        last[json.dumps([entry["max_time"], sorted(entry["overrides"]), tests])] = entry
+    return list(last.values())
+
+
+def machine(entry: dict) -> str:
+    found = entry["environment"]
+    versions = ", ".join(
+        f"{name} {found['versions'][name]}" for name in ("torch", "mace-torch") if name in found["versions"]
+    )
+    return (
+        f"{found['machine']['cpu']}, {found['machine']['cores']} cores, {found['threads']} threads, "
+        f"{found['dtype']}, {versions}, {found['date'][:10]}"
+    )
+
+
+def label(entry: dict) -> str:
+    """What was trained, for how long, with how many seeds."""
+    seeds = len(entry["runs"])
+    words = [word for word in entry["overrides"] if not word.startswith(("data.", "output"))]
+    times = [int(part) for part in entry["max_time"].split(":")]
+    minutes = 60 * times[0] + times[1]
+    median = f"median of {seeds} seeds" if seeds > 1 else "one seed"
+    return f"equitensor{', ' if words else ''}{' '.join(words)}, {minutes} min, {median}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def acetylacetone() -> str:
+    ours, mace = latest(entries("accuracy_acac")), entries("mace_acac")[-1:]
+    if not ours:
+        return ""
+    rows = []
+    for entry in ours:
+        speed = sorted(run["summary"]["structures_per_second"] for run in entry["runs"])[len(entry["runs"]) // 2]
+        rows.append([label(entry), *pairs(entry["median"]), f"{speed:.0f}"])
+    for entry in mace:
+        speed = entry["training"]["structures_per_s"]
+        rows.append([f"MACE 32x0e+32x1o, {entry['wall_s'] / 60:.0f} min", *pairs(entry["tests"]), f"{speed:.0f}"])
+    header = ["", "300 K: energy, forces", "600 K: energy, forces", "training structures/s"]
+    notes = "\n".join(f"- {machine(entry)}" for entry in [ours[-1], *mace])
+    return f"## Acetylacetone, trained on 450 frames at 300 K\n\n{table(header, rows)}\n{notes}\n"
+
+
+def pairs(tests: dict) -> list[str]:
+    rows = (tests[name] for name in ("test_MD_300K", "test_MD_600K"))
+    return [f"{row['energy_rmse_meV']:.2f}, {row['forces_rmse_meV_per_A']:.1f}" for row in rows]
+
+
+def revised_md17() -> str:
+    found = latest(entries("accuracy_rmd17"))
+    if not found:
+        return ""
+    rows = []
+    for entry in found:
+        for test, row in entry["median"].items():
+            molecule = test.split("_")[0]
+            errors = f"{row['energy_mae_meV']:.2f}, {row['forces_mae_meV_per_A']:.1f}"
+            rows.append([molecule, label(entry), errors, f"{row['structures']}"])
+    header = ["molecule", "", "MAE: energy, forces", "test structures"]
+    return f"## Revised MD17, 950 frames, the same recipe\n\n{table(header, rows)}\n- {machine(found[-1])}\n"
+
+
+def oc20() -> str:
+    found = latest(entries("accuracy_oc20"))
+    if not found:
+        return ""
+    rows = []
+    for entry in found:
+        errors = entry["runs"][0]["summary"]["errors"]
+        for name, row in errors.items():
+            if name.startswith("valid"):
+                what = "E0s and zero forces" if name != "valid" else label(entry)
+                rows.append(["held-out frames", what, *oc20_errors({k: 1e3 * v for k, v in row.items()}, "")])
+        for row in entry["median"].values():
+            rows.append(["unseen systems", label(entry), *oc20_errors(row, "_meV", "_meV_per_A")])
+    header = ["", "", "energy: RMSE, MAE", "forces: RMSE, MAE"]
+    return f"## OC20, 19 systems\n\n{table(header, rows)}\n- {machine(found[-1])}\n"
+
+
+def oc20_errors(row: dict, energy: str, forces: str = "") -> list[str]:
+    return [
+        f"{row['energy_rmse' + energy]:.0f}, {row['energy_mae' + energy]:.0f}",
+        f"{row['forces_rmse' + forces]:.0f}, {row['forces_mae' + forces]:.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
