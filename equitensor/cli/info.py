@@ -69,6 +69,8 @@ _OPERATIONS = (
     "degree linear",
     "density product",
     "gaunt product",
+    "uvu convolution",
+    "uuu product",
     "silu",
 )
 

@@ -91,6 +91,13 @@ def test_edge_geometry(edges, lmax, dtype, in_plain_torch):
     assert_same(lambda: layer(vectors), lambda: in_plain_torch(layer, vectors), (vectors,))
 
 
+@pytest.mark.parametrize("used", [0, 1, 2])
+def test_edge_geometry_of_which_one_part_is_used(used, in_plain_torch):
+    """Autograd then has no slopes for the others."""
+    layer, vectors = EdgeGeometry(5.0, 2, 8).double(), numbers(4, 3)
+    assert_same(lambda: layer(vectors)[used], lambda: in_plain_torch(layer, vectors)[used], (vectors,))
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("atoms, lmax, channels", [(0, 1, (3, 4)), (9, 0, (5, 2)), (21, 2, (7, 13)), (8, 3, (32, 16))])
 def test_degree_linear(atoms, lmax, channels, dtype, in_plain_torch):
