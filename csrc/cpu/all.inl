@@ -8,4 +8,5 @@
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"
+#include "uvu_product.inl"
 EQUITENSOR_TABLE

@@ -26,7 +26,8 @@
                              degree_linear<T>,   degree_outer<T>,                         \
                              edge_geometry<T>,   edge_geometry_along<T>,                  \
                              uvu_values<T>,      uvu_gradients<T>,                        \
-                             uvu_tangents<T>,    uuu_product<T>,                          \
+                             uvu_tangents<T>,    uvu_item_values<T>,                      \
+                             uvu_item_slopes<T>, uuu_product<T>,                          \
                              uuu_product_along<T>, padded<T>,                             \
                              silu<T>,            silu_backward<T>,                        \
                              silu_second<T>};

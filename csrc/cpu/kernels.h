@@ -72,6 +72,18 @@ struct UVUConvolution {
   std::vector<std::vector<T>> coupling;
 };
 
+// A block (mul, size) or (size, mul) of a row.
+struct Rows {
+  int64_t start, mul, size;
+};
+
+// The same paths item by item, where `all` knows no edges; the blocks of the rows of x and z.
+template <class T>
+struct UVUItems {
+  UVUConvolution<T> all;
+  std::vector<Rows> x, z;
+};
+
 // Operands, the slope g by z, tangents of the operands (null: zero); what is added to.
 template <class T>
 struct UVUArrays {
@@ -140,6 +152,8 @@ struct Kernels {
   void (*uvu_values)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_gradients)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_tangents)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
+  void (*uvu_item_values)(const UVUItems<T>&, int64_t, int64_t, const UVUArrays<T>&);
+  void (*uvu_item_slopes)(const UVUItems<T>&, int64_t, int64_t, const UVUArrays<T>&, bool);
   void (*uuu_product)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   int64_t (*padded)(int64_t);  // the next multiple of the register width

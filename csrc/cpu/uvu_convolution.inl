@@ -37,7 +37,7 @@ struct PathRows {
 
 // z_k += sum_e sum_i M_ik (w x_i) for K components and the channels c..c+count.
 template <class T, int K, class N>
-EQUITENSOR_INLINE void push(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, T* z) {
+void push(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, T* z) {
   const int64_t C = r.p.mul;
   N sum[K];
   for (int k = 0; k < K; k++) sum[k] = N::read(z + (k0 + k) * C + c, count);
@@ -54,7 +54,7 @@ EQUITENSOR_INLINE void push(const PathRows<T>& r, int64_t k0, int64_t c, int64_t
 
 // back_i = sum_k M_ik g_k for the channels c..; dw += x_i back_i, dx_i += w back_i (null: not wanted).
 template <class T, int K, class N>
-EQUITENSOR_INLINE void pull(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, const T* g, T* const* dx,
+void pull(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, const T* g, T* const* dx,
                             T* const* dw) {
   const int64_t C = r.p.mul;
   N slope[K];
@@ -75,7 +75,7 @@ EQUITENSOR_INLINE void pull(const PathRows<T>& r, int64_t k0, int64_t c, int64_t
 
 // dM_ik += sum_c w x_i g_k of one edge, for K components.
 template <class T, int K, class N>
-EQUITENSOR_INLINE void moment(const PathRows<T>& r, int64_t e, int64_t k0, const T* g, T* dM) {
+void moment(const PathRows<T>& r, int64_t e, int64_t k0, const T* g, T* dM) {
   const int64_t C = r.p.mul;
   for (int64_t i = 0; i < r.p.i; i++) {
     N sum[K];

@@ -13,6 +13,7 @@
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"
+#include "uvu_product.inl"
 
 TORCH_LIBRARY_FRAGMENT(equitensor, m) {
   m.def("cpu_instruction_set() -> str", [] { return std::string(equitensor::instruction_set()); });

@@ -30,8 +30,15 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
-    kept = {**settings, "architecture": name, "num_neighbors": float(num_neighbors)}
+    kept = {**_defaults(name), **settings, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)
+
+
+def _defaults(name: str) -> dict:
+    """What a setting that is left out means now: a model file keeps it, whatever becomes of the default."""
+    parameters = inspect.signature(ARCHITECTURES[name]).parameters.items()
+    found = {key: parameter.default for key, parameter in parameters if parameter.default is not parameter.empty}
+    return {key: value for key, value in found.items() if key not in SUPPLIED and value is not None}
 
 
 def _refuse_strange(options: dict, name: str) -> None:

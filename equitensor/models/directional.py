@@ -81,7 +81,7 @@ class Directional(nn.Module):
         self.geometry = EdgeGeometry(cutoff, lmax, num_radial)
         self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial)
         sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
-        gathered = channels if gathered is None else gathered
+        gathered = 2 * channels if gathered is None else gathered
         rounds = (Round(num_elements, sizes, gathered, correlation, product) for _ in range(layers - 1))
         self.rounds = nn.ModuleList(rounds)
         self.density = AtomicDensity(*sizes, gathered)

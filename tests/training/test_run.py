@@ -185,7 +185,7 @@ def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, one_
         torch.testing.assert_close(after[name], value, rtol=1e-12, atol=1e-12)
     with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.channels"):
         fit(config(output=str(tmp_path / "third"), train=train, model={"channels": 8}))
-    with pytest.raises(InputError, match=r"init_from: the weights of .*model\.eqt do not fit"):
+    with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.correlation"):
         fit(config(output=str(tmp_path / "fourth"), train=train, model={"correlation": 2}))
 
 
