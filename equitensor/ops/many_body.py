@@ -130,7 +130,8 @@ def sum_products(
         count = min(step, products.count - start)
         if slot == 0:
             part = out.narrow(0, start, count)
-            torch.index_select(first, 0, i.narrow(0, start, count), out=part)
+            # PyG replaces torch.index_select by a function that TorchScript cannot read.
+            torch.ops.aten.index_select(first, 0, i.narrow(0, start, count), out=part)
             part.mul_(second.index_select(0, j.narrow(0, start, count)))
         else:
             other, owner = (j, i) if slot == 1 else (i, j)
