@@ -29,11 +29,11 @@ def entries(name: str) -> list[dict]:
 
 
 def latest(found: list[dict]) -> list[dict]:
-    """The last entry of each setting (recipe, time, overrides, tests)."""
+    """The last entry of each setting (time, overrides, tests, number of seeds)."""
     last = {}
     for entry in found:
         tests = sorted(entry["runs"][0]["tests"])
-        last[json.dumps([entry["max_time"], sorted(entry["overrides"]), tests])] = entry
+        last[json.dumps([entry["max_time"], sorted(entry["overrides"]), tests, len(entry["runs"])])] = entry
     return list(last.values())
 
 
@@ -55,7 +55,8 @@ def label(entry: dict) -> str:
     times = [int(part) for part in entry["max_time"].split(":")]
     minutes = 60 * times[0] + times[1]
     median = f"median of {seeds} seeds" if seeds > 1 else "one seed"
-    return f"equitensor{', ' if words else ''}{' '.join(words)}, {minutes} min, {median}"
+    note = f" ({entry['note']})" if entry["note"] else ""
+    return f"equitensor{', ' if words else ''}{' '.join(words)}, {minutes} min, {median}{note}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
