@@ -86,12 +86,15 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
-        with self.shards:
-            self._run()
+        gc.freeze()  # modules and data that are here to stay need not be searched for garbage at every step
+        try:
+            with self.shards:
+                self._run()
+        finally:
+            gc.unfreeze()
 
     def _run(self) -> None:
         self._read_clock()
-        gc.freeze()  # the modules and the data that are here to stay need not be searched for garbage at every step
         if self.fabric.global_rank == 0:
             self._validate()  # says what a validation costs, and with it the closing evaluation
             self._reserve()

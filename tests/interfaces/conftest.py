@@ -75,3 +75,13 @@ def cluster():
     atoms = Atoms("CSi4", np.vstack([np.zeros(3), tetrahedron]))
     atoms.rattle(0.05, seed=2)
     return atoms
+
+
+@pytest.fixture
+def e3nn_in_float64():
+    """float64 and a fixed seed while e3nn builds its layers: it rounds its constants to the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(before)

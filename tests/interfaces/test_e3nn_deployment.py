@@ -37,14 +37,7 @@ CASES = [
 NAMES = [f"{name}{index}" for index, (name, *_) in enumerate(CASES)]
 
 
-@pytest.fixture(autouse=True)
-def double():
-    """float64 while e3nn builds its layers: it rounds its constants to the default dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("e3nn_in_float64")
 
 
 @pytest.fixture(params=CASES, ids=NAMES)

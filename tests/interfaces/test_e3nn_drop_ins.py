@@ -17,14 +17,7 @@ NORMALISATIONS = [(i, p) for i in ("component", "norm", "none") for p in ("eleme
 PLAIN = ("2x0e+3x1o+1x2e+2x2o", "0e+2x1o+1x2e", "2x1o+2e+1e+2x0o+0e+2x3o")
 
 
-@pytest.fixture(autouse=True)
-def double():
-    """float64 while e3nn builds its layers: it rounds its constants to the default dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("e3nn_in_float64")
 
 
 def random_product(mode, weighted, seed, lmax=3):

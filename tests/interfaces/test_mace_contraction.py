@@ -29,13 +29,7 @@ NODES, CHANNELS, ELEMENTS = 7, 2, 4
 BOTH = "2x0e+2x1o+2x1e"
 
 
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("e3nn_in_float64")
 
 
 def natural(lmax, channels=CHANNELS):
