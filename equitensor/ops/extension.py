@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-import torch  # noqa: F401  (the extension is linked against its libraries)
+import torch  # before the extension, which is linked against its libraries
+
+PRECISIONS = (torch.float32, torch.float64)
 
 
 def _load() -> str | None:
@@ -24,4 +26,4 @@ WHY_NOT = _load()  # None where the compiled operators are loaded; else the reas
 
 def compiled(*tensors) -> bool:
     """Whether the compiled operators take these tensors: on the CPU, in float32 or float64."""
-    return WHY_NOT is None and all(t.device.type == "cpu" and t.dtype.itemsize >= 4 for t in tensors)
+    return WHY_NOT is None and all(t.device.type == "cpu" and t.dtype in PRECISIONS for t in tensors)
