@@ -18,6 +18,7 @@ from equitensor.training.baseline import baseline
 from equitensor.training.checkpoint import prepare_folder, read_checkpoint, read_split, write_inputs
 from equitensor.training.config import Config, seconds
 from equitensor.training.evaluation import evaluate
+from equitensor.training.largest_step import largest_step
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.plots import plot_learning
 from equitensor.training.progress import Progress
@@ -72,7 +73,7 @@ def check(config: Config) -> dict:
     fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
-    found = trainer.largest_step()
+    found = largest_step(trainer)
     console.print(
         f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
         f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB. Everything is in order."

@@ -46,12 +46,12 @@ class Trainer:
         self.model.train()
         alone_on_cpu = fabric.device.type == "cpu" and fabric.world_size == 1
         self.shards = Shards(min(size, torch.get_num_threads()) if alone_on_cpu else 1, torch.get_num_threads())
-        self._collate = partial(split, count=self.shards.count)
+        self.collate = partial(split, count=self.shards.count)
         workers = config.data.num_workers
         self.loader = graph_loader(
             data.train,
             batch_sampler=self.sampler,
-            collate_fn=self._collate,
+            collate_fn=self.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
         )
@@ -195,7 +195,7 @@ class Trainer:
         sums, counts = {}, {}
         if self.data.valid is not None:
             size = 2 * self.config.train.batch_size
-            for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self._collate):
+            for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):
                 graphs = [graph.to(self.fabric.device) for graph in graphs]
                 found = joined(self.shards.residuals(self.ema.module, graphs))
                 for name in ("energy", "energy_per_atom", "forces", "stress"):
@@ -286,26 +286,3 @@ class Trainer:
         self.sampler.start = state["batch"]
         self.best, self.best_is_late = state["best"], state["best_is_late"]
         torch.set_rng_state(state["rng"])
-
-    def largest_step(self) -> dict:
-        """One step on the largest structures that a batch can hold: sizes, seconds and memory."""
-        import resource
-
-        dataset = self.data.train
-        order = dataset.num_atoms.argsort()[::-1][: self.sampler.batch_size]
-        graphs = [graph.to(self.fabric.device) for graph in self._collate([dataset[int(i)] for i in order])]
-        self.progress = Progress(started=time.monotonic(), total_steps=1)
-        began = time.monotonic()
-        self.step(graphs)
-        taken = time.monotonic() - began
-        if graphs[0].z.is_cuda:
-            peak = torch.cuda.max_memory_allocated() / 1e6
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        return {
-            "structures": sum(graph.num_graphs for graph in graphs),
-            "atoms": sum(graph.num_nodes for graph in graphs),
-            "edges": sum(graph.num_edges for graph in graphs),
-            "seconds": taken,
-            "megabytes": peak,
-        }
