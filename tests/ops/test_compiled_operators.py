@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from equitensor.nn import Convolution, Interaction
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.o3.irreps import as_irreps
@@ -169,3 +170,34 @@ def test_wrong_shapes_say_what_was_expected():
         OPERATORS.edge_gather(numbers(2, 3, 4), numbers(5, 5), numbers(6, 5))
     with pytest.raises(RuntimeError, match="rows are Float, harmonics Double"):
         OPERATORS.edge_gather(numbers(2, 3, 4), numbers(6, 5, dtype=torch.float32), numbers(6, 5))
+
+
+@pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
+def test_two_threads_give_what_one_gives(build):
+    """Enough items for two ranges, whose sums are added up; the same bits whenever there are two."""
+    irreps = "+".join(f"16x{l}{'eo'[l % 2]}" for l in range(4))
+    if build == "degree linear":
+        inputs = (numbers(64, 16, 32), numbers(4, 32, 32))
+        layer = degree_linear
+    elif build == "density product":
+        product, species = DensityProduct(2, 3, 32, 3, "cg").double(), torch.arange(20) % 2
+        inputs = (numbers(20, 16, 32), *product.parameters())
+        layer = lambda x, *_: product(x, species)  # noqa: E731
+    elif build == "convolution":
+        conv, edges = Convolution(irreps, "0e+1o+2e+3o", irreps).double(), torch.randint(0, 30, (2, 300))
+        inputs = (numbers(30, 256), numbers(300, 16), numbers(300, conv.weight_numel))
+        layer = lambda x, y, w: conv(x, y, w, edges)  # noqa: E731
+    else:
+        layer = Interaction(irreps, irreps, irreps, form="paths").double()
+        inputs = (numbers(200, 256), numbers(200, 256), layer.weight)
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 2):
+            torch.set_num_threads(threads)
+            torch.manual_seed(1)
+            found.append(derivatives(lambda: layer(*inputs), inputs, lambda *_: 1.0))
+    finally:
+        torch.set_num_threads(before)
+    for one, two, again in zip(*found, strict=True):
+        assert torch.equal(two, again)
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-12 * max(1.0, float(one.detach().abs().max())))
