@@ -8,5 +8,4 @@
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"
-#include "uvu_product.inl"
 EQUITENSOR_TABLE

@@ -16,6 +16,7 @@
 // What is passed by value between functions must be inlined: a compiler may build the members of class templates for
 // another instruction set than that of their region, with other registers for their arguments.
 #define EQUITENSOR_INLINE __attribute__((always_inline)) inline
+#define EQUITENSOR_APART __attribute__((noinline))  // scalar code that would be copied into every loop around it
 #define EQUITENSOR_LAMBDA __attribute__((always_inline))
 
 #define EQUITENSOR_TABLE                                                                  \
@@ -26,8 +27,7 @@
                              degree_linear<T>,   degree_outer<T>,                         \
                              edge_geometry<T>,   edge_geometry_along<T>,                  \
                              uvu_values<T>,      uvu_gradients<T>,                        \
-                             uvu_tangents<T>,    uvu_item_values<T>,                      \
-                             uvu_item_slopes<T>, uuu_product<T>,                          \
+                             uvu_tangents<T>,    uuu_product<T>,                          \
                              uuu_product_along<T>, padded<T>,                             \
                              silu<T>,            silu_backward<T>,                        \
                              silu_second<T>};

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "rows.h"
+
 namespace equitensor {
 
 // Y (n, width, components); rows (n width, channels) lie at their slots, or, with `rev`, at those slots' reverses.
@@ -58,33 +60,33 @@ struct DensityArrays {
   T *out, *dx, *dweight, *dmix;
 };
 
-// Where a path's blocks start in the rows of x, y, w and z, its channels, and 2 l + 1 of x, y and z.
+// Where a path's blocks start in the rows of x, y, w and z, its channels, and 2 l + 1 of x, y and z; where they start in
+// the rows of x and z with channels last, and how far apart the components are there.
 struct UVUPath {
-  int64_t x, y, w, z, mul, i, j, k;
+  int64_t x, y, w, z, mul, i, j, k, last_x, last_z, lanes;
 };
 
-// Edges by receiver: those of node n are order[start[n]] .. order[start[n + 1]]. coupling[p] (j, padded i k).
+// Paths with their couplings: as matrices (j, padded i k), and sparse, where the numbers (i, j) of path p are a sum over
+// entries[p] row[p][i J + j] .. of components k. `scalar`: j is 1, and the matrix a multiple of one.
 template <class T>
-struct UVUConvolution {
+struct UVUPaths {
   int64_t width_x, width_y, width_w, width_z;
-  const int64_t *order, *start, *sender;
+  int64_t last_x = 0, last_z = 0;  // widths with channels last
   std::vector<UVUPath> paths;
+  std::vector<Rows> x, z;  // the blocks of their rows
   std::vector<std::vector<T>> coupling;
+  std::vector<std::vector<int32_t>> row;
+  std::vector<std::vector<Entry<T>>> entries;
+  std::vector<bool> scalar;
 };
 
-// A block (mul, size) or (size, mul) of a row.
-struct Rows {
-  int64_t start, mul, size;
-};
-
-// The same paths item by item, where `all` knows no edges; the blocks of the rows of x and z.
+// Edges by receiver: those of node n are order[start[n]] .. order[start[n + 1]].
 template <class T>
-struct UVUItems {
-  UVUConvolution<T> all;
-  std::vector<Rows> x, z;
+struct UVUConvolution : UVUPaths<T> {
+  const int64_t *order, *start, *sender;
 };
 
-// Operands, the slope g by z, tangents of the operands (null: zero); what is added to.
+// Operands, the slope g by z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.
 template <class T>
 struct UVUArrays {
   const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
@@ -152,8 +154,6 @@ struct Kernels {
   void (*uvu_values)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_gradients)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_tangents)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
-  void (*uvu_item_values)(const UVUItems<T>&, int64_t, int64_t, const UVUArrays<T>&);
-  void (*uvu_item_slopes)(const UVUItems<T>&, int64_t, int64_t, const UVUArrays<T>&, bool);
   void (*uuu_product)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   int64_t (*padded)(int64_t);  // the next multiple of the register width

@@ -1,18 +1,20 @@
 // z_i = sum over edges e: j -> i of w_e (x_j (x) y_e), path by path, and its derivatives. Included once per
 // instruction set.
 //
-// Coupling and y fold into one small matrix M (2 l1 + 1, 2 l3 + 1) per edge and path. Sums over edges stay in registers
-// for a block of channels; sums over channels, for dM, stay in registers for a row of M. The operands of a portion of a
-// node's edges go through once per path; nothing of the size (edges, paths, channels) is written but the weights'
-// gradient. Rows hold blocks (2 l + 1, C), channels last.
+// The edges of a node go through in portions, some channels at a time, path after path: what a portion reads of x and w
+// at those channels stays in the first cache while all paths use it, and the next portion's weights are fetched meanwhile.
+// Forward, coupling and y fold into one small matrix M (2 l1 + 1, 2 l3 + 1) per edge and path. Backward, coupling and
+// the slope g fold into G_ij = sum_k W_jik g_k, once per node, and with t_j = sum_i x_i G_ij
+//     dw = sum_j y_j t_j,    dy_j = sum_c w t_j,    dx_i = w sum_j y_j G_ij:
+// nothing of the size (edges, paths, channels) is written but the weights' gradient, which is returned.
+// Rows of x, and those of one node's z and g, have their channels last and padded.
 
-constexpr int64_t PORTION = 32;  // edges of a node whose matrices M lie in scratch together
-constexpr int PIECE = 5;         // components of z at a time: PIECE registers times 2 hold their sums
+constexpr int64_t PORTION = 32;  // edges of a node that go through together
 
-// Calls body(integral_constant K, offset) for pieces of k numbers, none longer than PIECE.
-template <class F>
+// Calls body(integral_constant K, offset) for pieces of k numbers, none longer than `most`.
+template <int most, class F>
 EQUITENSOR_INLINE void in_pieces(int64_t k, const F& body) {
-  const int64_t pieces = (k + PIECE - 1) / PIECE;
+  const int64_t pieces = (k + most - 1) / most;
   for (int64_t piece = 0; piece < pieces; piece++) {
     const int64_t begin = k * piece / pieces, size = k * (piece + 1) / pieces - begin;
     switch (size) {
@@ -20,233 +22,403 @@ EQUITENSOR_INLINE void in_pieces(int64_t k, const F& body) {
       case 2: body(std::integral_constant<int, 2>{}, begin); break;
       case 3: body(std::integral_constant<int, 3>{}, begin); break;
       case 4: body(std::integral_constant<int, 4>{}, begin); break;
-      default: body(std::integral_constant<int, 5>{}, begin);
+      default: body(std::integral_constant<int, most>{}, begin);
     }
   }
 }
 
-// One path on the edges of a portion: where its operands begin, and how far apart they are.
+// The rows of a portion's edges; what is absent reads zeros.
 template <class T>
-struct PathRows {
-  const UVUPath& p;
-  const T* const* x;  // blocks of x at the senders
-  const T* const* w;
-  const T* M;  // (edges, ld), each (i, k)
-  int64_t edges, ld;
+struct EdgeRows {
+  int64_t count = 0;
+  const T *x[PORTION], *y[PORTION], *w[PORTION], *h_x[PORTION], *h_y[PORTION], *h_w[PORTION];
+  T *dx[PORTION], *dw[PORTION];
 };
 
-// z_k += sum_e sum_i M_ik (w x_i) for K components and the channels c..c+count.
+// One path at the channels c .. of one portion, of which `channels` exist.
+template <class T>
+struct PathPiece {
+  const UVUPath& p;
+  const EdgeRows<T>& rows;
+  bool scalar;  // M is a multiple of one
+  const T *M, *tM;  // (edges, ld), each (i, k)
+  int64_t ld, c, channels;
+};
+
+// Rows on their way into the cache, some lines at a time and one row after the other, as memory likes it.
+template <class T>
+struct Ahead {
+  static constexpr int64_t line = 64 / sizeof(T);
+  const T* const* rows;
+  int64_t count, width, lines, row = 0, at = 0;
+
+  Ahead(const T* const* which, int64_t rows_, int64_t width_, int64_t steps)
+      : rows(which), count(rows_), width(width_), lines((count * (width / line + 1) + steps - 1) / steps) {}
+  EQUITENSOR_APART void fetch() {
+    for (int64_t l = 0; l < lines && row < count; l++) {
+      __builtin_prefetch(rows[row] + at, 0, 3);
+      at += line;
+      if (at >= width) at = 0, row++;
+    }
+  }
+};
+
+// z_k += sum_e sum_i M_ik (w x_i) for K components.
 template <class T, int K, class N>
-void push(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, T* z) {
-  const int64_t C = r.p.mul;
+void push(const PathPiece<T>& at, int64_t k0, T* z) {
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.k, edges = at.rows.count;
+  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c;
+  z += at.p.last_z + k0 * C + at.c;
   N sum[K];
-  for (int k = 0; k < K; k++) sum[k] = N::read(z + (k0 + k) * C + c, count);
-  for (int64_t e = 0; e < r.edges; e++) {
-    const N w = N::read(r.w[e] + c, count);
-    const T* M = r.M + e * r.ld + k0;
-    for (int64_t i = 0; i < r.p.i; i++) {
-      const N u = N::read(r.x[e] + i * C + c, count) * w;
-      for (int k = 0; k < K; k++) sum[k] += M[i * r.p.k + k] * u;
+  for (int k = 0; k < K; k++) sum[k] = N::read(z + k * C, N::size);
+  for (int64_t e = 0; e < edges; e++) {
+    const T *x = at.rows.x[e] + from_x, *M = at.M + e * at.ld + k0;
+    const N w = N::read(at.rows.w[e] + from_w, at.channels);
+    if (at.scalar) {
+      const N factor = M[k0 * (ld - 1) + k0] * w;
+      for (int k = 0; k < K; k++) sum[k] += factor * N::read(x + (k0 + k) * C, N::size);
+    } else if (K <= 2) {  // few sums: products with w last, for more that is independent of each other
+      N part[K];
+      for (int k = 0; k < K; k++) part[k] = N::zero();
+      for (int64_t i = 0; i < I; i++) {
+        const N u = N::read(x + i * C, N::size);
+        for (int k = 0; k < K; k++) part[k] += M[i * ld + k] * u;
+      }
+      for (int k = 0; k < K; k++) sum[k] += w * part[k];
+    } else {
+      for (int64_t i = 0; i < I; i++) {
+        const N u = N::read(x + i * C, N::size) * w;
+        for (int k = 0; k < K; k++) sum[k] += M[i * ld + k] * u;
+      }
     }
   }
-  for (int k = 0; k < K; k++) sum[k].write(z + (k0 + k) * C + c, count);
+  for (int k = 0; k < K; k++) sum[k].write(z + k * C, N::size);
 }
 
-// back_i = sum_k M_ik g_k for the channels c..; dw += x_i back_i, dx_i += w back_i (null: not wanted).
+// The change of z along the tangents: z_k += sum_e sum_i M_ik (h_w x_i + w h_x,i) + tM_ik w x_i.
 template <class T, int K, class N>
-void pull(const PathRows<T>& r, int64_t k0, int64_t c, int64_t count, const T* g, T* const* dx,
-                            T* const* dw) {
-  const int64_t C = r.p.mul;
-  N slope[K];
-  for (int k = 0; k < K; k++) slope[k] = N::read(g + (k0 + k) * C + c, count);
-  for (int64_t e = 0; e < r.edges; e++) {
-    const T* M = r.M + e * r.ld + k0;
-    N by_weight = N::zero(), w = N::zero();
-    if (dx) w = N::read(r.w[e] + c, count);
-    for (int64_t i = 0; i < r.p.i; i++) {
-      N back = M[i * r.p.k] * slope[0];
-      for (int k = 1; k < K; k++) back += M[i * r.p.k + k] * slope[k];
-      if (dw) by_weight += N::read(r.x[e] + i * C + c, count) * back;
-      if (dx) (w * back).add_to(dx[e] + i * C + c, count);
+void push_along(const PathPiece<T>& at, int64_t k0, T* z) {
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.k, edges = at.rows.count;
+  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c;
+  z += at.p.last_z + k0 * C + at.c;
+  N sum[K];
+  for (int k = 0; k < K; k++) sum[k] = N::read(z + k * C, N::size);
+  for (int64_t e = 0; e < edges; e++) {
+    const T *x = at.rows.x[e] + from_x, *h_x = at.rows.h_x[e] + from_x;
+    const T *M = at.M + e * at.ld + k0, *tM = at.tM + e * at.ld + k0;
+    const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
+    if (at.scalar) {
+      const int64_t one = k0 * (ld - 1) + k0;
+      const N factor = M[one] * h_w + tM[one] * w, moved = M[one] * w;
+      for (int k = 0; k < K; k++) {
+        sum[k] += factor * N::read(x + (k0 + k) * C, N::size);
+        sum[k] += moved * N::read(h_x + (k0 + k) * C, N::size);
+      }
+    } else {
+      for (int64_t i = 0; i < I; i++) {
+        const N here = N::read(x + i * C, N::size), v = w * here, u = h_w * here + w * N::read(h_x + i * C, N::size);
+        for (int k = 0; k < K; k++) {
+          sum[k] += M[i * ld + k] * u;
+          sum[k] += tM[i * ld + k] * v;
+        }
+      }
     }
-    if (dw) by_weight.add_to(dw[e] + c, count);
+  }
+  for (int k = 0; k < K; k++) sum[k].write(z + k * C, N::size);
+}
+
+// dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; slopes_j += w t_j, lane by lane, for J of the components j.
+template <class T, int J, bool to_x, bool to_yw>
+void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
+  using N = Block<T, 1>;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
+  G += j0 * N::size;
+  for (int64_t e = 0; e < edges; e++) {
+    const T *x = at.rows.x[e] + from_x, *y = at.rows.y[e] + from_y;
+    T *dx = at.rows.dx[e] + from_x, *dw = at.rows.dw[e] + from_w;
+    const N w = N::read(at.rows.w[e] + from_w, at.channels);
+    N t[J];
+    for (int j = 0; j < J; j++) t[j] = N::zero();
+    for (int64_t i = 0; i < I; i++) {
+      N back = N::zero(), here = N::zero();
+      if (to_yw) here = N::read(x + i * C, N::size);
+      for (int j = 0; j < J; j++) {
+        const N g = N::read(G + i * ld + j * N::size, N::size);
+        if (to_yw) t[j] += here * g;
+        if (to_x) back += y[j] * g;
+      }
+      if (to_x) (w * back).add_to(dx + i * C, N::size);
+    }
+    if (!to_yw) continue;
+    T* slope = slopes + (e * width + from_y) * N::size;
+    N total = y[0] * t[0];
+    for (int j = 1; j < J; j++) total += y[j] * t[j];
+    for (int j = 0; j < J; j++) (w * t[j]).add_to(slope + j * N::size, N::size);
+    if (j0) total += N::read(dw, at.channels);
+    total.write(dw, at.channels);
   }
 }
 
-// dM_ik += sum_c w x_i g_k of one edge, for K components.
-template <class T, int K, class N>
-void moment(const PathRows<T>& r, int64_t e, int64_t k0, const T* g, T* dM) {
-  const int64_t C = r.p.mul;
-  for (int64_t i = 0; i < r.p.i; i++) {
-    N sum[K];
-    for (int k = 0; k < K; k++) sum[k] = N::zero();
-    for (int64_t c = 0; c < C; c += N::size) {
-      const int64_t count = std::min<int64_t>(N::size, C - c);
-      const N u = N::read(r.x[e] + i * C + c, count) * N::read(r.w[e] + c, count);
-      for (int k = 0; k < K; k++) sum[k] += u * N::read(g + (k0 + k) * C + c, count);
+// The change of dw and of slopes along the tangents.
+template <class T, int J>
+void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
+  using N = Block<T, 1>;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
+  G += j0 * N::size;
+  for (int64_t e = 0; e < edges; e++) {
+    const T *x = at.rows.x[e] + from_x, *h_x = at.rows.h_x[e] + from_x;
+    N t[J], s[J];
+    for (int j = 0; j < J; j++) t[j] = s[j] = N::zero();
+    for (int64_t i = 0; i < I; i++) {
+      const N here = N::read(x + i * C, N::size), moved = N::read(h_x + i * C, N::size);
+      for (int j = 0; j < J; j++) {
+        const N g = N::read(G + i * ld + j * N::size, N::size);
+        t[j] += here * g;
+        s[j] += moved * g;
+      }
     }
-    for (int k = 0; k < K; k++) {
-      T lanes[N::size], total = 0;
-      sum[k].write(lanes, N::size);
-      for (int l = 0; l < N::size; l++) total += lanes[l];
-      dM[i * r.p.k + k0 + k] += total;
+    const T *y = at.rows.y[e] + from_y, *h_y = at.rows.h_y[e] + from_y;
+    const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
+    T *slope = slopes + (e * width + from_y) * N::size, *dw = at.rows.dw[e] + from_w;
+    N total = N::zero();
+    if (j0) total = N::read(dw, at.channels);
+    for (int j = 0; j < J; j++) {
+      (w * s[j] + h_w * t[j]).add_to(slope + j * N::size, N::size);
+      total += y[j] * s[j];
+      total += h_y[j] * t[j];
+    }
+    total.write(dw, at.channels);
+  }
+}
+
+// The change of dx along the tangents: h_w sum_j y_j G_ij + w sum_j h_y,j G_ij.
+template <class T, int J>
+void pull_along_x(const PathPiece<T>& at, int64_t j0, const T* G) {
+  using N = Block<T, 1>;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
+  G += j0 * N::size;
+  for (int64_t e = 0; e < edges; e++) {
+    const T *y = at.rows.y[e] + from_y, *h_y = at.rows.h_y[e] + from_y;
+    T* dx = at.rows.dx[e] + from_x;
+    const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
+    for (int64_t i = 0; i < I; i++) {
+      N by_y = N::zero(), by_h = N::zero();
+      for (int j = 0; j < J; j++) {
+        const N g = N::read(G + i * ld + j * N::size, N::size);
+        by_y += y[j] * g;
+        by_h += h_y[j] * g;
+      }
+      (h_w * by_y + w * by_h).add_to(dx + i * C, N::size);
     }
   }
 }
 
-template <class T, class F>
-EQUITENSOR_INLINE void over_channels(int64_t C, const F& body) {
-  using N = Block<T, 2>;
-  for (int64_t c = 0; c < C; c += N::size) body(c, std::min<int64_t>(N::size, C - c));
-}
-
-// The edges of nodes first..last in portions, path by path, with their matrices M for y and, where given, a tangent.
+// What a node's edges go through: their rows, and scratch for one portion.
 template <class T>
 struct UVUPass {
+  using N = Block<T, 2>;
+  using One = Block<T, 1>;
   const UVUConvolution<T>& v;
+  const UVUArrays<T>& at;
+  int64_t widest = 1, most_g = 1;
+  std::vector<int64_t> matrix;  // where each path's matrices M lie
   Scratch<T> scratch;
-  T *M, *tM, *dM, *filters;
-  const T *x[PORTION], *w[PORTION], *tx[PORTION], *tw[PORTION];
-  T *dx[PORTION], *dw[PORTION];
+  T *M, *tM, *filters, *G, *slopes, *g, *z, *none, *lost;
+  EdgeRows<T> rows, next;
 
-  static EQUITENSOR_INLINE int64_t matrix(const UVUConvolution<T>& v) {
-    int64_t most = 1;
-    for (const UVUPath& p : v.paths) most = std::max(most, padded<T>(p.i * p.k));
-    return most;
-  }
-  explicit UVUPass(const UVUConvolution<T>& all)
-      : v(all), scratch(PORTION * (3 * matrix(all) + all.width_y)) {
-    M = scratch.take(PORTION * matrix(v));
-    tM = scratch.take(PORTION * matrix(v));
-    dM = scratch.take(PORTION * matrix(v));
+  explicit UVUPass(const UVUConvolution<T>& all, const UVUArrays<T>& arrays)
+      : v(all), at(arrays), matrix(1, 0), scratch(sizes()) {
+    M = scratch.take(matrix.back());
+    tM = scratch.take(matrix.back());
     filters = scratch.take(PORTION * v.width_y);
+    G = scratch.take(most_g * One::size);
+    slopes = scratch.take(PORTION * v.width_y * One::size);
+    g = scratch.take(v.last_z);
+    z = scratch.take(v.last_z);
+    none = scratch.take(longest());  // zeros, as all scratch is at the start
+    lost = scratch.take(longest());
+  }
+  int64_t longest() const { return std::max(v.last_x, std::max(v.width_y, v.width_w)) + N::size; }
+  int64_t sizes() {
+    for (const UVUPath& p : v.paths) {
+      matrix.push_back(matrix.back() + PORTION * padded<T>(p.i * p.k));
+      widest = std::max(widest, p.mul);
+      most_g = std::max(most_g, p.i * p.j);
+    }
+    return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * One::size + 2 * v.last_z +
+           2 * longest();
   }
 
-  // M (edges, ld) of the portion's edges for one path.
-  EQUITENSOR_INLINE void fold(const UVUPath& p, int64_t path, const T* y, const int64_t* edges, int64_t count, T* into) {
-    for (int64_t e = 0; e < count; e++)
-      for (int64_t j = 0; j < p.j; j++) filters[e * p.j + j] = y[edges[e] * v.width_y + p.y + j];
-    const int64_t ld = padded<T>(p.i * p.k);
-    multiply(count, ld, p.j, filters, p.j, 1, v.coupling[path].data(), ld, into, ld, false);
+  EQUITENSOR_APART void find(int64_t begin, int64_t end, EdgeRows<T>& found) const {
+    found.count = std::min(PORTION, end - begin);
+    for (int64_t n = 0; n < found.count; n++) {
+      const int64_t e = v.order[begin + n], x = v.sender[e] * v.last_x;
+      found.x[n] = at.x + x;
+      found.y[n] = at.y + e * v.width_y;
+      found.w[n] = at.w + e * v.width_w;
+      found.h_x[n] = at.h_x ? at.h_x + x : none;
+      found.h_y[n] = at.h_y ? at.h_y + e * v.width_y : none;
+      found.h_w[n] = at.h_w ? at.h_w + e * v.width_w : none;
+      found.dx[n] = at.dx ? at.dx + x : lost;
+      found.dw[n] = at.dw ? at.dw + e * v.width_w : lost;
+    }
   }
 
-  // dy of the portion's edges from dM.
-  EQUITENSOR_INLINE void unfold(const UVUPath& p, int64_t path, const int64_t* edges, int64_t count, T* dy) {
-    const int64_t ld = padded<T>(p.i * p.k);
-    for (int64_t e = 0; e < count; e++)
-      for (int64_t j = 0; j < p.j; j++) {
-        T sum = 0;
-        const T* coupling = v.coupling[path].data() + j * ld;
-        for (int64_t a = 0; a < p.i * p.k; a++) sum += coupling[a] * dM[e * ld + a];
-        dy[edges[e] * v.width_y + p.y + j] += sum;
+  EQUITENSOR_APART void gather(const T* const* y) {
+    for (int64_t e = 0; e < rows.count; e++) std::copy(y[e], y[e] + v.width_y, filters + e * v.width_y);
+  }
+  // M (edges, ld) of the portion's edges, path after path.
+  EQUITENSOR_INLINE void fold(const T* const* y, T* into) {
+    gather(y);
+    for (size_t n = 0; n < v.paths.size(); n++) {
+      const UVUPath& p = v.paths[n];
+      const int64_t ld = padded<T>(p.i * p.k);
+      multiply(rows.count, ld, p.j, filters + p.y, v.width_y, 1, v.coupling[n].data(), ld, into + matrix[n], ld, false);
+    }
+  }
+
+  // G_ij at the channels c ..
+  EQUITENSOR_INLINE void fold_slope(const UVUPath& p, size_t n, int64_t c) {
+    const T* slope = g + p.last_z + c;
+    const int32_t* row = v.row[n].data();
+    const Entry<T>* entries = v.entries[n].data();
+    for (int64_t a = 0; a < p.i * p.j; a++) {
+      One sum = One::zero();
+      for (int32_t t = row[a]; t < row[a + 1]; t++)
+        sum += entries[t].coefficient * One::read(slope + entries[t].second * p.lanes, One::size);
+      sum.write(G + a * One::size, One::size);
+    }
+  }
+
+  // dy of the portion's edges: the sums over lanes.
+  EQUITENSOR_APART void unfold(T* dy) {
+    for (int64_t e = 0; e < rows.count; e++) {
+      T* out = dy + (rows.y[e] - at.y);
+      for (int64_t j = 0; j < v.width_y; j++) {
+        T total = 0;
+        for (int l = 0; l < One::size; l++) total += slopes[(e * v.width_y + j) * One::size + l];
+        out[j] = total;
       }
+    }
   }
 
+  // body(piece, n) for every block of channels of every path n, some channels of all paths before the next.
   template <class F>
-  EQUITENSOR_INLINE void portions(int64_t node, const F& body) {
-    for (int64_t at = v.start[node]; at < v.start[node + 1]; at += PORTION)
-      body(v.order + at, std::min<int64_t>(PORTION, v.start[node + 1] - at));
+  EQUITENSOR_INLINE void pieces(const F& body) {
+    const int64_t steps = (widest + N::size - 1) / N::size * static_cast<int64_t>(v.paths.size());
+    Ahead<T> w(next.w, next.count, v.width_w, steps), h_w(next.h_w, at.h_w ? next.count : 0, v.width_w, steps);
+    for (int64_t c = 0; c < widest; c += N::size) {
+      for (size_t n = 0; n < v.paths.size(); n++) {
+        const UVUPath& p = v.paths[n];
+        w.fetch(), h_w.fetch();
+        if (c >= p.mul) continue;
+        const int64_t channels = std::min<int64_t>(N::size, p.mul - c), ld = padded<T>(p.i * p.k);
+        body({p, rows, v.scalar[n], M + matrix[n], tM + matrix[n], ld, c, channels}, n);
+      }
+    }
   }
 
-  EQUITENSOR_INLINE void rows(const UVUPath& p, const int64_t* edges, int64_t count, const UVUArrays<T>& at) {
-    for (int64_t e = 0; e < count; e++) {
-      const int64_t from = v.sender[edges[e]] * v.width_x + p.x, weight = edges[e] * v.width_w + p.w;
-      x[e] = at.x + from;
-      w[e] = at.w + weight;
-      tx[e] = at.h_x ? at.h_x + from : nullptr;
-      tw[e] = at.h_w ? at.h_w + weight : nullptr;
-      dx[e] = at.dx ? at.dx + from : nullptr;
-      dw[e] = at.dw ? at.dw + weight : nullptr;
+  // body(part) for the registers of a piece, each with its G.
+  template <class F>
+  EQUITENSOR_INLINE void registers(const PathPiece<T>& piece, size_t n, const F& body) {
+    for (int64_t c = 0; c < piece.channels; c += One::size) {
+      PathPiece<T> part = piece;
+      part.c += c, part.channels = std::min<int64_t>(One::size, piece.channels - c);
+      fold_slope(piece.p, n, part.c);
+      body(part);
+    }
+  }
+
+  // body() for every portion of every node's edges, between before(node) and after(node).
+  template <class Before, class F, class After>
+  EQUITENSOR_INLINE void portions(int64_t first, int64_t last, const Before& before, const F& body, const After& after) {
+    const int64_t stop = v.start[last];
+    for (int64_t node = first; node < last; node++) {
+      before(node);
+      for (int64_t begin = v.start[node]; begin < v.start[node + 1]; begin += PORTION) {
+        find(begin, v.start[node + 1], rows);
+        find(begin + rows.count, stop, next);  // whose edges these are does not matter here
+        body();
+      }
+      after(node);
     }
   }
 };
 
-// z of nodes first..last, added to what is there.
 template <class T>
 void uvu_values(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
   using N = Block<T, 2>;
-  UVUPass<T> pass(v);
-  for (int64_t node = first; node < last; node++)
-    pass.portions(node, [&](const int64_t* edges, int64_t count) EQUITENSOR_LAMBDA {
-      for (size_t n = 0; n < v.paths.size(); n++) {
-        const UVUPath& p = v.paths[n];
-        pass.fold(p, n, at.y, edges, count, pass.M);
-        pass.rows(p, edges, count, at);
-        const PathRows<T> r{p, pass.x, pass.w, pass.M, count, padded<T>(p.i * p.k)};
-        T* z = at.dz + node * v.width_z + p.z;
-        over_channels<T>(p.mul, [&](int64_t c, int64_t channels) EQUITENSOR_LAMBDA {
-          in_pieces(p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push<T, K(), N>(r, k0, c, channels, z); });
+  UVUPass<T> pass(v, at);
+  pass.portions(
+      first, last, [&](int64_t) EQUITENSOR_LAMBDA { std::fill(pass.z, pass.z + v.last_z, T(0)); },
+      [&]() EQUITENSOR_LAMBDA {
+        pass.fold(pass.rows.y, pass.M);
+        pass.pieces([&](const PathPiece<T>& piece, size_t) EQUITENSOR_LAMBDA {
+          in_pieces<5>(piece.p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push<T, K(), N>(piece, k0, pass.z); });
         });
-      }
-    });
+      },
+      [&](int64_t node) EQUITENSOR_LAMBDA { components_last(v.z, pass.z, at.dz + node * v.width_z); });
 }
 
-// The gradients in x, y and w for the slope g, added to what is there; null where not wanted.
-template <class T>
-void uvu_gradients(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
-  using N = Block<T, 2>;
-  UVUPass<T> pass(v);
-  for (int64_t node = first; node < last; node++)
-    pass.portions(node, [&](const int64_t* edges, int64_t count) EQUITENSOR_LAMBDA {
-      for (size_t n = 0; n < v.paths.size(); n++) {
-        const UVUPath& p = v.paths[n];
-        const int64_t ld = padded<T>(p.i * p.k);
-        pass.fold(p, n, at.y, edges, count, pass.M);
-        pass.rows(p, edges, count, at);
-        const PathRows<T> r{p, pass.x, pass.w, pass.M, count, ld};
-        const T* g = at.g + node * v.width_z + p.z;
-        if (at.dx || at.dw)
-          over_channels<T>(p.mul, [&](int64_t c, int64_t channels) EQUITENSOR_LAMBDA {
-            in_pieces(p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA {
-              pull<T, K(), N>(r, k0, c, channels, g, at.dx ? pass.dx : nullptr, at.dw ? pass.dw : nullptr);
+template <class T, bool to_x, bool to_yw>
+void uvu_slopes(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
+  UVUPass<T> pass(v, at);
+  const int64_t lanes = Block<T, 1>::size;
+  pass.portions(
+      first, last,
+      [&](int64_t node) EQUITENSOR_LAMBDA { channels_last(v.z, at.g + node * v.width_z, pass.g); },
+      [&]() EQUITENSOR_LAMBDA {
+        std::fill(pass.slopes, pass.slopes + pass.rows.count * v.width_y * lanes, T(0));
+        pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
+          pass.registers(piece, n, [&](const PathPiece<T>& part) EQUITENSOR_LAMBDA {
+            in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
+              pull<T, J(), to_x, to_yw>(part, j0, pass.G, pass.slopes, v.width_y);
             });
           });
-        if (at.dy) {
-          std::fill(pass.dM, pass.dM + count * ld, T(0));
-          for (int64_t e = 0; e < count; e++)
-            in_pieces(p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { moment<T, K(), N>(r, e, k0, g, pass.dM + e * ld); });
-          pass.unfold(p, n, edges, count, at.dy);
-        }
-      }
-    });
+        });
+        if (at.dy) pass.unfold(at.dy);
+      },
+      [](int64_t) EQUITENSOR_LAMBDA {});
 }
 
-// With Q the derivative of <g, z> along (h_x, h_y, h_w), null where zero: dQ/dg, dQ/dx, dQ/dy, dQ/dw, all added.
+// The gradients in x (added to what is there), y and w for the slope g; null where not wanted.
+template <class T>
+void uvu_gradients(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
+  if (at.dx && (at.dy || at.dw)) return uvu_slopes<T, true, true>(v, first, last, at);
+  if (at.dx) return uvu_slopes<T, true, false>(v, first, last, at);
+  if (at.dy || at.dw) uvu_slopes<T, false, true>(v, first, last, at);
+}
+
+// With Q the derivative of <g, z> along (h_x, h_y, h_w), null where zero: dQ/dg, dQ/dx (added), dQ/dy, dQ/dw.
 template <class T>
 void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
   using N = Block<T, 2>;
-  UVUPass<T> pass(v);
-  for (int64_t node = first; node < last; node++)
-    pass.portions(node, [&](const int64_t* edges, int64_t count) EQUITENSOR_LAMBDA {
-      for (size_t n = 0; n < v.paths.size(); n++) {
-        const UVUPath& p = v.paths[n];
-        const int64_t ld = padded<T>(p.i * p.k);
-        pass.fold(p, n, at.y, edges, count, pass.M);
-        if (at.h_y) pass.fold(p, n, at.h_y, edges, count, pass.tM);
-        pass.rows(p, edges, count, at);
-        const PathRows<T> moved_x{p, pass.tx, pass.w, pass.M, count, ld}, moved_w{p, pass.x, pass.tw, pass.M, count, ld};
-        const PathRows<T> moved_y{p, pass.x, pass.w, pass.tM, count, ld};
-        const T* g = at.g + node * v.width_z + p.z;
-        T* dz = at.dz + node * v.width_z + p.z;
-        over_channels<T>(p.mul, [&](int64_t c, int64_t channels) EQUITENSOR_LAMBDA {
-          in_pieces(p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA {
-            if (at.h_x) push<T, K(), N>(moved_x, k0, c, channels, dz);
-            if (at.h_w) push<T, K(), N>(moved_w, k0, c, channels, dz);
-            if (at.h_y) push<T, K(), N>(moved_y, k0, c, channels, dz);
-            // S(h_x, y, w, g) by w; S(x, h_y, w, g) by x and w; S(x, y, h_w, g) by x
-            if (at.h_x) pull<T, K(), N>(moved_x, k0, c, channels, g, nullptr, pass.dw);
-            if (at.h_y) pull<T, K(), N>(moved_y, k0, c, channels, g, pass.dx, pass.dw);
-            if (at.h_w) pull<T, K(), N>(moved_w, k0, c, channels, g, pass.dx, nullptr);
+  UVUPass<T> pass(v, at);
+  const int64_t lanes = Block<T, 1>::size;
+  pass.portions(
+      first, last,
+      [&](int64_t node) EQUITENSOR_LAMBDA {
+        channels_last(v.z, at.g + node * v.width_z, pass.g);
+        std::fill(pass.z, pass.z + v.last_z, T(0));
+      },
+      [&]() EQUITENSOR_LAMBDA {
+        pass.fold(pass.rows.y, pass.M);
+        pass.fold(pass.rows.h_y, pass.tM);
+        std::fill(pass.slopes, pass.slopes + pass.rows.count * v.width_y * lanes, T(0));
+        pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
+          in_pieces<4>(piece.p.k,
+                       [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push_along<T, K(), N>(piece, k0, pass.z); });
+          pass.registers(piece, n, [&](const PathPiece<T>& part) EQUITENSOR_LAMBDA {
+            in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
+              pull_along_yw<T, J()>(part, j0, pass.G, pass.slopes, v.width_y);
+              pull_along_x<T, J()>(part, j0, pass.G);
+            });
           });
         });
-        if (!at.h_x && !at.h_w) continue;
-        std::fill(pass.dM, pass.dM + count * ld, T(0));
-        for (int64_t e = 0; e < count; e++)
-          in_pieces(p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA {
-            if (at.h_x) moment<T, K(), N>(moved_x, e, k0, g, pass.dM + e * ld);
-            if (at.h_w) moment<T, K(), N>(moved_w, e, k0, g, pass.dM + e * ld);
-          });
-        pass.unfold(p, n, edges, count, at.dy);
-      }
-    });
+        pass.unfold(at.dy);
+      },
+      [&](int64_t node) EQUITENSOR_LAMBDA { components_last(v.z, pass.z, at.dz + node * v.width_z); });
 }

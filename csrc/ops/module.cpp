@@ -3,6 +3,12 @@
 
 #include <Python.h>
 
+#include <array>
+#include <numeric>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "operator.h"
 
 #include "channel_product.inl"

@@ -131,8 +131,9 @@ def _gradients(call: Callable, inputs: list[Tensor], probe: Tensor, create_graph
 
 
 def _force_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
+    """The gradient, and the gradient of its product with the operands' own values in place of a loss's slopes."""
     gradients = _gradients(call, inputs, probe, create_graph=True)
-    return torch.autograd.grad(sum(g.square().sum() for g in gradients), inputs)
+    return torch.autograd.grad(gradients, inputs, [t.detach() for t in inputs])
 
 
 def _medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:

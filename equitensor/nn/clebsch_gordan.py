@@ -145,25 +145,14 @@ class ClebschGordanConvolution(Tables):
         plan, coupling = pack_paths(paths, couplings)
         self.add_table("plan", plan)
         self.add_table("coupling", coupling)
-        self.weight_numel = start
-        self.shapes = tuple([(mul, ir.dim) for mul, ir in space] for space in (irreps_in, self.irreps_out))
+        self.weight_numel, self.width = start, self.irreps_out.dim
 
     def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
-        rows, (sender, receiver) = exchange_axes(x, self.shapes[0]), edge_index
-        width = sum(mul * size for mul, size in self.shapes[1])
-        z = uvu_convolution(rows, edge_attr, edge_weight, sender, receiver, self.coupling, self.plan, width)
-        return exchange_axes(z, [(size, mul) for mul, size in self.shapes[1]])
+        sender, receiver = edge_index
+        return uvu_convolution(x, edge_attr, edge_weight, sender, receiver, self.coupling, self.plan, self.width)
 
     def describe(self) -> str:
         return f"{len(self.instructions)} paths, {self.weight_numel} weights per edge"
-
-
-def exchange_axes(x: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
-    """Rows of blocks (a, b) as rows of blocks (b, a)."""
-    blocks = x.split([a * b for a, b in shapes], dim=1)
-    return torch.cat(
-        [block.unflatten(1, shape).transpose(1, 2).flatten(1) for block, shape in zip(blocks, shapes, strict=True)], 1
-    )
 
 
 def _component_slices(irreps) -> list[slice]:

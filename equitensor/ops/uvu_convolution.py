@@ -24,7 +24,7 @@ def uvu_convolution(
 ) -> Tensor:
     """(n, width) of x (n, d1), y (e, d2), w (e, weights), any number of times differentiable.
 
-    Rows of x and z hold a block (2 l + 1, C) per irrep, channels last; plan and table as `pack_paths` makes them.
+    Rows of x and z hold a block (C, 2 l + 1) per irrep; plan and table as `pack_paths` makes them.
     """
     return torch.ops.equitensor.uvu_convolution(x, y, w, sender, receiver, table, plan, width)
 
@@ -39,8 +39,8 @@ class Portion(NamedTuple):
 
 
 def _values(x, y, w, sender, receiver, table, plan, width):
-    x, paths = x.contiguous(), unpack_paths(plan, table)
-    z = x.new_zeros(x.shape[0], width)
+    paths = unpack_paths(plan, table)
+    x, z = _channels_last(x, _inputs(paths)), x.new_zeros(x.shape[0], width)
     for part in _portions(receiver, x, paths):
         rows, weight = x.index_select(0, sender[part.edges]), w.index_select(0, part.edges)
         filters = y.index_select(0, part.edges) * part.filled
@@ -49,11 +49,12 @@ def _values(x, y, w, sender, receiver, table, plan, width):
             scaled = _block(rows, p) * _weight(weight, p)
             _out(sums, p).add_(torch.bmm(_matrix(filters, coupling, p, part).transpose(1, 2), _stack(scaled, part)))
         z[part.nodes] = sums
-    return z
+    return _components_last(z, _outputs(paths))
 
 
 def _gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan, width):
-    (x, g), paths = (x.contiguous(), g.contiguous()), unpack_paths(plan, table)
+    paths = unpack_paths(plan, table)
+    x, g = _channels_last(x, _inputs(paths)), _channels_last(g, _outputs(paths))
     of_x, of_y, of_w = _empty(x, need_x), _empty(y, need_y, 1), _empty(w, need_w, 1)
     for part in _portions(receiver, x, paths):
         index = sender[part.edges]
@@ -77,12 +78,14 @@ def _gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan
             of_y[part.slots] = part_y
         if need_w:
             of_w[part.slots] = part_w
+    of_x = _components_last(of_x, _inputs(paths)) if need_x else of_x
     return of_x, of_y[:-1] if need_y else of_y, of_w[:-1] if need_w else of_w
 
 
 def _tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     paths = unpack_paths(plan, table)
-    x, g, h_x = (None if t is None else t.contiguous() for t in (x, g, h_x))
+    x, g = _channels_last(x, _inputs(paths)), _channels_last(g, _outputs(paths))
+    h_x = None if h_x is None else _channels_last(h_x, _inputs(paths))
     of_g, of_x, of_y, of_w = torch.zeros_like(g), _empty(x, True), _empty(y, True, 1), _empty(w, True, 1)
     for part in _portions(receiver, x, paths):
         index = sender[part.edges]
@@ -120,7 +123,7 @@ def _tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
         of_x.index_add_(0, index, part_x)
         of_y[part.slots] = part_y
         of_w[part.slots] = part_w
-    return of_g, of_x, of_y[:-1], of_w[:-1]
+    return _components_last(of_g, _outputs(paths)), _components_last(of_x, _inputs(paths)), of_y[:-1], of_w[:-1]
 
 
 def _portions(receiver: Tensor, x: Tensor, paths: list) -> Iterator[Portion]:
@@ -153,6 +156,28 @@ def _portion(nodes: Tensor, width: int, starts: Tensor, counts: Tensor, order: T
 def _empty(like: Tensor, needed: bool, more: int = 0) -> Tensor:
     """Zeros to add to, with `more` rows for what falls from empty slots; an empty tensor where nothing is needed."""
     return like.new_zeros(like.shape[0] + more, like.shape[1]) if needed else like.new_empty(0)
+
+
+def _inputs(paths: list) -> dict[int, tuple[int, int]]:
+    """(C, 2 l + 1) of the blocks of x, by where they start."""
+    return {p.x: (p.mul, p.i) for p, _ in paths}
+
+
+def _outputs(paths: list) -> dict[int, tuple[int, int]]:
+    return {p.z: (p.mul, p.k) for p, _ in paths}
+
+
+def _channels_last(rows: Tensor, blocks: dict) -> Tensor:
+    """Rows of blocks (C, 2 l + 1) as rows of blocks (2 l + 1, C); what no path reads or writes is zero."""
+    turned = torch.zeros_like(rows, memory_format=torch.contiguous_format)
+    for start, (a, b) in blocks.items():
+        part = slice(start, start + a * b)
+        turned[:, part].view(-1, b, a).copy_(rows[:, part].unflatten(1, (a, b)).transpose(1, 2))
+    return turned
+
+
+def _components_last(rows: Tensor, blocks: dict) -> Tensor:
+    return _channels_last(rows, {start: (b, a) for start, (a, b) in blocks.items()})
 
 
 def _block(rows: Tensor, p) -> Tensor:
