@@ -7,6 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from equitensor.nn import Convolution, Interaction
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
+from equitensor.o3 import wigner_3j
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.sparse_coupling import coupling_tensor
 from equitensor.ops.channel_product import channel_product, sparse_entries
@@ -124,6 +125,35 @@ def test_channel_product(channels):
     tables = (*sparse_entries(tensor), tensor.shape)
     x, y = numbers(3, 9, channels), numbers(3, 9, channels)
     assert_same(lambda: channel_product(x, y, *tables), lambda: torch.einsum("ijk,nic,njc->nkc", tensor, x, y), (x, y))
+
+
+def messages_and_sum(conv, edges, x, y, w):
+    """Path by path, edge by edge."""
+    irreps, weights = (conv.irreps_in, conv.irreps_edge, conv.irreps_out), iter(w.split(conv.irreps_in[0].mul, 1))
+    blocks = [
+        [row[:, part].unflatten(1, (-1, ir.dim)) for part, (_, ir) in zip(space.slices(), space, strict=True)]
+        for row, space in zip((x[edges[0]], y), irreps, strict=False)
+    ]
+    paths = []
+    for i, j, k, *_ in conv.instructions:
+        degrees = [space[slot].ir.l for space, slot in zip(irreps, (i, j, k), strict=True)]
+        coupling = (2 * degrees[2] + 1) ** 0.5 * wigner_3j(*degrees).to(x)
+        message = torch.einsum("eci,ej,ec,ijk->eck", blocks[0][i], blocks[1][j].squeeze(1), next(weights), coupling)
+        paths.append(message.flatten(1))
+    return x.new_zeros(len(x), irreps[2].dim).index_add(0, edges[1], torch.cat(paths, 1))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("channels, lmax", [(1, 2), (3, 3), (16, 1), (37, 2), (2, 4), (100, 1), (4, 0)])
+@pytest.mark.parametrize("edges", [0, 90])
+def test_convolution_of_isolated_and_crowded_atoms(channels, lmax, edges, dtype):
+    natural = [f"{l}{'eo'[l % 2]}" for l in range(lmax + 1)]
+    irreps = "+".join(f"{channels}x{ir}" for ir in natural)
+    conv = Convolution(irreps, "+".join(natural), irreps).to(dtype)
+    index = torch.stack([torch.randint(5, (edges,)), torch.randint(2, (edges,)) * 3])  # none to 1, 2, 4
+    inputs = [numbers(n, width, dtype=dtype) for n, width in ((5, conv.irreps_in.dim), (edges, len(natural) ** 2))]
+    inputs.append(numbers(edges, conv.weight_numel, dtype=dtype))
+    assert_same(lambda: conv(*inputs, index), lambda: messages_and_sum(conv, index, *inputs), inputs)
 
 
 def test_silu():
