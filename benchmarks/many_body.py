@@ -1,12 +1,13 @@
 """Many-body products beside MACE's symmetric contraction, in an environment that has mace (benchmarks/README.md).
 
     .venv-mace/bin/python benchmarks/many_body.py same --lmax 1 2 3 --rounds 10
-    .venv-mace/bin/python benchmarks/many_body.py gaunt --lmax 1 2 3 4 5 --nodes 32 --channels 128 --steps values
+    .venv-mace/bin/python benchmarks/many_body.py gaunt --lmax 1 2 3 4 5 --nodes 32 --steps values
 
 "same": one map with the same weights, MACE's class and `equitensor.interfaces.mace.SymmetricContraction`; beside them
 `ManyBody` "cg", whose paths span the same products. "gaunt": MACE's class and `ManyBody` in all families, which are
-different maps: "gaunt" and "cp" have one path per order and output. Milliseconds of values, of values and gradients,
-and of a force step (the gradient by x, then the gradients of a number made from it), all in turn, medians.
+different maps: "gaunt" and "cp" have one path per order and output. Our "cg" is compiled where the extension is loaded
+(the result names the instruction set), in plain torch with EQUITENSOR_NO_EXT=1. Milliseconds of values, of values and
+gradients, and of a force step (the gradient by x, then the gradients of a number made from it), all in turn, medians.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from equitensor.bench.rounds import medians
 from equitensor.interfaces.mace import SymmetricContraction, coupling_tensor
 from equitensor.nn import ManyBody
 from equitensor.o3 import as_irreps
+from equitensor.ops import extension
 
 PUBLISHED = {1: 2.3, 2: 2.8, 3: 3.1, 4: 3.6, 5: 5.1}  # Gaunt many-body against MACE's contraction, nu = 3, GPU
 CORRELATION = 3
@@ -39,7 +41,9 @@ def main() -> None:
             cases[name] = measure(*candidates(lmax, l_out, options), options)
             report(name, cases[name], f"published {PUBLISHED.get(lmax)}x" if options.case == "gaunt" else "")
     sizes = {name: getattr(options, name) for name in ("channels", "nodes", "elements")}
+    kernels = extension.WHY_NOT or torch.ops.equitensor.cpu_instruction_set()
     result = {"environment": environment(options.dtype), "case": options.case, "note": options.note, **sizes}
+    result["kernels"] = kernels
     append(result | {"correlation": CORRELATION, "ms": cases, "published": PUBLISHED}, options.out_file)
 
 
@@ -86,19 +90,24 @@ def trained(module: torch.nn.Module) -> list:
 
 
 def measure(functions: dict, x: torch.Tensor, options) -> dict[str, dict[str, float]]:
-    """Each step of each function, after a check that the drop-in gives MACE's numbers."""
-    if "drop-in" in functions:
-        expected, actual = (functions[name][0](x).detach() for name in ("mace", "drop-in"))
+    """Each step of each function, after a check that the drop-in gives MACE's numbers in every one."""
+    steps = {"values": values, "gradients": gradients, "force step": force_step}
+    for step in options.steps if "drop-in" in functions else ():
+        expected, actual = (by_x(steps[step](f, x, w)) for f, w in (functions["mace"], functions["drop-in"]))
         error = float((actual - expected).abs().max() / expected.abs().max())
         if not error < (1e-4 if x.dtype == torch.float32 else 1e-11):
-            raise SystemExit(f"the drop-in differs from MACE by {error:.1e}")
-    steps = {"values": values, "gradients": gradients, "force step": force_step}
+            raise SystemExit(f"{step}: the drop-in differs from MACE by {error:.1e}")
     return {
         name: medians(
             {key: lambda f=f, w=w, step=steps[name]: step(f, x, w) for key, (f, w) in functions.items()}, options.rounds
         )
         for name in options.steps
     }
+
+
+def by_x(found: torch.Tensor | tuple) -> torch.Tensor:
+    """The values, or of the gradients that by x."""
+    return (found[0] if isinstance(found, tuple) else found).detach()
 
 
 def values(function, x: torch.Tensor, _) -> torch.Tensor:
@@ -132,7 +141,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lmax", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=int, nargs="+", help="highest degree of the output: 0, 1 and lmax by default")
     parser.add_argument("--steps", nargs="+", default=["values", "gradients", "force step"])
-    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--nodes", type=int, default=64)
     parser.add_argument("--elements", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=10)

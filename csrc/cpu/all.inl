@@ -5,6 +5,7 @@
 #include "density_product.inl"
 #include "degree_linear.inl"
 #include "edge_geometry.inl"
+#include "many_body.inl"
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"

@@ -28,7 +28,8 @@
                              edge_geometry<T>,   edge_geometry_along<T>,                  \
                              uvu_values<T>,      uvu_gradients<T>,                        \
                              uvu_tangents<T>,    uuu_product<T>,                          \
-                             uuu_product_along<T>, padded<T>,                             \
+                             uuu_product_along<T>, many_body<T>,                          \
+                             many_body_along<T>, padded<T>,                               \
                              silu<T>,            silu_backward<T>,                        \
                              silu_second<T>};
 

@@ -60,6 +60,52 @@ struct DensityArrays {
   T *out, *dx, *dweight, *dmix;
 };
 
+// Sums of weighted terms: those of sum k are the ones before stop[k].
+template <class T>
+struct SparseSums {
+  std::vector<int32_t> stop, from;
+  std::vector<T> factor;
+};
+
+// Entries of a polynomial in groups that share `outer` and `factor`; `end` says where a group's entries end, `weights`
+// what each entry's coefficient is made of.
+template <class T>
+struct PolynomialOrder {
+  int64_t groups;
+  const int32_t *outer, *factor, *end, *inner;
+  SparseSums<T> weights;
+};
+
+// z_M = sum over entries of W x_k v_node: see many_body.inl. By (M, k) with inner nodes, and by (node, k) with inner M.
+// Paths are sums of the weights that are given, or those (`reduction` empty). Atoms by element: those of element e are
+// order[start[e]] .. order[start[e + 1]].
+template <class T>
+struct ManyBody {
+  int64_t components, outputs, channels, given, paths, products, entries;
+  const int32_t *left, *right;
+  PolynomialOrder<T> rows, monomials;
+  SparseSums<T> reduction;
+  std::vector<int64_t> order, start, present;
+};
+
+// (atoms, components, channels) wherever they lie in memory.
+template <class T>
+struct Strided {
+  T* data;
+  int64_t atom, component, channel;
+  T* at(int64_t n, int64_t i, int64_t c) const { return data + n * atom + i * component + c * channel; }
+};
+
+// Features x, weights (elements, given, channels), the slope g by the output, tangents of the first two (null: zero);
+// results, null where not wanted.
+template <class T>
+struct ManyBodyArrays {
+  Strided<const T> x, along_x, g;
+  const T *weight, *along_weight;
+  Strided<T> out, dx;
+  T* dweight;
+};
+
 // Where a path's blocks start in the rows of x, y, w and z, its channels, and 2 l + 1 of x, y and z; where they start in
 // the rows of x and z with channels last, and how far apart the components are there.
 struct UVUPath {
@@ -156,6 +202,8 @@ struct Kernels {
   void (*uvu_tangents)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uuu_product)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
+  void (*many_body)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
+  void (*many_body_along)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
   int64_t (*padded)(int64_t);  // the next multiple of the register width
   void (*silu)(int64_t, const T*, T*);
   void (*silu_backward)(int64_t, const T*, const T*, T*);

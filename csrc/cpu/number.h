@@ -82,6 +82,7 @@ struct Dual {
     const N quotient = a.value / b.value;
     return {quotient, (a.tangent - quotient * b.tangent) / b.value};
   }
+  friend EQUITENSOR_INLINE Dual operator*(const N& c, const Dual& a) { return {c * a.value, c * a.tangent}; }
   friend EQUITENSOR_INLINE Dual operator*(scalar factor, const Dual& a) { return {factor * a.value, factor * a.tangent}; }
 };
 

@@ -16,6 +16,7 @@
 #include "density_product.inl"
 #include "edge_form.inl"
 #include "edge_geometry.inl"
+#include "many_body.inl"
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"

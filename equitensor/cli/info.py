@@ -68,6 +68,7 @@ _OPERATIONS = (
     "edge read-out",
     "degree linear",
     "density product",
+    "many-body product",
     "gaunt product",
     "uvu convolution",
     "uuu product",

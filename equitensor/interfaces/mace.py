@@ -53,12 +53,12 @@ class Contraction(nn.Module):
             self.register_buffer(f"weights_{'max' if last else index}_zeroed", torch.tensor(zeroed))
 
     @torch.jit.export
-    def path_weights(self) -> Tensor:
-        """(elements, paths, C), the highest order first."""
+    def path_weights(self) -> list[Tensor]:
+        """(elements, paths, C) of each order, the highest first."""
         parts = [self.weights_max]
         for weight in self.weights:
             parts.append(weight)
-        return torch.cat(parts, dim=1)
+        return parts
 
 
 class SymmetricContraction(nn.Module):
@@ -125,22 +125,23 @@ class SymmetricContraction(nn.Module):
                 path += own[order - 1].shape[-1]
             component += size
         single = any(coupling.dtype == torch.float32 for own in couplings for coupling in own)
-        self.polynomials = ElementPolynomials(terms, path, self._d, component)
-        self.polynomials.reduce(ROUNDING if single else 1e-12)
+        rounding = ROUNDING if single else 1e-12
+        self.polynomials = ElementPolynomials(terms, path, self._d, component, rounding=rounding)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
             self._check(x, y)
         parts: list[Tensor] = []
         for contraction in self.contractions:
-            parts.append(contraction.path_weights())
+            parts.extend(contraction.path_weights())
         weight = torch.cat(parts, dim=1)
-        if y.requires_grad or not is_one_hot(y):
+        element = y.argmax(dim=1)
+        if y.requires_grad or not is_one_hot(y, element):
             weight = (y @ weight.flatten(1)).view(-1, weight.shape[1], weight.shape[2])
             element = torch.arange(y.shape[0], device=y.device)
-        else:
-            element = y.argmax(dim=1)
         z = self.polynomials(x, weight, element)
+        if len(self._sizes) == 1:
+            return z.flatten(1)
         return torch.cat([block.flatten(1) for block in z.split(self._sizes, dim=2)], dim=1)
 
     @torch.jit.unused
@@ -174,14 +175,14 @@ class SymmetricContraction(nn.Module):
             self.polynomials.to(self.contractions[0].weights_max)
 
     def __repr__(self) -> str:
-        paths = sum(c.path_weights().shape[1] for c in self.contractions)
+        paths = sum(weight.shape[1] for c in self.contractions for weight in c.path_weights())
         sizes = f"{paths} paths | {self._num_elements} elements"
         return f"SymmetricContraction({self.irreps_in} -> {self.irreps_out} | {sizes})"
 
 
-def is_one_hot(y: Tensor) -> bool:
-    """Whether every row has a single 1 and nothing else."""
-    return bool((((y == 0) | (y == 1)).all(dim=1) & (y.sum(dim=1) == 1)).all())
+def is_one_hot(y: Tensor, element: Tensor) -> bool:
+    """Whether every row has a 1 at its element and nothing else."""
+    return torch.equal(y, torch.zeros_like(y).scatter(1, element.unsqueeze(1), 1.0))
 
 
 @lru_cache(maxsize=32)

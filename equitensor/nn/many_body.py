@@ -110,8 +110,8 @@ class ManyBody(nn.Module):
         if element_index.shape != x.shape[:1] or element_index.is_floating_point():
             shape = tuple(element_index.shape)
             raise InputError(f"element_index is {element_index.dtype} {shape}: ManyBody expects whole ({len(x)},)")
-        if len(x) and not 0 <= int(element_index.min()) <= int(element_index.max()) < self.num_elements:
-            low, high = int(element_index.min()), int(element_index.max())
+        low, high = map(int, element_index.aminmax()) if len(x) else (0, 0)
+        if not 0 <= low <= high < self.num_elements:
             raise InputError(
                 f"element_index runs from {low} to {high}: ManyBody has elements 0 to {self.num_elements - 1}"
             )

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from equitensor.nn.tables import Tables
 from equitensor.o3.polynomial_blocks import PolynomialTerm, polynomial_blocks
+from equitensor.o3.polynomial_terms import independent_rows, polynomial_terms
 from equitensor.o3.symmetric_coupling import symmetric_paths
+from equitensor.ops import extension
 from equitensor.ops.element_tiles import Tiles, element_tiles, from_tiles, to_tiles
-from equitensor.ops.many_body import Block, Products, polynomials
+from equitensor.ops.many_body import Block, Products, element_polynomials, polynomials
 
 OVERHEAD = 120  # coefficients that cost as much as a further block: least time of 0 to 2000, lmax 1 to 3
 
@@ -18,24 +20,34 @@ OVERHEAD = 120  # coefficients that cost as much as a further block: least time 
 class ElementPolynomials(Tables):
     """z_M = sum over paths of w (path of x)_M with weights by element and channel: (n, C, d) to (n, C, outputs).
 
+    Compiled where the extension is loaded; in TorchScript, and without it, small dense blocks in plain torch.
+
     Args:
         terms: the paths.
         paths: how many weights they have per element and channel.
         d, outputs: components of x and z.
         channels_last: (n, d, C) to (n, outputs, C) instead.
+        rounding: of paths that depend on each other, as MACE's, as many are made as are independent up to this.
     Attributes:
-        multiplications: per atom and channel, in one evaluation.
+        multiplications: per atom and channel, in one evaluation in plain torch.
     """
 
     _stages: list[Products]
     _final: Products
     _blocks: list[Block]
+    _sizes: list[int]
 
     def __init__(
-        self, terms: list[PolynomialTerm], paths: int, d: int, outputs: int, channels_last: bool = False
+        self,
+        terms: list[PolynomialTerm],
+        paths: int,
+        d: int,
+        outputs: int,
+        channels_last: bool = False,
+        rounding: float | None = None,
     ) -> None:
         super().__init__()
-        self._paths, self._outputs, self._channels_last = paths, outputs, channels_last
+        self._outputs, self._channels_last = outputs, channels_last
         plan = polynomial_blocks(terms, d, paths, OVERHEAD)
         self._blocks = [Block(*block) for block in plan.blocks]
         self._stages, parts, columns = [], [], d + 1
@@ -45,28 +57,28 @@ class ElementPolynomials(Tables):
             columns = len(i)
         self._final = Products(sum(map(len, parts)), len(plan.factor), outputs, d)
         self.add_table("index", torch.cat([*parts, plan.component, plan.factor]))
-        # Paths that are not independent, as MACE's, are first made into fewer that are.
-        self.add_table("basis", plan.matrix)
-        self._reduced = False
-        self.add_table("reduction", torch.zeros(0, 0, dtype=torch.float64))
+        basis, reduction = plan.matrix, torch.zeros(0, 0, dtype=torch.float64)
+        if rounding is not None:
+            reduction, basis = independent_rows(plan.matrix, rounding)
+        self._reduced = rounding is not None and len(basis) < paths
+        self.add_table("basis", basis if self._reduced else plan.matrix)
+        self.add_table("reduction", reduction)
+        found = polynomial_terms(plan, self.table("basis"), d, outputs)
+        self._sizes = found.sizes
+        self.add_table("terms", found.table)
         self.multiplications = 2 * len(plan.factor) + columns + sum(b.rows * b.columns for b in self._blocks)
-
-    def reduce(self, rounding: float = 1e-12) -> None:
-        """Replace paths that depend on each other by as many as are independent; the map stays the same."""
-        left, size, right = torch.linalg.svd(self.table("basis"), full_matrices=False)
-        left[~self.table("basis").any(1)] = 0  # antisymmetric paths vanish, without rounding
-        rank = int((size > rounding * size.amax()).sum()) if size.numel() else 0
-        if rank < self._paths:
-            self._reduced = True
-            self.add_table("reduction", (left[:, :rank] * size[:rank]).contiguous())
-            self.add_table("basis", right[:rank].contiguous())
 
     def forward(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor:
         """x (n, C, d), weight (elements, paths, C), element_index (n,)."""
         channels = weight.shape[2]
         if x.shape[0] == 0 or len(self._blocks) == 0:
-            nothing = x.new_zeros([x.shape[0], self._outputs, channels]) + 0 * (x.sum() + weight.sum())
+            linked = 0 * (x.square().sum() + weight.square().sum())  # to its operands, twice differentiable
+            nothing = x.new_zeros([x.shape[0], self._outputs, channels]) + linked
             return nothing if self._channels_last else nothing.transpose(1, 2)
+        if not torch.jit.is_scripting():  # on a line of its own: TorchScript then leaves the rest out
+            found = self._follow_terms(x, weight, element_index)
+            if found is not None:
+                return found
         tiles = element_tiles(element_index, weight.shape[0])
         z = polynomials(
             to_tiles(x, tiles, self._channels_last),
@@ -77,6 +89,16 @@ class ElementPolynomials(Tables):
             self._blocks,
         )
         return from_tiles(z, tiles, channels, self._channels_last)
+
+    @torch.jit.unused
+    def _follow_terms(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor | None:
+        """What `forward` returns, compiled; None where the extension does not take the operands."""
+        if not extension.compiled(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
+            return None
+        rows = x if self._channels_last else x.transpose(1, 2)
+        tables = self.reduction if self._reduced else None, self.basis, self.terms, self._sizes
+        z = element_polynomials(rows, weight, element_index.long(), *tables)
+        return z if self._channels_last else z.transpose(1, 2)
 
     def coefficients(self, weight: Tensor, tiles: Tiles) -> Tensor:
         """(tiles C, coefficients) of the polynomials of each tile's element."""

@@ -6,6 +6,8 @@ everything, and the derivative of each in any of its three slots is the same for
     products   sum_r u_r x_i(r) y_j(r)             slots u, x, y
     blocks     sum over blocks of u_b^T P_b v_b    slots u, P, v
 
+Where the extension is loaded, `element_polynomials` follows the same polynomials entry by entry instead.
+
 TorchScript follows them as plain operations, and reads the annotations: no `from __future__ import annotations`.
 """
 
@@ -48,6 +50,18 @@ def polynomials(
     for stage in stages:
         v = sparse_product(v, extended, table, stage, 0)
     return sparse_product(block_product(p, v, blocks, 0), x, table, final, 1)
+
+
+def element_polynomials(
+    x: Tensor, weight: Tensor, element: Tensor, reduction: Tensor | None, basis: Tensor, table: Tensor, sizes: list[int]
+) -> Tensor:
+    """z (n, outputs, C), compiled; may be differentiated twice.
+
+    x (n, d, C) with any strides, weight (elements, paths, C), element (n,) int64, reduction (paths, rank) or None for
+    the unit matrix, basis (rank, size) and table, sizes of `o3.polynomial_terms`:
+    z_M = sum of weight[element, path] reduction[path, r] basis[r, position] x_k v_node.
+    """
+    return torch.ops.equitensor.many_body(x, weight, element, reduction, basis, table, sizes)
 
 
 def sparse_product(first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
