@@ -127,91 +127,106 @@ void push_along(const PathPiece<T>& at, int64_t k0, T* z) {
   for (int k = 0; k < K; k++) sum[k].write(z + k * C, N::size);
 }
 
+// What the functions below read: one register of channels, with G_ij of two registers side by side.
+template <class T>
+EQUITENSOR_INLINE vec<T> read(const T* p, int64_t count) {
+  return Block<T, 1>::read(p, count).part[0];
+}
+template <class T>
+EQUITENSOR_INLINE void write(T* p, vec<T> value, int64_t count) {
+  Block<T, 1>{{value}}.write(p, count);
+}
+template <class T>
+EQUITENSOR_INLINE void add(T* p, vec<T> value) {
+  store(p, load(p) + value);
+}
+
 // dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; slopes_j += w t_j, lane by lane, for J of the components j.
 template <class T, int J, bool to_x, bool to_yw>
 void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
-  using N = Block<T, 1>;
-  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  constexpr int W = Simd<T>::width;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
-  G += j0 * N::size;
+  G += j0 * 2 * W;
   for (int64_t e = 0; e < edges; e++) {
-    const T *x = at.rows.x[e] + from_x, *y = at.rows.y[e] + from_y;
+    const T *x = at.rows.x[e] + from_x, *in_y = at.rows.y[e] + from_y;
     T *dx = at.rows.dx[e] + from_x, *dw = at.rows.dw[e] + from_w;
-    const N w = N::read(at.rows.w[e] + from_w, at.channels);
-    N t[J];
-    for (int j = 0; j < J; j++) t[j] = N::zero();
+    const vec<T> w = read(at.rows.w[e] + from_w, channels);
+    vec<T> t[J], y[J];
+    for (int j = 0; j < J; j++) t[j] = vec<T>{}, y[j] = splat(in_y[j]);
     for (int64_t i = 0; i < I; i++) {
-      N back = N::zero(), here = N::zero();
-      if (to_yw) here = N::read(x + i * C, N::size);
+      vec<T> back{}, here{};
+      if (to_yw) here = load(x + i * C);
       for (int j = 0; j < J; j++) {
-        const N g = N::read(G + i * ld + j * N::size, N::size);
+        const vec<T> g = load(G + i * ld + j * 2 * W);
         if (to_yw) t[j] += here * g;
         if (to_x) back += y[j] * g;
       }
-      if (to_x) (w * back).add_to(dx + i * C, N::size);
+      if (to_x) add(dx + i * C, w * back);
     }
     if (!to_yw) continue;
-    T* slope = slopes + (e * width + from_y) * N::size;
-    N total = y[0] * t[0];
+    T* slope = slopes + (e * width + from_y) * W;
+    vec<T> total = y[0] * t[0];
     for (int j = 1; j < J; j++) total += y[j] * t[j];
-    for (int j = 0; j < J; j++) (w * t[j]).add_to(slope + j * N::size, N::size);
-    if (j0) total += N::read(dw, at.channels);
-    total.write(dw, at.channels);
+    for (int j = 0; j < J; j++) add(slope + j * W, w * t[j]);
+    if (j0) total += read(dw, channels);
+    write(dw, total, channels);
   }
 }
 
 // The change of dw and of slopes along the tangents.
 template <class T, int J>
 void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
-  using N = Block<T, 1>;
-  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  constexpr int W = Simd<T>::width;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
-  G += j0 * N::size;
+  G += j0 * 2 * W;
   for (int64_t e = 0; e < edges; e++) {
     const T *x = at.rows.x[e] + from_x, *h_x = at.rows.h_x[e] + from_x;
-    N t[J], s[J];
-    for (int j = 0; j < J; j++) t[j] = s[j] = N::zero();
+    vec<T> t[J], s[J];
+    for (int j = 0; j < J; j++) t[j] = s[j] = vec<T>{};
     for (int64_t i = 0; i < I; i++) {
-      const N here = N::read(x + i * C, N::size), moved = N::read(h_x + i * C, N::size);
+      const vec<T> here = load(x + i * C), moved = load(h_x + i * C);
       for (int j = 0; j < J; j++) {
-        const N g = N::read(G + i * ld + j * N::size, N::size);
+        const vec<T> g = load(G + i * ld + j * 2 * W);
         t[j] += here * g;
         s[j] += moved * g;
       }
     }
     const T *y = at.rows.y[e] + from_y, *h_y = at.rows.h_y[e] + from_y;
-    const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
-    T *slope = slopes + (e * width + from_y) * N::size, *dw = at.rows.dw[e] + from_w;
-    N total = N::zero();
-    if (j0) total = N::read(dw, at.channels);
+    const vec<T> w = read(at.rows.w[e] + from_w, channels), h_w = read(at.rows.h_w[e] + from_w, channels);
+    T *slope = slopes + (e * width + from_y) * W, *dw = at.rows.dw[e] + from_w;
+    vec<T> total{};
     for (int j = 0; j < J; j++) {
-      (w * s[j] + h_w * t[j]).add_to(slope + j * N::size, N::size);
-      total += y[j] * s[j];
-      total += h_y[j] * t[j];
+      total += splat(y[j]) * s[j];
+      total += splat(h_y[j]) * t[j];
     }
-    total.write(dw, at.channels);
+    for (int j = 0; j < J; j++) add(slope + j * W, w * s[j] + h_w * t[j]);
+    if (j0) total += read(dw, channels);
+    write(dw, total, channels);
   }
 }
 
 // The change of dx along the tangents: h_w sum_j y_j G_ij + w sum_j h_y,j G_ij.
 template <class T, int J>
 void pull_along_x(const PathPiece<T>& at, int64_t j0, const T* G) {
-  using N = Block<T, 1>;
-  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * N::size, edges = at.rows.count;
+  constexpr int W = Simd<T>::width;
+  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
-  G += j0 * N::size;
+  G += j0 * 2 * W;
   for (int64_t e = 0; e < edges; e++) {
-    const T *y = at.rows.y[e] + from_y, *h_y = at.rows.h_y[e] + from_y;
+    const vec<T> w = read(at.rows.w[e] + from_w, channels), h_w = read(at.rows.h_w[e] + from_w, channels);
     T* dx = at.rows.dx[e] + from_x;
-    const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
+    vec<T> y[J], h_y[J];
+    for (int j = 0; j < J; j++) y[j] = splat(at.rows.y[e][from_y + j]), h_y[j] = splat(at.rows.h_y[e][from_y + j]);
     for (int64_t i = 0; i < I; i++) {
-      N by_y = N::zero(), by_h = N::zero();
+      vec<T> by_y{}, by_h{};
       for (int j = 0; j < J; j++) {
-        const N g = N::read(G + i * ld + j * N::size, N::size);
+        const vec<T> g = load(G + i * ld + j * 2 * W);
         by_y += y[j] * g;
         by_h += h_y[j] * g;
       }
-      (h_w * by_y + w * by_h).add_to(dx + i * C, N::size);
+      add(dx + i * C, h_w * by_y + w * by_h);
     }
   }
 }
@@ -234,7 +249,7 @@ struct UVUPass {
     M = scratch.take(matrix.back());
     tM = scratch.take(matrix.back());
     filters = scratch.take(PORTION * v.width_y);
-    G = scratch.take(most_g * One::size);
+    G = scratch.take(most_g * N::size);
     slopes = scratch.take(PORTION * v.width_y * One::size);
     g = scratch.take(v.last_z);
     z = scratch.take(v.last_z);
@@ -248,7 +263,7 @@ struct UVUPass {
       widest = std::max(widest, p.mul);
       most_g = std::max(most_g, p.i * p.j);
     }
-    return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * One::size + 2 * v.last_z +
+    return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * N::size + 2 * v.last_z +
            2 * longest();
   }
 
@@ -286,10 +301,10 @@ struct UVUPass {
     const int32_t* row = v.row[n].data();
     const Entry<T>* entries = v.entries[n].data();
     for (int64_t a = 0; a < p.i * p.j; a++) {
-      One sum = One::zero();
+      N sum = N::zero();
       for (int32_t t = row[a]; t < row[a + 1]; t++)
-        sum += entries[t].coefficient * One::read(slope + entries[t].second * p.lanes, One::size);
-      sum.write(G + a * One::size, One::size);
+        sum += entries[t].coefficient * N::read(slope + entries[t].second * p.lanes, N::size);
+      sum.write(G + a * N::size, N::size);
     }
   }
 
@@ -321,14 +336,14 @@ struct UVUPass {
     }
   }
 
-  // body(part) for the registers of a piece, each with its G.
+  // body(part, G) for the registers of a piece, each with its G.
   template <class F>
   EQUITENSOR_INLINE void registers(const PathPiece<T>& piece, size_t n, const F& body) {
+    fold_slope(piece.p, n, piece.c);
     for (int64_t c = 0; c < piece.channels; c += One::size) {
       PathPiece<T> part = piece;
       part.c += c, part.channels = std::min<int64_t>(One::size, piece.channels - c);
-      fold_slope(piece.p, n, part.c);
-      body(part);
+      body(part, G + c);
     }
   }
 
@@ -373,9 +388,9 @@ void uvu_slopes(const UVUConvolution<T>& v, int64_t first, int64_t last, const U
       [&]() EQUITENSOR_LAMBDA {
         std::fill(pass.slopes, pass.slopes + pass.rows.count * v.width_y * lanes, T(0));
         pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
-          pass.registers(piece, n, [&](const PathPiece<T>& part) EQUITENSOR_LAMBDA {
+          pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
             in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull<T, J(), to_x, to_yw>(part, j0, pass.G, pass.slopes, v.width_y);
+              pull<T, J(), to_x, to_yw>(part, j0, G, pass.slopes, v.width_y);
             });
           });
         });
@@ -411,10 +426,10 @@ void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const
         pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
           in_pieces<4>(piece.p.k,
                        [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push_along<T, K(), N>(piece, k0, pass.z); });
-          pass.registers(piece, n, [&](const PathPiece<T>& part) EQUITENSOR_LAMBDA {
+          pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
             in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull_along_yw<T, J()>(part, j0, pass.G, pass.slopes, v.width_y);
-              pull_along_x<T, J()>(part, j0, pass.G);
+              pull_along_yw<T, J()>(part, j0, G, pass.slopes, v.width_y);
+              pull_along_x<T, J()>(part, j0, G);
             });
           });
         });
