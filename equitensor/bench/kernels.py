@@ -32,7 +32,7 @@ def machine_limits(rounds: int = 5) -> dict[str, float]:
 
 
 def convolution_limits(edges: int = 20000, rounds: int = 7) -> list[dict]:
-    """Rows of case, task, milliseconds, attainable time (the larger of bytes / copy and operations / product) and share."""
+    """Rows of case, task, milliseconds, attainable (the larger of bytes / copy and operations / product) and share."""
     limits, rows = machine_limits(), []
     for lmax, channels in CASES:
         calls, inputs = e3nn_products._uvu(lmax, channels, edges)
