@@ -9,7 +9,7 @@ _LAZY = {
     "Calculator": "equitensor.interfaces.calculator",
     "MDSettings": "equitensor.interfaces.md",
     "run_md": "equitensor.interfaces.md",
-    "accelerate": "equitensor.interfaces.e3nn.swap",
+    "accelerate": "equitensor.interfaces.acceleration",
     "relax": "equitensor.interfaces.relaxation",
 }
 

@@ -11,7 +11,7 @@ from equitensor.interfaces.e3nn.products import (
     FullyConnectedTensorProduct,
 )
 from equitensor.interfaces.e3nn.square import TensorSquare
-from equitensor.interfaces.e3nn.swap import Swaps, accelerate, replacement
+from equitensor.interfaces.e3nn.swap import replacement
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 
 __all__ = [
@@ -22,9 +22,7 @@ __all__ = [
     "InstructionError",
     "Linear",
     "OperandError",
-    "Swaps",
     "TensorProduct",
     "TensorSquare",
-    "accelerate",
     "replacement",
 ]

@@ -50,6 +50,12 @@ class StoredConstants(Tables):
                 )
         return stored
 
+    def _match_tables(self) -> None:
+        """Tables that were made anew, in the layer's dtype and on its device."""
+        mask = self.output_mask
+        for name, table in self._originals.items():
+            setattr(self, name, table.to(mask) if table.is_floating_point() else table.to(mask.device))
+
     def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for module, made in ((_LEFT_RIGHT, self._did_compile_left_right), (_RIGHT, self._did_compile_right)):
@@ -78,4 +84,4 @@ class StoredConstants(Tables):
             self._signs[name] = sign
         if changed:
             self._plan()
-            self.coupling = self._originals["coupling"].to(self.output_mask)
+            self._match_tables()

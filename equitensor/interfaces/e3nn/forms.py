@@ -11,7 +11,7 @@ from equitensor.interfaces.e3nn.instructions import Instruction
 from equitensor.ops import uuu_product  # noqa: F401  registers the operator that TorchScript calls
 from equitensor.ops.tensor_product import ProductPath, cheapest_order
 from equitensor.ops.uuu_workspace import UUUPath, pack_pairs
-from equitensor.ops.uvu_paths import UVUPath, pack_groups
+from equitensor.ops.uvu_paths import UVUPath, pack_groups, pack_paths
 from equitensor.ops.uvu_product import uvu_product  # noqa: F401  registers the operator that TorchScript calls
 
 
@@ -35,13 +35,24 @@ def choose_form(items: list[Instruction], irreps: tuple, shared: bool) -> str:
 
 def uvu_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple) -> tuple[Tensor, Tensor]:
     """(plan, table) of `ops.uvu_product`; couplings (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
+    return pack_groups(_uvu_paths(items, couplings, irreps), [c.transpose(0, 1) for c in couplings], irreps[1].dim)
+
+
+def convolution_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple) -> tuple[Tensor, Tensor]:
+    """(plan, table) of `ops.uvu_convolution`, whose blocks have the channels last."""
+    if not items:
+        return torch.zeros(0, 8, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+    return pack_paths(_uvu_paths(items, couplings, irreps), [c.transpose(0, 1) for c in couplings])
+
+
+def _uvu_paths(items: list[Instruction], couplings: list[Tensor], irreps: tuple) -> list[UVUPath]:
     starts = [[part.start for part in space.slices()] for space in irreps]
     paths, weight = [], 0
     for item, coupling in zip(items, couplings, strict=True):
         x, y, z = (start[slot] for start, slot in zip(starts, item[:3], strict=True))
         paths.append(UVUPath(x, y, weight, z, irreps[0][item.i_in1].mul, *coupling.shape))
         weight += math.prod(item.path_shape)
-    return pack_groups(paths, [c.transpose(0, 1) for c in couplings], irreps[1].dim)
+    return paths
 
 
 def uuu_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,14 @@
-"""`accelerate`: e3nn's tensor products inside any module give way to ours, in place."""
+"""Ours in the place of a module of e3nn's: its instructions, its very parameters, its signs and its state dict."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from torch import nn
 
 from equitensor.errors import InputError
+from equitensor.interfaces.e3nn.convolution import Convolution
 from equitensor.interfaces.e3nn.instructions import Instruction
+from equitensor.interfaces.e3nn.linear import Linear, LinearInstruction
 from equitensor.interfaces.e3nn.products import (
     ElementwiseTensorProduct,
     FullTensorProduct,
@@ -19,57 +18,52 @@ from equitensor.interfaces.e3nn.square import TensorSquare
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 from equitensor.o3 import as_irreps
 
-_OURS = (TensorProduct, FullyConnectedTensorProduct, FullTensorProduct, ElementwiseTensorProduct, TensorSquare)
+_PRODUCTS = (TensorProduct, FullyConnectedTensorProduct, FullTensorProduct, ElementwiseTensorProduct, TensorSquare)
+_OURS = {cls.__name__: cls for cls in (*_PRODUCTS, Linear)}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-@dataclass
-class Swaps:
-    """What `accelerate` did: modules by name with their repr, and those left as they were, with the reason."""
-
-    swapped: dict[str, str] = field(default_factory=dict)
-    left: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.swapped)} tensor products of e3nn replaced, {len(self.left)} left as they were"]
-        lines += [f"  {name}: {product}" for name, product in self.swapped.items()]
-        lines += [f"  {name}: left, {reason}" for name, reason in self.left.items()]
-        return "\n".join(lines)
+def origin(cls: type) -> tuple[str, str]:
+    """The package and the name of a class, also of one whose code came with a model in a torch package."""
+    words = cls.__module__.split(".")
+    return words[1] if words[0].startswith("<torch_package_") and len(words) > 1 else words[0], cls.__name__
 
 
-def accelerate(module: nn.Module) -> Swaps:
-    """Replace every e3nn tensor product inside `module` by ours: same parameters, outputs and state dict.
-
-    Weights stay the same `Parameter` objects, so optimisers, EMA and checkpoints go on as before.
-
-    Raises:
-        InputError: where `module` itself is the product, which only its owner can replace.
-    """
-    swaps, made = Swaps(), {}
-    if _is_product(module):
-        raise InputError(f"{type(module).__name__} is a tensor product itself: use {replacement.__name__}(module)")
-    for name, parent, key, child in _places(module):
-        reason = reason_to_leave(child)
-        if reason:
-            swaps.left[name] = reason
-            continue
-        if id(child) not in made:
-            made[id(child)] = replacement(child)
-        parent._modules[key] = made[id(child)]
-        swaps.swapped[name] = repr(made[id(child)])
-    return swaps
+def is_product(module: nn.Module) -> bool:
+    """Whether it is a tensor product of e3nn's, or one that TorchScript has compiled."""
+    return _name_in_e3nn(module) in [cls.__name__ for cls in _PRODUCTS]
 
 
-def replacement(product: nn.Module) -> TensorProduct:
+def is_linear(module: nn.Module) -> bool:
+    """Whether it is a Linear of e3nn's."""
+    return _name_in_e3nn(module) == Linear.__name__ and not isinstance(module, torch.jit.ScriptModule)
+
+
+def reason_to_leave(module: nn.Module) -> str | None:
+    """Why a tensor product or Linear of e3nn's cannot be replaced, or None."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "scripted: accelerate the model before TorchScript compiles it"
+    if origin(type(module)) != ("e3nn", _name_in_e3nn(module)):
+        return f"{type(module).__name__} is a class of its own and may compute something else"
+    if any(getattr(module, hooks) for hooks in _HOOKS):
+        return "it has hooks"
+    if is_linear(module) and not (module.internal_weights and module.weight.dim() == 1):
+        return "its weights come with the call, or are those of several features"
+    return None
+
+
+def replacement(product: nn.Module, cls: type | None = None) -> TensorProduct:
     """Our product with the instructions, parameters, signs and mode of one of e3nn's.
 
+    Args:
+        cls: `Convolution` for one that gathers and sums as well; the product of the same name by default.
     Raises:
         InputError: for a module that is not exactly one of e3nn's products.
     """
-    reason = reason_to_leave(product) if _is_product(product) else "it is not a tensor product of e3nn"
+    reason = reason_to_leave(product) if is_product(product) else "it is not a tensor product of e3nn"
     if reason:
         raise InputError(f"{type(product).__name__} cannot be replaced: {reason}")
-    ours = _untrained(product)
+    ours = _untrained(product, cls or _OURS[type(product).__name__])
     # The very numbers: neither the factors nor the signs are computed anew.
     ours.instructions = [Instruction(*item) for item in product.instructions]
     ours._plan()
@@ -81,26 +75,48 @@ def replacement(product: nn.Module) -> TensorProduct:
     return ours.train(product.training)
 
 
-def reason_to_leave(product: nn.Module) -> str | None:
-    """Why `accelerate` does not touch a tensor product, or None."""
-    if isinstance(product, torch.jit.ScriptModule):
-        return "it has been compiled by TorchScript already: accelerate the model before that"
-    if type(product) not in _theirs():
-        return f"{type(product).__name__} is a class of its own and may compute something else"
-    if any(getattr(product, hooks) for hooks in _HOOKS):
-        return "it has hooks"
-    return None
+def convolution(product: nn.Module) -> Convolution:
+    """`replacement` with the gather before a product and the sum behind it."""
+    return replacement(product, Convolution)
 
 
-def _untrained(product: nn.Module) -> TensorProduct:
+def linear(module: nn.Module) -> Linear:
+    """Our Linear with the instructions and parameters of one of e3nn's.
+
+    Raises:
+        InputError: for a module that is not exactly e3nn's Linear, or whose weights come with the call.
+    """
+    reason = reason_to_leave(module) if is_linear(module) else "it is not a Linear of e3nn"
+    if reason:
+        raise InputError(f"{type(module).__name__} cannot be replaced: {reason}")
+    biases = {item.i_out for item in module.instructions if item.i_in == -1}
+    ours = Linear(
+        str(module.irreps_in),
+        str(module.irreps_out),
+        internal_weights=False,
+        shared_weights=module.shared_weights,
+        instructions=[(item.i_in, item.i_out) for item in module.instructions if item.i_in >= 0],
+        biases=[slot in biases for slot in range(len(module.irreps_out))],
+    )
+    ours.instructions = [LinearInstruction(*item) for item in module.instructions]
+    ours._outputs = ours._plan()
+    ours.to(module.output_mask)
+    for name in ("weight", "bias"):
+        if isinstance(getattr(module, name), nn.Parameter):
+            delattr(ours, name)
+            setattr(ours, name, getattr(module, name))
+    ours.internal_weights = True
+    return ours.train(module.training)
+
+
+def _untrained(product: nn.Module, cls: type) -> TensorProduct:
     """The same class and irreps, whatever the arguments were that its instructions come from."""
-    cls = _theirs()[type(product)]
     ours = cls.__new__(cls)
     TensorProduct.__init__(
         ours,
-        product.irreps_in1,
-        product.irreps_in2,
-        product.irreps_out,
+        str(product.irreps_in1),
+        str(product.irreps_in2),
+        str(product.irreps_out),
         [tuple(item)[:5] for item in product.instructions],
         internal_weights=False,
         shared_weights=product.shared_weights,
@@ -109,30 +125,14 @@ def _untrained(product: nn.Module) -> TensorProduct:
         _optimize_einsums=product._optimize_einsums,
     )
     if cls is TensorSquare:
-        ours.irreps_in = product.irreps_in
+        ours.irreps_in = as_irreps(str(product.irreps_in))
     return ours
 
 
-@cache
-def _theirs() -> dict[type, type]:
-    """Our class for each of e3nn's."""
-    as_irreps("0e")  # e3nn 0.4.4 cannot be imported by itself under torch >= 2.6
-    from e3nn import o3
-
-    return {getattr(o3, cls.__name__): cls for cls in _OURS}
-
-
-def _is_product(module: nn.Module) -> bool:
+def _name_in_e3nn(module: nn.Module) -> str | None:
+    """The name of the class of e3nn's that a module is, or derives from."""
     if isinstance(module, torch.jit.ScriptModule):
-        return getattr(module, "original_name", "") in [cls.__name__ for cls in _OURS]
-    return isinstance(module, tuple(_theirs()))
-
-
-def _places(module: nn.Module) -> list[tuple]:
-    """(name, parent, key, product) of every product, also where several parents share one."""
-    return [
-        (f"{name}.{key}".lstrip("."), parent, key, child)
-        for name, parent in module.named_modules()
-        for key, child in parent._modules.items()
-        if child is not None and _is_product(child)
-    ]
+        name = getattr(module, "original_name", "")
+        return name if name in _OURS else None
+    names = (origin(cls) for cls in type(module).__mro__)
+    return next((name for package, name in names if package == "e3nn" and name in _OURS), None)

@@ -125,10 +125,7 @@ class TensorProduct(StoredConstants):
     def _plan(self) -> None:
         """The form, and the numbers and tables that its operation needs."""
         items, irreps = self._active(), (self.irreps_in1, self.irreps_in2, self.irreps_out)
-        couplings = []
-        for item in items:
-            degrees = tuple(ir.l for _, ir in self._irs(item))
-            couplings.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
+        couplings = self._couplings()
         self._form = choose_form(items, irreps, self.shared_weights)
         self._paths, self._weight_sizes, plan = [], [], torch.zeros(0, dtype=torch.int64)
         if self._form == "uvu":
@@ -141,6 +138,14 @@ class TensorProduct(StoredConstants):
         self._num_paths = len(items)
         self.add_table("coupling", table)
         self.add_table("plan", plan)
+
+    def _couplings(self) -> list[Tensor]:
+        """Of each active instruction, with its sign and factor: (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
+        found = []
+        for item in self._active():
+            degrees = tuple(ir.l for _, ir in self._irs(item))
+            found.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
+        return found
 
     def forward(self, x, y, weight: Tensor | None = None):
         """(..., irreps_in1.dim) and (..., irreps_in2.dim) -> (..., irreps_out.dim).

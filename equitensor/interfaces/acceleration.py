@@ -1,0 +1,113 @@
+"""`accelerate`: what we compute faster inside any model gives way to ours, in place.
+
+Convolutions of MACE and NequIP (gather, tensor product and sum as one operation), MACE's symmetric contractions,
+and e3nn's tensor products and Linear wherever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from equitensor.errors import InputError
+from equitensor.interfaces import mace, mace_convolution, nequip
+from equitensor.interfaces.e3nn import swap
+
+
+@dataclass
+class Swaps:
+    """What `accelerate` did: modules by name with their repr, and those left as they were, with the reason."""
+
+    swapped: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.swapped)} modules replaced, {len(self.left)} left as they were"]
+        lines += [f"  {name}: {module}" for name, module in self.swapped.items()]
+        lines += [f"  {name}: not replaced: {reason}" for name, reason in self.left.items()]
+        return "\n".join(lines)
+
+
+def accelerate(model: nn.Module) -> Swaps:
+    """Replace inside `model` all that we compute faster: same parameters, outputs and state dict.
+
+    Weights stay the same `Parameter` objects, so optimisers, EMA and checkpoints go on as before.
+
+    Raises:
+        InputError: a model that has been compiled, or with nothing in it to replace.
+    """
+    _check(model)
+    swaps = Swaps()
+    for step in (_convolutions, _contractions, _products, _linears):
+        step(model, swaps)
+    if not swaps.swapped:
+        found = "\n".join(f"  {name}: {reason}" for name, reason in swaps.left.items())
+        raise InputError(
+            f"nothing in {type(model).__name__} was replaced: "
+            + (f"all was left as it was\n{found}" if found else "it has no module of e3nn, MACE or NequIP that we know")
+        )
+    return swaps
+
+
+def _check(model: nn.Module) -> None:
+    name = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{name} is not a torch module: give the model, such as calculator.models[0] of MACE's")
+    by = {"TorchScript": torch.jit.ScriptModule, "torch.compile": torch._dynamo.OptimizedModule}
+    compiled = [how for how, cls in by.items() if isinstance(model, cls)] or ["NequIP"] * nequip.is_compiled(model)
+    if compiled:
+        raise InputError(f"{name} is compiled by {compiled[0]}: load it uncompiled and accelerate it before that")
+    if swap.is_product(model) or swap.is_linear(model):
+        raise InputError(f"{name} is itself what would be replaced: use equitensor.interfaces.e3nn.replacement(module)")
+
+
+def _convolutions(model: nn.Module, swaps: Swaps) -> None:
+    for name, module in list(model.named_modules()):
+        if mace_convolution.is_interaction(module) and not isinstance(module.conv_tp, swap.Convolution):
+            reason = mace_convolution.reason_to_leave(module)
+            if reason:
+                swaps.left[name] = reason
+            else:
+                swaps.swapped[f"{name}.conv_tp".lstrip(".")] = repr(mace_convolution.fuse(module))
+    _replace(model, swaps, nequip.is_scatter, nequip.reason_to_leave, nequip.TensorProductScatter)
+
+
+def _contractions(model: nn.Module, swaps: Swaps) -> None:
+    _replace(model, swaps, _is_contraction, lambda _: None, mace.replacement)
+
+
+def _products(model: nn.Module, swaps: Swaps) -> None:
+    _replace(model, swaps, swap.is_product, swap.reason_to_leave, swap.replacement)
+
+
+def _linears(model: nn.Module, swaps: Swaps) -> None:
+    _replace(model, swaps, swap.is_linear, swap.reason_to_leave, swap.linear)
+
+
+def _is_contraction(module: nn.Module) -> bool:
+    return swap.origin(type(module)) == ("mace", "SymmetricContraction")
+
+
+def _replace(model: nn.Module, swaps: Swaps, wanted: Callable, reason_to_leave: Callable, make: Callable) -> None:
+    """Where several parents share a module they share ours."""
+    made: dict[int, nn.Module] = {}
+    for name, parent, key, child in list(_places(model, wanted)):
+        reason = reason_to_leave(child)
+        if reason:
+            swaps.left[name] = reason
+            continue
+        if id(child) not in made:
+            made[id(child)] = make(child)
+        parent._modules[key] = made[id(child)]
+        swaps.swapped[name] = repr(made[id(child)])
+
+
+def _places(model: nn.Module, wanted: Callable) -> Iterator[tuple]:
+    """(name, parent, key, child) of every such child, also where several parents share one."""
+    for name, parent in model.named_modules():
+        for key, child in parent._modules.items():
+            if child is not None and wanted(child):
+                yield f"{name}.{key}".lstrip("."), parent, key, child
