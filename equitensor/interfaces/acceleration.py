@@ -15,6 +15,9 @@ from torch import nn
 from equitensor.errors import InputError
 from equitensor.interfaces import mace, mace_convolution, nequip
 from equitensor.interfaces.e3nn import swap
+from equitensor.interfaces.e3nn.species_product import is_possible
+
+FEW = 8
 
 
 @dataclass
@@ -41,7 +44,7 @@ def accelerate(model: nn.Module) -> Swaps:
     """
     _check(model)
     swaps = Swaps()
-    for step in (_convolutions, _contractions, _products, _linears):
+    for step in (_convolutions, _contractions, _species_products, _products, _linears):
         step(model, swaps)
     if not swaps.swapped:
         found = "\n".join(f"  {name}: {reason}" for name, reason in swaps.left.items())
@@ -79,6 +82,19 @@ def _contractions(model: nn.Module, swaps: Swaps) -> None:
     _replace(model, swaps, _is_contraction, lambda _: None, mace.replacement)
 
 
+def _species_products(model: nn.Module, swaps: Swaps) -> None:
+    """Products with what an atom's species says. With few numbers of that, those of e3nn are as quick."""
+    for name, parent, key, child in list(_places(model, swap.is_product)):
+        skip, embedded = mace_convolution.is_skip(key, parent), nequip.is_self_connection(key, parent)
+        if not (skip or embedded) or swap.reason_to_leave(child) or not is_possible(child):
+            continue
+        if child.irreps_in2.dim < FEW:
+            swaps.left[name] = f"e3nn's is as quick with less than {FEW} elements"
+            continue
+        parent._modules[key] = swap.species_product(child, of_species=embedded)
+        swaps.swapped[name] = repr(parent._modules[key])
+
+
 def _products(model: nn.Module, swaps: Swaps) -> None:
     _replace(model, swaps, swap.is_product, swap.reason_to_leave, swap.replacement)
 
@@ -95,6 +111,8 @@ def _replace(model: nn.Module, swaps: Swaps, wanted: Callable, reason_to_leave: 
     """Where several parents share a module they share ours."""
     made: dict[int, nn.Module] = {}
     for name, parent, key, child in list(_places(model, wanted)):
+        if name in swaps.left:
+            continue
         reason = reason_to_leave(child)
         if reason:
             swaps.left[name] = reason

@@ -1,6 +1,7 @@
 """MACE's interaction blocks: gather, product and sum in one operation, through the hook that MACE has for it.
 
 With an attribute `conv_fusion` a block gives `conv_tp` the features of the nodes and `edge_index`, and takes the sums.
+Its `skip_tp` multiplies features with the one-hot element of each atom.
 """
 
 from __future__ import annotations
@@ -31,3 +32,8 @@ def fuse(block: nn.Module) -> nn.Module:
     block.conv_tp = swap.convolution(block.conv_tp)
     setattr(block, HOOK, "equitensor")
     return block.conv_tp
+
+
+def is_skip(name: str, parent: nn.Module) -> bool:
+    """Whether the child `name` of a module multiplies features with one-hot elements."""
+    return name == "skip_tp" and is_interaction(parent)

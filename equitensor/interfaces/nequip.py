@@ -38,3 +38,8 @@ def reason_to_leave(module: nn.Module) -> str | None:
     if not swap.is_product(module.tp):
         return "its tp is not a tensor product of e3nn"
     return swap.reason_to_leave(module.tp)
+
+
+def is_self_connection(name: str, parent: nn.Module) -> bool:
+    """Whether the child `name` of a module multiplies features with the embedding of each atom's type."""
+    return name == "sc" and swap.origin(type(parent)) == ("nequip", "InteractionBlock")

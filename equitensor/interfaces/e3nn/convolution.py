@@ -57,12 +57,10 @@ class Convolution(TensorProduct):
 def _exchanged(x: Tensor, blocks: list[list[int]], to: int) -> Tensor:
     """Rows of blocks (copies, 2 l + 1) as rows of blocks (2 l + 1, copies), `to` 1; and back, `to` 0."""
     parts: list[Tensor] = []
-    start = 0
-    for copies, dim in blocks:
-        block = x.narrow(1, start, copies * dim)
-        start += copies * dim
+    for block, shape in zip(x.split([copies * dim for copies, dim in blocks], dim=1), blocks):  # noqa: B905  TorchScript
+        copies, dim = shape[0], shape[1]
         if copies > 1 and dim > 1:
-            shape = [x.shape[0], copies, dim] if to == 1 else [x.shape[0], dim, copies]
-            block = block.reshape(shape).transpose(1, 2).reshape([x.shape[0], copies * dim])
+            rows = block.reshape([-1, copies, dim] if to == 1 else [-1, dim, copies])
+            block = rows.transpose(1, 2).reshape([-1, copies * dim])
         parts.append(block)
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]

@@ -24,16 +24,25 @@ class LinearInstruction(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One output slot: 2 l + 1, copies, the input slots and their copies, where their weights start, and the factors;
-    where its bias starts, -1 for none."""
+    """One output slot: 2 l + 1, copies, the input slots and their copies, the parts of the weights, and the factors;
+    where its bias starts, -1 for none. Slots side by side whose weights are so too count as one."""
 
     dim: int
     mul: int
     slots: list[int]
     copies: list[int]
-    starts: list[int]
+    parts: list[int]
     factors: list[float]
     bias: int
+
+
+class Term(NamedTuple):
+    """One matrix: the features it takes, the output slot and the factor."""
+
+    start: int
+    end: int
+    out: int
+    factor: float
 
 
 class Linear(nn.Module):
@@ -50,6 +59,7 @@ class Linear(nn.Module):
     instructions: list[Any]
     _outputs: list[Output]
     _sizes: list[int]
+    _weight_sizes: list[int]
 
     def __init__(
         self,
@@ -75,7 +85,6 @@ class Linear(nn.Module):
         self.bias_numel = sum(math.prod(i.path_shape) for i in self.instructions if i.i_in < 0)
         self._features = (0, 0) if f_in is None else (f_in, f_out)
         self._set_up_weights(internal_weights, shared_weights)
-        self._sizes = [mul * ir.dim for mul, ir in self.irreps_in]
         self._in_dim, self._out_dim = self.irreps_in.dim, self.irreps_out.dim
         self._outputs = self._plan()
         reached = {i.i_out for i in self.instructions if 0 not in i.path_shape}
@@ -130,19 +139,27 @@ class Linear(nn.Module):
             self.register_buffer("bias", torch.empty(0))
 
     def _plan(self) -> list[Output]:
-        outputs = [Output(ir.dim, mul, [], [], [], [], -1) for mul, ir in self.irreps_out]
-        start = bias = 0
+        """Also the sizes of the blocks into which the features and the weights are cut."""
+        terms, bias_of, bias = [], {}, 0
         for item in self.instructions:
-            size = math.prod(item.path_shape)
             if item.i_in < 0:
-                outputs[item.i_out] = outputs[item.i_out]._replace(bias=bias)
-                bias += size
-                continue
-            if size:
-                terms = (item.i_in, item.path_shape[0], start, item.path_weight)
-                for column, value in zip(outputs[item.i_out][2:6], terms, strict=True):
-                    column.append(value)
-            start += size
+                bias_of[item.i_out] = bias
+                bias += math.prod(item.path_shape)
+            elif 0 not in item.path_shape:
+                space = self.irreps_in.slices()[item.i_in]
+                terms.append(Term(space.start, space.stop, item.i_out, item.path_weight))
+        together = side_by_side(terms)
+        terms = together if disjoint(together) else terms
+        cuts = sorted({0, self._in_dim, *(end for term in terms for end in term[:2])})
+        self._sizes = [end - start for start, end in zip(cuts, cuts[1:], strict=False)]
+        outputs = [Output(ir.dim, mul, [], [], [], [], bias_of.get(i, -1)) for i, (mul, ir) in enumerate(self.irreps_out)]
+        self._weight_sizes = []
+        for term in terms:
+            out = outputs[term.out]
+            copies = (term.end - term.start) // out.dim
+            for column, value in zip(out[2:6], (cuts.index(term.start), copies, len(self._weight_sizes), term.factor), strict=True):
+                column.append(value)
+            self._weight_sizes.append(copies * out.mul)
         return outputs
 
     def forward(self, features, weight: Tensor | None = None, bias: Tensor | None = None):
@@ -164,11 +181,14 @@ class Linear(nn.Module):
             bias = bias.new_zeros([1, max(1, self._features[1]), 0])
         if self._features[0] > 0:
             return self._over_features(features, weight, bias)
+        if self.shared_weights and weight.dim() == 1:
+            z = self._apply_matrices(features.reshape([_count(features.shape[:-1]), expected]), weight, bias.flatten())
+            return z.reshape(features.shape[:-1] + (self._out_dim,))  # noqa: RUF005  TorchScript knows no (*shape, n)
         rows = features.reshape([_count(features.shape[:-1]), 1, expected])
         items = [rows.shape[0], 1, 1, weight.shape[-1]] if not self.shared_weights else [1, 1, 1, weight.shape[-1]]
         weight = weight.expand(features.shape[:-1] + weight.shape[-1:]) if not self.shared_weights else weight
         z = self._apply_paths(rows, weight.reshape(items), self._bias_rows(bias, 1))
-        return z.reshape(features.shape[:-1] + (self._out_dim,))  # noqa: RUF005  TorchScript knows no (*shape, n)
+        return z.reshape(features.shape[:-1] + (self._out_dim,))  # noqa: RUF005
 
     def _over_features(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         f_in, f_out = self._features
@@ -180,10 +200,31 @@ class Linear(nn.Module):
     def _bias_rows(self, bias: Tensor, features: int) -> Tensor:
         return bias if self.bias_numel == 0 else bias.reshape(-1, features, self.bias_numel)
 
+    def _apply_matrices(self, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """rows (n, irreps_in.dim), weight (weights,), bias (biases,): (n, irreps_out.dim)."""
+        n = rows.shape[0]
+        blocks, parts = rows.split(self._sizes, dim=1), weight.split(self._weight_sizes)
+        pieces: list[Tensor] = []
+        for out in self._outputs:
+            piece = rows.new_zeros([n * out.dim, out.mul] if len(out.slots) == 0 else [0])
+            for term in range(len(out.slots)):
+                matrix = (parts[out.parts[term]] * out.factors[term]).view([out.copies[term], out.mul])
+                mixed = by_component(blocks[out.slots[term]], out.copies[term], out.dim) @ matrix
+                piece = mixed if term == 0 else piece + mixed
+            if out.dim > 1 and out.mul > 1:
+                piece = piece.view([n, out.dim, out.mul]).transpose(1, 2)
+            piece = piece.reshape([n, out.mul * out.dim])
+            if out.bias >= 0:
+                piece = piece + bias.narrow(0, out.bias, out.mul * out.dim)
+            pieces.append(piece)
+        if len(pieces) == 0:
+            return rows.new_zeros([n, 0])
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
     def _apply_paths(self, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """rows (n, f, irreps_in.dim), weight (1 or n, f, g, weights), bias (1 or n, g, biases): (n, g, out)."""
         n, g = rows.shape[0], weight.shape[2]
-        blocks = rows.split(self._sizes, dim=2)
+        blocks, parts = rows.split(self._sizes, dim=2), weight.split(self._weight_sizes, dim=3)
         pieces: list[Tensor] = []
         for out in self._outputs:
             if len(out.slots) == 0:
@@ -191,9 +232,8 @@ class Linear(nn.Module):
             else:
                 inputs = [blocks[s].reshape([n, rows.shape[1], u, out.dim]) for s, u in zip(out.slots, out.copies)]  # noqa: B905
                 matrices: list[Tensor] = []
-                for copies, start, factor in zip(out.copies, out.starts, out.factors):  # noqa: B905
-                    part = weight.narrow(3, start, copies * out.mul) * factor
-                    matrices.append(part.unflatten(3, [copies, out.mul]))
+                for copies, part, factor in zip(out.copies, out.parts, out.factors):  # noqa: B905
+                    matrices.append((parts[part] * factor).unflatten(3, [copies, out.mul]))
                 piece = _mix(torch.cat(inputs, dim=2), torch.cat(matrices, dim=3)).flatten(2)
             if out.bias >= 0:
                 piece = piece + bias.narrow(2, out.bias, out.mul * out.dim)
@@ -231,6 +271,30 @@ class Linear(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out} | {self.weight_numel} weights)"
+
+
+def side_by_side(terms: list[Term]) -> list[Term]:
+    """Neighbours among the weights that are so among the features too, of one output and factor, as one term."""
+    found: list[Term] = []
+    for term in terms:
+        if found and found[-1][1:] == (term.start, term.out, term.factor):
+            found[-1] = found[-1]._replace(end=term.end)
+        else:
+            found.append(term)
+    return found
+
+
+def disjoint(terms: list[Term]) -> bool:
+    """Whether the blocks of features overlap nowhere, unless they are equal."""
+    blocks = sorted({term[:2] for term in terms})
+    return all(before[1] <= after[0] for before, after in zip(blocks, blocks[1:], strict=False))
+
+
+def by_component(block: Tensor, copies: int, dim: int) -> Tensor:
+    """(n, copies dim) as rows (n dim, copies)."""
+    if dim == 1 or copies == 1:
+        return block.reshape([-1, copies])
+    return block.reshape([-1, copies, dim]).transpose(1, 2).reshape([-1, copies])
 
 
 def _count(lead: list[int]) -> int:

@@ -14,6 +14,7 @@ from equitensor.interfaces.e3nn.products import (
     FullTensorProduct,
     FullyConnectedTensorProduct,
 )
+from equitensor.interfaces.e3nn.species_product import SpeciesProduct
 from equitensor.interfaces.e3nn.square import TensorSquare
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 from equitensor.o3 import as_irreps
@@ -78,6 +79,13 @@ def replacement(product: nn.Module, cls: type | None = None) -> TensorProduct:
 def convolution(product: nn.Module) -> Convolution:
     """`replacement` with the gather before a product and the sum behind it."""
     return replacement(product, Convolution)
+
+
+def species_product(product: nn.Module, of_species: bool) -> SpeciesProduct:
+    """`replacement` of a FullyConnectedTensorProduct whose second operand says the species of each atom."""
+    ours = replacement(product, SpeciesProduct)
+    ours.of_species = of_species
+    return ours
 
 
 def linear(module: nn.Module) -> Linear:
