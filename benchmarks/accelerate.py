@@ -37,7 +37,9 @@ def main() -> None:
         print(f"{name}: {len(swaps.swapped)} modules replaced, {len(swaps.left)} left")
         for title, frames in structures().items():
             if options.structure in title:
-                rows += compare(name, title, {"theirs": theirs, "ours": ours}, batch(frames, options.dtype), call, options)
+                rows += compare(
+                    name, title, {"theirs": theirs, "ours": ours}, batch(frames, options.dtype), call, options
+                )
     append({"environment": environment(options.dtype), "rows": rows}, options.out)
 
 
@@ -52,27 +54,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compare(name: str, title: str, models: dict, batch: dict, call: Callable, options: argparse.Namespace) -> list[dict]:
+def compare(models: dict, batch: dict, call: Callable, rounds: int) -> list[dict]:
     """One row for force evaluations and one for training steps of one batch."""
     forces = {which: call(model, batch, False)["forces"].detach() for which, model in models.items()}
     error = float((forces["ours"] - forces["theirs"]).norm() / forces["theirs"].norm())
     rows = []
     for task, run in (("forces", lambda model: call(model, batch, False)), ("training", training_of(call, batch))):
-        times = medians({which: bound(run, model) for which, model in models.items()}, options.rounds)
-        ratio = times["theirs"] / times["ours"]
-        print(f"{name:30} {title:12} {task:8} {times['theirs']:9.1f} {times['ours']:9.1f} ms  {ratio:5.2f}x", flush=True)
-        rows.append(
-            {
-                "model": name,
-                "structure": title,
-                "edges": batch["edge_index"].shape[1],
-                "task": task,
-                "milliseconds": {which: round(value, 2) for which, value in times.items()},
-                "times faster": round(ratio, 2),
-                "difference of forces": error,
-            }
-        )
+        times = medians({which: bound(run, model) for which, model in models.items()}, rounds)
+        row = {"edges": batch["edge_index"].shape[1], "task": task, "milliseconds": times}
+        row |= {"times faster": round(times["theirs"] / times["ours"], 2), "difference of forces": error}
+        rows.append(row)
     return rows
+
+
+def show(row: dict) -> None:
+    times, ratio = row["milliseconds"], row["times faster"]
+    name = f"{row['model']:28} {row['structure']:12} {row['task']:8}"
+    print(f"{name} {times['theirs']:9.1f} {times['ours']:9.1f} ms {ratio:6.2f}x", flush=True)
 
 
 def training_of(call: Callable, batch: dict) -> Callable:
@@ -92,7 +90,7 @@ def medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:
             call()
             if turn >= WARM_UP:
                 times[name].append(1e3 * (time.process_time() - began))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: round(statistics.median(values), 2) for name, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -58,10 +58,10 @@ def test_outputs_gradients_and_state_dict_stay(network, inputs):
     theirs.load_state_dict(mine.state_dict())
     weights = dict(mine.named_parameters())
     swaps = accelerate(mine)
-    assert sorted(swaps.swapped) == ["again", "convolution", "gate.mul", "square"]
-    assert not swaps.left and "4 tensor products of e3nn replaced" in str(swaps)
+    assert sorted(swaps.swapped) == ["again", "convolution", "gate.mul", "mix", "square"]
+    assert not swaps.left and "5 modules replaced" in str(swaps)
     assert mine.again is mine.square
-    assert not any(isinstance(m, o3.TensorProduct) for m in mine.modules())
+    assert not any(isinstance(m, (o3.TensorProduct, o3.Linear)) for m in mine.modules())
     assert all(weights[name] is parameter for name, parameter in mine.named_parameters())
     for a, b in zip(_results(mine, inputs), _results(theirs, inputs), strict=True):
         assert (a - b).abs().max() <= 1e-11 * b.abs().max()
@@ -101,10 +101,25 @@ def test_what_is_left_is_named_with_the_reason(network):
     hooked = o3.TensorProduct(*product)
     hooked.register_forward_hook(lambda *_: None)
     scripted = torch.jit.script(TensorProduct(*product))
-    host = nn.ModuleDict({"hooked": hooked, "own": Subclass(*product), "scripted": scripted})
+    given = o3.Linear("1o", "1o", internal_weights=False)
+    host = nn.ModuleDict({"hooked": hooked, "own": Subclass(*product), "scripted": scripted, "given": given})
+    with pytest.raises(InputError, match=r"ModuleDict was replaced: all was left(.|\n)*scripted: accelerate the model"):
+        accelerate(host)
+    host["mix"] = o3.Linear("1o", "1o")
     swaps = accelerate(host)
-    assert not swaps.swapped and set(swaps.left) == {"hooked", "own", "scripted"}
-    assert "hooks" in swaps.left["hooked"] and "Subclass" in str(swaps)
+    assert list(swaps.swapped) == ["mix"] and set(swaps.left) == {"hooked", "own", "scripted", "given"}
+    assert "hooks" in swaps.left["hooked"] and "Subclass" in str(swaps) and "come with the call" in swaps.left["given"]
+
+
+def test_models_that_cannot_be_accelerated(network):
+    with pytest.raises(InputError, match="no module of e3nn, MACE or NequIP"):
+        accelerate(nn.Linear(2, 2))
+    with pytest.raises(InputError, match=r"compiled by torch\.compile: load it uncompiled"):
+        accelerate(torch.compile(network))
+    with pytest.raises(InputError, match="compiled by TorchScript"):
+        accelerate(torch.jit.script(nn.Linear(2, 2)))
+    with pytest.raises(InputError, match="str is not a torch module"):
+        accelerate("model.pt")
 
 
 def test_a_product_by_itself(network):

@@ -18,9 +18,6 @@ class Convolution(TensorProduct):
     is kept but their weights; any other product is taken edge by edge.
     """
 
-    _blocks: list[list[int]]
-    _blocks_out: list[list[int]]
-
     def _plan(self) -> None:
         super()._plan()
         self._fused = self._form == "uvu"

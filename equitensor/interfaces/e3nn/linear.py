@@ -5,44 +5,14 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from equitensor.interfaces.e3nn.instructions import OperandError, require
+from equitensor.interfaces.e3nn.linear_plan import LinearInstruction, Output, plan
 from equitensor.o3 import as_irreps
-
-
-class LinearInstruction(NamedTuple):
-    """As e3nn's: slots (i_in -1 for a bias), shape of the weights, factor."""
-
-    i_in: int
-    i_out: int
-    path_shape: tuple
-    path_weight: float
-
-
-class Output(NamedTuple):
-    """One output slot: 2 l + 1, copies, the input slots and their copies, the parts of the weights, and the factors;
-    where its bias starts, -1 for none. Slots side by side whose weights are so too count as one."""
-
-    dim: int
-    mul: int
-    slots: list[int]
-    copies: list[int]
-    parts: list[int]
-    factors: list[float]
-    bias: int
-
-
-class Term(NamedTuple):
-    """One matrix: the features it takes, the output slot and the factor."""
-
-    start: int
-    end: int
-    out: int
-    factor: float
 
 
 class Linear(nn.Module):
@@ -86,7 +56,7 @@ class Linear(nn.Module):
         self._features = (0, 0) if f_in is None else (f_in, f_out)
         self._set_up_weights(internal_weights, shared_weights)
         self._in_dim, self._out_dim = self.irreps_in.dim, self.irreps_out.dim
-        self._outputs = self._plan()
+        self._plan()
         reached = {i.i_out for i in self.instructions if 0 not in i.path_shape}
         parts = [torch.full((mul * ir.dim,), float(i in reached)) for i, (mul, ir) in enumerate(self.irreps_out)]
         self.register_buffer("output_mask", torch.cat([*parts, torch.ones(0)]))
@@ -138,29 +108,8 @@ class Linear(nn.Module):
         else:
             self.register_buffer("bias", torch.empty(0))
 
-    def _plan(self) -> list[Output]:
-        """Also the sizes of the blocks into which the features and the weights are cut."""
-        terms, bias_of, bias = [], {}, 0
-        for item in self.instructions:
-            if item.i_in < 0:
-                bias_of[item.i_out] = bias
-                bias += math.prod(item.path_shape)
-            elif 0 not in item.path_shape:
-                space = self.irreps_in.slices()[item.i_in]
-                terms.append(Term(space.start, space.stop, item.i_out, item.path_weight))
-        together = side_by_side(terms)
-        terms = together if disjoint(together) else terms
-        cuts = sorted({0, self._in_dim, *(end for term in terms for end in term[:2])})
-        self._sizes = [end - start for start, end in zip(cuts, cuts[1:], strict=False)]
-        outputs = [Output(ir.dim, mul, [], [], [], [], bias_of.get(i, -1)) for i, (mul, ir) in enumerate(self.irreps_out)]
-        self._weight_sizes = []
-        for term in terms:
-            out = outputs[term.out]
-            copies = (term.end - term.start) // out.dim
-            for column, value in zip(out[2:6], (cuts.index(term.start), copies, len(self._weight_sizes), term.factor), strict=True):
-                column.append(value)
-            self._weight_sizes.append(copies * out.mul)
-        return outputs
+    def _plan(self) -> None:
+        self._outputs, self._sizes, self._weight_sizes = plan(self.instructions, self.irreps_in, self.irreps_out)
 
     def forward(self, features, weight: Tensor | None = None, bias: Tensor | None = None):
         """(..., irreps_in.dim) -> (..., irreps_out.dim), with f_in (..., f_in, ...) -> (..., f_out, ...)."""
@@ -271,23 +220,6 @@ class Linear(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out} | {self.weight_numel} weights)"
-
-
-def side_by_side(terms: list[Term]) -> list[Term]:
-    """Neighbours among the weights that are so among the features too, of one output and factor, as one term."""
-    found: list[Term] = []
-    for term in terms:
-        if found and found[-1][1:] == (term.start, term.out, term.factor):
-            found[-1] = found[-1]._replace(end=term.end)
-        else:
-            found.append(term)
-    return found
-
-
-def disjoint(terms: list[Term]) -> bool:
-    """Whether the blocks of features overlap nowhere, unless they are equal."""
-    blocks = sorted({term[:2] for term in terms})
-    return all(before[1] <= after[0] for before, after in zip(blocks, blocks[1:], strict=False))
 
 
 def by_component(block: Tensor, copies: int, dim: int) -> Tensor:

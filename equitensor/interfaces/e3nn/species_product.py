@@ -23,7 +23,6 @@ class SpeciesProduct(FullyConnectedTensorProduct):
     """
 
     of_species = False
-    _scales: list[float]
 
     def _plan(self) -> None:
         super()._plan()
@@ -37,7 +36,7 @@ class SpeciesProduct(FullyConnectedTensorProduct):
 
     @torch.jit.unused
     def _by_kinds(self, x: Tensor, y: Tensor) -> bool:
-        plain = (x.dim(), y.dim(), x.shape[0]) == (2, 2, y.shape[0])
+        plain = (x.dim(), y.dim(), x.shape[0]) == (2, 2, y.shape[0]) and len(x) > 0
         widths = (x.shape[-1], y.shape[-1]) == (self._in1_dim, self._in2_dim)
         return plain and widths and self.internal_weights and (self.of_species or not y.requires_grad)
 

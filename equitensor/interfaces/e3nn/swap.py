@@ -8,7 +8,8 @@ from torch import nn
 from equitensor.errors import InputError
 from equitensor.interfaces.e3nn.convolution import Convolution
 from equitensor.interfaces.e3nn.instructions import Instruction
-from equitensor.interfaces.e3nn.linear import Linear, LinearInstruction
+from equitensor.interfaces.e3nn.linear import Linear
+from equitensor.interfaces.e3nn.linear_plan import LinearInstruction
 from equitensor.interfaces.e3nn.products import (
     ElementwiseTensorProduct,
     FullTensorProduct,
@@ -107,7 +108,7 @@ def linear(module: nn.Module) -> Linear:
         biases=[slot in biases for slot in range(len(module.irreps_out))],
     )
     ours.instructions = [LinearInstruction(*item) for item in module.instructions]
-    ours._outputs = ours._plan()
+    ours._plan()
     ours.to(module.output_mask)
     for name in ("weight", "bias"):
         if isinstance(getattr(module, name), nn.Parameter):
