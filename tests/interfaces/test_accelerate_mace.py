@@ -49,10 +49,7 @@ def stock(block="RealAgnosticResidualInteractionBlock", layers=2):
         num_bessel=4,
         num_polynomial_cutoff=5,
         max_ell=2,
-        interaction_cls=modules.interaction_classes[
-            "RealAgnosticResidualInteractionBlock" if first != block else block
-        ],
-        interaction_cls_first=modules.interaction_classes[block],
+        **dict.fromkeys(("interaction_cls", "interaction_cls_first"), modules.interaction_classes[block]),
         num_interactions=layers,
         num_elements=len(ELEMENTS),
         hidden_irreps=as_irreps("8x0e+8x1o"),
