@@ -1,4 +1,4 @@
-"""A NequIP model with its products swapped in place: the same energies and forces (needs nequip).
+"""A NequIP model, accelerated in place: the same energies and forces (needs nequip).
 
 .venv-nequip/bin/python docs/examples/nequip_products.py
 """
@@ -38,7 +38,7 @@ def main() -> None:
     ours = copy.deepcopy(theirs)
     print(accelerate(ours))
     results = []
-    for name, model in (("NequIP", theirs), ("swapped", ours)):
+    for name, model in (("NequIP", theirs), ("ours", ours)):
         atoms = ase.build.molecule("CH3CH2OH")
         names = dict(zip(SYMBOLS, SYMBOLS, strict=True))
         transforms = basic_transforms(model.metadata, CUTOFF, SYMBOLS, names)
