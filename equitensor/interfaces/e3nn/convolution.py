@@ -22,7 +22,6 @@ class Convolution(TensorProduct):
         super()._plan()
         self._fused = self._form == "uvu"
         irreps = (self.irreps_in1, self.irreps_in2, self.irreps_out)
-        self._blocks, _, self._blocks_out = ([[mul, ir.dim] for mul, ir in space] for space in irreps)
         plan, table = convolution_tables(self._active() if self._fused else [], self._couplings(), irreps)
         self.add_table("edge_coupling", table)
         self.add_table("edge_plan", plan)
@@ -44,20 +43,7 @@ class Convolution(TensorProduct):
         if not torch.jit.is_scripting():
             self._check_dtypes(x, y, weight)
         dtype = self.edge_coupling.dtype  # under autocast an operand may have another
-        rows = _exchanged(x.to(dtype), self._blocks, 1)
-        z = torch.ops.equitensor.uvu_convolution(
-            rows, y.to(dtype), weight.to(dtype), sender, receiver, self.edge_coupling, self.edge_plan, self._out_dim
+        x, y, weight = x.to(dtype), y.to(dtype), weight.to(dtype)
+        return torch.ops.equitensor.uvu_convolution(
+            x, y, weight, sender, receiver, self.edge_coupling, self.edge_plan, self._out_dim
         )
-        return _exchanged(z, self._blocks_out, 0)
-
-
-def _exchanged(x: Tensor, blocks: list[list[int]], to: int) -> Tensor:
-    """Rows of blocks (copies, 2 l + 1) as rows of blocks (2 l + 1, copies), `to` 1; and back, `to` 0."""
-    parts: list[Tensor] = []
-    for block, shape in zip(x.split([copies * dim for copies, dim in blocks], dim=1), blocks):  # noqa: B905  TorchScript
-        copies, dim = shape[0], shape[1]
-        if copies > 1 and dim > 1:
-            rows = block.reshape([-1, copies, dim] if to == 1 else [-1, dim, copies])
-            block = rows.transpose(1, 2).reshape([-1, copies * dim])
-        parts.append(block)
-    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]

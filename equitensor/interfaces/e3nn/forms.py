@@ -39,7 +39,7 @@ def uvu_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple)
 
 
 def convolution_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple) -> tuple[Tensor, Tensor]:
-    """(plan, table) of `ops.uvu_convolution`, whose blocks have the channels last."""
+    """(plan, table) of `ops.uvu_convolution`."""
     if not items:
         return torch.zeros(0, 8, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
     return pack_paths(_uvu_paths(items, couplings, irreps), [c.transpose(0, 1) for c in couplings])
