@@ -37,9 +37,10 @@ def main() -> None:
         print(f"{name}: {len(swaps.swapped)} modules replaced, {len(swaps.left)} left")
         for title, frames in structures().items():
             if options.structure in title:
-                rows += compare(
-                    name, title, {"theirs": theirs, "ours": ours}, batch(frames, options.dtype), call, options
-                )
+                given = batch(frames, options.dtype)
+                for row in compare({"theirs": theirs, "ours": ours}, given, call, options.rounds):
+                    rows.append({"model": name, "structure": title, **row})
+                    show(rows[-1])
     append({"environment": environment(options.dtype), "rows": rows}, options.out)
 
 
