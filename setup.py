@@ -1,11 +1,27 @@
-"""The compiled extension, optional: without it everything works in plain torch. Metadata is in setup.cfg."""
+"""The compiled extension, optional: without it everything works in plain torch; the CUDA sources beside the package.
+
+Metadata is in setup.cfg.
+"""
 
 import os
 from glob import glob
+from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 PLAIN = "equitensor will compute in plain torch, more slowly"
+
+
+class WithSources(build_py):
+    """Takes the CUDA sources, which are compiled where they run, into the package."""
+
+    def run(self) -> None:
+        super().run()
+        for source in () if self.editable_mode else [*glob("csrc/cuda/*.cu"), *glob("csrc/include/*.h")]:
+            target = Path(self.build_lib, "equitensor", source)
+            self.mkpath(str(target.parent))
+            self.copy_file(source, str(target))
 
 
 def extension() -> dict:
@@ -38,4 +54,5 @@ def extension() -> dict:
     return {"ext_modules": [kernels], "cmdclass": {"build_ext": OptionalExtension}}
 
 
-setup(**extension())
+options = extension()
+setup(**{**options, "cmdclass": {**options.get("cmdclass", {}), "build_py": WithSources}})

@@ -83,11 +83,22 @@ def _kernels():
     from equitensor.ops.extension import WHY_NOT
 
     if WHY_NOT is not None:
-        return [("kernels", f"plain torch for every operation: {WHY_NOT}")]
+        return [("kernels", f"plain torch for every operation: {WHY_NOT}"), *_gpu_kernels()]
     vectors = torch.ops.equitensor.cpu_instruction_set()
     faster = "" if vectors == "AVX-512" else ", the widest vectors that this processor has"
     known = [(name, f"C++ on CPU, {vectors}{faster}") for name in _OPERATIONS]
-    return [*known, ("on a GPU", "plain torch for every operation: no CUDA kernels exist yet")]
+    return [*known, *_gpu_kernels()]
+
+
+def _gpu_kernels():
+    """The same for a GPU."""
+    from equitensor.ops import cuda
+
+    reason = cuda.why_not()
+    if reason is not None:
+        return [("on a GPU", f"plain torch for every operation: {reason}")]
+    lines = [(f"{name}, GPU", f"CUDA C++, compiled on first use by NVRTC {cuda.version()}") for name in cuda.OPERATIONS]
+    return [*lines, ("others, GPU", "plain torch: they have no CUDA kernel yet")]
 
 
 def _card(path):

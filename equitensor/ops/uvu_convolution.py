@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equitensor.ops.cuda import uvu_convolution as on_gpu
+from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.multilinear import register
 from equitensor.ops.uvu_paths import unpack_paths
 
@@ -214,3 +216,6 @@ register(
     "Tensor sender, Tensor receiver, Tensor table, Tensor plan, int width",
     lambda x, y, w, sender, receiver, table, plan, width: (x.shape[0], width),
 )
+implement("uvu_convolution", on_gpu.values, _values)
+implement("uvu_convolution_gradients", on_gpu.gradients, _gradients)
+implement("uvu_convolution_tangents", on_gpu.tangents, _tangents)

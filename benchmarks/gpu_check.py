@@ -1,0 +1,182 @@
+"""The CUDA kernels on a real GPU: errors against float64 on the CPU, then times beside the peers that are installed.
+
+Needs a GPU, torch built for it, and CuPy (pip install equitensor[cuda13]). Peers: e3nn, cuEquivariance (with its
+kernels), OpenEquivariance. Writes one JSON file with the device and all versions.
+"""
+
+import argparse
+import statistics
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from environment import RESULTS, environment, write
+
+from equitensor.bench.products import natural
+from equitensor.nn import Convolution
+from equitensor.ops import cuda
+
+CASES = ((1, 64), (1, 128), (2, 64), (2, 128), (3, 64))  # (lmax, channels)
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # relative to the largest number
+PEERS = ("e3nn", "cuequivariance-torch", "cuequivariance-ops-torch-cu13", "openequivariance", "cupy-cuda13x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--edges", type=int, default=20000)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
+    arguments = parser.parse_args()
+    if reason := cuda.why_not():
+        sys.exit(f"gpu_check: nothing to check: {reason}")
+    errors = [row for case in CASES for dtype in TOLERANCE for row in check(*case, dtype)]
+    failed = [row for row in errors if not row["error"] <= row["tolerance"]]
+    for row in failed:
+        print(f"WRONG {row}")
+    times = [] if failed else [row for case in CASES for row in time_case(*case, arguments)]
+    versions = {name: version for name in PEERS if (version := _version(name))}
+    found = {**environment("float32"), "cuda": torch.version.cuda, "peers": versions, "errors": errors, "times": times}
+    write(found, arguments.out)
+    sys.exit(f"gpu_check: {len(failed)} of {len(errors)} results are wrong: no times were taken" if failed else 0)
+
+
+def check(lmax: int, channels: int, dtype: torch.dtype) -> list[dict]:
+    """Relative errors of values, first and second derivatives, few edges; the CPU computes in float64."""
+    on_gpu = _results(lmax, channels, dtype, "cuda")
+    exact = _results(lmax, channels, torch.float64, "cpu")
+    again = _results(lmax, channels, dtype, "cuda")
+    rows = []
+    for name, value in on_gpu.items():
+        error = float((value.cpu().double() - exact[name]).abs().max() / exact[name].abs().max().clamp(min=1e-30))
+        row = {"case": f"lmax {lmax}, {channels} channels", "dtype": str(dtype), "result": name, "error": error}
+        rows.append({**row, "tolerance": TOLERANCE[dtype], "repeats": torch.equal(value, again[name])})
+    return rows
+
+
+def _results(lmax: int, channels: int, dtype: torch.dtype, device: str) -> dict[str, torch.Tensor]:
+    conv, inputs, edges = _problem(lmax, channels, 50, 700, torch.float64)
+    conv, edges = conv.to(device, dtype), edges.to(device)
+    inputs = [t.detach().to(device, dtype).requires_grad_(True) for t in inputs]
+    z = conv(*inputs, edges)
+    first = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(sum(t.square().sum() for t in first), inputs)
+    named = zip(("z", "dx", "dy", "dw", "ddx", "ddy", "ddw"), (z, *first, *second), strict=True)
+    return {name: t.detach() for name, t in named}
+
+
+def time_case(lmax: int, channels: int, arguments) -> list[dict]:
+    """Milliseconds of forward, forward + backward, and a force step, all candidates in turn; memory of the forward."""
+    conv, inputs, edges = _problem(lmax, channels, arguments.nodes, arguments.edges, torch.float32)
+    conv, edges = conv.cuda(), edges.cuda()
+    inputs = [t.detach().cuda().requires_grad_(True) for t in inputs]
+    calls = {"equitensor": lambda: conv(*inputs, edges), **_peers(conv, inputs, edges)}
+    rows = []
+    for task, step in (("forward", 0), ("forward + backward", 1), ("force step", 2)):
+        steps = {name: (lambda call=call, step=step: _step(call, inputs, step)) for name, call in calls.items()}
+        times = _medians(steps, arguments.rounds)
+        rows.append({"case": f"lmax {lmax}, {channels} channels", "task": task, "ms": times})
+        print(rows[-1], flush=True)
+    for name, call in calls.items():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        rows[0].setdefault("mib", {})[name] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return rows
+
+
+def _step(call, inputs: list, order: int) -> None:
+    with torch.set_grad_enabled(order > 0):
+        value = call()
+    if order == 1:
+        torch.autograd.grad(value.square().sum(), inputs)
+    if order == 2:
+        (force,) = torch.autograd.grad(value.square().sum(), inputs[1], create_graph=True)
+        torch.autograd.grad(force.square().sum(), inputs)
+
+
+def _problem(lmax: int, channels: int, nodes: int, edges: int, dtype: torch.dtype):
+    """The layer; x, y, w; edges sorted by receiver."""
+    generator = torch.Generator().manual_seed(0)
+    conv = Convolution(natural(lmax, channels), natural(lmax, 1), natural(lmax, channels)).to(dtype)
+    index = torch.randint(nodes, (2, edges), generator=generator)
+    index = index[:, index[1].argsort(stable=True)]
+    widths = ((nodes, conv.irreps_in.dim), (edges, conv.irreps_edge.dim), (edges, conv.weight_numel))
+    return conv, [torch.randn(shape, generator=generator, dtype=dtype) for shape in widths], index
+
+
+def _peers(conv: Convolution, inputs: list, edges: torch.Tensor) -> dict:
+    """The same layer by whatever is installed; cuEquivariance orders its weights in its own way."""
+    found = {}
+    for name, build in (("e3nn", _e3nn), ("cuequivariance", _cuequivariance), ("openequivariance", _openequivariance)):
+        try:
+            found[name] = build(conv, inputs, edges)
+            found[name]()
+        except Exception as error:  # a peer that does not work here must not stop the others
+            found.pop(name, None)
+            print(f"{name} is left out: {type(error).__name__}: {error}")
+    return found
+
+
+def _e3nn(conv: Convolution, inputs: list, edges: torch.Tensor):
+    from e3nn import o3
+
+    irreps = (conv.irreps_in, conv.irreps_edge, conv.irreps_out)
+    product = o3.TensorProduct(*irreps, conv.instructions, shared_weights=False, internal_weights=False).cuda()
+    x, y, w = inputs
+
+    def call():
+        return x.new_zeros(len(x), conv.irreps_out.dim).index_add(0, edges[1], product(x[edges[0]], y, w))
+
+    return call
+
+
+def _cuequivariance(conv: Convolution, inputs: list, edges: torch.Tensor):
+    import cuequivariance as cue
+    import cuequivariance_torch as cuet
+
+    spaces = [cue.Irreps("O3", str(irreps)) for irreps in (conv.irreps_in, conv.irreps_edge)]
+    wanted = [ir for _, ir in cue.Irreps("O3", str(conv.irreps_out))]
+    product = cuet.ChannelWiseTensorProduct(
+        *spaces, wanted, layout=cue.ir_mul, shared_weights=False, internal_weights=False, device="cuda"
+    )
+    x, y, w = inputs
+    sender, receiver = (t.to(torch.int32) for t in edges)
+    return lambda: product(x, y, w, indices_1=sender, indices_out=receiver, size_out=len(x))
+
+
+def _openequivariance(conv: Convolution, inputs: list, edges: torch.Tensor):
+    import openequivariance as oeq
+
+    irreps = [oeq.Irreps(str(irreps)) for irreps in (conv.irreps_in, conv.irreps_edge, conv.irreps_out)]
+    problem = oeq.TPProblem(*irreps, conv.instructions, shared_weights=False, internal_weights=False)
+    sender, receiver = edges
+    order = sender.argsort(stable=True)
+    product = oeq.TensorProductConv(problem, deterministic=True)
+    return lambda: product(*inputs, receiver, sender, order)
+
+
+def _medians(calls: dict, rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for n in range(rounds + 3):
+        for name, call in calls.items():
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            call()
+            end.record()
+            end.synchronize()
+            if n >= 3:
+                times[name].append(begin.elapsed_time(end))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

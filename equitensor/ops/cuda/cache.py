@@ -1,0 +1,71 @@
+"""Machine code on disk, under a key that holds all that it depends on.
+
+An entry is a line of magic, the key, the SHA-256 of the code, and the code. It appears whole or not at all: processes
+that compile the same kernel at once write the same entry, one after the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+MAGIC = b"equitensor cubin\n"
+_log = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """`equitensor/cuda` in the user's cache folder: $XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "equitensor" / "cuda"
+
+
+class Cache:
+    """Entries by name and key in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str, key: str) -> Path:
+        return self.folder / f"{Path(name).stem}-{key[:24]}.cubin"
+
+    def read(self, name: str, key: str) -> bytes | None:
+        """The code, or None where it is not there; an entry that is damaged or another key's counts as not there."""
+        try:
+            entry = self.path(name, key).read_bytes()
+        except OSError:
+            return None
+        head = len(MAGIC) + len(key)
+        digest, code = entry[head : head + 32], entry[head + 32 :]
+        if entry[:head] == MAGIC + key.encode() and hashlib.sha256(code).digest() == digest:
+            return code
+        _log.warning("%s is damaged or stale: its kernel is compiled again", self.path(name, key))
+        return None
+
+    def write(self, name: str, key: str, code: bytes) -> None:
+        """Keep the code; where the folder cannot be written, say so once and go on without."""
+        entry = MAGIC + key.encode() + hashlib.sha256(code).digest() + code
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(dir=self.folder, suffix=".partial")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(entry)
+                os.replace(partial, self.path(name, key))
+            except BaseException:
+                Path(partial).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            _say_once(self.folder, error.strerror or str(error))
+
+
+@functools.cache
+def _say_once(folder: Path, reason: str) -> None:
+    _log.warning(
+        "CUDA kernels cannot be kept in %s (%s): each process compiles them again; set XDG_CACHE_HOME to a folder that "
+        "can be written to",
+        folder,
+        reason,
+    )

@@ -1,0 +1,49 @@
+"""Edges sorted by one of their nodes, and what is remembered of tensors that do not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class Remembered:
+    """make(tensor, *more), kept for as long as the tensor lives and is not written to.
+
+    Not during the capture of a CUDA graph where `captured` is false: the graph must then make it again at each replay.
+    """
+
+    def __init__(self, make: Callable[..., Any], captured: bool = True) -> None:
+        self.make, self.captured, self.kept = make, captured, WeakIdKeyDictionary()
+
+    def __call__(self, tensor: Tensor, *more) -> Any:
+        if tensor.is_inference() or not (self.captured or not _capturing(tensor)):
+            return self.make(tensor, *more)
+        version, key, found = self.kept.get(tensor, (None, (), None))
+        if version != tensor._version or len(key) != len(more) or not all(map(_same, key, more)):
+            found = self.make(tensor, *more)
+            self.kept[tensor] = (tensor._version, more, found)
+        return found
+
+
+def _same(one, other) -> bool:
+    return one is other if isinstance(one, Tensor) else one == other
+
+
+def _capturing(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _sort(index: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    if index.numel():
+        low, high = index.aminmax()
+        torch._assert_async((low >= 0) & (high < nodes), f"an edge joins an atom that is not among the {nodes}")
+    nodes_of_edges, order = index.sort(stable=True)
+    return order, torch.searchsorted(nodes_of_edges, torch.arange(nodes + 1, device=index.device))
+
+
+# (order, start) of index (e,) and a number of nodes: those of node n are order[start[n]] .. order[start[n + 1]].
+by_node = Remembered(_sort, captured=False)

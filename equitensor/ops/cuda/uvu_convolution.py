@@ -1,0 +1,126 @@
+"""The uvu convolution by csrc/cuda/uvu_convolution.cu; its schema and its reference are in ops/uvu_convolution.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from equitensor.ops.cuda import module
+from equitensor.ops.cuda.edges import Remembered, by_node
+from equitensor.ops.cuda.source import source
+from equitensor.ops.cuda.uvu_tables import Shape, Terms, problem, tables
+from equitensor.ops.uvu_paths import unpack_paths
+
+FILE = "uvu_convolution.cu"
+
+
+class Operands(NamedTuple):
+    """Tangents are None where they are zero; a, b and M' are what x, w and M are moved to."""
+
+    x: Tensor
+    a: Tensor | None
+    y: Tensor
+    h_y: Tensor | None
+    w: Tensor
+    b: Tensor | None
+    g: Tensor | None
+
+
+class Compiled:
+    """A problem and its kernels so far, by device and the terms that are wanted."""
+
+    def __init__(self, table: Tensor, plan: Tensor, widths: tuple[int, int, int, int]) -> None:
+        self.problem = problem(unpack_paths(plan.cpu(), table.cpu()), widths, table.dtype)
+        self.kernels: dict[tuple[torch.device, Terms], tuple[module.Kernels, Shape]] = {}
+
+    def get(self, device: torch.device, terms: Terms) -> tuple[module.Kernels, Shape]:
+        if (device, terms) not in self.kernels:
+            text, shape = tables(self.problem, terms)
+            self.kernels[device, terms] = (module.load(source(FILE, text), device), shape)
+        return self.kernels[device, terms]
+
+
+_compiled = Remembered(Compiled)
+
+
+class Launch(NamedTuple):
+    """One problem compiled for the terms that are wanted, and the edges it runs over."""
+
+    kernels: module.Kernels
+    shape: Shape
+    sender: Tensor
+    receiver: Tensor
+    nodes: int
+
+    def receive(self, at: Operands, z: Tensor | None, of_w: Tensor | None, need_y: bool) -> Tensor | None:
+        """Fill z and of_w; the slope by y, where it is needed."""
+        order, start = by_node(self.receiver, self.nodes)
+        parts = (self.shape.receiver_parts * self.shape.tiles, *at.y.shape)
+        of_y = at.y.new_empty(parts) if need_y else None
+        lists = (len(self.sender), order, start, self.sender)
+        self._launch("uvu_receive", self.shape.receiver_parts, (*lists, *at, z, of_y, of_w))
+        return of_y.sum(0) if need_y else None
+
+    def send(self, at: Operands, of_x: Tensor) -> None:
+        """Fill of_x."""
+        order, start = by_node(self.sender, self.nodes)
+        self._launch("uvu_send", self.shape.sender_parts, (order, start, self.receiver, *at[2:], of_x))
+
+    def _launch(self, name: str, parts: int, arguments: tuple) -> None:
+        blocks = -(-self.nodes // self.shape.rows)
+        grid, block = (blocks, self.shape.tiles, parts), (self.shape.lanes, self.shape.rows, 1)
+        self.kernels.launch(name, grid, block, (self.nodes, *arguments))
+
+
+def values(x, y, w, sender, receiver, table, plan, width):
+    z = x.new_zeros(x.shape[0], width)
+    at = _operands(x, x, y, None, w, None, None)
+    if launch := _prepare(at, width, sender, receiver, table, plan, Terms(moved_x=True, sums=True)):
+        launch.receive(at, z, None, False)
+    return z
+
+
+def gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan, width):
+    of_x, of_y, of_w = (
+        torch.zeros_like(t, memory_format=torch.contiguous_format) if need else t.new_empty(0)
+        for t, need in zip((x, y, w), (need_x, need_y, need_w), strict=True)
+    )
+    at = _operands(x, x, y, None, w, w, g)
+    terms = Terms(moved_x=True, slope_y=need_y, slope_w=need_w, sends=need_x, gradients=True)
+    launch = _prepare(at, width, sender, receiver, table, plan, terms)
+    if launch and (need_y or need_w):
+        found = launch.receive(at, None, of_w if need_w else None, need_y)
+        of_y = found if need_y else of_y
+    if launch and need_x:
+        launch.send(at, of_x)
+    return of_x, of_y, of_w
+
+
+def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
+    of_g, of_x, of_y, of_w = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (g, x, y, w))
+    at = _operands(x, h_x, y, h_y, w, h_w, g)
+    moved = [t is not None for t in (h_x, h_y, h_w)]
+    need_y, need_w, sends = moved[0] or moved[2], moved[0] or moved[1], moved[1] or moved[2]
+    terms = Terms(*moved, sums=True, slope_y=need_y, slope_w=need_w, sends=sends)
+    if launch := _prepare(at, width, sender, receiver, table, plan, terms):
+        found = launch.receive(at, of_g, of_w if need_w else None, need_y)
+        of_y = found if need_y else of_y
+        if sends:
+            launch.send(at, of_x)
+    return of_g, of_x, of_y, of_w
+
+
+def _operands(*tensors: Tensor | None) -> Operands:
+    return Operands(*(None if t is None else t.contiguous() for t in tensors))
+
+
+def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: Terms) -> Launch | None:
+    """None where there is nothing to compute."""
+    nodes = at.x.shape[0]
+    compiled = _compiled(table, plan, (at.x.shape[1], at.y.shape[1], at.w.shape[1], width))
+    if not (nodes and len(sender) and compiled.problem.paths):
+        return None
+    kernels, shape = compiled.get(at.x.device, terms)
+    return Launch(kernels, shape, sender.contiguous(), receiver.contiguous(), nodes)

@@ -1,0 +1,78 @@
+"""The CUDA sources as C++ on the host: the same files, compiled by the system's compiler, blocks run one by one."""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+
+import pytest
+from torch import Tensor
+
+from equitensor.ops.cuda import module
+from equitensor.ops.cuda.source import folder
+
+COMPILER = shutil.which("g++") or shutil.which("c++")
+KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s+(\w+)\(')
+ENTRY = """
+extern "C" int host_{0}(const unsigned* dims, void** arguments, int falling) {{
+  return host::run({0}, dims, arguments, falling);
+}}
+"""
+
+
+class HostKernels:
+    """Launches as the GPU does, twice: threads in rising, then in falling order, which must give the same bits."""
+
+    def __init__(self, library):
+        self.library = ctypes.CDLL(str(library))
+
+    def launch(self, name, grid, block, arguments):
+        dims = (ctypes.c_uint * 6)(*grid, *block)
+        values = [ctypes.c_int64(_number(value)) for value in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        tensors = [value for value in arguments if isinstance(value, Tensor)]
+        found = []
+        for falling in (0, 1):
+            assert getattr(self.library, f"host_{name}")(dims, pointers, falling) == 0, "threads wait for each other"
+            found.append([tensor.clone() for tensor in tensors])
+        for rising, falling in zip(*found, strict=True):
+            assert rising.view(-1).tolist() == falling.view(-1).tolist(), "numbers depend on the order of threads"
+
+
+def _number(value):
+    if value is None:
+        return 0
+    return value.data_ptr() if isinstance(value, Tensor) else value
+
+
+@pytest.fixture(scope="session")
+def host_compiled(tmp_path_factory):
+    """source -> kernels, compiled once each."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler to run the CUDA sources on the host")
+    build, made = tmp_path_factory.mktemp("host"), {}
+
+    def load(source, device=None):
+        if source not in made:
+            made[source] = HostKernels(_build(source, build / hashlib.sha256(repr(source).encode()).hexdigest()[:16]))
+        return made[source]
+
+    return load
+
+
+def _build(source, stem):
+    stem.mkdir()
+    (stem / "problem.h").write_text(dict(source.headers)["problem.h"])
+    (stem / "kernels.cpp").write_text(source.text + "".join(map(ENTRY.format, KERNEL.findall(source.text))))
+    library = stem / "kernels.so"
+    command = [COMPILER, "-std=c++17", "-O0", "-fPIC", "-shared", "-I", str(stem), "-I", str(folder() / "include")]
+    done = subprocess.run([*command, str(stem / "kernels.cpp"), "-o", str(library)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:4000]
+    return library
+
+
+@pytest.fixture
+def on_host(host_compiled, monkeypatch):
+    """Lets the wrappers of ops/cuda run on CPU tensors."""
+    monkeypatch.setattr(module, "load", host_compiled)
