@@ -12,8 +12,11 @@
 #include "lane_sums.h"
 #include "unroll.h"
 
-// Where its blocks lie in the rows of x, w and z; channels; 2 l + 1 of x and z; its entries of M; where the thread keeps
-// its sums.
+// Rows of x and g come channels last, (2 l + 1, C) per irrep, as uvu_turn makes them; those of z and the slope by x
+// are written once, in the operator's own layout (C, 2 l + 1).
+//
+// Of a path: where its blocks lie in the rows of x, w and z; channels; 2 l + 1 of x and z; its entries of M; where the
+// thread keeps its sums.
 struct Path {
   int x, w, z, mul, i, k, first, last, sums;
 };
@@ -25,9 +28,13 @@ struct Part {
 struct Group {
   int first, last;
 };
-// M_ik = sum over terms first..last of c y_j.
+// M_ik = sum over terms first..last of c y_j. Behind those of a path come some without terms, up to whole vectors.
 struct Entry {
   int i, k, first, last;
+};
+// A block (channels, size) of a row.
+struct Block {
+  int start, mul, size;
 };
 
 #include "problem.h"
@@ -36,6 +43,24 @@ struct Entry {
 constexpr bool RECEIVES = SUMS || SLOPE_Y || SLOPE_W;
 constexpr int MATRICES = MOVED_Y ? 2 : 1;  // M, and M' behind it
 constexpr int WARPS = LANES > 32 ? LANES / 32 : 1;
+
+// Blocks on a multiprocessor at least: up to 168 registers a thread in float32, 255 in float64.
+#define EQUITENSOR_BOUNDS __launch_bounds__(LANES* ROWS, sizeof(T) == 4 ? 3 : 2)
+
+constexpr int VECTOR = 16 / sizeof(T);
+struct alignas(16) Vector {
+  T at[VECTOR];
+};
+
+// body(Int<n>, M_n) for the entries of M of a path, which begin at `M`, read as vectors.
+template <int FIRST, int LAST, class F>
+EQUITENSOR_DEVICE void over_entries(const T* M, const F& body) {
+  unroll<0, (LAST - FIRST + VECTOR - 1) / VECTOR>([&](auto v) {
+    constexpr int BEGIN = FIRST + v.value * VECTOR, END = BEGIN + VECTOR < LAST ? BEGIN + VECTOR : LAST;
+    const Vector m = reinterpret_cast<const Vector*>(M)[v.value];
+    unroll<BEGIN, END>([&](auto n) { body(n, m.at[n.value - BEGIN]); });
+  });
+}
 
 // Edges of the rows of a block, some at a time.
 struct Edges {
@@ -58,7 +83,9 @@ struct Edges {
   EQUITENSOR_DEVICE Index operator[](Index n) const { return order[first + n]; }
 };
 
-EQUITENSOR_DEVICE T* matrix(T* stage, int slot) { return stage + (threadIdx.y * EDGES + slot) * MATRICES * MOST_ENTRIES; }
+EQUITENSOR_DEVICE T* matrix(T* stage, int slot) {
+  return stage + (threadIdx.y * EDGES + slot) * MATRICES * MOST_ENTRIES;
+}
 
 // M of the next edges of each row, for the entries FIRST..LAST.
 template <class Plan, int FIRST, int LAST>
@@ -103,20 +130,24 @@ EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, 
     turned[i] = w * x[i];
     back[i] = turned_back[i] = 0;
   });
-  unroll<p.first, p.last>([&](auto n) {
-    static constexpr Entry entry = Plan::ENTRY[n.value];
-    static constexpr int I = entry.i, K = p.sums + entry.k;
-    const T m = STRAIGHT ? M[n.value - BASE] : T(0);
-    const T turn = MOVED_Y ? M[MOST_ENTRIES + n.value - BASE] : T(0);
-    if (SUMS && STRAIGHT) sums[K] += m * straight[I];
-    if (SUMS && MOVED_Y) sums[K] += turn * turned[I];
-    if (SLOPE_W && MOVED_X) back[I] += m * g[K];
-    if (SLOPE_W && MOVED_Y) turned_back[I] += turn * g[K];
-    if constexpr (SLOPE_Y && STRAIGHT) {
-      const T pair = straight[I] * g[K];
-      unroll<entry.first, entry.last>([&](auto t) { of_y[Plan::COLUMN[t.value]] += Plan::FACTOR[t.value] * pair; });
-    }
-  });
+  if constexpr (STRAIGHT)
+    over_entries<p.first, p.last>(M + p.first - BASE, [&](auto n, T m) {
+      static constexpr Entry entry = Plan::ENTRY[n.value];
+      static constexpr int I = entry.i, K = p.sums + entry.k;
+      if (SUMS) sums[K] += m * straight[I];
+      if (SLOPE_W && MOVED_X) back[I] += m * g[K];
+      if constexpr (SLOPE_Y) {
+        const T pair = straight[I] * g[K];
+        unroll<entry.first, entry.last>([&](auto t) { of_y[Plan::COLUMN[t.value]] += Plan::FACTOR[t.value] * pair; });
+      }
+    });
+  if constexpr (MOVED_Y)
+    over_entries<p.first, p.last>(M + MOST_ENTRIES + p.first - BASE, [&](auto n, T m) {
+      static constexpr Entry entry = Plan::ENTRY[n.value];
+      static constexpr int I = entry.i, K = p.sums + entry.k;
+      if (SUMS) sums[K] += m * turned[I];
+      if (SLOPE_W) turned_back[I] += m * g[K];
+    });
   if constexpr (SLOPE_W) {
     T sum = 0;
     unroll<0, p.i>([&](auto i) {
@@ -180,7 +211,7 @@ EQUITENSOR_DEVICE void receive(const Edges& edges, Index count, const Index* sen
   if (SUMS && works)
     unroll<paths.first, paths.last>([&](auto path) {
       static constexpr Path p = Plan::PATH[path.value];
-      unroll<0, p.k>([&](auto k) { z[edges.node * WIDTH_Z + p.z + k * p.mul + c] = sums[p.sums + k]; });
+      unroll<0, p.k>([&](auto k) { z[edges.node * WIDTH_Z + p.z + c * p.k + k] = sums[p.sums + k]; });
     });
 }
 
@@ -193,12 +224,13 @@ EQUITENSOR_DEVICE void send_path(const Operands& at, Index edge, Index to, int c
   const T w = MOVED_Y ? at.w[weight] : T(0), b = SENT_W ? at.b[weight] : T(0);
   T g[p.k], back[p.i] = {}, turned_back[p.i] = {};
   unroll<0, p.k>([&](auto k) { g[k] = at.g[to * WIDTH_Z + p.z + k * p.mul + c]; });
-  unroll<p.first, p.last>([&](auto n) {
-    static constexpr Entry entry = Plan::ENTRY[n.value];
-    static constexpr int I = entry.i, K = entry.k;
-    if (SENT_W) back[I] += M[n.value - BASE] * g[K];
-    if (MOVED_Y) turned_back[I] += M[MOST_ENTRIES + n.value - BASE] * g[K];
-  });
+  const T* own = M + p.first - BASE;
+  if constexpr (SENT_W)
+    over_entries<p.first, p.last>(
+        own, [&](auto n, T m) { back[Plan::ENTRY[n.value].i] += m * g[Plan::ENTRY[n.value].k]; });
+  if constexpr (MOVED_Y)
+    over_entries<p.first, p.last>(
+        own + MOST_ENTRIES, [&](auto n, T m) { turned_back[Plan::ENTRY[n.value].i] += m * g[Plan::ENTRY[n.value].k]; });
   unroll<0, p.i>([&](auto i) {
     if (SENT_W) sums[p.sums + i] += b * back[i];
     if (MOVED_Y) sums[p.sums + i] += w * turned_back[i];
@@ -231,7 +263,7 @@ EQUITENSOR_DEVICE void send(const Edges& edges, const Index* receiver, const Ope
     static constexpr Group g = Plan::GROUP[group.value];
     unroll<g.first, g.last>([&](auto path) {
       static constexpr Path p = Plan::PATH[path.value];
-      unroll<0, p.i>([&](auto i) { of_x[edges.node * WIDTH_X + p.x + i * p.mul + c] = sums[p.sums + i]; });
+      unroll<0, p.i>([&](auto i) { of_x[edges.node * WIDTH_X + p.x + c * p.i + i] = sums[p.sums + i]; });
     });
   });
 }
@@ -239,12 +271,12 @@ EQUITENSOR_DEVICE void send(const Edges& edges, const Index* receiver, const Ope
 constexpr int STAGE = ROWS * EDGES * MATRICES * MOST_ENTRIES;
 
 // z, the slope by w, and that by y in parts (blocks of paths and channels, edges, width of y).
-extern "C" __global__ void __launch_bounds__(LANES* ROWS)
+extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_receive(Index nodes, Index count, const Index* __restrict__ order, const Index* __restrict__ start,
                 const Index* __restrict__ sender, const T* __restrict__ x, const T* __restrict__ a,
                 const T* __restrict__ y, const T* __restrict__ h_y, const T* __restrict__ w, const T* __restrict__ b,
                 const T* __restrict__ g, T* __restrict__ z, T* __restrict__ of_y, T* __restrict__ of_w) {
-  __shared__ T stage[STAGE];
+  alignas(16) __shared__ T stage[STAGE];
   __shared__ T warps[SLOPE_Y ? ROWS * EDGES * WARPS * WIDTH_Y : 1];
   const Edges edges(nodes, order, start);
   const Operands at{x, a, y, h_y, w, b, g};
@@ -254,14 +286,33 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
 }
 
 // The slope by x.
-extern "C" __global__ void __launch_bounds__(LANES* ROWS)
+extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_send(Index nodes, const Index* __restrict__ order, const Index* __restrict__ start,
              const Index* __restrict__ receiver, const T* __restrict__ y, const T* __restrict__ h_y,
              const T* __restrict__ w, const T* __restrict__ b, const T* __restrict__ g, T* __restrict__ of_x) {
-  __shared__ T stage[STAGE];
+  alignas(16) __shared__ T stage[STAGE];
   const Edges edges(nodes, order, start);
   const Operands at{nullptr, nullptr, y, h_y, w, b, g};
   unroll<0, SENDS ? BySender::PARTS : 0>([&](auto n) {
     if (blockIdx.z == n) send<n.value>(edges, receiver, at, of_x, stage);
   });
+}
+
+// Row blockIdx.x with its blocks (C, 2 l + 1) as blocks (2 l + 1, C).
+template <class Blocks>
+EQUITENSOR_DEVICE void turn(Index width, const T* from, T* to) {
+  const Index row = Index(blockIdx.x) * width;
+  unroll<0, Blocks::COUNT>([&](auto n) {
+    static constexpr Block b = Blocks::BLOCK[n.value];
+    for (int at = threadIdx.x; at < b.mul * b.size; at += blockDim.x)
+      to[row + b.start + at] = from[row + b.start + at % b.mul * b.size + at / b.mul];
+  });
+}
+
+extern "C" __global__ void EQUITENSOR_BOUNDS uvu_turn_x(const T* __restrict__ from, T* __restrict__ to) {
+  turn<BlocksOfX>(WIDTH_X, from, to);
+}
+
+extern "C" __global__ void EQUITENSOR_BOUNDS uvu_turn_z(const T* __restrict__ from, T* __restrict__ to) {
+  turn<BlocksOfZ>(WIDTH_Z, from, to);
 }

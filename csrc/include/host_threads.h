@@ -18,7 +18,7 @@
 #define EQUITENSOR_NO_UNROLL
 #define __global__
 #define __shared__ static
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __restrict__ __restrict
 using Index = long long;
 
@@ -56,7 +56,8 @@ inline void enter() {
 }
 
 inline void start(Thread& thread, size_t n) {
-  thread.index = {unsigned(n % block_dim.x), unsigned(n / block_dim.x % block_dim.y), unsigned(n / block_dim.x / block_dim.y)};
+  const size_t row = n / block_dim.x;
+  thread.index = {unsigned(n % block_dim.x), unsigned(row % block_dim.y), unsigned(row / block_dim.y)};
   thread.wait = NOTHING;
   getcontext(&thread.context);
   thread.context.uc_stack.ss_sp = stacks.data() + n * STACK;

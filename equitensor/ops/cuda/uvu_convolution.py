@@ -17,7 +17,7 @@ FILE = "uvu_convolution.cu"
 
 
 class Operands(NamedTuple):
-    """Tangents are None where they are zero; a, b and M' are what x, w and M are moved to."""
+    """Tangents are None where they are zero; a, b and M' are what x, w and M are moved to. Channels last."""
 
     x: Tensor
     a: Tensor | None
@@ -68,6 +68,19 @@ class Launch(NamedTuple):
         order, start = by_node(self.sender, self.nodes)
         self._launch("uvu_send", self.shape.sender_parts, (order, start, self.receiver, *at[2:], of_x))
 
+    def channels_last(self, at: Operands) -> Operands:
+        """x, a and g with their blocks (C, 2 l + 1) turned."""
+        x = self._turned("uvu_turn_x", at.x)
+        a = x if at.a is at.x else self._turned("uvu_turn_x", at.a)
+        return at._replace(x=x, a=a, g=self._turned("uvu_turn_z", at.g))
+
+    def _turned(self, name: str, rows: Tensor | None) -> Tensor | None:
+        if rows is None:
+            return None
+        turned = torch.empty_like(rows)
+        self.kernels.launch(name, (len(rows), 1, 1), (self.shape.lanes * self.shape.rows, 1, 1), (rows, turned))
+        return turned
+
     def _launch(self, name: str, parts: int, arguments: tuple) -> None:
         blocks = -(-self.nodes // self.shape.rows)
         grid, block = (blocks, self.shape.tiles, parts), (self.shape.lanes, self.shape.rows, 1)
@@ -78,7 +91,7 @@ def values(x, y, w, sender, receiver, table, plan, width):
     z = x.new_zeros(x.shape[0], width)
     at = _operands(x, x, y, None, w, None, None)
     if launch := _prepare(at, width, sender, receiver, table, plan, Terms(moved_x=True, sums=True)):
-        launch.receive(at, z, None, False)
+        launch.receive(launch.channels_last(at), z, None, False)
     return z
 
 
@@ -89,7 +102,8 @@ def gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan,
     )
     at = _operands(x, x, y, None, w, w, g)
     terms = Terms(moved_x=True, slope_y=need_y, slope_w=need_w, sends=need_x, gradients=True)
-    launch = _prepare(at, width, sender, receiver, table, plan, terms)
+    if launch := _prepare(at, width, sender, receiver, table, plan, terms):
+        at = launch.channels_last(at)
     if launch and (need_y or need_w):
         found = launch.receive(at, None, of_w if need_w else None, need_y)
         of_y = found if need_y else of_y
@@ -105,6 +119,7 @@ def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     need_y, need_w, sends = moved[0] or moved[2], moved[0] or moved[1], moved[1] or moved[2]
     terms = Terms(*moved, sums=True, slope_y=need_y, slope_w=need_w, sends=sends)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
+        at = launch.channels_last(at)
         found = launch.receive(at, of_g, of_w if need_w else None, need_y)
         of_y = found if need_y else of_y
         if sends:

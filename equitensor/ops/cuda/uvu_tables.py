@@ -20,6 +20,7 @@ from equitensor.ops.uvu_paths import UVUPath
 REGISTERS = 192  # bytes of sums that a thread holds; as much again for slopes where they are needed
 STAGED = 512  # entries of M that a block holds of one edge
 SHARED = 20480  # bytes of M that a block holds
+VECTOR = 16  # bytes that a thread reads of M at once
 THREADS, WARP, MOST_ROWS = 128, 32, 16
 MOST_SHARED = 40960  # bytes of M of one edge; more does not fit beside the rest
 
@@ -48,10 +49,14 @@ class Shape(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Paths whose coupling is not zero, with their entries of M: (i, k, [(column of y, factor)])."""
+    """Paths whose coupling is not zero, with their entries of M: (i, k, [(column of y, factor)]).
+
+    A path's entries fill whole vectors: those at the end have no terms, and are not counted in `filled`.
+    """
 
     paths: list[UVUPath]
     entries: dict[UVUPath, list]
+    filled: dict[UVUPath, int]
     widths: tuple[int, int, int, int]
     dtype: torch.dtype
 
@@ -63,7 +68,11 @@ def problem(paths: list[tuple[UVUPath, Tensor]], widths: tuple[int, int, int, in
         blocks = sorted({(start(p), p.mul * size(p), p.mul) for p in entries})
         if any(low[0] + low[1] > high[0] for low, high in itertools.pairwise(blocks)):
             raise Unsupported("blocks of different paths overlap")
-    return Problem(list(entries), entries, widths, dtype)
+    filled = {path: len(found) for path, found in entries.items()}
+    vector = VECTOR * 8 // torch.finfo(dtype).bits
+    for found in entries.values():
+        found += [(0, 0, [])] * (-len(found) % vector)
+    return Problem(list(entries), entries, filled, widths, dtype)
 
 
 def _entries(path: UVUPath, coupling: Tensor) -> Iterator[tuple[int, int, list]]:
@@ -95,7 +104,14 @@ def tables(given: Problem, terms: Terms) -> tuple[str, Shape]:
     )
     text += _plan("ByReceiver", given, [[part] for part in of_z], lambda p: p.z, lambda p: p.k)
     text += _plan("BySender", given, [_groups(given, part) for part in of_x], lambda p: p.x, lambda p: p.i)
+    text += _blocks("BlocksOfX", {(p.x, p.mul, p.i) for p in given.paths})
+    text += _blocks("BlocksOfZ", {(p.z, p.mul, p.k) for p in given.paths})
     return text, Shape(lanes, rows, tiles, len(of_z), len(of_x))
+
+
+def _blocks(name: str, blocks: set) -> str:
+    rows = table("static constexpr Block", "BLOCK", sorted(blocks))
+    return f"struct {name} {{\nstatic {constants(COUNT=len(blocks))}{rows}}};\n"
 
 
 def _parts(given: Problem, block: Callable, size: Callable, limit: int, staged: int | None) -> list[list[UVUPath]]:
@@ -151,7 +167,8 @@ def _plan(name: str, given: Problem, parts: list[list[list[UVUPath]]], block: Ca
                 for i, k, own in given.entries[p]:
                     of_entries.append((i, k, len(terms), len(terms) + len(own)))
                     terms += own
-                of_paths.append((p.x, p.w, p.z, p.mul, p.i, p.k, first_entry, len(of_entries), places[block(p)]))
+                last_entry = first_entry + given.filled[p]
+                of_paths.append((p.x, p.w, p.z, p.mul, p.i, p.k, first_entry, last_entry, places[block(p)]))
             of_groups.append((first_path, len(of_paths)))
         of_parts.append((first_group, len(of_groups), part[0][0].mul, total))
     columns, factors = ([term[n] for term in terms] for n in range(2))
