@@ -36,8 +36,8 @@ EQUITENSOR_DEVICE void unroll(const F& body, Numbers<N...>) {
   (body(Int<FIRST + N>{}), ...);
 }
 
-// body(Int<FIRST>), ..., body(Int<LAST - 1>).
+// body(Int<FIRST>), ..., body(Int<LAST - 1>); none where LAST is not above FIRST.
 template <int FIRST, int LAST, class F>
 EQUITENSOR_DEVICE void unroll(const F& body) {
-  unroll<FIRST>(body, typename Count<LAST - FIRST>::type{});
+  unroll<FIRST>(body, typename Count<(LAST > FIRST ? LAST - FIRST : 0)>::type{});
 }

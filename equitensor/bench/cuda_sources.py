@@ -7,10 +7,12 @@ from typing import NamedTuple
 from unittest import mock
 
 import torch
+from torch import Tensor
 
 from equitensor.bench.products import natural
 from equitensor.nn import Convolution
-from equitensor.ops.cuda import module, uvu_convolution
+from equitensor.nn.sparse_coupling import natural_coupling
+from equitensor.ops.cuda import channel_product, density_product, edge_form, module, uvu_convolution
 from equitensor.ops.cuda.source import Source
 
 ENTRY = re.compile(r"Compiling entry function '(\w+)'")
@@ -43,11 +45,16 @@ def resources(log: str) -> list[Resources]:
 
 def sources(lmax: int, channels: int, dtype: torch.dtype) -> dict[str, Source]:
     """For each operator and order what the wrapper would compile, at natural parities up to lmax."""
+    operators = {
+        "uvu convolution": _uvu(lmax, channels, dtype),
+        "gaunt product": _channel_product(lmax, channels, dtype),
+        "edge sums": _edge_form(lmax, channels, dtype),
+        "density product": _density_product(lmax, channels, dtype),
+    }
     found = {}
-    for name, calls in {"uvu convolution": _uvu(lmax, channels, dtype)}.items():
-        for order, call in zip(("values", "gradients", "tangents"), calls, strict=True):
-            for source in _asked_for(call):
-                found[f"{name}, {order}"] = source
+    for name, calls in operators.items():
+        for order, call in zip(("values", "gradients", "tangents"), calls, strict=False):
+            (found[f"{name}, {order}"],) = _asked_for(call)
     return found
 
 
@@ -79,4 +86,35 @@ def _uvu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
         lambda: uvu_convolution.values(x, y, w, *constants),
         lambda: uvu_convolution.gradients(x, y, w, g, True, True, True, *constants),
         lambda: uvu_convolution.tangents(x, y, w, g, x, y, w, *constants),
+    )
+
+
+def _channel_product(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
+    tensor, d = natural_coupling(lmax, "gaunt"), (lmax + 1) ** 2
+    x = torch.zeros(1, d, channels, dtype=dtype)
+    return (lambda: channel_product.product(x, x, *tensor[:2], (d, d, d), 2),)
+
+
+def _edge_form(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
+    d, rev = (lmax + 1) ** 2, torch.zeros(1, dtype=torch.int64)
+    shapes = ((1, 1, d), (1, channels), (1, channels), (1, d, channels))
+    at = [torch.zeros(shape, dtype=dtype) for shape in shapes]
+    return (
+        lambda: edge_form.gather(*at[:3]),
+        lambda: edge_form.first(*at, rev, [True] * 4),
+        lambda: edge_form.second(*at, rev, *at, [True] * 4),
+    )
+
+
+def _density_product(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
+    """Features of order 3."""
+    tensor, d = natural_coupling(lmax, "cg"), (lmax + 1) ** 2
+    paths = int(tensor.index[:, 3].max()) + 1
+    shapes = ((1, d, channels), (1, 3, lmax + 1, channels), (paths, channels))
+    at: list[Tensor] = [torch.zeros(shape, dtype=dtype) for shape in shapes]
+    constants = (torch.zeros(1, dtype=torch.int64), *tensor[:2], False, tensor.symmetric)
+    return (
+        lambda: density_product.values(*at, *constants),
+        lambda: density_product.first(*at, at[0], *constants, [True] * 3),
+        lambda: density_product.second(*at, at[0], *at, *constants, [True] * 4),
     )

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
-from equitensor.ops.density_product import density_features, density_invariants
-from equitensor.ops.extension import compiled
+from equitensor.ops.density_product import compiled, density_features, density_invariants
 
 
 class DensityPowers(nn.Module):
@@ -55,7 +54,7 @@ class DensityProduct(nn.Module):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        if compiled(features):
+        if compiled(features, self.powers.tensor):
             return density_features(
                 features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
             )
@@ -92,7 +91,7 @@ class DensityInvariants(nn.Module):
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        if compiled(features):
+        if compiled(features, self.powers.tensor):
             return density_invariants(
                 features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
             )

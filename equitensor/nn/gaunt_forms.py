@@ -56,13 +56,13 @@ class FastestForm(GridForm):
         self.coefficients = coefficients  # float64 in every dtype; the operator rounds them
 
     def first(self, x: Tensor) -> Tensor:
-        return x if compiled(x) else super().first(x)
+        return x if compiled(x, on_gpu=True) else super().first(x)
 
     def second(self, y: Tensor) -> Tensor:
-        return y if compiled(y) else super().second(y)
+        return y if compiled(y, on_gpu=True) else super().second(y)
 
     def couple(self, first: Tensor, second: Tensor) -> Tensor:
-        if not compiled(first, second):
+        if not compiled(first, second, on_gpu=True):
             return super().couple(first, second)
         lead = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
         x, y = (v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:]) for v in (first, second))

@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equitensor.ops import extension
+from equitensor.ops.cuda import channel_product as on_gpu
+from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.direct_product import OPERANDS
 
 
@@ -38,3 +41,7 @@ def sort_entries(columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         index.append(ordered[order][:, [0, 1, 3, 2]].T)
         coefficients.append(values[order])
     return torch.stack(index).to(torch.int32).contiguous(), torch.stack(coefficients).contiguous()
+
+
+if extension.WHY_NOT is None:
+    implement("channel_product", 2, on_gpu.product, on_gpu.reference)

@@ -11,6 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equitensor.ops import extension
+from equitensor.ops.cuda import density_product as on_gpu
+from equitensor.ops.cuda.dispatch import implement
+
+MOST_ENTRIES_ON_GPU = 2048  # kernels for more take minutes to compile
+
 
 class SparseTensor(NamedTuple):
     """T (paths, d, d, d) as `channel_product.sort_entries` lays it out; symmetric in its two operands or not."""
@@ -18,6 +24,11 @@ class SparseTensor(NamedTuple):
     index: Tensor
     coefficients: Tensor
     symmetric: bool
+
+
+def compiled(x: Tensor, tensor: SparseTensor) -> bool:
+    """Whether the compiled operators take these."""
+    return extension.compiled(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
 
 
 def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
@@ -34,3 +45,9 @@ def density_invariants(x: Tensor, weight: Tensor, mix: Tensor | None, species: T
     weight = weight.unsqueeze(2)
     found = torch.ops.equitensor.density_product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
     return found.squeeze(1)
+
+
+if extension.WHY_NOT is None:
+    implement("density_product", 3, on_gpu.values)
+    implement("density_first", 4, on_gpu.first)
+    implement("density_second", 7, on_gpu.second)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equitensor.ops import extension
+from equitensor.ops.cuda import edge_form as on_gpu
+from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.extension import compiled
 
 
@@ -18,7 +21,7 @@ def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
     harmonics Y (n, width, d), a and b (n width, C). float32 or float64.
     """
-    if compiled(harmonics, a, b):
+    if compiled(harmonics, a, b, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return torch.ops.equitensor.edge_gather(harmonics, a, b)
     return gather_edges_reference(harmonics, a, b)
 
@@ -28,7 +31,7 @@ def read_edges(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor)
 
     harmonics Y (n, width, d), features G (n, d, C), factor r (n width, C), rev (n width,) an involution of the slots.
     """
-    if compiled(harmonics, features, factor):
+    if compiled(harmonics, features, factor, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return torch.ops.equitensor.edge_read(harmonics, features, factor, rev)
     return read_edges_reference(harmonics, features, factor, rev)
 
@@ -39,3 +42,10 @@ def gather_edges_reference(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def read_edges_reference(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
     return torch.bmm(harmonics, features).flatten(0, 1).index_select(0, rev) * factor
+
+
+if extension.WHY_NOT is None:
+    implement("edge_gather", 3, on_gpu.gather)
+    implement("edge_read", 3, on_gpu.read)
+    implement("edge_first", 4, on_gpu.first)
+    implement("edge_second", 4, on_gpu.second)

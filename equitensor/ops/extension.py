@@ -6,6 +6,8 @@ import os
 
 import torch  # before the extension, which is linked against its libraries
 
+from equitensor.ops.cuda import why_not
+
 PRECISIONS = (torch.float32, torch.float64)
 
 
@@ -24,6 +26,11 @@ def _load() -> str | None:
 WHY_NOT = _load()  # None where the compiled operators are loaded; else the reason, a sentence for the user
 
 
-def compiled(*tensors) -> bool:
-    """Whether the compiled operators take these tensors: on the CPU, in float32 or float64."""
-    return WHY_NOT is None and all(t.device.type == "cpu" and t.dtype in PRECISIONS for t in tensors)
+def compiled(*tensors, on_gpu: bool = False) -> bool:
+    """Whether the compiled operators take these tensors, in float32 or float64: on the CPU, or where they run on GPUs.
+
+    on_gpu: whether the operator has CUDA kernels.
+    """
+    devices = {t.device.type for t in tensors}
+    here = devices == {"cpu"} or (on_gpu and devices == {"cuda"} and why_not() is None)
+    return WHY_NOT is None and here and all(t.dtype in PRECISIONS for t in tensors)

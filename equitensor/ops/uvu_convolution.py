@@ -216,6 +216,6 @@ register(
     "Tensor sender, Tensor receiver, Tensor table, Tensor plan, int width",
     lambda x, y, w, sender, receiver, table, plan, width: (x.shape[0], width),
 )
-implement("uvu_convolution", on_gpu.values, _values)
-implement("uvu_convolution_gradients", on_gpu.gradients, _gradients)
-implement("uvu_convolution_tangents", on_gpu.tangents, _tangents)
+implement("uvu_convolution", 3, on_gpu.values, _values)
+implement("uvu_convolution_gradients", 4, on_gpu.gradients, _gradients)
+implement("uvu_convolution_tangents", 4, on_gpu.tangents, _tangents)

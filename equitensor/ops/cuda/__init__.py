@@ -3,6 +3,6 @@
 from equitensor.ops.cuda.compiler import version
 from equitensor.ops.cuda.dispatch import why_not
 
-OPERATIONS = ("uvu convolution",)  # those with kernels
+OPERATIONS = ("edge sums", "edge read-out", "density product", "gaunt product", "uvu convolution")  # those with kernels
 
 __all__ = ["OPERATIONS", "version", "why_not"]

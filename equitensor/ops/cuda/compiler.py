@@ -32,6 +32,11 @@ def version() -> str:
     return ".".join(map(str, _nvrtc().getVersion()))
 
 
+def knows(arch: str) -> bool:
+    """Whether NVRTC compiles for it; CompilationError where there is none."""
+    return arch in [f"sm_{number}" for number in _nvrtc().getSupportedArchs()]
+
+
 def key(source: Source, arch: str) -> str:
     """SHA-256 over all that the machine code depends on."""
     parts = [arch, version(), *OPTIONS, *source[:2], *(part for header in source.headers for part in header)]
@@ -44,8 +49,7 @@ def compile_source(source: Source, arch: str) -> tuple[bytes, str]:
     Raises CompilationError with the first lines of the compiler's own words.
     """
     nvrtc = _nvrtc()
-    known = [f"sm_{number}" for number in nvrtc.getSupportedArchs()]
-    if arch not in known:
+    if not knows(arch):
         raise CompilationError(f"NVRTC {version()} does not know {arch}: install one that does")
     names, texts = zip(*((name.encode(), text.encode()) for name, text in source.headers), strict=True)
     program = nvrtc.createProgram(source.text, source.name, texts, names)

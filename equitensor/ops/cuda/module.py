@@ -29,8 +29,9 @@ def machine_code(source: Source, arch: str, cache: Cache) -> bytes:
     return code
 
 
+@functools.cache
 def load(source: Source, device: torch.device) -> Kernels:
-    """The kernels of `source` on a GPU."""
+    """The kernels of `source` on a GPU, once a process."""
     major, minor = torch.cuda.get_device_capability(device)
     return _GPUKernels(machine_code(source, f"sm_{major}{minor}", Cache(default_folder())), device)
 

@@ -29,17 +29,17 @@ class Operands(NamedTuple):
 
 
 class Compiled:
-    """A problem and its kernels so far, by device and the terms that are wanted."""
+    """A problem, and the texts of its kernels so far by the terms that are wanted."""
 
-    def __init__(self, table: Tensor, plan: Tensor, widths: tuple[int, int, int, int]) -> None:
-        self.problem = problem(unpack_paths(plan.cpu(), table.cpu()), widths, table.dtype)
-        self.kernels: dict[tuple[torch.device, Terms], tuple[module.Kernels, Shape]] = {}
+    def __init__(self, table: Tensor, plan: Tensor, widths: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+        self.problem = problem(unpack_paths(plan.cpu(), table.cpu()), widths, dtype)
+        self.texts: dict[Terms, tuple[str, Shape]] = {}
 
     def get(self, device: torch.device, terms: Terms) -> tuple[module.Kernels, Shape]:
-        if (device, terms) not in self.kernels:
-            text, shape = tables(self.problem, terms)
-            self.kernels[device, terms] = (module.load(source(FILE, text), device), shape)
-        return self.kernels[device, terms]
+        if terms not in self.texts:
+            self.texts[terms] = tables(self.problem, terms)
+        text, shape = self.texts[terms]
+        return module.load(source(FILE, text), device), shape
 
 
 _compiled = Remembered(Compiled)
@@ -134,7 +134,7 @@ def _operands(*tensors: Tensor | None) -> Operands:
 def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: Terms) -> Launch | None:
     """None where there is nothing to compute."""
     nodes = at.x.shape[0]
-    compiled = _compiled(table, plan, (at.x.shape[1], at.y.shape[1], at.w.shape[1], width))
+    compiled = _compiled(table, plan, (at.x.shape[1], at.y.shape[1], at.w.shape[1], width), at.x.dtype)
     if not (nodes and len(sender) and compiled.problem.paths):
         return None
     kernels, shape = compiled.get(at.x.device, terms)

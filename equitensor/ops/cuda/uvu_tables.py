@@ -7,7 +7,6 @@ over receivers, those of x for the pass over senders.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,13 +14,13 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, table
+from equitensor.ops.cuda.threads import block_shape
 from equitensor.ops.uvu_paths import UVUPath
 
 REGISTERS = 192  # bytes of sums that a thread holds; as much again for slopes where they are needed
 STAGED = 512  # entries of M that a block holds of one edge
 SHARED = 20480  # bytes of M that a block holds
 VECTOR = 16  # bytes that a thread reads of M at once
-THREADS, WARP, MOST_ROWS = 128, 32, 16
 MOST_SHARED = 40960  # bytes of M of one edge; more does not fit beside the rest
 
 
@@ -94,7 +93,7 @@ def tables(given: Problem, terms: Terms) -> tuple[str, Shape]:
     matrices = size * most * (2 if terms.moved_y else 1)
     if matrices > MOST_SHARED:
         raise Unsupported(f"{most} entries of coupling matrices are more than a block of threads can share")
-    lanes, rows, tiles = _threads(max(p.mul for p in given.paths), SHARED // matrices)
+    lanes, rows, tiles = block_shape(max(p.mul for p in given.paths), SHARED // matrices)
     edges = max(1, min(8, SHARED // (matrices * rows)))
     wx, wy, ww, wz = given.widths
     text = f"using T = {NUMBERS[given.dtype]};\n" + constants(
@@ -140,16 +139,6 @@ def _groups(given: Problem, part: list[UVUPath]) -> list[list[UVUPath]]:
             groups.append([])
         groups[-1].append(p)
     return groups
-
-
-def _threads(channels: int, most_rows: int) -> tuple[int, int, int]:
-    """Lanes for channels, rows for nodes, tiles of channels; a block is made of whole warps."""
-    tiles = math.ceil(channels / THREADS)
-    each = math.ceil(channels / tiles)
-    lanes = WARP * math.ceil(each / WARP) if each > WARP // 2 else 1 << (each - 1).bit_length()
-    rows = max(1, min(THREADS // lanes, most_rows, MOST_ROWS))
-    rows = 1 << (rows.bit_length() - 1)
-    return max(lanes, WARP // rows), rows, tiles
 
 
 def _plan(name: str, given: Problem, parts: list[list[list[UVUPath]]], block: Callable, size: Callable) -> str:

@@ -107,6 +107,7 @@ def gpu(monkeypatch):
     """A torch that sees one."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
     for known in (dispatch.why_not, dispatch._say_once, compiler._nvrtc):
         known.cache_clear()
     yield
@@ -119,20 +120,22 @@ def test_without_cupy_the_reference_runs_and_one_line_says_so(gpu, monkeypatch, 
         monkeypatch.setitem(sys.modules, name, None)
     caplog.set_level(logging.WARNING)
     for operator in ("uvu_convolution", "uvu_convolution_gradients"):
-        assert dispatch.first_that_can(operator, None, lambda x: x + 1, (torch.ones(1),)) == 2
+        assert dispatch.first_that_can(operator, 1, None, lambda x: x + 1, (torch.ones(1),)) == 2
     (record,) = caplog.records
     assert "uvu_convolution runs in plain torch" in record.message
     assert "CuPy is not installed" in record.message and "pip install equitensor[cuda13]" in record.message
 
 
 def test_what_kernels_do_not_take_goes_to_the_reference(gpu, monkeypatch, caplog):
-    monkeypatch.setattr(dispatch, "version", lambda: "13.0")
+    monkeypatch.setattr(dispatch, "knows", lambda arch: True)
 
     def refuse(x):
         raise compiler.CompilationError("NVRTC 13.0 does not know sm_999")
 
-    assert dispatch.first_that_can("one", refuse, lambda x: x + 1, (torch.ones(1),)) == 2
-    assert dispatch.first_that_can("other", None, lambda x: x + 1, (torch.ones(1, dtype=torch.float16),)) == 2
+    assert dispatch.first_that_can("one", 1, refuse, lambda x: x + 1, (torch.ones(1),)) == 2
+    assert dispatch.first_that_can("other", 1, None, lambda x: x + 1, (torch.ones(1, dtype=torch.float16),)) == 2
+    with pytest.raises(RuntimeError, match=r"edge_read has no kernel for this on a GPU: operands are torch.int8"):
+        dispatch.first_that_can("edge_read", 1, None, None, (torch.ones(1, dtype=torch.int8),))
     assert [record.message.partition(": ")[2][:32] for record in caplog.records] == [
         "NVRTC 13.0 does not know sm_999",
         "operands are torch.float16: kern",

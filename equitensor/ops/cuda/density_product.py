@@ -1,0 +1,107 @@
+"""Weighted powers of densities by csrc/cuda/density_product.cu; the schemas are in csrc/ops/density_product.inl."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from equitensor.ops.cuda import module
+from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.source import NUMBERS, constants, source, table
+from equitensor.ops.cuda.sparse_tables import product_table
+
+FILE, THREADS = "density_product.cu", 128
+PLANS = (("ByFirst", 0), ("BySecond", 1), ("Product", 2))
+
+
+class Operands(NamedTuple):
+    """x (n, d, C), weight (elements, order, degrees or 1, C), mix (paths, C), or tangents of theirs."""
+
+    x: Tensor | None
+    weight: Tensor | None
+    mix: Tensor | None
+
+
+class Form(NamedTuple):
+    """What is computed: of dx, dweight, dmix and the output those that are wanted, as they are or along a tangent."""
+
+    invariants: bool
+    symmetric: bool
+    along: bool
+    wanted: tuple[bool, bool, bool, bool]
+
+
+class Compiled:
+    """A tensor (3, 4, t) as `sort_entries` lays it out, and the texts of its kernels so far."""
+
+    def __init__(self, index: Tensor, coefficients: Tensor) -> None:
+        self.index, self.coefficients = index.cpu(), coefficients.cpu()
+        self.texts: dict[tuple, str] = {}
+
+    def get(self, at: Operands, form: Form) -> module.Kernels:
+        paths = 0 if at.mix is None else len(at.mix)
+        key = (*at.x.shape[1:], *at.weight.shape[1:3], paths, at.x.dtype, form)
+        if key not in self.texts:
+            self.texts[key] = self._problem(*key)
+        return module.load(source(FILE, self.texts[key]), at.x.device)
+
+    def _problem(self, components, channels, order, degrees, paths, dtype, form: Form) -> str:
+        text = f"using T = {NUMBERS[dtype]};\n" + constants(
+            **{"COMPONENTS": components, "CHANNELS": channels, "ORDER": order, "DEGREES": degrees},
+            **{"PATHS": max(1, paths), "MIXED": paths > 0, "ALONG": form.along, "THREADS": THREADS},
+            **{"INVARIANTS": form.invariants, "SYMMETRIC": form.symmetric},
+            **{f"WANTED_{n}": w for n, w in zip(("X", "WEIGHT", "MIX", "OUT"), form.wanted, strict=True)},
+        )
+        degree = [l for l in range(round(components**0.5)) for _ in range(2 * l + 1)]
+        text += table("constexpr int", "DEGREE_OF", degree)
+        return text + "".join(
+            product_table(name, self.index, self.coefficients, components, slot) for name, slot in PLANS
+        )
+
+
+_compiled = Remembered(Compiled)
+
+
+def values(x, weight, mix, species, index, coefficients, invariants, symmetric):
+    """(n, d, C), or for invariants (n, 1, C)."""
+    form = Form(invariants, symmetric, False, (False, False, False, True))
+    return _run(Operands(x, weight, mix), None, Operands(None, None, None), species, index, coefficients, form)[3]
+
+
+def first(x, weight, mix, g, species, index, coefficients, invariants, symmetric, wanted):
+    """The gradients; those that are not wanted are empty."""
+    form = Form(invariants, symmetric, False, (wanted[0], wanted[1], wanted[2] and mix is not None, False))
+    return _run(Operands(x, weight, mix), g, Operands(None, None, None), species, index, coefficients, form)[:3]
+
+
+def second(
+    x, weight, mix, g, along_x, along_weight, along_mix, species, index, coefficients, invariants, symmetric, wanted
+):
+    """The derivatives of the gradients along a tangent, and that of the output."""
+    form = Form(invariants, symmetric, True, (wanted[0], wanted[1], wanted[2] and mix is not None, wanted[3]))
+    along = Operands(along_x, along_weight, along_mix)
+    return _run(Operands(x, weight, mix), g, along, species, index, coefficients, form)
+
+
+def _run(at: Operands, g: Tensor | None, along: Operands, species, index, coefficients, form: Form) -> tuple:
+    atoms, components, channels = at.x.shape
+    width = 1 if form.invariants else components
+    paths = 0 if at.mix is None else len(at.mix)
+    shapes = (at.x.shape[1:], at.weight.shape[1:], (paths, channels), (width, channels))
+    out = [at.x.new_zeros((atoms, *shape) if want else 0) for shape, want in zip(shapes, form.wanted, strict=True)]
+    if atoms and channels and any(form.wanted):
+        given = [None if t is None else t.contiguous() for t in (species, *at, g, *along)]
+        blocks = -(-atoms * channels // THREADS)
+        kernels = _compiled(index, coefficients).get(at, form)
+        kernels.launch("density_product", (blocks, 1, 1), (THREADS, 1, 1), (atoms, *given, out[3], *out[:3]))
+    if form.wanted[1]:
+        out[1] = _sum_by_species(out[1], species, len(at.weight))
+    return out[0], out[1], out[2].sum(0) if form.wanted[2] else out[2], out[3]
+
+
+def _sum_by_species(rows: Tensor, species: Tensor, elements: int) -> Tensor:
+    """(n, ...) to (elements, ...), always in the same order."""
+    members = torch.arange(elements, device=species.device).unsqueeze(1) == species
+    return (members.to(rows.dtype) @ rows.flatten(1)).view(elements, *rows.shape[1:])
