@@ -148,7 +148,7 @@ struct Pass {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     density_product(Index atoms, const Index* __restrict__ species, const T* __restrict__ x,
                     const T* __restrict__ weight, const T* __restrict__ mix, const T* __restrict__ g,
                     const T* __restrict__ along_x, const T* __restrict__ along_weight, const T* __restrict__ along_mix,

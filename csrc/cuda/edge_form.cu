@@ -43,7 +43,7 @@ EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c
 }
 
 // The slope by Y in parts (tiles of channels, atoms, width, components); the other slopes like their operands.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     edge_form(Index atoms, Index width, const Index* __restrict__ rev, const T* __restrict__ Y,
               const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ G,
               const T* __restrict__ along_Y, const T* __restrict__ along_a, const T* __restrict__ along_b,

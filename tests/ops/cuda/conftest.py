@@ -13,7 +13,7 @@ from equitensor.ops.cuda import module
 from equitensor.ops.cuda.source import folder
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
-KERNEL = re.compile(r'extern "C" __global__ void (?:EQUITENSOR_BOUNDS|__launch_bounds__\(\w+\))\s+(\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void (?:EQUITENSOR_BOUNDS|__launch_bounds__\([\w, ]+\))\s+(\w+)\(')
 ENTRY = """
 extern "C" int host_{0}(const unsigned* dims, void** arguments, int falling) {{
   return host::run({0}, dims, arguments, falling);

@@ -9,7 +9,7 @@ from equitensor.ops.cuda import density_product
 # layer, product, lmax, channels, order, dtype
 CASES = [
     (DensityProduct, "cg", 1, 3, 3, torch.float64),
-    (DensityProduct, "gaunt", 2, 1, 2, torch.float64),
+    (DensityProduct, "gaunt", 1, 1, 2, torch.float64),
     (DensityInvariants, "cg", 1, 16, 4, torch.float64),
     (DensityInvariants, "gaunt", 1, 100, 3, torch.float32),
     (DensityProduct, "cp", 0, 2, 1, torch.float64),

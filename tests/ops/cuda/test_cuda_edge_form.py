@@ -6,7 +6,7 @@ import torch
 from equitensor.ops.cuda import edge_form
 
 CASES = {  # atoms, width, components, channels
-    torch.float64: [(3, 4, 4, 3), (3, 3, 1, 1), (2, 3, 9, 100), (1, 2, 4, 130), (0, 2, 4, 3), (2, 0, 4, 3)],
+    torch.float64: [(3, 4, 4, 3), (3, 3, 1, 1), (2, 3, 4, 100), (1, 2, 4, 130), (0, 2, 4, 3), (2, 0, 4, 3)],
     torch.float32: [(2, 9, 4, 16)],
 }
 MOVED = ["yes no no no", "no yes no no", "no yes no yes", "yes no yes no"]

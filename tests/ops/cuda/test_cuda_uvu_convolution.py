@@ -45,7 +45,7 @@ def assert_same(found, wanted):
 
 
 @pytest.mark.parametrize(
-    "irreps, dtype", [(1, DOUBLE), (3, DOUBLE), (3, SINGLE), (16, SINGLE), (100, DOUBLE), ("several", DOUBLE)], ids=str
+    "irreps, dtype", [(1, DOUBLE), (3, SINGLE), (16, DOUBLE), (100, SINGLE), ("several", DOUBLE)], ids=str
 )
 def test_all_orders(irreps, dtype, on_host):
     for graph in GRAPHS:
@@ -59,7 +59,7 @@ def test_all_orders(irreps, dtype, on_host):
             assert_same(ours(x, y, w, g, *more, *constants), theirs(x, y, w, g, *more, *constants))
 
 
-@pytest.mark.parametrize("only", range(3))
+@pytest.mark.parametrize("only", range(2))
 def test_one_operand(only, on_host):
     """One gradient that is needed; one tangent that is not zero; rows that are not contiguous."""
     (x, y, w, g), constants = inputs(1, "ragged", DOUBLE)
