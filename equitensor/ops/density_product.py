@@ -15,7 +15,7 @@ from equitensor.ops import extension
 from equitensor.ops.cuda import density_product as on_gpu
 from equitensor.ops.cuda.dispatch import implement
 
-MOST_ENTRIES_ON_GPU = 2048  # kernels for more take minutes to compile
+MOST_ENTRIES_ON_GPU = 400  # lmax 3; kernels for more take minutes to compile
 
 
 class SparseTensor(NamedTuple):
