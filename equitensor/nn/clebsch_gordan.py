@@ -12,6 +12,7 @@ from equitensor.nn.low_rank_paths import LowRankPaths
 from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
+from equitensor.ops.extension import compiled
 from equitensor.ops.mixed_product import mixed_product
 from equitensor.ops.uuu_product import uuu_product
 from equitensor.ops.uuu_workspace import Layout, UUUPath, pack_pairs
@@ -31,7 +32,7 @@ class ClebschGordanInteraction(Tables):
     Args:
         form: how to compute it: "paths", any weights; or, where items share the weights, "low_rank"
             (C^T [(A x) * (B y)], by a quadrature grid between true signals) or "dense" (one matrix per channel).
-            Left out: by size.
+            Left out: paths where they are compiled, elsewhere by size.
     """
 
     options = ("form",)
@@ -41,7 +42,7 @@ class ClebschGordanInteraction(Tables):
         self.indices = find_paths("cg", irreps1, irreps2, irreps_out)
         self.instructions = [(*index, "uuu", True) for index in self.indices]
         self.channels, self.weight_numel = channels, len(self.indices) * channels
-        irreps = (irreps1, irreps2, irreps_out)
+        self.irreps = irreps = (irreps1, irreps2, irreps_out)
         self.slices = [_component_slices(space) for space in irreps]
         self.sizes = tuple(slices[-1].stop for slices in self.slices)
         scales = [_path_scale(irreps_out, index, self.indices) for index in self.indices]
@@ -51,7 +52,8 @@ class ClebschGordanInteraction(Tables):
         ]
         self._add_paths(couplings)
         natural = all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space)
-        self.chosen_form = _checked_form(form) or _shared_weight_form(natural, self.sizes)
+        self.form = _checked_form(form)
+        self.chosen_form = form or _shared_weight_form(natural, self.sizes)
         self.grid = None
         if self.chosen_form == "low_rank":
             degrees = tuple(tuple(ir.l for _, ir in space) for space in irreps)
@@ -68,6 +70,7 @@ class ClebschGordanInteraction(Tables):
         self.add_table("plan", plan)
         self.add_table("coupling", table)
         self.layout = Layout(*([size] for size in self.sizes), self.channels, True)
+        self.flat_layout = Layout(*([ir.dim for _, ir in space] for space in self.irreps), self.channels, False)
 
     def _stack(self, blocks: list[Tensor]) -> Tensor:
         """(P, d1 d2 d3): the coupling tensor of each path in the place of its operands and output."""
@@ -95,11 +98,34 @@ class ClebschGordanInteraction(Tables):
             z = self._shared(first, second, None if weight is None else weight.view(-1, self.channels))
         return z.reshape(*lead, self.sizes[2], self.channels)
 
+    def takes_rows(self, x: Tensor, y: Tensor) -> bool:
+        """Whether `of_rows` is the quickest form for these operands: paths that read e3nn's layout as it is."""
+        return self.form in (None, "paths") and compiled(x, y)
+
+    def of_rows(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        """The same map of flat rows (..., irreps.dim)."""
+        lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], *([] if weight is None else [weight.shape[:-1]]))
+        first = x.expand(*lead, -1).reshape(lead.numel(), x.shape[-1])
+        second = first if y is x else y.expand(*lead, -1).reshape(lead.numel(), y.shape[-1])
+        if weight is None:
+            weight = x.new_ones(len(self.indices), 1, 1)
+        elif weight.dim() == 1:
+            weight = weight.view(-1, 1, self.channels)
+        else:
+            weight = weight.expand(*lead, -1).reshape(len(first), len(self.indices), self.channels).transpose(0, 1)
+        z = uuu_product(first, second, weight, self.coupling, self.plan, self.flat_layout)
+        return z.view(*lead, z.shape[-1])
+
     def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        if self.form is None and compiled(x, y):
+            return self._by_shared_paths(x, y, weight)
         if self.chosen_form == "low_rank":
             return self.grid(x, y, weight)
         if self.chosen_form == "dense":
             return self._dense(x, y, weight)
+        return self._by_shared_paths(x, y, weight)
+
+    def _by_shared_paths(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         ones = x.new_ones(len(self.indices), 1, 1)
         return self._by_paths(x, y, ones if weight is None else weight.unsqueeze(1))
 
@@ -114,7 +140,8 @@ class ClebschGordanInteraction(Tables):
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
-        if self.grid is not None and x.dim() == 3 and (weight is None or weight.dim() == 1):
+        by_grid = self.grid is not None and not (self.form is None and compiled(x))
+        if by_grid and x.dim() == 3 and (weight is None or weight.dim() == 1):
             return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
         terms = [x]
         while len(terms) < order:
@@ -122,7 +149,8 @@ class ClebschGordanInteraction(Tables):
         return terms
 
     def describe(self) -> str:
-        return f"{len(self.indices)} paths, {self.weight_numel} weights, form={self.chosen_form!r}"
+        form = f"{self.chosen_form!r}" if self.form else f"'paths' where compiled, else {self.chosen_form!r}"
+        return f"{len(self.indices)} paths, {self.weight_numel} weights, form={form}"
 
 
 class ClebschGordanConvolution(Tables):

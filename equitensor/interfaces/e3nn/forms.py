@@ -9,6 +9,7 @@ from torch import Tensor
 
 from equitensor.interfaces.e3nn.instructions import Instruction
 from equitensor.ops import uuu_product  # noqa: F401  registers the operator that TorchScript calls
+from equitensor.ops.extension import WHY_NOT
 from equitensor.ops.tensor_product import ProductPath, cheapest_order
 from equitensor.ops.uuu_workspace import UUUPath, pack_pairs
 from equitensor.ops.uvu_paths import UVUPath, pack_groups, pack_paths
@@ -18,7 +19,8 @@ from equitensor.ops.uvu_product import uvu_product  # noqa: F401  registers the 
 def choose_form(items: list[Instruction], irreps: tuple, shared: bool) -> str:
     """ "uvu" where the second operand has multiplicity one and items their own weights, "uuu", or "paths".
 
-    Where a degree of every path is zero there is nothing to couple: a product of numbers is quickest as it is.
+    Where a degree of every path is zero there is nothing to couple: in plain torch a product of numbers is quickest as
+    it is.
     """
     if not items:
         return "paths"
@@ -28,7 +30,7 @@ def choose_form(items: list[Instruction], irreps: tuple, shared: bool) -> str:
     if modes == {"uvu"} and weighted == {True} and not shared and all(block[1].mul == 1 for block in blocks):
         return "uvu"
     counts = {mul for space in irreps for mul, _ in space}
-    if modes == {"uuu"} and len(weighted) == 1 and len(counts) == 1 and coupled:
+    if modes == {"uuu"} and len(weighted) == 1 and len(counts) == 1 and (coupled or WHY_NOT is None):
         return "uuu"
     return "paths"
 
