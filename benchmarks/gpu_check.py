@@ -5,6 +5,7 @@ kernels), OpenEquivariance. Writes one JSON file with the device and all version
 """
 
 import argparse
+import functools
 import statistics
 import sys
 from importlib import metadata
@@ -14,8 +15,10 @@ import torch
 from environment import RESULTS, environment, write
 
 from equitensor.bench.products import natural
-from equitensor.nn import Convolution
+from equitensor.nn import Convolution, Interaction
+from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.ops import cuda
+from equitensor.ops.edge_form import gather_edges, read_edges
 
 CASES = ((1, 64), (1, 128), (2, 64), (2, 128), (3, 64))  # (lmax, channels)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # relative to the largest number
@@ -31,7 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if reason := cuda.why_not():
         sys.exit(f"gpu_check: nothing to check: {reason}")
-    errors = [row for case in CASES for dtype in TOLERANCE for row in check(*case, dtype)]
+    cases = [(name, *case) for case in CASES[:3] for name in LAYERS] + [("convolution", *c) for c in CASES[3:]]
+    errors = [row for case in cases for dtype in TOLERANCE for row in check(*case, dtype)]
     failed = [row for row in errors if not row["error"] <= row["tolerance"]]
     for row in failed:
         print(f"WRONG {row}")
@@ -42,28 +46,74 @@ def main() -> None:
     sys.exit(f"gpu_check: {len(failed)} of {len(errors)} results are wrong: no times were taken" if failed else 0)
 
 
-def check(lmax: int, channels: int, dtype: torch.dtype) -> list[dict]:
+def check(layer: str, lmax: int, channels: int, dtype: torch.dtype) -> list[dict]:
     """Relative errors of values, first and second derivatives, few edges; the CPU computes in float64."""
-    on_gpu = _results(lmax, channels, dtype, "cuda")
-    exact = _results(lmax, channels, torch.float64, "cpu")
-    again = _results(lmax, channels, dtype, "cuda")
+    on_gpu = results(layer, lmax, channels, dtype, "cuda")
+    exact = results(layer, lmax, channels, torch.float64, "cpu")
+    again = results(layer, lmax, channels, dtype, "cuda")
     rows = []
     for name, value in on_gpu.items():
         error = float((value.cpu().double() - exact[name]).abs().max() / exact[name].abs().max().clamp(min=1e-30))
-        row = {"case": f"lmax {lmax}, {channels} channels", "dtype": str(dtype), "result": name, "error": error}
+        row = {
+            "case": f"{layer}, lmax {lmax}, {channels} channels",
+            "dtype": str(dtype),
+            "result": name,
+            "error": error,
+        }
         rows.append({**row, "tolerance": TOLERANCE[dtype], "repeats": torch.equal(value, again[name])})
     return rows
 
 
-def _results(lmax: int, channels: int, dtype: torch.dtype, device: str) -> dict[str, torch.Tensor]:
-    conv, inputs, edges = _problem(lmax, channels, 50, 700, torch.float64)
-    conv, edges = conv.to(device, dtype), edges.to(device)
-    inputs = [t.detach().to(device, dtype).requires_grad_(True) for t in inputs]
-    z = conv(*inputs, edges)
+def results(layer: str, lmax: int, channels: int, dtype: torch.dtype, device: str) -> dict[str, torch.Tensor]:
+    """Values, gradients and their gradients of one layer, built alike on every device."""
+    torch.manual_seed(0)
+    function, inputs, constants = LAYERS[layer](lmax, channels)
+    if isinstance(function, torch.nn.Module):
+        function = function.to(device, dtype)
+    inputs = [t.to(device, dtype).requires_grad_(True) for t in inputs]
+    z = function(*inputs, *(t.to(device) for t in constants))
     first = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
     second = torch.autograd.grad(sum(t.square().sum() for t in first), inputs)
-    named = zip(("z", "dx", "dy", "dw", "ddx", "ddy", "ddw"), (z, *first, *second), strict=True)
-    return {name: t.detach() for name, t in named}
+    named = {"z": z, **{f"d{n}": t for n, t in enumerate(first)}, **{f"dd{n}": t for n, t in enumerate(second)}}
+    return {name: t.detach() for name, t in named.items()}
+
+
+def _convolution(lmax: int, channels: int) -> tuple:
+    conv, inputs, edges = _problem(lmax, channels, 50, 700, torch.float64)
+    return conv, inputs, (edges,)
+
+
+def _density(kind: type, lmax: int, channels: int) -> tuple:
+    layer, x = (
+        kind(3, lmax, channels, 3, "cg").double(),
+        torch.randn(50, (lmax + 1) ** 2, channels, dtype=torch.float64),
+    )
+    return layer, (x,), (torch.arange(50) % 3,)
+
+
+def _gaunt(lmax: int, channels: int) -> tuple:
+    irreps = natural(lmax, channels)
+    layer = Interaction(irreps, irreps, irreps, "gaunt").double()
+    return layer, torch.randn(2, 50, layer.irreps_out.dim, dtype=torch.float64).unbind(0), ()
+
+
+def _edges(function, lmax: int, channels: int) -> tuple:
+    atoms, width, d = 30, 12, (lmax + 1) ** 2
+    harmonics, rows = torch.randn(atoms, width, d), torch.randn(2, atoms * width, channels)
+    if function is gather_edges:
+        return function, (harmonics.double(), *rows.double().unbind(0)), ()
+    features = torch.randn(atoms, d, channels)
+    return function, (harmonics.double(), features.double(), rows[0].double()), (torch.arange(atoms * width).flip(0),)
+
+
+LAYERS = {
+    "convolution": _convolution,
+    "density product": functools.partial(_density, DensityProduct),
+    "density invariants": functools.partial(_density, DensityInvariants),
+    "gaunt product": _gaunt,
+    "edge sums": functools.partial(_edges, gather_edges),
+    "edge read-out": functools.partial(_edges, read_edges),
+}
 
 
 def time_case(lmax: int, channels: int, arguments) -> list[dict]:
