@@ -14,7 +14,12 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/python datasets/alanine/demo.py
 
-test: setup
+# The compiler of the CUDA kernels, which need no GPU to be compiled; their tests are skipped where there is none of it.
+.venv/.nvrtc: .venv/.ready
+	-$(BIN)/pip install --quiet cupy-cuda13x "nvidia-cuda-nvrtc>=13"
+	touch $@
+
+test: setup .venv/.nvrtc
 	$(BIN)/python -m pytest
 	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models  # plain torch, the reference
 

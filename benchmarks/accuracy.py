@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -31,7 +30,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     started = environment("see settings")
-    runs = [one_seed(options, seed, options.runs / f"{options.recipe}-{stamp}-seed{seed}") for seed in options.seeds]
+    folders = options.finished or [options.runs / f"{options.recipe}-{stamp}-seed{seed}" for seed in options.seeds]
+    if not options.finished:
+        for seed, folder in zip(options.seeds, folders, strict=True):
+            train(options, seed, folder)
+    runs = [one_run(options, folder) for folder in folders]
     settings = runs[0].pop("settings")
     for run in runs[1:]:
         run.pop("settings")
@@ -54,10 +57,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="name of a folder in datasets/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="go to `equitensor train` as they are")
-    parser.add_argument("--train", required=True, help="training data (data.train); validation is split from it")
+    parser.add_argument("--train", help="training data (data.train); validation is split from it")
     parser.add_argument("--test", required=True, nargs="+", type=Path, help="test files, named by their stem")
     parser.add_argument("--max-time", default="00:10:00", help="wall time of each training, HH:MM:SS")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--finished", type=Path, nargs="+", help="run folders to test in place of training with seeds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--note", default="", help="one line kept with the figures")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs" / "accuracy", help="where the runs stay")
@@ -66,22 +70,26 @@ def arguments() -> argparse.Namespace:
     wrong = [word for word in options.overrides if "=" not in word]
     if wrong:
         parser.error(f"{wrong[0]!r} is no key=value")
+    if not (options.train or options.finished):
+        parser.error("give the training data with --train, or runs that are done with --finished")
     return options
 
 
-def one_seed(options: argparse.Namespace, seed: int, output: Path) -> dict:
-    """Train with one seed and test; gives errors, wall time, the summary's numbers, the settings."""
+def train(options: argparse.Namespace, seed: int, output: Path) -> None:
+    """Train with one seed, by the user's command."""
     words = [f"data.train={options.train}", f"train.max_time={options.max_time}", f"seed={seed}"]
     words += [f"output={output}", *options.overrides]
-    started = time.monotonic()
     equitensor(options, "train", str(REPOSITORY / "datasets" / options.recipe / "train.yaml"), *words)
-    wall = time.monotonic() - started
+
+
+def one_run(options: argparse.Namespace, output: Path) -> dict:
+    """Test one run; gives errors, wall time, the summary's numbers, the settings."""
+    summary, config = json.loads((output / "summary.json").read_text()), output / "config.yaml"
     return {
-        "seed": seed,
-        "wall_s": round(wall, 1),
+        "seed": yaml.safe_load(config.read_text())["seed"],
         "tests": {path.stem: errors(options, output, path) for path in options.test},
-        "summary": numbers(json.loads((output / "summary.json").read_text())),
-        "settings": settings(output / "config.yaml"),
+        "summary": numbers(summary),
+        "settings": settings(config),
     }
 
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import statistics
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,12 +30,23 @@ def entries(name: str) -> list[dict]:
 
 
 def latest(found: list[dict]) -> list[dict]:
-    """The last entry of each setting (time, overrides, tests, number of seeds)."""
-    last = {}
+    """The last entry of each setting; where the settings are the same in all, seeds are taken together."""
+    last: dict[str, dict] = {}
     for entry in found:
-        tests = sorted(entry["runs"][0]["tests"])
-        last[json.dumps([entry["max_time"], sorted(entry["overrides"]), tests, len(entry["runs"])])] = entry
+        tests, threads = sorted(entry["runs"][0]["tests"]), entry["environment"]["threads"]
+        key = json.dumps([entry["max_time"], sorted(entry["overrides"]), tests, threads, entry["settings"]])
+        last[key] = together(last[key], entry) if key in last else entry
     return list(last.values())
+
+
+def together(before: dict, entry: dict) -> dict:
+    """One entry of the runs of two, the later where a seed was run twice."""
+    runs = {run["seed"]: run for run in [*before["runs"], *entry["runs"]]}
+    median = {
+        test: {name: statistics.median(run["tests"][test][name] for run in runs.values()) for name in row}
+        for test, row in entry["median"].items()
+    }
+    return {**entry, "runs": list(runs.values()), "median": median, "note": ""}
 
 
 def machine(entry: dict) -> str:
@@ -56,6 +68,7 @@ def label(entry: dict) -> str:
     minutes = 60 * times[0] + times[1]
     median = f"median of {seeds} seeds" if seeds > 1 else "one seed"
     note = f" ({entry['note']})" if entry["note"] else ""
+    median += f", {entry['environment']['threads']} threads" if entry["environment"]["threads"] > 1 else ", 1 thread"
     return f"equitensor{', ' if words else ''}{' '.join(words)}, {minutes} min, {median}{note}"
 
 
