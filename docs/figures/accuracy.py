@@ -46,7 +46,8 @@ def together(before: dict, entry: dict) -> dict:
         test: {name: statistics.median(run["tests"][test][name] for run in runs.values()) for name in row}
         for test, row in entry["median"].items()
     }
-    return {**entry, "runs": list(runs.values()), "median": median, "note": ""}
+    note = entry["note"] if len(runs) == len(entry["runs"]) else ""
+    return {**entry, "runs": list(runs.values()), "median": median, "note": note}
 
 
 def machine(entry: dict) -> str:
