@@ -32,16 +32,16 @@ def e3nn_constants():
         yield
 
 
-def mace_calculator(dtype: str):
-    """`MACECalculator` of a ScaleShiftMACE: 32x0e+32x1o, two layers, correlation 3, r_max 5."""
+def mace_model(dtype: str, channels: int = 32) -> torch.nn.Module:
+    """ScaleShiftMACE: channels x (0e + 1o), two layers, correlation 3, max_ell 3, r_max 5."""
     with e3nn_constants():
         from e3nn import o3
         from mace import modules
-        from mace.calculators import MACECalculator
         from mace.tools.torch_tools import default_dtype
     block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+    torch.manual_seed(0)
     with default_dtype(dtype):
-        model = modules.ScaleShiftMACE(
+        return modules.ScaleShiftMACE(
             r_max=CUTOFF,
             num_bessel=8,
             num_polynomial_cutoff=5,
@@ -50,7 +50,7 @@ def mace_calculator(dtype: str):
             interaction_cls_first=block,
             num_interactions=2,
             num_elements=len(ELEMENTS),
-            hidden_irreps=o3.Irreps("32x0e + 32x1o"),
+            hidden_irreps=o3.Irreps(f"{channels}x0e + {channels}x1o"),
             MLP_irreps=o3.Irreps("16x0e"),
             atomic_energies=np.zeros(len(ELEMENTS)),
             avg_num_neighbors=12.0,
@@ -62,21 +62,23 @@ def mace_calculator(dtype: str):
             atomic_inter_scale=1.0,
             atomic_inter_shift=0.0,
         )
+
+
+def mace_calculator(dtype: str):
+    """`MACECalculator` of `mace_model`."""
+    model = mace_model(dtype)
+    from mace.calculators import MACECalculator
+
     return MACECalculator(models=[model], device="cpu", default_dtype=dtype)
 
 
-def nequip_calculator(dtype: str):
-    """`NequIPCalculator` of a NequIP network: four layers, l_max 2, 32 features, no parity (as in its presets).
-
-    Not compiled: it refuses TorchScript from torch 2.10 on, its ahead-of-time route needs a trained package.
-    """
-    from nequip.integrations.ase import NequIPCalculator
-    from nequip.integrations.utils import basic_transforms
+def nequip_model(dtype: str, channels: int = 32) -> torch.nn.Module:
+    """NequIP: four layers, l_max 2, no parity as in its own presets, r_max 5."""
     from nequip.model import NequIPGNNModel
     from nequip.utils.global_state import set_global_state
 
     set_global_state()
-    model = NequIPGNNModel(
+    return NequIPGNNModel(
         seed=0,
         model_dtype=dtype,
         type_names=list(SYMBOLS),
@@ -84,9 +86,20 @@ def nequip_calculator(dtype: str):
         num_layers=4,
         l_max=2,
         parity=False,
-        num_features=32,
+        num_features=channels,
         avg_num_neighbors=12.0,
-    ).eval()
+    )
+
+
+def nequip_calculator(dtype: str):
+    """`NequIPCalculator` of `nequip_model`.
+
+    Not compiled: it refuses TorchScript from torch 2.10 on, its ahead-of-time route needs a trained package.
+    """
+    from nequip.integrations.ase import NequIPCalculator
+    from nequip.integrations.utils import basic_transforms
+
+    model = nequip_model(dtype).eval()
     transforms = basic_transforms(model.metadata, CUTOFF, list(SYMBOLS), dict(zip(SYMBOLS, SYMBOLS, strict=True)))
     return NequIPCalculator(model, device="cpu", transforms=transforms)
 

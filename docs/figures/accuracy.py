@@ -55,8 +55,9 @@ def machine(entry: dict) -> str:
     versions = ", ".join(
         f"{name} {found['versions'][name]}" for name in ("torch", "mace-torch") if name in found["versions"]
     )
+    threads = f"{found['threads']} thread" + "s" * (found["threads"] > 1)
     return (
-        f"{found['machine']['cpu']}, {found['machine']['cores']} cores, {found['threads']} threads, "
+        f"{found['machine']['cpu']}, {found['machine']['cores']} cores, {threads}, "
         f"{found['dtype']}, {versions}, {found['date'][:10]}"
     )
 
