@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +26,9 @@ def compare_with_e3nn(edges: int = 20000, items: int = 1000, rounds: int = 5) ->
     rows = []
     for lmax, channels in UVU:
         count = edges if lmax < 4 and channels == 64 else edges // 4
-        rows += _rows(f"uvu, lmax {lmax}, {channels} channels, {count} edges", _uvu(lmax, channels, count), rounds)
+        rows += _rows(
+            f"uvu, lmax {lmax}, {channels} channels, {count} edges", uvu_candidates(lmax, channels, count), rounds
+        )
     for lmax, channels in UUU:
         count = items if lmax < 4 else items // 2
         for own in (False, True):
@@ -38,7 +41,8 @@ def compare_with_e3nn(edges: int = 20000, items: int = 1000, rounds: int = 5) ->
     return rows
 
 
-def _uvu(lmax: int, channels: int, edges: int) -> tuple[dict, list[Tensor]]:
+def uvu_candidates(lmax: int, channels: int, edges: int) -> tuple[dict, list[Tensor]]:
+    """Name -> convolution of (x, y, w), and such operands: e3nn's product with gather and sum, and ours."""
     from equitensor.interfaces.e3nn import TensorProduct
 
     irreps, edge = natural(lmax, channels), natural(lmax, 1)
@@ -110,30 +114,28 @@ def _rows(case: str, candidates: tuple[dict, list[Tensor]], rounds: int) -> list
     probe = torch.randn(results["e3nn"].shape, generator=torch.Generator().manual_seed(2))
     del results
     rows = []
-    for task, run in (("values", _values), ("values + gradients", _gradients), ("force step", _force_step)):
-        times = _medians({name: _bound(run, call, inputs, probe) for name, call in calls.items()}, rounds)
+    for task, run in (("values", values), ("values + gradients", gradients), ("force step", force_step)):
+        times = _medians({name: partial(run, call, inputs, probe) for name, call in calls.items()}, rounds)
         ratios = {name: round(times["e3nn"] / value, 2) for name, value in times.items() if name != "e3nn"}
         row = {"case": case, "task": task, "milliseconds": times, "times faster": ratios, "difference": error}
         rows.append(row)
     return rows
 
 
-def _bound(run: Callable, *arguments) -> Callable:
-    return lambda: run(*arguments)
-
-
-def _values(call: Callable, inputs: list[Tensor], probe: Tensor) -> Tensor:
+def values(call: Callable, inputs: list[Tensor], probe: Tensor) -> Tensor:
+    """The product; `probe` is for those that take slopes."""
     return call(*inputs)
 
 
-def _gradients(call: Callable, inputs: list[Tensor], probe: Tensor, create_graph: bool = False) -> tuple:
+def gradients(call: Callable, inputs: list[Tensor], probe: Tensor, create_graph: bool = False) -> tuple:
+    """The gradients of <probe, product> by every operand."""
     return torch.autograd.grad((call(*inputs) * probe).sum(), inputs, create_graph=create_graph)
 
 
-def _force_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
+def force_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
     """The gradient, and the gradient of its product with the operands' own values in place of a loss's slopes."""
-    gradients = _gradients(call, inputs, probe, create_graph=True)
-    return torch.autograd.grad(gradients, inputs, [t.detach() for t in inputs])
+    first = gradients(call, inputs, probe, create_graph=True)
+    return torch.autograd.grad(first, inputs, [t.detach() for t in inputs])
 
 
 def _medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:
@@ -145,4 +147,4 @@ def _medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:
             call()
             if turn:
                 times[name].append(1e3 * (time.process_time() - began))
-    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+    return {name: round(statistics.median(found), 3) for name, found in times.items()}

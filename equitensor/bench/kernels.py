@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,9 +13,9 @@ from equitensor.bench.rounds import medians
 
 CASES = ((1, 128), (2, 128), (3, 64))  # (lmax, channels)
 TASKS = {
-    "values": e3nn_products._values,
-    "values + gradients": e3nn_products._gradients,
-    "force step": e3nn_products._force_step,
+    "values": e3nn_products.values,
+    "values + gradients": e3nn_products.gradients,
+    "force step": e3nn_products.force_step,
 }
 NUMBERS = 1 << 25  # of a float32 array far beyond any cache: 128 MiB
 CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -35,12 +35,12 @@ def convolution_limits(edges: int = 20000, rounds: int = 7) -> list[dict]:
     """Rows of case, task, milliseconds, attainable (the larger of bytes / copy and operations / product) and share."""
     limits, rows = machine_limits(), []
     for lmax, channels in CASES:
-        calls, inputs = e3nn_products._uvu(lmax, channels, edges)
+        calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
         layer = calls["Convolution"]
         probe = torch.randn_like(layer(*inputs).detach())
         for task, (size, operations) in costs(lmax, channels, edges, inputs, probe).items():
             run = TASKS[task]
-            time = medians({"ours": _bound(run, layer, inputs, probe)}, rounds)["ours"]
+            time = medians({"ours": partial(run, layer, inputs, probe)}, rounds)["ours"]
             attainable = max(1e-6 * size / limits["copy GB/s"], 1e-6 * operations / limits["product GFLOP/s"])
             bound = "memory" if 1e-6 * size / limits["copy GB/s"] == attainable else "arithmetic"
             rows.append(
@@ -86,11 +86,11 @@ def natural_paths(lmax: int) -> list[tuple[int, int, int]]:
 def thread_scaling(lmax: int = 2, channels: int = 64, edges: int = 20000, rounds: int = 7) -> dict[str, float]:
     """Time of one thread over that of two, for each task and for torch's own copy and matrix product."""
     before, times = torch.get_num_threads(), []
-    calls, inputs = e3nn_products._uvu(lmax, channels, edges)
+    calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
     layer = calls["Convolution"]
     probe = torch.randn_like(layer(*inputs).detach())
     source, target, matrix = torch.randn(NUMBERS), torch.empty(NUMBERS), torch.randn(1024, 1024)
-    candidates = {task: _bound(run, layer, inputs, probe) for task, run in TASKS.items()}
+    candidates = {task: partial(run, layer, inputs, probe) for task, run in TASKS.items()}
     candidates |= {"copy": lambda: target.copy_(source), "matrix product": lambda: matrix @ matrix}
     try:
         for threads in (1, 2):
@@ -115,29 +115,25 @@ def peak_memory(lmax: int = 2, channels: int = 128, edges: int = 20000) -> dict[
     """MiB that values and gradients take beyond their operands, ours and e3nn's; None where Linux is not."""
     if not CLEAR_PEAK.exists():
         return None
-    calls, inputs = e3nn_products._uvu(lmax, channels, edges)
+    calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
     probe = torch.randn_like(calls["Convolution"](*inputs).detach())
     found = {}
     for name in ("Convolution", "e3nn"):
         before = _resident("VmRSS")
         CLEAR_PEAK.write_text("5")
-        e3nn_products._gradients(calls[name], inputs, probe)
+        e3nn_products.gradients(calls[name], inputs, probe)
         found[name] = round(_resident("VmHWM") - before, 1)
     return found
 
 
 def _per_edge(lmax: int, channels: int, edges: int) -> float:
-    calls, inputs = e3nn_products._uvu(lmax, channels, edges)
+    calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
     layer = calls["Convolution"]
     probe = torch.randn_like(layer(*inputs).detach())
-    time = medians({"ours": _bound(e3nn_products._gradients, layer, inputs, probe)}, 3)["ours"]
+    time = medians({"ours": partial(e3nn_products.gradients, layer, inputs, probe)}, 3)["ours"]
     return round(1e6 * time / edges, 1)
 
 
 def _resident(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
-
-
-def _bound(run: Callable, *arguments) -> Callable:
-    return lambda: run(*arguments)
