@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 namespace equitensor {
@@ -28,26 +29,27 @@ inline void block_components_last(const Rows& b, int64_t any, const T* turned, T
 }
 
 // The sizes that occur are constants for the compiler: the loops over them are short.
+template <class F>
+inline void with_size(int64_t size, const F& body) {
+  switch (size) {
+    case 1: return body(std::integral_constant<int, 1>{});
+    case 3: return body(std::integral_constant<int, 3>{});
+    case 5: return body(std::integral_constant<int, 5>{});
+    case 7: return body(std::integral_constant<int, 7>{});
+    default: body(std::integral_constant<int, 0>{});
+  }
+}
+
 template <class T>
 __attribute__((noinline)) void channels_last(const std::vector<Rows>& blocks, const T* row, T* turned) {
-  for (const Rows& b : blocks) switch (b.size) {
-      case 1: block_channels_last<1>(b, 1, row + b.start, turned + b.last); break;
-      case 3: block_channels_last<3>(b, 3, row + b.start, turned + b.last); break;
-      case 5: block_channels_last<5>(b, 5, row + b.start, turned + b.last); break;
-      case 7: block_channels_last<7>(b, 7, row + b.start, turned + b.last); break;
-      default: block_channels_last<0>(b, b.size, row + b.start, turned + b.last);
-    }
+  for (const Rows& b : blocks)
+    with_size(b.size, [&](auto size) { block_channels_last<size()>(b, b.size, row + b.start, turned + b.last); });
 }
 
 template <class T>
 __attribute__((noinline)) void components_last(const std::vector<Rows>& blocks, const T* turned, T* row) {
-  for (const Rows& b : blocks) switch (b.size) {
-      case 1: block_components_last<1>(b, 1, turned + b.last, row + b.start); break;
-      case 3: block_components_last<3>(b, 3, turned + b.last, row + b.start); break;
-      case 5: block_components_last<5>(b, 5, turned + b.last, row + b.start); break;
-      case 7: block_components_last<7>(b, 7, turned + b.last, row + b.start); break;
-      default: block_components_last<0>(b, b.size, turned + b.last, row + b.start);
-    }
+  for (const Rows& b : blocks)
+    with_size(b.size, [&](auto size) { block_components_last<size()>(b, b.size, turned + b.last, row + b.start); });
 }
 
 }  // namespace equitensor
