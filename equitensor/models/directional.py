@@ -12,6 +12,7 @@ from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.neighborhood import Neighborhood
+from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
 from equitensor.ops.silu import silu
 
@@ -19,8 +20,9 @@ from equitensor.ops.silu import silu
 class EdgeEmbedding(nn.Module):
     """m_ji = W silu(U b(d_ji) + s_{z_j} + t_{z_i} + bias): (n width, edge_channels)."""
 
-    def __init__(self, num_elements: int, edge_channels: int, num_radial: int) -> None:
+    def __init__(self, num_elements: int, edge_channels: int, num_radial: int, smoothness: float) -> None:
         super().__init__()
+        self.register_buffer("prior", smoothness_prior(num_radial, smoothness), persistent=False)
         self.sender = ElementTable(num_elements, edge_channels, std=0.5)
         self.receiver = ElementTable(num_elements, edge_channels, std=0.5)
         self.radial = matrix(num_radial, edge_channels)
@@ -28,7 +30,7 @@ class EdgeEmbedding(nn.Module):
         self.out = matrix(edge_channels, edge_channels, gain=SILU_GAIN)
 
     def forward(self, species: Tensor, neighbors: Neighborhood, functions: Tensor) -> Tensor:
-        hidden = torch.addmm(self.bias, functions, self.radial)
+        hidden = torch.addmm(self.bias, functions, self.radial * self.prior)
         hidden = hidden + self.sender(species.index_select(0, neighbors.sender))
         hidden = hidden.view(neighbors.num_nodes, neighbors.width, -1) + self.receiver(species).unsqueeze(1)
         return silu(hidden).flatten(0, 1) @ self.out
@@ -37,13 +39,13 @@ class EdgeEmbedding(nn.Module):
 class Round(nn.Module):
     """Messages -> density -> its powers -> energy and new messages."""
 
-    def __init__(self, num_elements, sizes, gathered, correlation, product):
+    def __init__(self, num_elements, sizes, gathered, smoothness, correlation, product):
         super().__init__()
         lmax, channels, edge_channels, num_radial, _ = sizes
-        self.density = AtomicDensity(*sizes, gathered)
+        self.density = AtomicDensity(*sizes, gathered, smoothness)
         self.product = DensityProduct(num_elements, lmax, channels, correlation, product)
         self.energy = matrix(channels, 1, gain=0.3)
-        self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial)
+        self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial, smoothness)
 
     def forward(self, messages, species, radial, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
         """New messages (n width, c), energies (n, 1), scalar features (n, C)."""
@@ -59,8 +61,8 @@ class Directional(nn.Module):
 
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree
     of the density; layers, densities in all, with messages updated between them; correlation, the highest power of
-    the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions; num_neighbors, their average in the
-    training data.
+    the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions, the n-th weighted by
+    n^-smoothness; num_neighbors, their average in the training data.
     """
 
     def __init__(
@@ -75,16 +77,17 @@ class Directional(nn.Module):
         correlation: int = 3,
         product: str = "gaunt",
         num_radial: int = 8,
+        smoothness: float = 1.0,
         num_neighbors: float = 12.0,
     ) -> None:
         super().__init__()
         self.geometry = EdgeGeometry(cutoff, lmax, num_radial)
-        self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial)
+        self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial, smoothness)
         sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
         gathered = 2 * channels if gathered is None else gathered
-        rounds = (Round(num_elements, sizes, gathered, correlation, product) for _ in range(layers - 1))
+        rounds = (Round(num_elements, sizes, gathered, smoothness, correlation, product) for _ in range(layers - 1))
         self.rounds = nn.ModuleList(rounds)
-        self.density = AtomicDensity(*sizes, gathered)
+        self.density = AtomicDensity(*sizes, gathered, smoothness)
         self.invariants = DensityInvariants(num_elements, lmax, channels, correlation, product)
         self.mix = matrix(channels, channels)
         self.head = matrix(channels, channels, gain=SILU_GAIN)

@@ -14,7 +14,7 @@ from equitensor.models.architectures import build
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
 
-FORMAT = 1
+FORMAT = 2
 UNITS = {
     "energy": "eV",
     "length": "Angstrom",
@@ -60,10 +60,11 @@ def read_header(path) -> dict:
     if text is None:
         raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
     header = json.loads(text)
-    if header["format"] > FORMAT:
+    if header["format"] != FORMAT:
+        what = "upgrade equitensor" if header["format"] > FORMAT else "train it again, or use the equitensor it is of"
         raise InputError(
             f"{path} is of model format {header['format']}, written by equitensor {header['equitensor']}; this is "
-            f"{__version__}, which reads up to {FORMAT}: upgrade equitensor"
+            f"{__version__}, which reads format {FORMAT}: {what}"
         )
     if header["harmonics"] != CONVENTION:
         raise InputError(f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}")

@@ -8,6 +8,7 @@ channels): the matrices per degree, which give every l its own radial functions,
 import torch
 from torch import Tensor, nn
 
+from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import DegreeLinear, matrix
 from equitensor.ops.edge_form import gather_edges, read_edges
 from equitensor.ops.silu import silu
@@ -22,23 +23,25 @@ class AtomicDensity(nn.Module):
     channels, which W_l mixes to C.
     """
 
-    def __init__(self, lmax, channels, edge_channels, num_radial, num_neighbors, gathered) -> None:
+    def __init__(self, lmax, channels, edge_channels, num_radial, num_neighbors, gathered, smoothness) -> None:
         super().__init__()
-        self.scale = num_neighbors**-0.5
+        prior = smoothness_prior(num_radial, smoothness) * num_neighbors**-0.5
+        self.register_buffer("prior", prior, persistent=False)
         self.radial = matrix(num_radial, gathered)
         self.message = matrix(edge_channels, gathered)
         self.mix = DegreeLinear(lmax, gathered, channels)
 
     def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
         """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""
-        return self.mix(gather_edges(harmonics, messages @ self.message, radial @ (self.radial * self.scale)))
+        return self.mix(gather_edges(harmonics, messages @ self.message, radial @ (self.radial * self.prior)))
 
 
 class EdgeUpdate(nn.Module):
     """m_ji += MLP(m_ji, g_ji, scalars of B_i), g_ji = R'(d_ji) * sum_lm Y_lm(r_ji) W_l B_j,lm."""
 
-    def __init__(self, lmax, channels, edge_channels, num_radial) -> None:
+    def __init__(self, lmax, channels, edge_channels, num_radial, smoothness) -> None:
         super().__init__()
+        self.register_buffer("prior", smoothness_prior(num_radial, smoothness), persistent=False)
         self.radial = matrix(num_radial, edge_channels)
         self.angular = DegreeLinear(lmax, channels, edge_channels)
         self.message = matrix(edge_channels, edge_channels)
@@ -51,7 +54,7 @@ class EdgeUpdate(nn.Module):
 
     def forward(self, messages, features, scalars, radial, harmonics, rev) -> Tensor:
         """messages (n width, c), features (n, (L+1)^2, C), scalars (n, C), rev (n width,) -> (n width, c)."""
-        leaving = read_edges(harmonics, self.angular(features, self.sign), radial @ self.radial, rev)
+        leaving = read_edges(harmonics, self.angular(features, self.sign), radial @ (self.radial * self.prior), rev)
         hidden = torch.addmm(leaving, messages, self.message).view(*harmonics.shape[:2], -1)
         hidden = silu(hidden + torch.addmm(self.bias, scalars, self.scalars).unsqueeze(1))
         return torch.addmm(messages, hidden.flatten(0, 1), self.out)

@@ -1,5 +1,6 @@
 """Distances expanded in spherical Bessel functions, and their smooth end at the cutoff."""
 
+import torch
 from torch import Tensor, nn
 
 from equitensor.ops.radial import bessel, envelope
@@ -22,3 +23,14 @@ class RadialBasis(nn.Module):
 
     def extra_repr(self) -> str:
         return f"cutoff={self.cutoff}, num={self.num}"
+
+
+def smoothness_prior(num: int, smoothness: float) -> Tensor:
+    """(num, 1) weights n^-smoothness of the functions b_n, with mean square 1.
+
+    Steps of an optimiser are about the same for every weight, so functions that vary fast with distance are learned
+    last. At distances that no training structure has, a slowly varying function is the better guess.
+    """
+    prior = torch.arange(1, num + 1, dtype=torch.float64).pow(-smoothness)
+    prior = (prior / prior.square().mean().sqrt()).float()  # the same numbers for a model in either precision
+    return prior.to(torch.get_default_dtype()).unsqueeze(1)

@@ -59,6 +59,7 @@ class ModelConfig(_Section):
     gathered: PositiveInt | None = None
     correlation: PositiveInt | None = None
     num_radial: PositiveInt | None = None
+    smoothness: float | None = Field(None, ge=0)
     zbl: bool = False
     triplet_channels: PositiveInt | None = None
     basis_channels: PositiveInt | None = None

@@ -98,6 +98,7 @@ def rewritten(source, path, weights=None, **changes):
     "changes, message",
     [
         ({"format": 99, "equitensor": "9.9"}, r"model format 99, written by equitensor 9\.9.*upgrade"),
+        ({"format": 1, "equitensor": "0.0"}, r"model format 1, written by equitensor 0\.0.*train it again"),
         ({"harmonics": "another"}, "harmonics convention 'another'"),
         ({"settings": {"architecture": "later", "cutoff": 4.0, "num_neighbors": 9.0}}, "'later'"),
         ({"settings": {"cutoff": 4.0, "num_neighbors": 9.0, "colour": 3}}, "colour"),
