@@ -20,6 +20,7 @@
 #include "silu.inl"
 #include "uuu_product.inl"
 #include "uvu_convolution.inl"
+#include "radial_convolution.inl"
 #include "uvu_product.inl"
 
 TORCH_LIBRARY_FRAGMENT(equitensor, m) {

@@ -101,7 +101,7 @@ void finish(Problem<T>& made) {
 
 // Edges sorted by receiver; those of one receiver in their order.
 template <class T>
-void sort_edges(Problem<T>& made, const Tensor& sender, const Tensor& receiver_, int64_t nodes) {
+void sort_edges(const char* name, Problem<T>& made, const Tensor& sender, const Tensor& receiver_, int64_t nodes) {
   const Tensor receiver = receiver_.contiguous();
   const int64_t edges = receiver.numel();
   made.sender = sender.contiguous();
@@ -109,8 +109,8 @@ void sort_edges(Problem<T>& made, const Tensor& sender, const Tensor& receiver_,
   made.start.assign(nodes + 1, 0);
   const int64_t *to = receiver.const_data_ptr<int64_t>(), *from = made.sender.template const_data_ptr<int64_t>();
   for (int64_t e = 0; e < edges; e++) {
-    TORCH_CHECK(0 <= to[e] && to[e] < nodes && 0 <= from[e] && from[e] < nodes, "uvu_convolution: edge ", e,
-                " joins atoms ", from[e], " and ", to[e], " of ", nodes);
+    TORCH_CHECK(0 <= to[e] && to[e] < nodes && 0 <= from[e] && from[e] < nodes, name, ": edge ", e, " joins atoms ",
+                from[e], " and ", to[e], " of ", nodes);
     made.start[to[e] + 1]++;
   }
   for (int64_t n = 0; n < nodes; n++) made.start[n + 1] += made.start[n];
@@ -207,19 +207,21 @@ namespace uvu_convolution {
 
 using namespace uvu;
 
+// What `name` goes through: edges with rows of y and of `own` (weights, or what they are made of), `weights` each.
 template <class T>
-Problem<T> problem(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& sender, const Tensor& receiver,
-                   const Tensor& table_, const Tensor& plan_, int64_t width) {
-  check("uvu_convolution", x, y, w, table_, plan_);
-  TORCH_CHECK(y.size(0) == w.size(0) && sender.numel() == y.size(0) && receiver.numel() == y.size(0),
-              "uvu_convolution: ", y.size(0), " rows of y, ", w.size(0), " of w, ", sender.numel(), " senders, ",
-              receiver.numel(), " receivers: one of each per edge is needed");
-  TORCH_CHECK(sender.scalar_type() == at::kLong && receiver.scalar_type() == at::kLong,
-              "uvu_convolution: senders and receivers must be Long");
+Problem<T> problem(const char* name, const Tensor& x, const Tensor& y, const Tensor& own, int64_t weights,
+                   const Tensor& sender, const Tensor& receiver, const Tensor& table_, const Tensor& plan_,
+                   int64_t width) {
+  check(name, x, y, own, table_, plan_);
+  TORCH_CHECK(y.size(0) == own.size(0) && sender.numel() == y.size(0) && receiver.numel() == y.size(0), name, ": ",
+              y.size(0), " rows of y, ", own.size(0), " of w, ", sender.numel(), " senders, ", receiver.numel(),
+              " receivers: one of each per edge is needed");
+  TORCH_CHECK(sender.scalar_type() == at::kLong && receiver.scalar_type() == at::kLong, name,
+              ": senders and receivers must be Long");
   const Tensor table = table_.contiguous(), plan = plan_.contiguous();
   Problem<T> made;
-  sort_edges(made, sender, receiver, x.size(0));
-  made.v.width_x = x.size(1), made.v.width_y = y.size(1), made.v.width_w = w.size(1), made.v.width_z = width;
+  sort_edges(name, made, sender, receiver, x.size(0));
+  made.v.width_x = x.size(1), made.v.width_y = y.size(1), made.v.width_w = weights, made.v.width_z = width;
   const int64_t* row = plan.const_data_ptr<int64_t>();
   const T* block = table.const_data_ptr<T>();
   for (int64_t n = 0; n < plan.size(0); n++, row += 8) {
@@ -229,6 +231,12 @@ Problem<T> problem(const Tensor& x, const Tensor& y, const Tensor& w, const Tens
   }
   finish(made);
   return made;
+}
+
+template <class T>
+Problem<T> problem(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& sender, const Tensor& receiver,
+                   const Tensor& table, const Tensor& plan, int64_t width) {
+  return problem<T>("uvu_convolution", x, y, w, w.size(-1), sender, receiver, table, plan, width);
 }
 
 Tensor values(const Tensor& x_, const Tensor& y_, const Tensor& w_, const Tensor& sender, const Tensor& receiver,

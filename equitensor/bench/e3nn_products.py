@@ -45,14 +45,9 @@ def uvu_candidates(lmax: int, channels: int, edges: int) -> tuple[dict, list[Ten
     """Name -> convolution of (x, y, w), and such operands: e3nn's product with gather and sum, and ours."""
     from equitensor.interfaces.e3nn import TensorProduct
 
-    irreps, edge = natural(lmax, channels), natural(lmax, 1)
-    wanted = "+".join(["0e", *(f"{l}e+{l}o" for l in range(1, lmax + 1))])
-    layer = Convolution(irreps, edge, wanted)
-    nodes, generator = edges // NEIGHBORS, torch.Generator().manual_seed(0)
-    sender, receiver = torch.randint(nodes, (2, edges), generator=generator)
-    receiver = receiver.sort().values
-    edge_index = torch.stack([sender, receiver])
-    arguments = (irreps, edge, layer.irreps_out, layer.instructions)
+    layer, edge_index = uvu_layer(lmax, channels, edges)
+    nodes, (sender, receiver) = edges // NEIGHBORS, edge_index
+    arguments = (layer.irreps_in, layer.irreps_edge, layer.irreps_out, layer.instructions)
     theirs, ours = (cls(*arguments, shared_weights=False) for cls in (_peer(), TensorProduct))
 
     def summed(product) -> Callable:
@@ -67,7 +62,16 @@ def uvu_candidates(lmax: int, channels: int, edges: int) -> tuple[dict, list[Ten
         "Convolution": lambda x, y, w: layer(x, y, w, edge_index),
     }
     shapes = ((nodes, layer.irreps_in.dim), (edges, layer.irreps_edge.dim), (edges, layer.weight_numel))
-    return calls, _normal(shapes)
+    return calls, operands(shapes)
+
+
+def uvu_layer(lmax: int, channels: int, edges: int) -> tuple[Convolution, Tensor]:
+    """Our convolution, of natural parities, and edges sorted by receiver."""
+    wanted = "+".join(["0e", *(f"{l}e+{l}o" for l in range(1, lmax + 1))])
+    layer = Convolution(natural(lmax, channels), natural(lmax, 1), wanted)
+    generator = torch.Generator().manual_seed(0)
+    sender, receiver = torch.randint(edges // NEIGHBORS, (2, edges), generator=generator)
+    return layer, torch.stack([sender, receiver.sort().values])
 
 
 def _uuu(lmax: int, channels: int, items: int, own: bool) -> tuple[dict, list[Tensor]]:
@@ -82,7 +86,7 @@ def _uuu(lmax: int, channels: int, items: int, own: bool) -> tuple[dict, list[Te
     if not own:
         calls["Interaction, paths"] = Interaction(irreps, irreps, irreps, internal_weights=False, form="paths")
     weights = (items, layer.weight_numel) if own else (layer.weight_numel,)
-    return calls, _normal(((items, layer.irreps_in1.dim), (items, layer.irreps_in1.dim), weights))
+    return calls, operands(((items, layer.irreps_in1.dim), (items, layer.irreps_in1.dim), weights))
 
 
 def _uvw(lmax: int, channels: int, items: int) -> tuple[dict, list[Tensor]]:
@@ -92,7 +96,7 @@ def _uvw(lmax: int, channels: int, items: int) -> tuple[dict, list[Tensor]]:
     ours = FullyConnectedTensorProduct(irreps, second, irreps, internal_weights=False)
     theirs = _peer("FullyConnectedTensorProduct")(irreps, second, irreps, internal_weights=False)
     shapes = ((items, ours.irreps_in1.dim), (items, ours.irreps_in2.dim), (ours.weight_numel,))
-    return {"e3nn": theirs, "drop-in": ours}, _normal(shapes)
+    return {"e3nn": theirs, "drop-in": ours}, operands(shapes)
 
 
 def _peer(name: str = "TensorProduct") -> type:
@@ -101,7 +105,8 @@ def _peer(name: str = "TensorProduct") -> type:
     return getattr(o3, name)
 
 
-def _normal(shapes: tuple) -> list[Tensor]:
+def operands(shapes: tuple) -> list[Tensor]:
+    """Normal deviates that need gradients."""
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -117,12 +118,31 @@ def peak_memory(lmax: int = 2, channels: int = 128, edges: int = 20000) -> dict[
         return None
     calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
     probe = torch.randn_like(calls["Convolution"](*inputs).detach())
-    found = {}
-    for name in ("Convolution", "e3nn"):
-        before = _resident("VmRSS")
-        CLEAR_PEAK.write_text("5")
-        e3nn_products.gradients(calls[name], inputs, probe)
-        found[name] = round(_resident("VmHWM") - before, 1)
+    return {
+        name: _peak(partial(e3nn_products.gradients, calls[name], inputs, probe)) for name in ("Convolution", "e3nn")
+    }
+
+
+def radial_layer(lmax: int = 2, channels: int = 128, edges: int = 20000, hidden: int = 64, rounds: int = 5) -> dict:
+    """Task -> milliseconds, and MiB beyond the operands (where Linux is), of a convolution with the weights h M.
+
+    "fused" makes the weights inside, a chunk of edges at a time; "unfused" gives them as a tensor. `hidden`: the
+    features h of an edge, 64 in MACE.
+    """
+    layer, edge_index = e3nn_products.uvu_layer(lmax, channels, edges)
+    rows = edges // e3nn_products.NEIGHBORS
+    shapes = ((rows, layer.irreps_in.dim), (edges, layer.irreps_edge.dim), (edges, hidden))
+    inputs = e3nn_products.operands((*shapes, (hidden, layer.weight_numel)))
+    calls = {
+        "fused": lambda x, y, h, m: layer.forward_radial(x, y, h, m, edge_index),
+        "unfused": lambda x, y, h, m: layer(x, y, h @ m, edge_index),
+    }
+    probe, found = torch.randn(rows, layer.irreps_out.dim), {}
+    for task, run in TASKS.items():
+        candidates = {name: partial(run, call, inputs, probe) for name, call in calls.items()}
+        found[task] = {"milliseconds": medians(candidates, rounds)}
+        if CLEAR_PEAK.exists():
+            found[task]["peak MiB"] = {name: _peak(call) for name, call in candidates.items()}
     return found
 
 
@@ -132,6 +152,14 @@ def _per_edge(lmax: int, channels: int, edges: int) -> float:
     probe = torch.randn_like(layer(*inputs).detach())
     time = medians({"ours": partial(e3nn_products.gradients, layer, inputs, probe)}, 3)["ours"]
     return round(1e6 * time / edges, 1)
+
+
+def _peak(call: Callable) -> float:
+    """MiB that a call takes beyond what is there before."""
+    before = _resident("VmRSS")
+    CLEAR_PEAK.write_text("5")
+    call()
+    return round(_resident("VmHWM") - before, 1)
 
 
 def _resident(field: str) -> float:

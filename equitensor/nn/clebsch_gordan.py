@@ -14,6 +14,7 @@ from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths, wigner_3j
 from equitensor.ops.extension import compiled
 from equitensor.ops.mixed_product import mixed_product
+from equitensor.ops.radial_convolution import radial_convolution
 from equitensor.ops.uuu_product import uuu_product
 from equitensor.ops.uuu_workspace import Layout, UUUPath, pack_pairs
 from equitensor.ops.uvu_convolution import uvu_convolution
@@ -176,8 +177,13 @@ class ClebschGordanConvolution(Tables):
         self.weight_numel, self.width = start, self.irreps_out.dim
 
     def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
-        sender, receiver = edge_index
-        return uvu_convolution(x, edge_attr, edge_weight, sender, receiver, self.coupling, self.plan, self.width)
+        return uvu_convolution(x, edge_attr, edge_weight, *edge_index, self.coupling, self.plan, self.width)
+
+    def forward_radial(
+        self, x: Tensor, edge_attr: Tensor, hidden: Tensor, matrix: Tensor, edge_index: Tensor
+    ) -> Tensor:
+        """`forward` with edge_weight = hidden @ matrix, which is made chunk by chunk."""
+        return radial_convolution(x, edge_attr, hidden, matrix, *edge_index, self.coupling, self.plan, self.width)
 
     def describe(self) -> str:
         return f"{len(self.instructions)} paths, {self.weight_numel} weights per edge"

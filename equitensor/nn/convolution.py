@@ -60,11 +60,32 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
         """(n, irreps_in.dim), (e, irreps_edge.dim), (e, weight_numel), (2, e) -> (n, irreps_out.dim)."""
-        self._check_shapes(x, edge_attr, edge_weight, edge_index)
+        weight = (edge_weight, (edge_index.shape[-1], self.weight_numel))
+        self._check_shapes(x, edge_attr, edge_index, edge_weight=weight)
         if self.product == "cg":
             return self.map(x, edge_attr, edge_weight, edge_index)
         x = gather_channels(x, self.map.channels, self.sizes[0])
         return spread_channels(self.map(x, edge_attr, edge_weight, edge_index), self.sizes[1])
+
+    def forward_radial(
+        self, x: Tensor, edge_attr: Tensor, hidden: Tensor, matrix: Tensor, edge_index: Tensor
+    ) -> Tensor:
+        """`forward` with edge_weight = hidden @ matrix: what a radial network's last linear layer makes.
+
+        For "cg" on the CPU the compiled operator makes the weights of some edges at a time, in the cache, again for
+        each derivative: none of size (e, weight_numel) is ever stored. Other families multiply first.
+
+        Args:
+            hidden: (e, H), the radial network's features before its last layer.
+            matrix: (H, weight_numel), that layer's weight with its normalisation: weight.T of an nn.Linear, for
+                e3nn's FullyConnectedNet weight / sqrt(H). A bias b is a row more, and ones a column more of hidden.
+        """
+        if self.product != "cg":
+            return self(x, edge_attr, hidden @ matrix, edge_index)
+        size = matrix.shape[:1]
+        parts = {"hidden": (hidden, (edge_index.shape[-1], *size)), "matrix": (matrix, (*size, self.weight_numel))}
+        self._check_shapes(x, edge_attr, edge_index, **parts)
+        return self.map.forward_radial(x, edge_attr, hidden, matrix, edge_index)
 
     def extra_repr(self) -> str:
         return (
@@ -72,12 +93,13 @@ class Convolution(nn.Module):
             f"{self.map.describe()}"
         )
 
-    def _check_shapes(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> None:
+    def _check_shapes(self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, **weights: tuple) -> None:
+        """weights: name -> (tensor, expected shape)."""
         edges = edge_index.shape[-1]
         expected = {
             "x": (x, (x.shape[0], self.widths[0])),
             "edge_attr": (edge_attr, (edges, self.widths[1])),
-            "edge_weight": (edge_weight, (edges, self.weight_numel)),
+            **weights,
             "edge_index": (edge_index, (2, edges)),
         }
         for name, (value, shape) in expected.items():

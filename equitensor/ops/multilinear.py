@@ -1,7 +1,7 @@
-"""Operations linear in each of three operands, closed under differentiation, as torch.library operators.
+"""Operations linear in each of their operands, closed under differentiation, as torch.library operators.
 
-S(x, y, w, g) = <g, z(x, y, w)> is linear in all four. An operation is three kernels, each of which saves nothing but
-its arguments:
+With three operands, S(x, y, w, g) = <g, z(x, y, w)> is linear in all four; with more it is the same. An operation is
+three kernels, each of which saves nothing but its arguments:
 
     name(x, y, w, ...)                      z = dS/dg
     name_gradients(x, y, w, g, needs, ...)  dS/dx, dS/dy, dS/dw
@@ -24,24 +24,31 @@ LIBRARY = torch.library.Library("equitensor", "FRAGMENT")
 _TENSOR = "tensor"
 
 
-def register(name: str, values: Callable, gradients: Callable, tangents: Callable, constants: str, shape: Callable):
+def register(
+    name: str,
+    values: Callable,
+    gradients: Callable,
+    tangents: Callable,
+    constants: str,
+    shape: Callable,
+    operands: tuple[str, ...] = ("x", "y", "w"),
+):
     """Define the three operators; `constants` is the schema of the arguments that are not differentiated.
 
-    shape(x, y, w, *constants): the shape of z. Kernels get (x, y, w, [g, needs | g, h_x, h_y, h_w], *constants); a
-    gradient that is not needed is an empty tensor, a tangent that is zero None.
+    shape(*operands, *constants): the shape of z. Kernels get (*operands, [g, needs | g, tangents], *constants), a need
+    and a tangent for each operand; a gradient that is not needed is an empty tensor, a tangent that is zero None.
     """
-    operands = "Tensor x, Tensor y, Tensor w"
-    needs = "bool need_x, bool need_y, bool need_w"
-    tangent = "Tensor? h_x, Tensor? h_y, Tensor? h_w"
-    _define(f"{name}({operands}, {constants}) -> Tensor", values)
-    _define(f"{name}_gradients({operands}, Tensor g, {needs}, {constants}) -> (Tensor, Tensor, Tensor)", gradients)
-    _define(
-        f"{name}_tangents({operands}, Tensor g, {tangent}, {constants}) -> (Tensor, Tensor, Tensor, Tensor)", tangents
-    )
-    _register_fakes(name, shape)
-    _register_values(name)
-    _register_gradients(name)
-    _register_tangents(name)
+    count, given = len(operands), ", ".join(f"Tensor {operand}" for operand in operands)
+    needs = ", ".join(f"bool need_{operand}" for operand in operands)
+    along = ", ".join(f"Tensor? h_{operand}" for operand in operands)
+    found = ", ".join(["Tensor"] * count)
+    _define(f"{name}({given}, {constants}) -> Tensor", values)
+    _define(f"{name}_gradients({given}, Tensor g, {needs}, {constants}) -> ({found})", gradients)
+    _define(f"{name}_tangents({given}, Tensor g, {along}, {constants}) -> (Tensor, {found})", tangents)
+    _register_fakes(name, shape, count)
+    _register_values(name, count)
+    _register_gradients(name, count)
+    _register_tangents(name, count)
 
 
 def _define(schema: str, kernel: Callable) -> None:
@@ -61,37 +68,37 @@ def _operator(name: str) -> Callable:
     return getattr(torch.ops.equitensor, name).default
 
 
-def _register_fakes(name: str, shape: Callable) -> None:
-    def values(x, y, w, *constants):
-        return x.new_empty(shape(x, y, w, *constants))
+def _register_fakes(name: str, shape: Callable, count: int) -> None:
+    def values(*arguments):
+        return arguments[0].new_empty(shape(*arguments))
 
-    def gradients(x, y, w, g, need_x, need_y, need_w, *constants):
-        pairs = zip((x, y, w), (need_x, need_y, need_w), strict=True)
+    def gradients(*arguments):
+        pairs = zip(arguments[:count], arguments[count + 1 : 2 * count + 1], strict=True)
         return tuple(t.new_empty(t.shape if need else 0) for t, need in pairs)
 
-    def tangents(x, y, w, g, h_x, h_y, h_w, *constants):
-        return tuple(t.new_empty(t.shape) for t in (g, x, y, w))
+    def tangents(*arguments):
+        return tuple(t.new_empty(t.shape) for t in (arguments[count], *arguments[:count]))
 
     for suffix, fake in (("", values), ("_gradients", gradients), ("_tangents", tangents)):
         torch.library.register_fake(f"equitensor::{name}{suffix}", fake, lib=LIBRARY)
 
 
-def _register_values(name: str) -> None:
+def _register_values(name: str, count: int) -> None:
     gradients = _operator(f"{name}_gradients")
 
     def setup_context(ctx, inputs, output):
         _keep(ctx, inputs)
 
     def backward(ctx, g):
-        x, y, w, *constants = _inputs(ctx)
-        needs = ctx.needs_input_grad[:3]
-        found = gradients(x, y, w, g.contiguous(), *needs, *constants)
+        inputs, needs = _inputs(ctx), ctx.needs_input_grad[:count]
+        operands, constants = inputs[:count], inputs[count:]
+        found = gradients(*operands, g.contiguous(), *needs, *constants)
         return (*_kept(found, needs), *[None] * len(constants))
 
     torch.library.register_autograd(f"equitensor::{name}", backward, setup_context=setup_context, lib=LIBRARY)
 
 
-def _register_gradients(name: str) -> None:
+def _register_gradients(name: str, count: int) -> None:
     tangents = _operator(f"{name}_tangents")
 
     def setup_context(ctx, inputs, output):
@@ -99,19 +106,20 @@ def _register_gradients(name: str) -> None:
         _keep(ctx, inputs)
 
     def backward(ctx, *h):
-        x, y, w, g, *rest = _inputs(ctx)
-        needs, constants = rest[:3], rest[3:]
+        inputs = _inputs(ctx)
+        operands, g = inputs[:count], inputs[count]
+        needs, constants = inputs[count + 1 : 2 * count + 1], inputs[2 * count + 1 :]
         h = [None if t is None or not need else t.contiguous() for t, need in zip(h, needs, strict=True)]
         if all(t is None for t in h):
-            return (None,) * (7 + len(constants))
-        of_g, of_x, of_y, of_w = tangents(x, y, w, g, *h, *constants)
-        kept = _kept((of_x, of_y, of_w, of_g), ctx.needs_input_grad[:4])
-        return (*kept, None, None, None, *[None] * len(constants))
+            return (None,) * len(inputs)
+        of_g, *others = tangents(*operands, g, *h, *constants)
+        kept = _kept((*others, of_g), ctx.needs_input_grad[: count + 1])
+        return (*kept, *[None] * (count + len(constants)))
 
     torch.library.register_autograd(f"equitensor::{name}_gradients", backward, setup_context=setup_context, lib=LIBRARY)
 
 
-def _register_tangents(name: str) -> None:
+def _register_tangents(name: str, count: int) -> None:
     values, gradients, tangents = (_operator(name + suffix) for suffix in ("", "_gradients", "_tangents"))
 
     def setup_context(ctx, inputs, output):
@@ -120,23 +128,25 @@ def _register_tangents(name: str) -> None:
 
     def backward(ctx, *cotangents):
         """With b = (b_x, b_y, b_w, b_g): the gradients of D_b D_h S, in h by polarisation, in the operands by pairs."""
-        operands, h, constants = (inputs := _inputs(ctx))[:4], inputs[4:7], inputs[7:]
+        inputs = _inputs(ctx)
+        operands, h, constants = inputs[: count + 1], inputs[count + 1 : 2 * count + 1], inputs[2 * count + 1 :]
         b = [*cotangents[1:], cotangents[0]]
-        totals, of_h = [None] * 4, [None] * 3
-        if any(t is not None for t in b[:3]):
-            of_h = list(tangents(*operands, *b[:3], *constants)[1:])
-        if b[3] is not None:
-            _accumulate(of_h, range(3), gradients(*operands[:3], b[3], True, True, True, *constants))
-        for s in (s for s in range(3) if h[s] is not None):
-            for t in (t for t in range(4) if t != s and b[t] is not None):
+        totals, of_h = [None] * (count + 1), [None] * count
+        if any(t is not None for t in b[:count]):
+            of_h = list(tangents(*operands, *b[:count], *constants)[1:])
+        if b[count] is not None:
+            needs = [True] * count
+            _accumulate(of_h, range(count), gradients(*operands[:count], b[count], *needs, *constants))
+        for s in (s for s in range(count) if h[s] is not None):
+            for t in (t for t in range(count + 1) if t != s and b[t] is not None):
                 swapped = [*operands]
                 swapped[s], swapped[t] = h[s], b[t]
-                rest = [slot for slot in range(4) if slot not in (s, t)]
-                needs = [slot in rest for slot in range(3)]
+                rest = [slot for slot in range(count + 1) if slot not in (s, t)]
+                needs = [slot in rest for slot in range(count)]
                 found = gradients(*swapped, *needs, *constants)
-                _accumulate(totals, [slot for slot in rest if slot < 3], [found[r] for r in rest if r < 3])
-                if 3 in rest:
-                    _accumulate(totals, [3], [values(*swapped[:3], *constants)])
+                _accumulate(totals, [slot for slot in rest if slot < count], [found[r] for r in rest if r < count])
+                if count in rest:
+                    _accumulate(totals, [count], [values(*swapped[:count], *constants)])
         of_h = [None if given is None else term for given, term in zip(h, of_h, strict=True)]
         return (*totals, *of_h, *[None] * len(constants))
 
