@@ -91,9 +91,9 @@ def _density(kind: type, lmax: int, channels: int) -> tuple:
     return layer, (x,), (torch.arange(50) % 3,)
 
 
-def _gaunt(lmax: int, channels: int) -> tuple:
+def _interaction(lmax: int, channels: int, product: str, **options) -> tuple:
     irreps = natural(lmax, channels)
-    layer = Interaction(irreps, irreps, irreps, "gaunt").double()
+    layer = Interaction(irreps, irreps, irreps, product, **options).double()
     return layer, torch.randn(2, 50, layer.irreps_out.dim, dtype=torch.float64).unbind(0), ()
 
 
@@ -110,7 +110,8 @@ LAYERS = {
     "convolution": _convolution,
     "density product": functools.partial(_density, DensityProduct),
     "density invariants": functools.partial(_density, DensityInvariants),
-    "gaunt product": _gaunt,
+    "gaunt product": functools.partial(_interaction, product="gaunt"),
+    "uuu product": functools.partial(_interaction, product="cg", form="paths"),
     "edge sums": functools.partial(_edges, gather_edges),
     "edge read-out": functools.partial(_edges, read_edges),
 }

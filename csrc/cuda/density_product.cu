@@ -18,15 +18,7 @@ struct Group {
 
 #include "problem.h"
 
-template <bool, class A, class B>
-struct Choice {
-  using type = B;
-};
-template <class A, class B>
-struct Choice<true, A, B> {
-  using type = A;
-};
-using N = Choice<ALONG, Dual<T>, T>::type;
+using N = Number<ALONG, T>::type;
 
 constexpr bool SLOPES = WANTED_X || WANTED_WEIGHT || WANTED_MIX;
 constexpr int PAIRED = ORDER - ORDER / 2;  // the highest power that invariants need
@@ -35,11 +27,6 @@ constexpr int WEIGHTS = ORDER * (INVARIANTS ? 1 : DEGREES);
 constexpr int WIDTH_OUT = INVARIANTS ? 1 : COMPONENTS;
 // Of features whose values and slopes by weights are not wanted, the highest power enters nothing.
 constexpr int RAISED = INVARIANTS || WANTED_OUT || WANTED_WEIGHT ? POWERS : POWERS - 1;
-
-EQUITENSOR_DEVICE void take(T& number, const T* at, const T*, Index place) { number = at[place]; }
-EQUITENSOR_DEVICE void take(Dual<T>& number, const T* at, const T* along, Index place) {
-  number = {at[place], along ? along[place] : T(0)};
-}
 
 // One atom and channel: all powers, the slopes by them, weights and slopes by weights.
 struct Pass {

@@ -30,3 +30,23 @@ template <class T>
 EQUITENSOR_DEVICE T result(const Dual<T>& x) {
   return x.along;
 }
+
+// T, or T with its derivative.
+template <bool ALONG, class T>
+struct Number {
+  using type = T;
+};
+template <class T>
+struct Number<true, T> {
+  using type = Dual<T>;
+};
+
+// Reads a number; its derivative is zero where no tangent is given.
+template <class T>
+EQUITENSOR_DEVICE void take(T& number, const T* at, const T*, Index place) {
+  number = at[place];
+}
+template <class T>
+EQUITENSOR_DEVICE void take(Dual<T>& number, const T* at, const T* along, Index place) {
+  number = {at[place], along ? along[place] : T(0)};
+}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from equitensor.bench.products import natural
-from equitensor.nn import Convolution
+from equitensor.nn import Convolution, Interaction
 from equitensor.nn.sparse_coupling import natural_coupling
-from equitensor.ops.cuda import channel_product, density_product, edge_form, module, uvu_convolution
+from equitensor.ops.cuda import channel_product, density_product, edge_form, module, uuu_product, uvu_convolution
 from equitensor.ops.cuda.source import Source
 
 ENTRY = re.compile(r"Compiling entry function '(\w+)'")
@@ -47,6 +47,7 @@ def sources(lmax: int, channels: int, dtype: torch.dtype) -> dict[str, Source]:
     """For each operator and order what the wrapper would compile, at natural parities up to lmax."""
     operators = {
         "uvu convolution": _uvu(lmax, channels, dtype),
+        "uuu product": _uuu(lmax, channels, dtype),
         "gaunt product": _channel_product(lmax, channels, dtype),
         "edge sums": _edge_form(lmax, channels, dtype),
         "density product": _density_product(lmax, channels, dtype),
@@ -86,6 +87,19 @@ def _uvu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
         lambda: uvu_convolution.values(x, y, w, *constants),
         lambda: uvu_convolution.gradients(x, y, w, g, True, True, True, *constants),
         lambda: uvu_convolution.tangents(x, y, w, g, x, y, w, *constants),
+    )
+
+
+def _uuu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
+    """Weights of each item and channel."""
+    product = Interaction(*[natural(lmax, channels)] * 3, form="paths").map.to(dtype)
+    paths = len(product.plan)
+    x, w = torch.zeros(1, channels * (lmax + 1) ** 2, dtype=dtype), torch.zeros(paths, 1, channels, dtype=dtype)
+    constants = (product.coupling, product.plan, *product.flat_layout)
+    return (
+        lambda: uuu_product.values(x, x, w, *constants),
+        lambda: uuu_product.gradients(x, x, w, x, True, True, True, *constants),
+        lambda: uuu_product.tangents(x, x, w, x, x, x, w, *constants),
     )
 
 

@@ -71,6 +71,8 @@ _OPERATIONS = (
     "many-body product",
     "gaunt product",
     "uvu convolution",
+    "radial convolution",
+    "uvu product",
     "uuu product",
     "silu",
 )

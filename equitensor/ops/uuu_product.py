@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from equitensor.ops.cuda import uuu_product as on_gpu
+from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.multilinear import register
 from equitensor.ops.uuu_workspace import Layout, Workspace, unpack_pairs
 
@@ -136,3 +138,6 @@ register(
     "Tensor table, Tensor plan, int[] sizes_x, int[] sizes_y, int[] sizes_z, int channels, bool channels_last",
     lambda x, y, w, table, plan, *layout: Layout(*layout).shape(x),
 )
+implement("uuu_product", 3, on_gpu.values, _values)
+implement("uuu_product_gradients", 4, on_gpu.gradients, _gradients)
+implement("uuu_product_tangents", 4, on_gpu.tangents, _tangents)

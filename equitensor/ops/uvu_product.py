@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from equitensor.ops.cuda import uvu_product as on_gpu
+from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.multilinear import register
 from equitensor.ops.uvu_paths import Group, UVUPath, unpack_groups
 
@@ -188,3 +190,6 @@ register(
     "Tensor table, Tensor plan, int width",
     lambda x, y, w, table, plan, width: (x.shape[0], width),
 )
+implement("uvu_product", 3, on_gpu.values, _values)
+implement("uvu_product_gradients", 4, on_gpu.gradients, _gradients)
+implement("uvu_product_tangents", 4, on_gpu.tangents, _tangents)

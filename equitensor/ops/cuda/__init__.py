@@ -3,6 +3,15 @@
 from equitensor.ops.cuda.compiler import version
 from equitensor.ops.cuda.dispatch import why_not
 
-OPERATIONS = ("edge sums", "edge read-out", "density product", "gaunt product", "uvu convolution")  # those with kernels
+# Those with kernels.
+OPERATIONS = (
+    "edge sums",
+    "edge read-out",
+    "density product",
+    "gaunt product",
+    "uvu convolution",
+    "uvu product",
+    "uuu product",
+)
 
 __all__ = ["OPERATIONS", "version", "why_not"]
