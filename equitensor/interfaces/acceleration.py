@@ -100,7 +100,12 @@ def _products(model: nn.Module, swaps: Swaps) -> None:
 
 
 def _linears(model: nn.Module, swaps: Swaps) -> None:
-    _replace(model, swaps, swap.is_linear, swap.reason_to_leave, swap.linear)
+    _replace(model, swaps, swap.is_linear, _reason_to_leave_linear, swap.linear)
+
+
+def _reason_to_leave_linear(linear: nn.Module) -> str | None:
+    """One without a path MACE gives features of another width: its read-out of dipoles from scalars alone."""
+    return swap.reason_to_leave(linear) if len(linear.instructions) else "it has no path: its output is zero"
 
 
 def _is_contraction(module: nn.Module) -> bool:
