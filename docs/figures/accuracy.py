@@ -66,6 +66,8 @@ def label(entry: dict) -> str:
     """What was trained, for how long, with how many seeds."""
     seeds = len(entry["runs"])
     words = [word for word in entry["overrides"] if not word.startswith(("data.", "output"))]
+    if "smoothness" not in entry["settings"]["model"] and not any("dimenet" in word for word in words):
+        words.append("model.smoothness=0")
     times = [int(part) for part in entry["max_time"].split(":")]
     minutes = 60 * times[0] + times[1]
     median = f"median of {seeds} seeds" if seeds > 1 else "one seed"
