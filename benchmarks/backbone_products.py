@@ -77,14 +77,13 @@ def in_fresh_process(options: argparse.Namespace, product: str, seed: int, folde
 def one_run(options: argparse.Namespace, product: str, seed: int, folder: Path) -> dict:
     """Errors on every test, milliseconds per training step, MiB of memory, epochs."""
     words = [*options.overrides, f"model.product={product}"]
-    training = argparse.Namespace(**{**vars(options), "overrides": words, "test": []})
-    run = accuracy.one_seed(training, seed, folder)
+    accuracy.train(argparse.Namespace(**{**vars(options), "overrides": words}), seed, folder)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # KiB on Linux
-    tests = {path.stem: accuracy.errors(options, folder, path) for path in options.test}
+    run = accuracy.one_run(options, folder)
     batch, summary = run["settings"]["train"]["batch_size"], run["summary"]
     return {
         "seed": seed,
-        "tests": tests,
+        "tests": run["tests"],
         "step_ms": round(1e3 * batch / summary["structures_per_second"], 2),
         "memory_mib": round(memory),
         "epochs": summary["epochs"],
