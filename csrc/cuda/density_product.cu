@@ -155,7 +155,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
   }
   if constexpr (SLOPES) {
     N along_out[WIDTH_OUT];
-    unroll<0, WIDTH_OUT>([&](auto m) { take(along_out[m], g, nullptr, (atom * WIDTH_OUT + m) * CHANNELS + c); });
+    const T* const zero = nullptr;
+    unroll<0, WIDTH_OUT>([&](auto m) { take(along_out[m], g, zero, (atom * WIDTH_OUT + m) * CHANNELS + c); });
     pass.reverse(along_out);
     unroll<0, WANTED_X ? COMPONENTS : 0>(
         [&](auto m) { of_x[(atom * COMPONENTS + m) * CHANNELS + c] = result(pass.slope[0][m]); });
