@@ -66,6 +66,7 @@ def label(entry: dict) -> str:
     """What was trained, for how long, with how many seeds."""
     seeds = len(entry["runs"])
     words = [word for word in entry["overrides"] if not word.startswith(("data.", "output"))]
+    # Results older than the prior of smooth radial functions; DimeNet++ has none.
     if "smoothness" not in entry["settings"]["model"] and not any("dimenet" in word for word in words):
         words.append("model.smoothness=0")
     times = [int(part) for part in entry["max_time"].split(":")]

@@ -130,3 +130,11 @@ def test_a_product_by_itself(network):
     assert (replacement(product)(x, y) - product(x, y)).abs().max() < 1e-14
     with pytest.raises(InputError, match="Linear cannot be replaced"):
         replacement(nn.Linear(2, 2))
+
+
+def test_a_linear_without_a_path_is_left_as_it_is(network):
+    """MACE feeds one features of another width than it says, which e3nn's allows."""
+    network.mix = o3.Linear("3x0e", "2x1o")
+    swaps = accelerate(network)
+    assert type(network.mix) is o3.Linear
+    assert "no path" in dict(swaps.left)["mix"]
