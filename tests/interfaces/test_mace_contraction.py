@@ -1,4 +1,4 @@
-"""Our symmetric contraction in the place of MACE's: numbers, state dict, other signs, deployment, whole models.
+"""Our symmetric contraction in the place of MACE's: numbers, state dict, other signs, deployment.
 
 Beside mace where it is installed; beside MACE's formula with dense tensors everywhere.
 """
@@ -256,83 +256,3 @@ def test_refusals():
             layer(*arguments)
     with pytest.raises(InputError, match="Linear is not a SymmetricContraction"):
         ours.replacement(torch.nn.Linear(2, 2))
-
-
-@needs_mace
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_replacement(dtype):
-    """A module of MACE built in either precision: its parameters, and as few paths as exact tensors give."""
-    torch.set_default_dtype(dtype)
-    irreps = as_irreps(natural(2))
-    theirs = from_mace("SymmetricContraction")(irreps, irreps, 3, num_elements=ELEMENTS)
-    mine = ours.replacement(theirs)
-    assert len(mine.polynomials.basis) == 27
-    for own, other in zip(mine.parameters(), theirs.parameters(), strict=True):
-        assert own is other
-    x, y = (t.to(dtype) for t in operands(natural(2)))
-    testing.assert_close(mine(x, y).detach(), theirs(x, y).detach())
-    flipped = [1.0, -1.0] * 50
-    for contraction in theirs.contractions:  # a basis of its own: other signs and another scale
-        tensor = contraction.U_matrix_3
-        tensor *= 2 * torch.tensor(flipped[: tensor.shape[-1]])
-    again = ours.replacement(theirs)
-    assert len(again.polynomials.basis) == 27
-    testing.assert_close(again(x, y).detach(), theirs(x, y).detach())
-
-
-@needs_mace
-@SCRIPTING
-def test_accelerate_a_mace_model():
-    """Same energy, forces, state dict and parameters; deployed by MACE's own way of TorchScript."""
-    model = mace_model()
-    batch = mace_batch(model)
-    expected = model(dict(batch), training=True)
-    state, parameters = model.state_dict(), dict(model.named_parameters())
-    names = ours.accelerate(model)
-    assert names == [f"products.{n}.symmetric_contractions" for n in range(2)]
-    assert set(model.state_dict()) == set(state)
-    assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
-    actual = model(dict(batch), training=True)
-    for name in ("energy", "forces"):
-        testing.assert_close(actual[name].detach(), expected[name].detach(), what=name)
-    scripted = jit.compile(copy.deepcopy(model))
-    again = scripted(dict(batch), training=False)
-    testing.assert_close(again["forces"].detach(), expected["forces"].detach(), tolerance=1e-9)
-    assert ours.accelerate(model) == []
-
-
-def mace_model():
-    blocks = from_mace("interaction_classes")
-    return from_mace("MACE")(
-        r_max=4.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=2,
-        num_elements=3,
-        hidden_irreps=o3.Irreps("4x0e+4x1o"),
-        MLP_irreps=o3.Irreps("4x0e"),
-        atomic_energies=torch.zeros(3).numpy(),
-        avg_num_neighbors=4.0,
-        atomic_numbers=[1, 6, 8],
-        correlation=3,
-        gate=torch.nn.functional.silu,
-    )
-
-
-def mace_batch(model):
-    positions = torch.tensor([[0.0, 0.0, 0.0], [1.1, 0.2, 0.0], [0.0, 1.2, 0.3], [0.9, 1.0, 1.1]])
-    sender, receiver = (~torch.eye(4, dtype=torch.bool)).nonzero().T
-    return {
-        "positions": positions,
-        "node_attrs": torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0]), 3).double(),
-        "edge_index": torch.stack([sender, receiver]),
-        "shifts": torch.zeros(12, 3),
-        "unit_shifts": torch.zeros(12, 3),
-        "cell": torch.zeros(3, 3),
-        "batch": torch.zeros(4, dtype=torch.long),
-        "ptr": torch.tensor([0, 4]),
-        "head": torch.zeros(1, dtype=torch.long),
-    }
