@@ -4,6 +4,7 @@ Metadata is in setup.cfg.
 """
 
 import os
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -45,11 +46,14 @@ def extension() -> dict:
                 print(f"the extension was not built ({type(error).__name__}: {error}); {PLAIN}")
                 self.extensions = []
 
+    # Without it at::parallel_for is a loop of one thread. Apple's compiler has no OpenMP of its own.
+    openmp = ["-fopenmp"] if sys.platform == "linux" else []
     kernels = CppExtension(
         "equitensor._kernels",
         ["csrc/cpu/kernels.cpp", "csrc/ops/module.cpp"],
         depends=sorted(glob("csrc/*/*.h") + glob("csrc/*/*.inl")),
-        extra_compile_args=["-O3", "-g0", "-std=c++17", "-ffp-contract=fast"],
+        extra_compile_args=["-O3", "-g0", "-std=c++17", "-ffp-contract=fast", *openmp],
+        extra_link_args=openmp,
     )
     return {"ext_modules": [kernels], "cmdclass": {"build_ext": OptionalExtension}}
 

@@ -83,8 +83,6 @@ def _uuu(lmax: int, channels: int, items: int, own: bool) -> tuple[dict, list[Te
     options = {"shared_weights": not own, "internal_weights": False}
     calls = {"e3nn": _peer()(*arguments, **options), "drop-in": TensorProduct(*arguments, **options)}
     calls["Interaction"] = layer
-    if not own:
-        calls["Interaction, paths"] = Interaction(irreps, irreps, irreps, internal_weights=False, form="paths")
     weights = (items, layer.weight_numel) if own else (layer.weight_numel,)
     return calls, operands(((items, layer.irreps_in1.dim), (items, layer.irreps_in1.dim), weights))
 

@@ -21,8 +21,7 @@ from equitensor.ops.uvu_convolution import uvu_convolution
 from equitensor.ops.uvu_paths import UVUPath, pack_paths
 
 FORMS = ("paths", "low_rank", "dense")
-GRID_LIMIT = 16  # components, lmax 3: a grid serves several powers of one feature; above, paths take half its time
-DENSE_LIMIT = 8192  # up to this size of a (d1, d2, d3) tensor, all paths go through one matrix product
+GRID_LIMIT = 16  # components, lmax 3: up to here a grid may serve several powers of one feature
 
 
 class ClebschGordanInteraction(Tables):
@@ -31,9 +30,9 @@ class ClebschGordanInteraction(Tables):
     Each path is scaled by sqrt((2 l3 + 1) / number of paths to that output). Weights (path, C).
 
     Args:
-        form: how to compute it: "paths", any weights; or, where items share the weights, "low_rank"
-            (C^T [(A x) * (B y)], by a quadrature grid between true signals) or "dense" (one matrix per channel).
-            Left out: paths where they are compiled, elsewhere by size.
+        form: how to compute it: "paths", any weights, the quickest from some hundred items on; or, where items share
+            the weights, "low_rank" (C^T [(A x) * (B y)], by a quadrature grid between true signals) or "dense" (one
+            matrix per channel). Left out: paths, and the grid for `powers` in plain torch to degree 3.
     """
 
     options = ("form",)
@@ -53,13 +52,11 @@ class ClebschGordanInteraction(Tables):
         ]
         self._add_paths(couplings)
         natural = all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space)
-        self.form = _checked_form(form)
-        self.chosen_form = form or _shared_weight_form(natural, self.sizes)
-        self.grid = None
-        if self.chosen_form == "low_rank":
+        self.form, self.grid = _checked_form(form), None
+        if form == "low_rank" or (form is None and natural and max(self.sizes) <= GRID_LIMIT):
             degrees = tuple(tuple(ir.l for _, ir in space) for space in irreps)
             self.grid = (NaturalParityPaths if natural else LowRankPaths)(degrees, self.indices, scales)
-        elif self.chosen_form == "dense":
+        if form == "dense":
             self.add_table("stack", self._stack(couplings))
 
     def _add_paths(self, couplings: list[Tensor]) -> None:
@@ -99,9 +96,10 @@ class ClebschGordanInteraction(Tables):
             z = self._shared(first, second, None if weight is None else weight.view(-1, self.channels))
         return z.reshape(*lead, self.sizes[2], self.channels)
 
-    def takes_rows(self, x: Tensor, y: Tensor) -> bool:
-        """Whether `of_rows` is the quickest form for these operands: paths that read e3nn's layout as it is."""
-        return self.form in (None, "paths") and compiled(x, y)
+    @property
+    def by_paths(self) -> bool:
+        """Whether a product goes path by path: then `of_rows` reads e3nn's layout as it is."""
+        return self.form in (None, "paths")
 
     def of_rows(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """The same map of flat rows (..., irreps.dim)."""
@@ -118,17 +116,11 @@ class ClebschGordanInteraction(Tables):
         return z.view(*lead, z.shape[-1])
 
     def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        if self.form is None and compiled(x, y):
-            return self._by_shared_paths(x, y, weight)
-        if self.chosen_form == "low_rank":
+        if self.form == "low_rank":
             return self.grid(x, y, weight)
-        if self.chosen_form == "dense":
+        if self.form == "dense":
             return self._dense(x, y, weight)
-        return self._by_shared_paths(x, y, weight)
-
-    def _by_shared_paths(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        ones = x.new_ones(len(self.indices), 1, 1)
-        return self._by_paths(x, y, ones if weight is None else weight.unsqueeze(1))
+        return self._by_paths(x, y, x.new_ones(len(self.indices), 1, 1) if weight is None else weight.unsqueeze(1))
 
     def _by_paths(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """(N, d1, C), (N, d2, C), weight (P, N, C) or (P, 1, C) or (P, 1, 1)."""
@@ -150,8 +142,7 @@ class ClebschGordanInteraction(Tables):
         return terms
 
     def describe(self) -> str:
-        form = f"{self.chosen_form!r}" if self.form else f"'paths' where compiled, else {self.chosen_form!r}"
-        return f"{len(self.indices)} paths, {self.weight_numel} weights, form={form}"
+        return f"{len(self.indices)} paths, {self.weight_numel} weights, form={self.form or 'paths'!r}"
 
 
 class ClebschGordanConvolution(Tables):
@@ -205,13 +196,6 @@ def _checked_form(form: str | None) -> str | None:
     if form not in (None, *FORMS):
         raise InputError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
     return form
-
-
-def _shared_weight_form(natural: bool, sizes: tuple) -> str:
-    """The cheapest form of the same map when all items share the weights."""
-    if natural and max(sizes) <= GRID_LIMIT:
-        return "low_rank"
-    return "dense" if math.prod(sizes) <= DENSE_LIMIT else "paths"
 
 
 def _rows(x: Tensor, lead: torch.Size) -> Tensor:

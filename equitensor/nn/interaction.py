@@ -69,7 +69,7 @@ class Interaction(nn.Module):
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":
             return self.map(x, y, weight)
-        if self.product == "cg" and self.map.takes_rows(x, y):
+        if self.product == "cg" and self.map.by_paths:
             return self.map.of_rows(x, y, weight)
         first = gather_channels(x, self.channels, self.sizes[0])
         same = y is x and self.sizes[0] == self.sizes[1]

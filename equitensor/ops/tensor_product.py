@@ -129,6 +129,16 @@ def couple_pairs(x: Tensor, y: Tensor, coupling: Tensor, path: ProductPath) -> T
     return torch.bmm(x, matrix).view(n, x.shape[1], v, path.k)
 
 
+def couple_one(x: Tensor, y: Tensor, coupling: Tensor, path: ProductPath) -> Tensor:
+    """T_ku = sum_ij W_ijk x_ui y_j, of a single y: (n, k, u), as a matrix of weights takes it without a copy."""
+    if path.i == 1 or path.j == 1:
+        return (y * path.scale).transpose(1, 2) * x.transpose(1, 2)
+    if path.k == 1:
+        return torch.bmm(y * path.scale, x.transpose(1, 2))
+    rows = (y.squeeze(1) @ coupling.view(path.j, path.i * path.k)).view(-1, path.i, path.k)
+    return torch.bmm(rows.transpose(1, 2), x.transpose(1, 2))
+
+
 def couple_matching(x: Tensor, y: Tensor, coupling: Tensor, path: ProductPath) -> Tensor:
     """T_uk = sum_ij W_ijk x_ui y_uj: (n, u, k)."""
     if path.i == 1 or path.j == 1:
@@ -167,6 +177,8 @@ def connected_to_second(x: Tensor, y: Tensor, weight: Tensor, coupling: Tensor, 
 
 def fully_connected(x: Tensor, y: Tensor, weight: Tensor, coupling: Tensor, path: ProductPath) -> Tensor:
     """uvw, in the order that costs least: the coupling first, or one operand into the weights first."""
+    if path.order == 0 and path.v == 1 and weight.dim() == 1:
+        return couple_one(x, y, coupling, path).matmul(weight.view(path.u, path.w)).transpose(1, 2)
     if path.order == 0:
         return mix(couple_pairs(x, y, coupling, path).flatten(1, 2), weight, path)
     own = weight.dim() > 1

@@ -16,7 +16,7 @@ from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.multilinear import register
 from equitensor.ops.uuu_workspace import Layout, Workspace, unpack_pairs
 
-COLUMNS = 1 << 13  # items times channels of a portion
+SCRATCH = 1 << 19  # numbers in the array of products of a portion
 
 
 def uuu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, layout: Layout) -> Tensor:
@@ -29,7 +29,7 @@ def uuu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, la
 
 def _values(x, y, w, table, plan, *layout):
     layout = Layout(*layout)
-    z = x.new_zeros(layout.shape(x))
+    z = _room(x, layout.shape(x), plan, layout)
     for part, space in _portions(x, w, table, plan, layout):
         space.load(part, x, y, w)
         for pair in space.pairs:
@@ -40,25 +40,27 @@ def _values(x, y, w, table, plan, *layout):
 
 def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, *layout):
     layout = Layout(*layout)
-    of_x, of_y, of_w = (t.new_zeros(t.shape if need else 0) for t, need in ((x, need_x), (y, need_y), (w, need_w)))
+    of_x, of_y = (_room(t, t.shape if need else (0,), plan, layout) for t, need in ((x, need_x), (y, need_y)))
+    of_w = w.new_zeros(w.shape if need_w else 0)
     for part, space in _portions(x, w, table, plan, layout, gradients=True):
         space.load(part, x, y, w, g)
         for pair in space.pairs:
             if need_w:
                 _to_weights(pair, pair.couple(pair.x, pair.y))
             if need_x or need_y:
-                back = _back(pair, pair.weights)
+                _back(pair, pair.weights)
             if need_x:
-                pair.of_x += torch.mul(back, pair.y, out=pair.products).sum(1, keepdim=True)
+                _to_first(pair, pair.parts_y)
             if need_y:
-                pair.of_y += back.mul_(pair.x).sum(0)
+                _to_second(pair, pair.parts_x)
         space.store_gradients(part, of_x if need_x else None, of_y if need_y else None, of_w if need_w else None)
     return of_x, of_y, of_w
 
 
 def _tangents(x, y, w, g, h_x, h_y, h_w, table, plan, *layout):
     layout = Layout(*layout)
-    of_g, of_x, of_y, of_w = (t.new_zeros(t.shape) for t in (g, x, y, w))
+    of_g, of_x, of_y = (_room(t, t.shape, plan, layout) for t in (g, x, y))
+    of_w = w.new_zeros(w.shape)
     for part, space in _portions(x, w, table, plan, layout, gradients=True, tangents=True):
         space.load(part, x, y, w, g)
         space.load_tangents(part, h_x, h_y, h_w)
@@ -72,12 +74,23 @@ def _tangents(x, y, w, g, h_x, h_y, h_w, table, plan, *layout):
     return of_g, of_x, of_y, of_w
 
 
+def _room(like: Tensor, shape: tuple, plan: Tensor, layout: Layout) -> Tensor:
+    """A result that the portions fill; zeros if there are none."""
+    make = like.new_empty if _has_work(like, plan, layout) else like.new_zeros
+    return make(shape)
+
+
+def _has_work(x: Tensor, plan: Tensor, layout: Layout) -> bool:
+    return bool(len(x) and layout.channels and len(plan))
+
+
 def _portions(x, w, table, plan, layout, **kinds) -> Iterator[tuple[slice, Workspace]]:
     items = x.shape[0]
-    pairs = unpack_pairs(plan, table)
-    if not (items and layout.channels and pairs):
+    if not _has_work(x, plan, layout):
         return
-    step = max(1, COLUMNS // layout.channels) if x.device.type == "cpu" else items
+    pairs = unpack_pairs(plan, table)
+    products = max(pair.matrix.shape[1] for pair in pairs) * layout.channels
+    step = max(1, SCRATCH // products) if x.device.type == "cpu" else items
     step = -(-items // -(-items // step))  # portions of equal size, the last filled up with zeros
     space = Workspace(pairs, w, layout, step, **kinds)
     for start in range(0, items, step):
@@ -94,18 +107,18 @@ def _tangents_of_operands(pair: Workspace.Pair, of_first: bool, of_second: bool)
     change = pair.contract()
     _spread(pair, change, pair.weights)
     _to_weights(pair, change, add=True)
-    back = _back(pair, pair.weights)
+    _back(pair, pair.weights)
     if of_second:
-        pair.of_x += torch.mul(back, pair.d_y, out=pair.products).sum(1, keepdim=True)
+        _to_first(pair, pair.parts_d_y)
     if of_first:
-        pair.of_y += back.mul_(pair.d_x).sum(0)
+        _to_second(pair, pair.parts_d_x)
 
 
 def _tangents_of_weights(pair: Workspace.Pair) -> None:
     _spread(pair, pair.couple(pair.x, pair.y), pair.d_weights)
-    back = _back(pair, pair.d_weights)
-    pair.of_x += torch.mul(back, pair.y, out=pair.products).sum(1, keepdim=True)
-    pair.of_y += back.mul_(pair.x).sum(0)
+    _back(pair, pair.d_weights)
+    _to_first(pair, pair.parts_y)
+    _to_second(pair, pair.parts_x)
 
 
 def _spread(pair: Workspace.Pair, terms: list[Tensor], weights: list[Tensor]) -> None:
@@ -114,11 +127,23 @@ def _spread(pair: Workspace.Pair, terms: list[Tensor], weights: list[Tensor]) ->
         z.addcmul_(term, weight)
 
 
-def _back(pair: Workspace.Pair, weights: list[Tensor]) -> Tensor:
-    """sum over rows of W_rij w_r g_r: (i, j, n, C)."""
+def _back(pair: Workspace.Pair, weights: list[Tensor]) -> None:
+    """pair.back = sum over rows of W_rij w_r g_r: (i, j, n, C)."""
     for g, given, weight in zip(pair.g, pair.given, weights, strict=True):
         torch.mul(g, weight, out=given)
-    return pair.contract_back()
+    pair.contract_back()
+
+
+def _to_first(pair: Workspace.Pair, y: tuple[Tensor, ...]) -> None:
+    """Adds sum_j back_ij y_j to the gradient of x: an array of these products and its sum would take twice as long."""
+    for back, factor in zip(pair.back_by_y, y, strict=True):
+        pair.of_x.addcmul_(back, factor)
+
+
+def _to_second(pair: Workspace.Pair, x: tuple[Tensor, ...]) -> None:
+    """Adds sum_i back_ij x_i to the gradient of y."""
+    for back, factor in zip(pair.back_by_x, x, strict=True):
+        pair.of_y.addcmul_(back, factor)
 
 
 def _to_weights(pair: Workspace.Pair, terms: list[Tensor], add: bool = False) -> None:

@@ -161,14 +161,17 @@ class Workspace:
             self.products, self.flat_products = products[:inner].unflatten(0, pairs), products[:inner].flatten(1)
             self.terms, self.flat_terms = list(terms[:rows].split([p.k for p in pair.paths])), terms[:rows].flatten(1)
             if space.gradients:
-                self.of_x, self.of_y = space.of_x[x].unsqueeze(1), space.of_y[y]
+                self.of_x, self.of_y = space.of_x[x], space.of_y[y]
                 self.g, self.of_w = [space.g[part] for part in outputs], [space.of_w[row] for row in weights]
-                self.back, self.flat_back = back[:inner].unflatten(0, pairs), back[:inner].flatten(1)
+                self.flat_back, by_pairs = back[:inner].flatten(1), back[:inner].unflatten(0, pairs)
+                self.back_by_x, self.back_by_y = by_pairs.unbind(0), by_pairs.unbind(1)
+                self.parts_x, self.parts_y = space.x[x].unbind(0), self.y.unbind(0)
                 self.given = [back[:rows]] if self.scalar else self.terms
             if self.scalar:
                 self.terms = [products[:rows]]
             if space.tangents:
                 self.d_x, self.d_y = space.d_x[x].unsqueeze(1), space.d_y[y]
+                self.parts_d_x, self.parts_d_y = space.d_x[x].unbind(0), self.d_y.unbind(0)
                 self.d_weights = [space.d_w[row] for row in weights]
 
         def couple(self, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -181,11 +184,10 @@ class Workspace:
                 torch.mm(self.matrix, self.flat_products, out=self.flat_terms)
             return self.terms
 
-        def contract_back(self) -> Tensor:
-            """sum over rows of W_rij given_r: (i, j, n, C)."""
+        def contract_back(self) -> None:
+            """back = sum over rows of W_rij given_r: (i, j, n, C)."""
             if not self.scalar:
                 torch.mm(self.matrix.T, self.flat_terms, out=self.flat_back)
-            return self.back
 
 
 def _is_scalar(pair: BlockPair) -> bool:
