@@ -25,6 +25,11 @@
 
 TORCH_LIBRARY_FRAGMENT(equitensor, m) {
   m.def("cpu_instruction_set() -> str", [] { return std::string(equitensor::instruction_set()); });
+#ifdef _OPENMP
+  m.def("openmp() -> bool", [] { return true; });
+#else
+  m.def("openmp() -> bool", [] { return false; });  // then at::parallel_for is a loop of one thread
+#endif
 }
 
 static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", nullptr, -1, nullptr};

@@ -30,11 +30,10 @@ def compare_with_e3nn(edges: int = 20000, items: int = 1000, rounds: int = 5) ->
             f"uvu, lmax {lmax}, {channels} channels, {count} edges", uvu_candidates(lmax, channels, count), rounds
         )
     for lmax, channels in UUU:
-        count = items if lmax < 4 else items // 2
         for own in (False, True):
             whose = "of each item" if own else "shared"
-            case = f"uuu, lmax {lmax}, {channels} channels, {count} items, weights {whose}"
-            rows += _rows(case, _uuu(lmax, channels, count, own), rounds)
+            case = f"uuu, lmax {lmax}, {channels} channels, {items} items, weights {whose}"
+            rows += _rows(case, _uuu(lmax, channels, items, own), rounds)
     for lmax, channels in UVW:
         case = f"uvw, lmax {lmax}, {channels} channels, {items // 10} items"
         rows += _rows(case, _uvw(lmax, channels, items // 10), rounds)

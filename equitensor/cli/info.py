@@ -88,7 +88,8 @@ def _kernels():
         return [("kernels", f"plain torch for every operation: {WHY_NOT}"), *_gpu_kernels()]
     vectors = torch.ops.equitensor.cpu_instruction_set()
     faster = "" if vectors == "AVX-512" else ", the widest vectors that this processor has"
-    known = [(name, f"C++ on CPU, {vectors}{faster}") for name in _OPERATIONS]
+    threads = "" if torch.ops.equitensor.openmp() else ", one thread only: it was built without OpenMP"
+    known = [(name, f"C++ on CPU, {vectors}{faster}{threads}") for name in _OPERATIONS]
     return [*known, *_gpu_kernels()]
 
 

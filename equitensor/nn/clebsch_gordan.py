@@ -104,8 +104,8 @@ class ClebschGordanInteraction(Tables):
     def of_rows(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """The same map of flat rows (..., irreps.dim)."""
         lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], *([] if weight is None else [weight.shape[:-1]]))
-        first = x.expand(*lead, -1).reshape(lead.numel(), x.shape[-1])
-        second = first if y is x else y.expand(*lead, -1).reshape(lead.numel(), y.shape[-1])
+        first = x.expand(*lead, -1).reshape(math.prod(lead), x.shape[-1])
+        second = first if y is x else y.expand(*lead, -1).reshape(math.prod(lead), y.shape[-1])
         if weight is None:
             weight = x.new_ones(len(self.indices), 1, 1)
         elif weight.dim() == 1:
@@ -199,7 +199,7 @@ def _checked_form(form: str | None) -> str | None:
 
 
 def _rows(x: Tensor, lead: torch.Size) -> Tensor:
-    return x.expand(*lead, *x.shape[-2:]).reshape(lead.numel(), *x.shape[-2:])
+    return x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:])
 
 
 def _uvu_instructions(irreps_in, irreps_edge, irreps_out) -> tuple:

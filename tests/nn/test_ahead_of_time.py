@@ -7,7 +7,10 @@ import torch
 
 from equitensor.nn import Convolution, Interaction
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # torch's own
+]
 IRREPS = "8x0e+8x1o"
 
 

@@ -1,5 +1,7 @@
 """Every compiled operator against its reference in plain torch: values, first and second derivatives."""
 
+import sys
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -205,6 +207,7 @@ def test_wrong_shapes_say_what_was_expected():
 @pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
 def test_two_threads_give_what_one_gives(build):
     """Enough items for two ranges, whose sums are added up; the same bits whenever there are two."""
+    assert OPERATORS.openmp() or sys.platform != "linux", "without OpenMP there never is more than one thread"
     irreps = "+".join(f"16x{l}{'eo'[l % 2]}" for l in range(4))
     if build == "degree linear":
         inputs = (numbers(64, 16, 32), numbers(4, 32, 32))
