@@ -1,8 +1,12 @@
 """What several rooms' tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: problems of tests are small, and threads that wait for a core that others use cost minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED_DATA = _ROOT.parent / "shared" / "data"

@@ -8,5 +8,6 @@
 #include "many_body.inl"
 #include "silu.inl"
 #include "uuu_product.inl"
+#include "uvu_path.inl"
 #include "uvu_convolution.inl"
 EQUITENSOR_TABLE

@@ -25,6 +25,18 @@ struct Block {
     for (int64_t i = 0; i < count; i++) whole[i] = p[i];
     return read(whole, size);
   }
+  // The same of numbers that are `stride` apart.
+  static EQUITENSOR_INLINE Block read_apart(const T* p, int64_t stride, int64_t count) {
+    constexpr int W = Simd<T>::width;
+    if (count >= size) {
+      Block z;
+      for (int v = 0; v < V; v++) z.part[v] = load_apart(p + v * W * stride, stride, std::make_index_sequence<W>());
+      return z;
+    }
+    T whole[size] = {};
+    for (int64_t i = 0; i < count; i++) whole[i] = p[i * stride];
+    return read(whole, size);
+  }
   EQUITENSOR_INLINE void write(T* p, int64_t count) const {
     if (count >= size) {
       for (int v = 0; v < V; v++) store(p + v * Simd<T>::width, part[v]);

@@ -25,6 +25,12 @@ inline vec<T> splat(T value) {
   return value - vec<T>{};
 }
 
+// p[0], p[stride], ...: straight into the register. Through an array, loads would have to wait for its stores.
+template <class T, size_t... lane>
+EQUITENSOR_INLINE vec<T> load_apart(const T* p, int64_t stride, std::index_sequence<lane...>) {
+  return vec<T>{p[static_cast<int64_t>(lane) * stride]...};
+}
+
 // The next multiple of the register width.
 template <class T>
 inline int64_t padded(int64_t n) {

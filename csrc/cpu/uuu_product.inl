@@ -8,9 +8,7 @@ struct ComponentReader {
   template <class T>
   static EQUITENSOR_INLINE N read(const T* row, const T*, const Component& m, int64_t c, int64_t count) {
     if (m.stride == 1) return N::read(row + m.start + c, count);
-    T lanes[N::size] = {};
-    for (int64_t l = 0; l < count; l++) lanes[l] = row[m.start + (c + l) * m.stride];
-    return N::read(lanes, N::size);
+    return N::read_apart(row + m.start + c * m.stride, m.stride, count);
   }
 };
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.errors import InputError
-from equitensor.ops.multilinear import LIBRARY, register
+from equitensor.ops.multilinear import register
 from equitensor.ops.uvu_convolution import uvu_convolution
 
 NAME = "radial_convolution"
@@ -67,10 +66,6 @@ def _tangents(x, y, hidden, matrix, g, h_x, h_y, h_hidden, h_matrix, *constants)
     return of_g, of_x, of_y, of_hidden, of_matrix
 
 
-def _refuse_vmap(*_):
-    raise InputError("radial_convolution cannot be mapped by torch.vmap: join the graphs to one, as a batch is")
-
-
 register(
     NAME,
     _values,
@@ -80,5 +75,3 @@ register(
     lambda x, y, hidden, matrix, sender, receiver, table, plan, width: (x.shape[0], width),
     ("x", "y", "hidden", "matrix"),
 )
-for _suffix in ("", "_gradients", "_tangents"):
-    LIBRARY.impl(f"{NAME}{_suffix}", _refuse_vmap, "FuncTorchBatched")

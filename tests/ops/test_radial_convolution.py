@@ -155,5 +155,3 @@ def test_refusals():
         layer.forward_radial(x, y, h[:, 1:], m, edges)
     with pytest.raises(InputError, match=r"matrix has shape \(5, 11\): expected \(5, 12\)"):
         layer.forward_radial(x, y, h, m[:, 1:], edges)
-    with pytest.raises(InputError, match=r"torch\.vmap"):
-        torch.vmap(lambda t: layer.forward_radial(t, y, h, m, edges))(torch.stack([x, x]))
