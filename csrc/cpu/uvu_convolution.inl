@@ -9,24 +9,6 @@
 // nothing of the size (edges, paths, channels) is written but the weights' gradient, which is returned.
 // Rows of x, and those of one node's z and g, have their channels last and padded.
 
-// Rows on their way into the cache, some lines at a time and one row after the other, as memory likes it.
-template <class T>
-struct Ahead {
-  static constexpr int64_t line = 64 / sizeof(T);
-  const T* const* rows;
-  int64_t count, width, lines, row = 0, at = 0;
-
-  Ahead(const T* const* which, int64_t rows_, int64_t width_, int64_t steps)
-      : rows(which), count(rows_), width(width_), lines((count * (width / line + 1) + steps - 1) / steps) {}
-  EQUITENSOR_APART void fetch() {
-    for (int64_t l = 0; l < lines && row < count; l++) {
-      __builtin_prefetch(rows[row] + at, 0, 3);
-      at += line;
-      if (at >= width) at = 0, row++;
-    }
-  }
-};
-
 // What a node's edges go through: their rows, and scratch for one portion.
 template <class T>
 struct UVUPass {
@@ -119,15 +101,14 @@ struct UVUPass {
   // body(piece, n) for every block of channels of every path n, some channels of all paths before the next.
   template <class F>
   EQUITENSOR_INLINE void pieces(const F& body) {
-    const int64_t steps = (widest + N::size - 1) / N::size * static_cast<int64_t>(v.paths.size());
+    const int64_t steps = (widest + N::size - 1) / N::size * static_cast<int64_t>(v.paths.size()) * rows.count;
     Ahead<T> w(next.w, next.count, v.width_w, steps), h_w(next.h_w, at.h_w ? next.count : 0, v.width_w, steps);
     for (int64_t c = 0; c < widest; c += N::size) {
       for (size_t n = 0; n < v.paths.size(); n++) {
         const UVUPath& p = v.paths[n];
-        w.fetch(), h_w.fetch();
         if (c >= p.mul) continue;
         const int64_t channels = std::min<int64_t>(N::size, p.mul - c), ld = padded<T>(p.i * p.k);
-        body({p, rows, v.scalar[n], M + matrix[n], tM + matrix[n], ld, c, channels}, n);
+        body({p, rows, w, h_w, v.scalar[n], M + matrix[n], tM + matrix[n], ld, c, channels}, n);
       }
     }
   }

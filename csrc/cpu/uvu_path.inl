@@ -27,11 +27,31 @@ struct EdgeRows {
   T *dx[PORTION], *dw[PORTION];
 };
 
+// Rows of the next portion on their way into the cache, some lines with every edge of this one, one row after the other:
+// requests that come all at once would have to wait for each other.
+template <class T>
+struct Ahead {
+  static constexpr int64_t line = 64 / sizeof(T);
+  const T* const* rows;
+  int64_t count, width, lines, row = 0, at = 0;
+
+  Ahead(const T* const* which, int64_t rows_, int64_t width_, int64_t steps)
+      : rows(which), count(rows_), width(width_), lines((count * (width / line + 1) + steps - 1) / steps) {}
+  EQUITENSOR_INLINE void fetch() {
+    for (int64_t l = 0; l < lines && row < count; l++) {
+      __builtin_prefetch(rows[row] + at, 0, 3);
+      at += line;
+      if (at >= width) at = 0, row++;
+    }
+  }
+};
+
 // One path at the channels c .. of one portion, of which `channels` exist.
 template <class T>
 struct PathPiece {
   const UVUPath& p;
   const EdgeRows<T>& rows;
+  Ahead<T>&w, &h_w;
   bool scalar;  // M is a multiple of one
   const T *M, *tM;  // (edges, ld), each (i, k)
   int64_t ld, c, channels;
@@ -46,6 +66,7 @@ void push(const PathPiece<T>& at, int64_t k0, T* z) {
   N sum[K];
   for (int k = 0; k < K; k++) sum[k] = N::read(z + k * C, N::size);
   for (int64_t e = 0; e < edges; e++) {
+    at.w.fetch();
     const T *x = at.rows.x[e] + from_x, *M = at.M + e * at.ld + k0;
     const N w = N::read(at.rows.w[e] + from_w, at.channels);
     if (at.scalar) {
@@ -78,6 +99,7 @@ void push_along(const PathPiece<T>& at, int64_t k0, T* z) {
   N sum[K];
   for (int k = 0; k < K; k++) sum[k] = N::read(z + k * C, N::size);
   for (int64_t e = 0; e < edges; e++) {
+    at.w.fetch(), at.h_w.fetch();
     const T *x = at.rows.x[e] + from_x, *h_x = at.rows.h_x[e] + from_x;
     const T *M = at.M + e * at.ld + k0, *tM = at.tM + e * at.ld + k0;
     const N w = N::read(at.rows.w[e] + from_w, at.channels), h_w = N::read(at.rows.h_w[e] + from_w, at.channels);
@@ -123,6 +145,7 @@ void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t wid
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
   G += j0 * 2 * W;
   for (int64_t e = 0; e < edges; e++) {
+    at.w.fetch();
     const T *x = at.rows.x[e] + from_x, *in_y = at.rows.y[e] + from_y;
     T *dx = at.rows.dx[e] + from_x, *dw = at.rows.dw[e] + from_w;
     const vec<T> w = read(at.rows.w[e] + from_w, channels);
