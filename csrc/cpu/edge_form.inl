@@ -53,6 +53,7 @@ struct Scratch {
   T* take(int64_t size) {
     T* start = memory.data() + used;
     used += size;
+    if (used > static_cast<int64_t>(memory.size())) throw std::length_error("pieces longer than their scratch");
     return start;
   }
 };
@@ -97,11 +98,11 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
                    const EdgeArrays<const T>* tangent, const EdgeArrays<T>& out) {
   const int64_t D = f.components, C = f.channels, w = f.width;
   const int64_t Cp = padded<T>(C), Dp = padded<T>(D), rows = w * Cp, size = D * Cp;
-  Scratch<T> scratch(9 * rows + 3 * size + 2 * C * Dp + w * Dp + (w + D) * Cp);
+  Scratch<T> scratch(9 * rows + 3 * size + C * Dp + w * Dp);
   T *a = scratch.take(rows), *b = scratch.take(rows), *ta = scratch.take(rows), *tb = scratch.take(rows);
   T *p = scratch.take(rows), *s = scratch.take(rows), *q = scratch.take(rows), *r = scratch.take(rows);
   T *row = scratch.take(rows), *G = scratch.take(size), *tG = scratch.take(size), *sum = scratch.take(size);
-  T *turned = scratch.take(Cp * Dp), *dY = scratch.take(w * Dp);
+  T *turned = scratch.take(C * Dp), *dY = scratch.take(w * Dp);
   const bool first_order = tangent == nullptr;
   const T* none = nullptr;
   const T *at_tY = first_order ? none : tangent->harmonics, *at_tG = first_order ? none : tangent->features;
