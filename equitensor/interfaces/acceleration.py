@@ -1,7 +1,7 @@
 """`accelerate`: what we compute faster inside any model gives way to ours, in place.
 
 Convolutions of MACE and NequIP (gather, tensor product and sum as one operation), MACE's symmetric contractions,
-and e3nn's tensor products and Linear wherever they are.
+and e3nn's and cuEquivariance's layers wherever they are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from equitensor.errors import InputError
-from equitensor.interfaces import mace, mace_convolution, nequip
+from equitensor.interfaces import cuequivariance, mace, mace_convolution, nequip
 from equitensor.interfaces.e3nn import swap
 from equitensor.interfaces.e3nn.species_product import is_possible
 
+HOSTS = "e3nn, cuEquivariance, MACE or NequIP"
 FEW = 8
 
 
@@ -44,13 +45,13 @@ def accelerate(model: nn.Module) -> Swaps:
     """
     _check(model)
     swaps = Swaps()
-    for step in (_convolutions, _contractions, _species_products, _products, _linears):
+    for step in (_convolutions, _contractions, _species_products, _products, _linears, _layers_of_cuequivariance):
         step(model, swaps)
     if not swaps.swapped:
         found = "\n".join(f"  {name}: {reason}" for name, reason in swaps.left.items())
         raise InputError(
             f"nothing in {type(model).__name__} was replaced: "
-            + (f"all was left as it was\n{found}" if found else "it has no module of e3nn, MACE or NequIP that we know")
+            + (f"all was left as it was\n{found}" if found else f"it has no module of {HOSTS} that we know")
         )
     return swaps
 
@@ -65,11 +66,14 @@ def _check(model: nn.Module) -> None:
         raise InputError(f"{name} is compiled by {compiled[0]}: load it uncompiled and accelerate it before that")
     if swap.is_product(model) or swap.is_linear(model):
         raise InputError(f"{name} is itself what would be replaced: use equitensor.interfaces.e3nn.replacement(module)")
+    if cuequivariance.is_layer(model):
+        where = "equitensor.interfaces.cuequivariance.replacement(module)"
+        raise InputError(f"{name} is itself what would be replaced: use {where}")
 
 
 def _convolutions(model: nn.Module, swaps: Swaps) -> None:
     for name, module in list(model.named_modules()):
-        if mace_convolution.is_interaction(module) and not isinstance(module.conv_tp, swap.Convolution):
+        if mace_convolution.is_interaction(module) and not mace_convolution.is_fused(module):
             reason = mace_convolution.reason_to_leave(module)
             if reason:
                 swaps.left[name] = reason
@@ -106,6 +110,21 @@ def _linears(model: nn.Module, swaps: Swaps) -> None:
 def _reason_to_leave_linear(linear: nn.Module) -> str | None:
     """One without a path MACE gives features of another width: its read-out of dipoles from scalars alone."""
     return swap.reason_to_leave(linear) if len(linear.instructions) else "it has no path: its output is zero"
+
+
+def _layers_of_cuequivariance(model: nn.Module, swaps: Swaps) -> None:
+    """Those without weights do not say in what precision they are called: in that of the model."""
+    like = next((parameter for parameter in model.parameters() if parameter.is_floating_point()), None)
+    places = list(_places(model, cuequivariance.is_layer))
+    skips = {id(child) for _, parent, key, child in places if mace_convolution.is_skip(key, parent)}
+
+    def make(layer: nn.Module) -> nn.Module:
+        return cuequivariance.replacement(layer, of_species=id(layer) in skips, like=like)
+
+    _replace(model, swaps, cuequivariance.is_layer, cuequivariance.reason_to_leave, make)
+    for name, parent, _, child in _places(model, lambda _: True):
+        if cuequivariance.is_bare_polynomial(child, parent):
+            swaps.left[name] = "a bare polynomial of cuEquivariance's, such as conv_fusion makes"
 
 
 def _is_contraction(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from equitensor.interfaces import cuequivariance, cuequivariance_layers
 from equitensor.interfaces.e3nn import swap
 
 HOOK = "conv_fusion"
@@ -18,18 +19,27 @@ def is_interaction(module: nn.Module) -> bool:
     return ("mace", "InteractionBlock") in map(swap.origin, type(module).__mro__)
 
 
+def is_fused(block: nn.Module) -> bool:
+    """Whether its convolution is ours already."""
+    return isinstance(getattr(block, "conv_tp", None), (swap.Convolution, cuequivariance_layers.Convolution))
+
+
 def reason_to_leave(block: nn.Module) -> str | None:
     """Why the convolution of an interaction block cannot be replaced, or None."""
-    if not swap.is_product(getattr(block, "conv_tp", None)):
-        return "its conv_tp is not a tensor product of e3nn"
+    product = getattr(block, "conv_tp", None)
+    if not (swap.is_product(product) or cuequivariance.is_channelwise(product)):
+        return "its conv_tp is not a tensor product of e3nn or cuEquivariance"
     if HOOK not in type(block).forward.__code__.co_consts:
         return f"{type(block).__name__} has no hook for it in this version of MACE: only the product is replaced"
-    return swap.reason_to_leave(block.conv_tp)
+    return (swap if swap.is_product(product) else cuequivariance).reason_to_leave(product)
 
 
 def fuse(block: nn.Module) -> nn.Module:
     """Replace `conv_tp` of a block by our convolution, and return it."""
-    block.conv_tp = swap.convolution(block.conv_tp)
+    if swap.is_product(block.conv_tp):
+        block.conv_tp = swap.convolution(block.conv_tp)
+    else:
+        block.conv_tp = cuequivariance.convolution(block.conv_tp, like=next(block.parameters(), None))
     setattr(block, HOOK, "equitensor")
     return block.conv_tp
 

@@ -112,7 +112,7 @@ def test_what_is_left_is_named_with_the_reason(network):
 
 
 def test_models_that_cannot_be_accelerated(network):
-    with pytest.raises(InputError, match="no module of e3nn, MACE or NequIP"):
+    with pytest.raises(InputError, match="no module of e3nn, cuEquivariance, MACE or NequIP"):
         accelerate(nn.Linear(2, 2))
     with pytest.raises(InputError, match=r"compiled by torch\.compile: load it uncompiled"):
         accelerate(torch.compile(network))

@@ -30,39 +30,40 @@ class SpeciesProduct(FullyConnectedTensorProduct):
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """x (atoms, irreps_in1.dim), y (atoms, irreps_in2.dim): (atoms, irreps_out.dim)."""
-        if torch.jit.is_scripting() or weight is not None or not self._by_kinds(x, y):
+        if torch.jit.is_scripting() or not self._by_kinds(x, y):
             return self._evaluate(x, y, weight)
-        return self._over_kinds(x, y)
+        return self._over_kinds(x, y, weight)
 
     @torch.jit.unused
     def _by_kinds(self, x: Tensor, y: Tensor) -> bool:
         plain = (x.dim(), y.dim(), x.shape[0]) == (2, 2, y.shape[0]) and len(x) > 0
         widths = (x.shape[-1], y.shape[-1]) == (self._in1_dim, self._in2_dim)
-        return plain and widths and self.internal_weights and (self.of_species or not y.requires_grad)
+        return plain and widths and self.shared_weights and (self.of_species or not y.requires_grad)
 
     @torch.jit.unused
-    def _over_kinds(self, x: Tensor, y: Tensor) -> Tensor:
-        self._check_dtypes(x, y, self.weight)
+    def _over_kinds(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        weight = self._get_weights(weight)
+        self._check_dtypes(x, y, weight)
         kind, count = kinds_of_rows(y.detach())
         if count > MOST or 2 * count > len(y):
-            return self._evaluate(x, y, None)
+            return self._evaluate(x, y, weight)
         atoms = torch.arange(len(y), device=y.device)
         kinds = y.index_select(0, atoms.new_empty(count).scatter_(0, kind, atoms))
         if not torch.equal(kinds.index_select(0, kind), y):
-            return self._evaluate(x, y, None)
+            return self._evaluate(x, y, weight)
         if count == 1:
-            return self._sorted(x, kinds, [len(x)])
+            return self._sorted(x, kinds, weight, [len(x)])
         order = kind.argsort(stable=True)
-        z = self._sorted(x.index_select(0, order), kinds, kind.bincount().tolist())
+        z = self._sorted(x.index_select(0, order), kinds, weight, kind.bincount().tolist())
         return z.index_select(0, order.argsort())
 
-    def _sorted(self, x: Tensor, kinds: Tensor, counts: list[int]) -> Tensor:
+    def _sorted(self, x: Tensor, kinds: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
         """Atoms of one kind behind those of another."""
         blocks, scalars = x.split(self._sizes[0], dim=1), kinds.split(self._sizes[1], dim=1)
         rows = [by_component(block, mul, ir.dim) for block, (mul, ir) in zip(blocks, self.irreps_in1, strict=True)]
         parts = [[] for _ in self.irreps_out]
-        for (_, item, weight), scale in zip(self.weight_views(yield_instruction=True), self._scales, strict=True):
-            matrices = torch.matmul(scalars[item.i_in2] * scale, weight)  # (u, kinds, w)
+        for (_, item, own), scale in zip(self.weight_views(weight, yield_instruction=True), self._scales, strict=True):
+            matrices = torch.matmul(scalars[item.i_in2] * scale, own)  # (u, kinds, w)
             dim = self.irreps_in1[item.i_in1].ir.dim
             cut = rows[item.i_in1].split([dim * count for count in counts])
             mixed = [part @ matrices[:, index] for index, part in enumerate(cut)]

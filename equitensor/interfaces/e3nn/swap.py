@@ -31,6 +31,11 @@ def origin(cls: type) -> tuple[str, str]:
     return words[1] if words[0].startswith("<torch_package_") and len(words) > 1 else words[0], cls.__name__
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something else happens as well when it is called or differentiated."""
+    return any(getattr(module, hooks) for hooks in _HOOKS)
+
+
 def is_product(module: nn.Module) -> bool:
     """Whether it is a tensor product of e3nn's, or one that TorchScript has compiled."""
     return _name_in_e3nn(module) in [cls.__name__ for cls in _PRODUCTS]
@@ -47,7 +52,7 @@ def reason_to_leave(module: nn.Module) -> str | None:
         return "scripted: accelerate the model before TorchScript compiles it"
     if origin(type(module)) != ("e3nn", _name_in_e3nn(module)):
         return f"{type(module).__name__} is a class of its own and may compute something else"
-    if any(getattr(module, hooks) for hooks in _HOOKS):
+    if has_hooks(module):
         return "it has hooks"
     if is_linear(module) and not (module.internal_weights and module.weight.dim() == 1):
         return "its weights come with the call, or are those of several features"
