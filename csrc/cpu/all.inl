@@ -1,5 +1,6 @@
 #include "simd.h"
 #include "number.h"
+#include "interleave.h"
 #include "edge_form.inl"
 #include "channel_product.inl"
 #include "density_product.inl"

@@ -29,6 +29,60 @@ EQUITENSOR_INLINE void write_component(const N& x, T* row, const Component& m, i
   for (int64_t l = 0; l < count; l++) row[m.start + (c + l) * m.stride] = lanes[l];
 }
 
+// All components of a degree at once, for whole blocks of channels.
+template <int S, class T, int V>
+EQUITENSOR_INLINE void read_degree(const T* row, const T*, Block<T, V>* x) {
+  read_block<S>(row, x);
+}
+template <int S, class T, class N>
+EQUITENSOR_INLINE void read_degree(const T* row, const T* tangent, Dual<N>* x) {
+  N values[S], moved[S];
+  read_block<S>(row, values);
+  if (tangent) read_block<S>(tangent, moved);
+  for (int m = 0; m < S; m++) x[m] = {values[m], tangent ? moved[m] : N::zero()};
+}
+
+template <int S, class T, class N>
+EQUITENSOR_INLINE void write_degree(const N* x, T* row) {
+  std::decay_t<decltype(result(x[0]))> values[S];
+  for (int m = 0; m < S; m++) values[m] = result(x[m]);
+  write_block<S>(values, row);
+}
+
+// The components of one item's row at the channels c..c+count. Those of a degree have the stride 2 l + 1.
+template <class N, class T>
+EQUITENSOR_INLINE void read_components(const T* row, const T* tangent, const std::vector<Component>& components,
+                                       int64_t c, int64_t count, N* x) {
+  const int64_t whole = count == N::size;
+  for (size_t m = 0; m < components.size();) {
+    const Component& k = components[m];
+    const int64_t at = k.start + c * k.stride;
+    const T* along = tangent ? tangent + at : tangent;
+    switch (whole * k.stride) {
+      case 3: read_degree<3>(row + at, along, x + m), m += 3; break;
+      case 5: read_degree<5>(row + at, along, x + m), m += 5; break;
+      case 7: read_degree<7>(row + at, along, x + m), m += 7; break;
+      default: x[m] = ComponentReader<N>::read(row, tangent, k, c, count), m++;
+    }
+  }
+}
+
+template <class N, class T>
+EQUITENSOR_INLINE void write_components(const N* x, T* row, const std::vector<Component>& components, int64_t c,
+                                        int64_t count) {
+  const int64_t whole = count == N::size;
+  for (size_t m = 0; m < components.size();) {
+    const Component& k = components[m];
+    T* to = row + k.start + c * k.stride;
+    switch (whole * k.stride) {
+      case 3: write_degree<3>(x + m, to), m += 3; break;
+      case 5: write_degree<5>(x + m, to), m += 5; break;
+      case 7: write_degree<7>(x + m, to), m += 7; break;
+      default: write_component(result(x[m]), row, k, c, count), m++;
+    }
+  }
+}
+
 // Adds to where the weights of a path come from: one for each channel, or one for all of them.
 template <class N, class T>
 EQUITENSOR_INLINE void add_weight(const N& x, T* row, const Component& m, int64_t c, int64_t count) {
@@ -52,16 +106,13 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
     for (int64_t c = 0; c < C; c += N::size) {
       const int64_t count = std::min<int64_t>(N::size, C - c);
       const T* none = nullptr;
-      for (int64_t m = 0; m < d1; m++)
-        X[m] = ComponentReader<N>::read(row(at.x, n, d1 * C), row(at.h_x, n, d1 * C), u.x[m], c, count);
-      for (int64_t m = 0; m < d2; m++)
-        Y[m] = ComponentReader<N>::read(row(at.y, n, d2 * C), row(at.h_y, n, d2 * C), u.y[m], c, count);
+      read_components(row(at.x, n, d1 * C), row(at.h_x, n, d1 * C), u.x, c, count, X);
+      read_components(row(at.y, n, d2 * C), row(at.h_y, n, d2 * C), u.y, c, count, Y);
       for (int64_t p = 0; p < P; p++)
         W[p] = ComponentReader<N>::read(row(at.w, n, u.width_w), row(at.h_w, n, u.width_w), u.w[p], c, count);
       for (int64_t m = 0; m < d3; m++) Z[m] = N::zero();
       if (slopes) {
-        for (int64_t m = 0; m < d3; m++)
-          G[m] = ComponentReader<N>::read(row(at.g, n, d3 * C), none, u.z[m], c, count);
+        read_components(row(at.g, n, d3 * C), none, u.z, c, count, G);
         for (int64_t m = 0; m < d1 + d2; m++) gX[m] = N::zero();
         for (int64_t p = 0; p < P; p++) gW[p] = N::zero();
       }
@@ -86,12 +137,9 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
         if (at.z) Z[term.out] += W[term.path] * sum;
         if (slopes && at.dw) gW[term.path] += G[term.out] * sum;
       }
-      for (int64_t m = 0; at.z && m < d3; m++)
-        write_component(result(Z[m]), row(at.z, n, d3 * C), u.z[m], c, count);
-      for (int64_t m = 0; at.dx && m < d1; m++)
-        write_component(result(gX[m]), row(at.dx, n, d1 * C), u.x[m], c, count);
-      for (int64_t m = 0; at.dy && m < d2; m++)
-        write_component(result(gY[m]), row(at.dy, n, d2 * C), u.y[m], c, count);
+      if (at.z) write_components(Z, row(at.z, n, d3 * C), u.z, c, count);
+      if (at.dx) write_components(gX, row(at.dx, n, d1 * C), u.x, c, count);
+      if (at.dy) write_components(gY, row(at.dy, n, d2 * C), u.y, c, count);
       for (int64_t p = 0; at.dw && p < P; p++)
         add_weight(result(gW[p]), row(at.dw, n, u.width_w), u.w[p], c, count);
     }

@@ -1,4 +1,4 @@
-"""Operators under torch.vmap, as those who batch the rows of a Hessian use it: right, one item after the other."""
+"""Compiled operators under torch.vmap, as those who batch the rows of a Hessian use it: right, item after item."""
 
 import pytest
 import torch
@@ -9,7 +9,10 @@ from equitensor.nn import Convolution, Interaction, ManyBody
 IRREPS = "3x0e+3x1o"
 EDGES = torch.tensor([[0, 1, 2, 2, 3], [1, 0, 1, 3, 2]])
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch says so
+pytestmark = [
+    pytest.mark.usefixtures("compiled_operators"),
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch says so
+]
 
 
 def convolution():
