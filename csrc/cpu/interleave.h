@@ -1,13 +1,12 @@
 // Features of a degree in e3nn's layout, S = 2 l + 1 numbers of one channel after the other, as S registers of channels,
-// and back. Included once per instruction set, after simd.h. Permutations of registers: to read or write number by number
-// takes four times as long.
+// and back, by permutations of registers. Included once per instruction set, after simd.h and number.h.
 
 // Lanes of `so_far`, where number m of a channel lies in register k of the row those of `from`.
 template <class T, int S, int m, int k, size_t... lane>
 EQUITENSOR_INLINE vec<T> pick(vec<T> so_far, vec<T> from, std::index_sequence<lane...>) {
   constexpr int W = Simd<T>::width;
-  return __builtin_shufflevector(so_far, from,
-                                 ((lane * S + m) / W == k ? W + static_cast<int>(lane * S + m) % W : static_cast<int>(lane))...);
+  return __builtin_shufflevector(
+      so_far, from, ((lane * S + m) / W == k ? W + static_cast<int>(lane * S + m) % W : static_cast<int>(lane))...);
 }
 
 template <class T, int S, int m, size_t... k>
@@ -27,8 +26,8 @@ EQUITENSOR_INLINE void split(const T* p, vec<T>* parts, std::index_sequence<m...
 template <class T, int S, int k, int m, size_t... lane>
 EQUITENSOR_INLINE vec<T> place(vec<T> so_far, vec<T> from, std::index_sequence<lane...>) {
   constexpr int W = Simd<T>::width;
-  return __builtin_shufflevector(so_far, from,
-                                 ((k * W + lane) % S == m ? W + static_cast<int>(k * W + lane) / S : static_cast<int>(lane))...);
+  return __builtin_shufflevector(
+      so_far, from, ((k * W + lane) % S == m ? W + static_cast<int>(k * W + lane) / S : static_cast<int>(lane))...);
 }
 
 template <class T, int S, int k, size_t... m>

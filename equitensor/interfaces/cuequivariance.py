@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.interfaces import cuequivariance_layers as ours
+from equitensor.interfaces import cuequivariance_layers as layers
+from equitensor.interfaces import cuequivariance_products as products
 from equitensor.interfaces.cuequivariance_polynomial import Polynomial, constant_name, exactly
 from equitensor.interfaces.e3nn import swap
 
@@ -57,7 +58,7 @@ def reason_to_leave(layer: nn.Module) -> str | None:
     return None if _is_known(layer) else "it does not hold the polynomial that we know for it"
 
 
-def replacement(layer: nn.Module, of_species: bool = False, like: Tensor | None = None) -> ours.Layer:
+def replacement(layer: nn.Module, of_species: bool = False, like: Tensor | None = None) -> layers.Layer:
     """Our layer with the parameter, numbers, layouts and state dict of one of theirs.
 
     Args:
@@ -69,14 +70,14 @@ def replacement(layer: nn.Module, of_species: bool = False, like: Tensor | None 
     name = _checked(layer)
     arguments = layer, _polynomial(layer), _like(layer, like)
     if name == "FullyConnectedTensorProduct":
-        return ours.FullyConnectedTensorProduct(*arguments, of_species=of_species)
-    return getattr(ours, name)(*arguments)
+        return products.FullyConnectedTensorProduct(*arguments, of_species=of_species)
+    return getattr(products if name == "ChannelWiseTensorProduct" else layers, name)(*arguments)
 
 
-def convolution(product: nn.Module, like: Tensor | None = None) -> ours.Convolution:
+def convolution(product: nn.Module, like: Tensor | None = None) -> products.Convolution:
     """`replacement` of a ChannelWiseTensorProduct with the gather before it and the sum behind it."""
     _checked(product)
-    return ours.Convolution(product, _polynomial(product), _like(product, like))
+    return products.Convolution(product, _polynomial(product), _like(product, like))
 
 
 def _checked(layer: nn.Module) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from equitensor.interfaces import cuequivariance, cuequivariance_layers
+from equitensor.interfaces import cuequivariance, cuequivariance_products
 from equitensor.interfaces.e3nn import swap
 
 HOOK = "conv_fusion"
@@ -21,7 +21,7 @@ def is_interaction(module: nn.Module) -> bool:
 
 def is_fused(block: nn.Module) -> bool:
     """Whether its convolution is ours already."""
-    return isinstance(getattr(block, "conv_tp", None), (swap.Convolution, cuequivariance_layers.Convolution))
+    return isinstance(getattr(block, "conv_tp", None), (swap.Convolution, cuequivariance_products.Convolution))
 
 
 def reason_to_leave(block: nn.Module) -> str | None:

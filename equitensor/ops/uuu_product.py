@@ -128,14 +128,14 @@ def _spread(pair: Workspace.Pair, terms: list[Tensor], weights: list[Tensor]) ->
 
 
 def _back(pair: Workspace.Pair, weights: list[Tensor]) -> None:
-    """pair.back = sum over rows of W_rij w_r g_r: (i, j, n, C)."""
+    """back = sum over rows of W_rij w_r g_r, (i, j, n, C), in the views `back_by_x` and `back_by_y` of the pair."""
     for g, given, weight in zip(pair.g, pair.given, weights, strict=True):
         torch.mul(g, weight, out=given)
     pair.contract_back()
 
 
 def _to_first(pair: Workspace.Pair, y: tuple[Tensor, ...]) -> None:
-    """Adds sum_j back_ij y_j to the gradient of x: an array of these products and its sum would take twice as long."""
+    """Adds sum_j back_ij y_j to the gradient of x, without an array of these products."""
     for back, factor in zip(pair.back_by_y, y, strict=True):
         pair.of_x.addcmul_(back, factor)
 

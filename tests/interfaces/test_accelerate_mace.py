@@ -22,9 +22,9 @@ from e3nn.util import jit  # noqa: E402  e3nn 0.4.4 cannot be imported before as
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from mace import data, modules, tools
     from mace.calculators import MACECalculator
     from mace.tools.scripts_utils import extract_config_mace_model
+    from mace_models import batch_of, results, scale_shift_mace
 
 pytestmark = [
     pytest.mark.usefixtures("e3nn_in_float64"),
@@ -38,53 +38,16 @@ BLOCKS = (
     "RealAgnosticAttResidualInteractionBlock",
     "RealAgnosticResidualNonLinearInteractionBlock",
 )
-ELEMENTS = [1, 6, 7, 8, 9, 14, 15, 16, 17]
-
 
 @cache  # e3nn takes seconds to build one
 def stock(block="RealAgnosticResidualInteractionBlock", layers=2):
-    torch.manual_seed(0)
-    return modules.ScaleShiftMACE(
-        r_max=3.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        **dict.fromkeys(("interaction_cls", "interaction_cls_first"), modules.interaction_classes[block]),
-        num_interactions=layers,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=as_irreps("8x0e+8x1o"),
-        MLP_irreps=as_irreps("4x0e"),
-        atomic_energies=torch.zeros(len(ELEMENTS)).numpy(),
-        avg_num_neighbors=4.0,
-        atomic_numbers=ELEMENTS,
-        correlation=2,
-        gate=torch.nn.functional.silu,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-        radial_MLP=[8],
-    )
+    return scale_shift_mace(block, 8, num_interactions=layers)
 
 
 def both(*arguments):
     """A model as it is and accelerated, and what was replaced."""
     mine = copy.deepcopy(stock(*arguments))
     return stock(*arguments), mine, accelerate(mine)
-
-
-def batch_of(*names):
-    table = tools.AtomicNumberTable(ELEMENTS)
-    found = [data.AtomicData.from_config(data.config_from_atoms(molecule(name)), table, 3.0) for name in names]
-    loader = tools.torch_geometric.dataloader.DataLoader(found, batch_size=len(found))
-    return next(iter(loader)).to_dict()
-
-
-def results(model, batch):
-    """Energies, forces, and the gradients of a loss of both by every parameter."""
-    found = model(dict(batch), training=True)
-    weights = [p for p in model.parameters() if p.requires_grad]
-    loss = found["energy"].square().sum() + found["forces"].square().sum()
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    return [found["energy"].detach(), found["forces"].detach(), *(g for g in gradients if g is not None)]
 
 
 def assert_same(mine, theirs, tolerance=1e-10):

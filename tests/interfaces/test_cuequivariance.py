@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 import torch
-from ase.build import molecule
 from torch import nn
 
 from equitensor import testing
@@ -24,9 +23,9 @@ with warnings.catch_warnings():
     cuet = pytest.importorskip("cuequivariance_torch")
     mace = pytest.importorskip("mace")
     from e3nn.util import jit
-    from mace import data, modules, tools
     from mace.cli import convert_cueq_e3nn
     from mace.modules.wrapper_ops import CuEquivarianceConfig
+    from mace_models import batch_of, results, scale_shift_mace
 
 pytestmark = [
     pytest.mark.usefixtures("e3nn_in_float64"),
@@ -35,7 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:The TorchScript type system"),
 ]
 LAYOUTS = ("mul_ir", "ir_mul")
-ELEMENTS = [1, 6, 7, 8, 9, 14, 15, 16, 17]
 SENDER, RECEIVER = torch.tensor([0, 1, 2, 3, 3, 0, 2]), torch.tensor([1, 0, 0, 2, 1, 1, 3])
 
 
@@ -199,44 +197,8 @@ def test_what_is_left_is_named_with_the_reason():
 
 @cache  # seconds to build one
 def stock(layout, block="RealAgnosticResidualInteractionBlock", group="O3_e3nn", reduced=False):
-    torch.manual_seed(0)
-    return modules.ScaleShiftMACE(
-        r_max=3.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        **dict.fromkeys(("interaction_cls", "interaction_cls_first"), modules.interaction_classes[block]),
-        num_interactions=2,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=as_irreps("4x0e+4x1o"),
-        MLP_irreps=as_irreps("4x0e"),
-        atomic_energies=torch.zeros(len(ELEMENTS)).numpy(),
-        avg_num_neighbors=4.0,
-        atomic_numbers=ELEMENTS,
-        correlation=2,
-        gate=torch.nn.functional.silu,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-        radial_MLP=[8],
-        use_reduced_cg=reduced,
-        cueq_config=CuEquivarianceConfig(enabled=True, layout=layout, group=group, optimize_all=True),
-    )
-
-
-def batch_of(*names):
-    table = tools.AtomicNumberTable(ELEMENTS)
-    found = [data.AtomicData.from_config(data.config_from_atoms(molecule(name)), table, 3.0) for name in names]
-    loader = tools.torch_geometric.dataloader.DataLoader(found, batch_size=len(found))
-    return next(iter(loader)).to_dict()
-
-
-def results(model, batch):
-    """Energies, forces, and the gradients of a loss of both by every parameter."""
-    found = model(dict(batch), training=True)
-    weights = [p for p in model.parameters() if p.requires_grad]
-    loss = found["energy"].square().sum() + found["forces"].square().sum()
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    return [found["energy"].detach(), found["forces"].detach(), *(g for g in gradients if g is not None)]
+    config = CuEquivarianceConfig(enabled=True, layout=layout, group=group, optimize_all=True)
+    return scale_shift_mace(block, 4, use_reduced_cg=reduced, cueq_config=config)
 
 
 MODELS = [
