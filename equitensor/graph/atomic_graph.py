@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equitensor.errors import InputError
 from equitensor.graph.neighbors import neighbor_list
 from equitensor.graph.structure import Structure
 
@@ -93,8 +94,8 @@ class AtomicGraph:
         """The graph of one structure, with all its edges shorter than `cutoff` (Angstrom) and its labels."""
         try:
             edge_index, shift, rev = neighbor_list(structure.pos, structure.cell, structure.pbc, cutoff)
-        except ValueError as error:
-            raise ValueError(f"{structure.source or 'structure'}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{structure.source or 'structure'}: {error}") from None
         n, nan = len(structure), float("nan")
         tensor = torch.from_numpy
         forces, stress = structure.forces, structure.stress

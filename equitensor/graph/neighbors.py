@@ -2,6 +2,11 @@
 
 import numpy as np
 import vesin
+from scipy.spatial import cKDTree
+
+from equitensor.graph.geometry import check_cell_and_extent, full_cell
+
+_GRID = 50_000  # bins as wide as the cutoff; vesin makes 100 000 at most, and dies where one side would need more
 
 
 def neighbor_list(pos, cell, pbc, cutoff):
@@ -12,22 +17,15 @@ def neighbor_list(pos, cell, pbc, cutoff):
     Args: pos (n, 3), cell (3, 3), pbc (3,) bool, cutoff in Angstrom.
     Returns: edge_index (2, e) int64, rows sender and receiver; shift (e, 3) int64; rev (e,) int64, the position of
     the same edge walked the other way (receiver and sender exchanged, shift negated).
-    Raises ValueError for positions that are not finite, and for a periodic direction without a lattice vector.
+    Raises InputError (a ValueError) for positions and cells that `check_cell_and_extent` refuses.
     """
-    if not np.isfinite(pos).all():
-        raise ValueError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
-    if any(p and not np.any(vector) for p, vector in zip(pbc, cell, strict=True)):
-        raise ValueError("the structure is periodic along a direction for which its cell has no lattice vector")
+    pos, pbc = np.ascontiguousarray(pos, dtype=np.float64), np.asarray(pbc, dtype=bool)
+    check_cell_and_extent(pos, cell, pbc)
     if len(pos) == 0:
         return np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
-    calculator = vesin.NeighborList(cutoff=float(cutoff), full_list=True)
-    i, j, shift = calculator.compute(
-        points=np.ascontiguousarray(pos, dtype=np.float64),
-        box=_full_cell(cell, pbc),
-        periodic=np.asarray(pbc, dtype=bool),
-        quantities="ijS",
-    )
-    sender, receiver, shift = i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64)
+    box = _box(pos, cell, pbc, cutoff)
+    search = _by_tree if _is_sparse(pos, box, cutoff) else _by_grid
+    sender, receiver, shift = search(pos, box, pbc, float(cutoff))
     order = np.lexsort((*shift.T, sender, receiver))
     sender, receiver, shift = sender[order], receiver[order], shift[order]
     rev = np.empty_like(order)
@@ -35,13 +33,55 @@ def neighbor_list(pos, cell, pbc, cutoff):
     return np.stack([sender, receiver]), shift, rev
 
 
-def _full_cell(cell, pbc):
-    """The cell with unit vectors, normal to the others, along non-periodic directions (where the shift is 0)."""
-    cell = np.array(cell, dtype=np.float64)
-    if not np.any(pbc):
-        return np.eye(3)
-    missing = [a for a in range(3) if not pbc[a]]
-    if missing:
-        _, _, normals = np.linalg.svd(cell[np.asarray(pbc)])
-        cell[missing] = normals[3 - len(missing) :]
-    return cell
+def _box(pos, cell, pbc, cutoff):
+    """The cell, along directions without periodicity as long as the atoms reach and so much more that images of them
+    are out of reach."""
+    box = full_cell(cell, pbc)
+    along = pos @ box[~pbc].T
+    box[~pbc] *= (np.ptp(along, axis=0) + 2 * cutoff)[:, None]
+    return box
+
+
+def _is_sparse(pos, box, cutoff) -> bool:
+    """Whether a grid over the box would have far more bins than atoms, or too long a side."""
+    bins = np.maximum(1.0, _heights(box) / cutoff)
+    total = bins.prod()
+    return bool(total > _GRID and (total > 4 * len(pos) or bins.min() < 2 * (total / _GRID) ** (1 / 3)))
+
+
+def _heights(box):
+    """(3,) distances between opposite faces."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+
+
+def _by_grid(pos, box, pbc, cutoff):
+    """Sender, receiver, shift by vesin's cell list."""
+    periodic = np.full(3, bool(pbc.any()))  # of slabs and wires vesin makes a grid that grows as the extent squared
+    calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
+    found = calculator.compute(points=pos, box=box, periodic=periodic, quantities="ijS")
+    return tuple(array.astype(np.int64) for array in found)
+
+
+def _by_tree(pos, box, pbc, cutoff):
+    """Sender, receiver, shift by a k-d tree over the atoms and their images near the cell: no grid, any extent."""
+    inverse = np.linalg.inv(box)
+    fractional = pos @ inverse
+    cells = np.where(pbc, np.floor(fractional), 0.0).astype(np.int64)
+    fractional = fractional - cells
+    reach = cutoff / _heights(box) * (1 + 1e-9)
+    atoms, shifts = np.arange(len(pos)), np.zeros((len(pos), 3), np.int64)
+    for axis in np.flatnonzero(pbc):
+        steps = np.arange(-np.ceil(reach[axis]), np.ceil(reach[axis]) + 1).astype(np.int64)
+        moved = fractional[atoms, axis][:, None] + steps
+        row, step = np.nonzero((moved >= -reach[axis]) & (moved < 1 + reach[axis]))
+        atoms, shifts = atoms[row], shifts[row]
+        shifts[:, axis] = steps[step]
+    wrapped = pos - cells @ box
+    images = cKDTree(wrapped[atoms] + shifts @ box)
+    pairs = cKDTree(wrapped).sparse_distance_matrix(images, cutoff, output_type="ndarray")
+    pairs = pairs[pairs["v"] < cutoff]
+    sender, image = pairs["i"], pairs["j"]
+    receiver, shift = atoms[image], shifts[image]
+    itself = (sender == receiver) & ~shift.any(axis=1)
+    shift = shift + cells[sender] - cells[receiver]
+    return sender[~itself].astype(np.int64), receiver[~itself], shift[~itself]

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from equitensor.graph import AtomicGraph, Structure, from_ase, neighbor_list
+from equitensor.graph import AtomicGraph, Structure, from_ase, neighbor_list, neighbors
 
 CUTOFF = 4.0
 
@@ -58,6 +58,51 @@ def test_edges_are_sorted_by_receiver_and_know_their_reverse(name):
     assert (vectors[graph.rev] + vectors).abs().sum() < 1e-9
     assert (sender[graph.rev] == receiver).all()
     assert (graph.batch[sender] == graph.batch[receiver]).all()
+
+
+FAR = {
+    "an atom far above a slab": (fcc111("Al", (2, 2, 2), vacuum=5, periodic=False), [0, 0, 1e5]),
+    "a lost atom of a molecule": (molecule("CH3CH2OH"), [1e6, 1e6, -1e6]),
+    "a lost atom of a wire": (STRUCTURES["wire"], [1e6, 0, 0]),
+    "a huge box": (Atoms("H3", [[0, 0, 0], [0, 0, 1], [0, 0, 5]], cell=[10, 10, 1e6], pbc=True), [0, 0, 5e5]),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_far_atom_costs_nothing_and_changes_no_other_edge(name):
+    atoms, step = FAR[name]
+    atoms, last = rattled(atoms.copy()), len(atoms) - 1
+    atoms.positions[-1] += step
+    (sender, receiver), shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
+    assert ((sender == last) == (receiver == last)).all()  # its own images only
+    others = atoms[:-1]
+    expected, expected_shift, _ = neighbor_list(others.positions, others.cell.array, others.pbc, CUTOFF)
+    kept = sender != last
+    assert np.array_equal([sender[kept], receiver[kept]], expected)
+    assert np.array_equal(shift[kept], expected_shift)
+
+
+def test_an_atom_many_cells_away_is_in_the_cell_all_the_same():
+    atoms = rattled(STRUCTURES["skewed cell"].copy())
+    near = from_ase(atoms, CUTOFF)
+    atoms.positions[-1] += np.array([100_000, -3, 40_000]) @ atoms.cell.array
+    far = from_ase(atoms, CUTOFF)
+    assert far.num_edges == near.num_edges
+    lengths = [graph.edge_vectors().norm(dim=1).sort().values for graph in (far, near)]
+    assert (lengths[0] - lengths[1]).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_tree_and_grid_find_the_same_edges(name):
+    atoms = rattled(STRUCTURES[name].copy()) * [3 if p else 1 for p in STRUCTURES[name].pbc]
+    atoms.positions += np.random.default_rng(0).normal(scale=8.0, size=(len(atoms), 3))  # out of the cell
+    box = neighbors._box(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
+    found = []
+    for search in (neighbors._by_tree, neighbors._by_grid):
+        sender, receiver, shift = search(atoms.positions, box, atoms.pbc, CUTOFF)
+        found.append(sorted(zip(sender, receiver, *shift.T, strict=True)))
+    assert found[0] == found[1]
+    assert found[0] or not atoms.pbc.any()
 
 
 def test_a_periodic_direction_needs_a_lattice_vector():
