@@ -12,9 +12,7 @@ from equitensor.data import GraphDataset, Snapshots, graph_loader
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.models import Potential
-from equitensor.training.loss import residuals
-
-QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
+from equitensor.training.loss import QUANTITIES, residuals
 
 
 @dataclass
@@ -128,8 +126,7 @@ def with_known_elements(elements, snapshots, indices):
 def _add(errors: _Errors, prediction, graph) -> None:
     found = residuals(prediction, graph)
     for name in QUANTITIES:
-        if name in found:
-            errors.add(name, found[name])
+        errors.add(name, found[name])
 
 
 def _add_by_element(by_element, prediction, graph) -> None:

@@ -37,11 +37,12 @@ class Shards:
         """The residuals of each shard under `model(graph, **options)`."""
         return self._each(lambda graph: residuals(model(graph, **options), graph), graphs)
 
-    def backward(self, parts: list[dict[str, Tensor]], slopes: dict[str, Tensor], parameters: list[Tensor]) -> None:
-        """Set the gradients of the parameters, given the slopes of the loss by the joined residuals of all shards."""
-        sizes = {name: [len(part[name]) for part in parts] for name in slopes}
-        pieces = zip(*(slope.split(sizes[name]) for name, slope in slopes.items()), strict=True)
-        pairs = [([part[name] for name in slopes], piece) for part, piece in zip(parts, pieces, strict=True)]
+    def backward(self, parts: list[dict[str, Tensor]], gradients: dict[str, Tensor], parameters: list[Tensor]) -> None:
+        """Set the gradients of the parameters, given those of the loss by the joined residuals of all shards."""
+        sizes = {name: [len(part[name]) for part in parts] for name in gradients}
+        pieces = zip(*(gradient.split(sizes[name]) for name, gradient in gradients.items()), strict=True)
+        pairs = [_with_rows(part, gradients, piece) for part, piece in zip(parts, pieces, strict=True)]
+        pairs = [pair for pair in pairs if pair[0]]
         found = self._each(lambda pair: torch.autograd.grad(pair[0], parameters, pair[1], allow_unused=True), pairs)
         for parameter, *gradients in zip(parameters, *found, strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
@@ -49,6 +50,12 @@ class Shards:
 
     def _each(self, function, items: list) -> list:
         return [function(item) for item in items] if self.pool is None else list(self.pool.map(function, items))
+
+
+def _with_rows(part, names, gradients):
+    """Residuals of a shard and the gradients by them, without those of which it has none."""
+    pairs = [(part[name], gradient) for name, gradient in zip(names, gradients, strict=True) if len(gradient)]
+    return [residual for residual, _ in pairs], [gradient for _, gradient in pairs]
 
 
 def split(graphs: list[AtomicGraph], count: int) -> list[AtomicGraph]:

@@ -19,11 +19,12 @@ from equitensor.errors import InputError
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
-from equitensor.training.loss import loss
+from equitensor.training.loss import TERMS, labelled_stress, loss
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
 from equitensor.training.shards import Shards, joined, split
+from equitensor.training.validation import ValidationErrors
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
 VALIDATION_STEP = 0.02  # of the run between two validations, at least
@@ -55,7 +56,7 @@ class Trainer:
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-        self.best, self.best_is_late = float("inf"), False
+        self.best = float("inf")
         self.trained, self.train_seconds = 0, 0.0
         self.now = 0.0  # how far the run is, as of the last step
 
@@ -134,23 +135,32 @@ class Trainer:
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        parts = self.shards.residuals(self.model, graphs, stress=self.config.loss.stress > 0)
+        # Once for the batch, not shard by shard: a shard of molecules alone has no stress.
+        stress = self.config.loss.stress > 0 and any(bool(labelled_stress(graph).any()) for graph in graphs)
+        parts = self.shards.residuals(self.model, graphs, stress=stress)
         found = joined(parts)
         self.optimizer.zero_grad()
         value = self._backward_shards(parts, found) if len(parts) > 1 else self._backward(found)
         if value is None:  # a batch without labels that count
             return found, 0.0
+        value = float(value)
+        if not math.isfinite(value):
+            raise InputError(self._diverged(value))
         if self.config.train.clip is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.train.clip)
+            self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=self.config.train.clip, error_if_nonfinite=False
+            )
         self.optimizer.step()
         self._average()
-        value = float(value)
-        if value != value:
-            raise InputError(
-                f"the loss became NaN at step {self.progress.step}: lower train.lr, set train.clip, or look for "
-                "structures with absurd labels (equitensor data info)"
-            )
         return found, value
+
+    def _diverged(self, value: float) -> str:
+        clip = self.config.train.clip
+        advice = "set train.clip" if clip is None else f"lower train.clip ({clip:g})"
+        return (
+            f"the loss became {'NaN' if math.isnan(value) else 'infinite'} at step {self.progress.step}: lower "
+            f"train.lr, {advice}, or look for structures with absurd labels (equitensor data info)"
+        )
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -161,23 +171,39 @@ class Trainer:
 
     def _backward(self, found):
         """Gradients of the loss through the whole graph at once, over all ranks; the loss."""
+        if self.fabric.world_size > 1:
+            return self._backward_ranks(found)
         value = loss(found, self._weights(self.late), self.huber)
         if not isinstance(value, torch.Tensor):
-            if self.fabric.world_size == 1:
-                return None
-            value = 0.0 * found["energy"].sum()  # the other ranks wait for gradients from this one
+            return None
         self.fabric.backward(value)
         return value.detach()
 
+    def _backward_ranks(self, found):
+        """The same over all ranks, which average their gradients: each divides its sums by the ranks' mean counts.
+
+        So a rank with one labelled stress does not outweigh one with ten, and one with none still takes part.
+        """
+        weights = self._weights(self.late)
+        counts = torch.tensor([len(found[quantity]) for quantity in TERMS.values()], dtype=torch.float64)
+        counts = self.fabric.all_reduce(counts.to(self.fabric.device), reduce_op="mean").tolist()
+        counts = dict(zip(TERMS, counts, strict=True))
+        if not any(weights[name] and counts[name] for name in counts):
+            return None
+        # The last term: every parameter has a gradient, which the other ranks wait for.
+        value = loss(found, weights, self.huber, counts) + 0.0 * found["energy"].sum()
+        self.fabric.backward(value)
+        return self.fabric.all_reduce(value.detach(), reduce_op="mean")
+
     def _backward_shards(self, parts, found):
-        """The same, from the slopes of the loss by the residuals: what the shards need of each other."""
+        """The same, from the gradients of the loss by the residuals: what the shards need of each other."""
         leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in found.items()}
         value = loss(leaves, self._weights(self.late), self.huber)
         if not isinstance(value, torch.Tensor):
             return None
         value.backward()
-        slopes = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-        self.shards.backward(parts, slopes, self.parameters)
+        gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+        self.shards.backward(parts, gradients, self.parameters)
         return value.detach()
 
     def _weights(self, late: bool) -> dict[str, float]:
@@ -189,29 +215,17 @@ class Trainer:
         }
 
     def _validate(self) -> dict[str, float]:
-        """Errors of the averaged model on the validation set, and its loss with the weights of the late stage."""
+        """Errors of the averaged model on the validation set, and its loss with the weights of the last stage."""
         began = time.monotonic()
         self.ema.eval()
-        sums, counts = {}, {}
+        errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.huber)
         if self.data.valid is not None:
             size = 2 * self.config.train.batch_size
             for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):
                 graphs = [graph.to(self.fabric.device) for graph in graphs]
-                found = joined(self.shards.residuals(self.ema.module, graphs))
-                for name in ("energy", "energy_per_atom", "forces", "stress"):
-                    if name in found and found[name].numel():
-                        error = found[name].double()
-                        sums.setdefault(name, [0.0, 0.0])
-                        sums[name][0] += float(error.abs().sum())
-                        sums[name][1] += float(error.square().sum())
-                        counts[name] = counts.get(name, 0) + error.numel()
-        errors = {}
-        for name, (absolute, square) in sums.items():
-            errors[f"{name}_mae"] = absolute / counts[name]
-            errors[f"{name}_rmse"] = (square / counts[name]) ** 0.5
-        weights = self._weights(late=True)
-        terms = (("forces", "forces"), ("energy", "energy_per_atom"), ("stress", "stress"))
-        errors["loss"] = sum(weights[name] * errors.get(f"{quantity}_rmse", 0.0) ** 2 for name, quantity in terms)
+                stress = any(bool(labelled_stress(graph).any()) for graph in graphs)
+                errors.add(joined(self.shards.residuals(self.ema.module, graphs, stress=stress)))
+        errors = errors.values()
         self.last_validation, self.validated = time.monotonic(), self.now
         # The first one also builds neighbour lists: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
@@ -221,8 +235,6 @@ class Trainer:
         errors = self._validate()
         self._reserve()
         self._record(errors)
-        if self.late and not self.best_is_late:
-            self.best, self.best_is_late = float("inf"), True
         score = errors["loss"] if self.data.valid is not None else -self.progress.step
         if score <= self.best:
             self.best = score
@@ -267,7 +279,6 @@ class Trainer:
             "elapsed": self.progress.elapsed,
             "reserve": self.progress.reserve,
             "best": self.best,
-            "best_is_late": self.best_is_late,
             "rng": torch.get_rng_state(),
         }
         write_checkpoint(self.folder / "last.ckpt", state)
@@ -284,5 +295,5 @@ class Trainer:
         progress.step, progress.epoch = state["step"], state["epoch"]
         progress.spent, progress.reserve = state["elapsed"], state["reserve"]
         self.sampler.start = state["batch"]
-        self.best, self.best_is_late = state["best"], state["best_is_late"]
+        self.best = state["best"]
         torch.set_rng_state(state["rng"])

@@ -1,8 +1,11 @@
 """Small data and a small model, trained in a second or two."""
 
 import ase.io
+import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from equitensor.training.config import validate
 
@@ -45,10 +48,27 @@ def config(settings):
     return lambda **changes: validate(settings(**changes), "the test's config")
 
 
-@pytest.fixture
-def one_thread():
-    """Sums in one order: runs are then equal to the last bit."""
+@pytest.fixture(params=[1, 2], ids=["one_shard", "two_shards"])
+def shards(request):
+    """A batch on one thread, and dealt out over two: sums in one order each, so runs are equal to the last bit."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
+    torch.set_num_threads(request.param)
+    yield request.param
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def crystal():
+    """crystal(seed=0, stress=True) -> diamond of two atoms, displaced a little, with labels."""
+
+    def make(seed=0, stress=True):
+        rng = np.random.default_rng(seed)
+        atoms = bulk("C", a=3.6)
+        atoms.positions += 0.05 * rng.normal(size=(2, 3))
+        labels = {"energy": -2072.0 + rng.normal(), "forces": rng.normal(size=(2, 3))}
+        if stress:
+            labels["stress"] = 0.1 * rng.normal(size=6)
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        return atoms
+
+    return make

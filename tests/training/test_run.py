@@ -17,6 +17,9 @@ from equitensor.training import check, fit, trainer
 from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.setup import build_model, open_data
 from equitensor.training.trainer import Trainer
+from equitensor.training.validation import ValidationErrors
+
+pytestmark = pytest.mark.usefixtures("shards")  # all of training, on one thread and on two
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_a_run_leaves_everything_behind(config, tmp_path, frames):
     assert all(float(row["train_loss"]) > 0 for row in rows(run))
 
 
-def test_the_same_seed_gives_the_same_model(config, tmp_path, one_thread):
+def test_the_same_seed_gives_the_same_model(config, tmp_path, shards):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit(config(output=str(tmp_path / name), seed=seed))
     a, b, c = (models.load(tmp_path / name / "model.eqt").state_dict() for name in "abc")
@@ -83,7 +86,7 @@ def test_the_same_seed_gives_the_same_model(config, tmp_path, one_thread):
 
 
 @pytest.mark.parametrize("optimizer, steps", [("soap", 4), ("soap", 7), ("adam", 5)])
-def test_a_stopped_and_resumed_run_is_the_run(config, tmp_path, monkeypatch, one_thread, every_step, steps, optimizer):
+def test_a_stopped_and_resumed_run_is_the_run(config, tmp_path, monkeypatch, shards, every_step, steps, optimizer):
     """Stopped after an epoch or within one: weights, average, optimiser, best model are equal to the last bit."""
     train = {"max_epochs": 3, "optimizer": optimizer}
     fit(config(output=str(tmp_path / "whole"), train=train))
@@ -154,7 +157,7 @@ def test_data_that_have_shrunk_since(config, tmp_path, frames):
         fit(config(), resume=tmp_path / "run")
 
 
-def test_workers_change_nothing(config, tmp_path, one_thread):
+def test_workers_change_nothing(config, tmp_path, shards):
     for name, workers in (("a", 0), ("b", 2)):
         fit(config(output=str(tmp_path / name), data={"num_workers": workers}, train={"max_epochs": 2}))
     a, b = (models.load(tmp_path / name / "model.eqt").state_dict() for name in "ab")
@@ -175,7 +178,7 @@ def test_a_config_that_fails_leaves_the_folder_free(config, tmp_path):
     fit(config(train={"max_epochs": 1}))
 
 
-def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, one_thread):
+def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, shards):
     fit(config(output=str(tmp_path / "first")))
     weights = models.load(tmp_path / "first" / "model.eqt").state_dict()
     train = {"init_from": str(tmp_path / "first" / "model.eqt"), "max_epochs": 1, "lr": 1e-30}
@@ -250,6 +253,17 @@ def test_labels_that_the_loss_does_not_count(config, frames, tmp_path):
         fit(config(loss={"energy": 0, "energy_late": 0}))
 
 
-def test_a_loss_that_explodes_stops_the_run(config):
-    with pytest.raises(InputError, match=r"the loss became NaN at step \d+: lower train\.lr"):
-        fit(config(train={"lr": 1e200, "max_epochs": 20}))
+@pytest.mark.parametrize("clip, advice", [(None, "set train.clip"), (1.0, r"lower train\.clip \(1\)")])
+def test_a_loss_that_explodes_stops_the_run(config, clip, advice):
+    with pytest.raises(InputError, match=rf"the loss became (NaN|infinite) at step \d+: lower train\.lr, {advice}"):
+        fit(config(train={"lr": 1e200, "max_epochs": 20, "clip": clip}))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5, 1.0])
+def test_the_best_model_is_kept_whenever_the_late_stage_begins(config, tmp_path, monkeypatch, every_step, late):
+    """Validations after each of three epochs and at the end; the second is the best by the loss of the last stage."""
+    losses, weights = iter([9.0, 3.0, 1.0, 2.0]), []
+    monkeypatch.setattr(ValidationErrors, "values", lambda self: weights.append(self.weights) or {"loss": next(losses)})
+    fit(config(train={"max_epochs": 3}, loss={"late": late, "energy": 1.0, "energy_late": 7.0}))
+    assert models.read_header(tmp_path / "run" / "model.eqt")["provenance"]["validation"] == {"loss": 1.0}
+    assert [found["energy"] for found in weights] == [1.0 if late == 1 else 7.0] * 4
