@@ -1,12 +1,13 @@
 """One batched graph of atoms: what every model takes."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import InitVar, dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
+from equitensor.graph.edges import check_order, sort_edges
 from equitensor.graph.neighbors import neighbor_list
 from equitensor.graph.structure import Structure
 
@@ -14,6 +15,9 @@ from equitensor.graph.structure import Structure
 @dataclass(frozen=True, eq=False)
 class AtomicGraph:
     """Atoms and directed edges of b structures, n atoms and e edges in all.
+
+    Models rely on the order of the edges: whoever has a neighbour list of their own gives it to `from_edges`, in any
+    order. Raises InputError for edges that are not sorted by receiver, or whose `rev` is wrong.
 
     | field      | shape  | meaning                                                                          |
     | ---------- | ------ | -------------------------------------------------------------------------------- |
@@ -48,6 +52,11 @@ class AtomicGraph:
     stress: Tensor | None = None
     weight: Tensor | None = None
     index: Tensor | None = None
+    ordered: InitVar[bool] = False  # known to be in order: not looked at again
+
+    def __post_init__(self, ordered: bool):
+        if not ordered:
+            check_order(self.edge_index, self.shift, self.rev)
 
     @property
     def num_nodes(self) -> int:
@@ -65,8 +74,9 @@ class AtomicGraph:
     def atoms_per_graph(self) -> Tensor:
         return torch.bincount(self.batch, minlength=self.num_graphs)
 
-    def replace(self, **changes) -> "AtomicGraph":
-        return replace(self, **changes)
+    def replace(self, ordered: bool = False, **changes) -> "AtomicGraph":
+        """A copy with these fields; edges among them are checked, unless they are `ordered` for certain."""
+        return replace(self, ordered=ordered or not {"edge_index", "shift", "rev"} & set(changes), **changes)
 
     def edge_vectors(self, pos: Tensor | None = None, cell: Tensor | None = None) -> Tensor:
         """(e, 3) vectors from sender to receiver, for these or for strained or displaced positions and cells."""
@@ -80,10 +90,19 @@ class AtomicGraph:
         return vectors + torch.einsum("ea,eab->eb", self.shift.to(cell.dtype), edge_cell)
 
     def to(self, device) -> "AtomicGraph":
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in self._tensors()})
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "AtomicGraph":
-        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+        return self._map(Tensor.pin_memory)
+
+    def outside_inference(self) -> "AtomicGraph":
+        """This graph; its tensors cloned where torch.inference_mode made them, which autograd cannot use."""
+        if not any(tensor.is_inference() for _, tensor in self._tensors()):
+            return self
+        return self._map(lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
+
+    def _map(self, function) -> "AtomicGraph":
+        return replace(self, ordered=True, **{name: function(value) for name, value in self._tensors()})
 
     def _tensors(self):
         named = ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -115,6 +134,38 @@ class AtomicGraph:
             stress=tensor(np.full((3, 3), nan) if stress is None else np.asarray(stress, np.float64))[None],
             weight=torch.tensor([structure.weight], dtype=torch.float64),
             index=None if index is None else torch.tensor([index]),
+            ordered=True,
+        )
+
+    @classmethod
+    def from_edges(cls, z, pos, edge_index, shift=None, cell=None, pbc=None) -> "AtomicGraph":
+        """The graph of one structure with a neighbour list of yours: every edge of it, in any order.
+
+        A model needs all pairs nearer than its cutoff, each in both directions (i to j with shift S, j to i with -S);
+        edges that are missing are missing in the energy.
+
+        Args: z (n,) atomic numbers; pos (n, 3) in Angstrom; edge_index (2, e), row 0 senders, row 1 receivers; shift
+        (e, 3) whole cells, edge_vec = pos[receiver] - pos[sender] + shift @ cell; cell (3, 3), pbc (3,) bool; without
+        the last three a molecule. Arrays or tensors. Raises InputError for shapes that do not fit, atoms that do not
+        exist, an edge listed twice, one without its reverse (a half list) and an atom that is its own neighbour.
+        """
+        pos = torch.as_tensor(pos, dtype=torch.float64)
+        z = torch.as_tensor(z, dtype=torch.int64, device=pos.device)
+        cell = torch.zeros(3, 3) if cell is None else torch.as_tensor(np.asarray(cell))
+        pbc = torch.zeros(3) if pbc is None else torch.as_tensor(np.broadcast_to(pbc, 3).copy())
+        edge_index, shift, rev = sort_edges(edge_index, shift, len(z))
+        if pos.shape != (len(z), 3) or cell.shape != (3, 3):
+            raise InputError(f"pos is {tuple(pos.shape)}, cell {tuple(cell.shape)}: give ({len(z)}, 3) and (3, 3)")
+        return cls(
+            z=z,
+            pos=pos,
+            batch=torch.zeros_like(z),
+            edge_index=edge_index.to(pos.device),
+            shift=shift.to(pos.device),
+            rev=rev.to(pos.device),
+            cell=cell.to(pos)[None],
+            pbc=pbc.to(pos.device, torch.bool)[None],
+            ordered=True,
         )
 
     @classmethod
@@ -132,7 +183,7 @@ class AtomicGraph:
             if name in offsets:
                 parts = [part + int(offset) for part, offset in zip(parts, offsets[name], strict=False)]
             joined[name] = torch.cat(parts, dim=1 if name == "edge_index" else 0)
-        return cls(**joined)
+        return cls(**joined, ordered=True)
 
 
 def from_ase(atoms, cutoff: float) -> AtomicGraph:

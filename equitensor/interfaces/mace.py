@@ -186,6 +186,7 @@ def is_one_hot(y: Tensor, element: Tensor) -> bool:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is kept must serve training too
 def coupling_tensor(irs: tuple, ir_out, order: int) -> Tensor:
     """MACE's U of one order and output: all chains of couplings, not symmetrised; zeros and one path where none is."""
     allowed = None if order < 4 else (lambda ir: ir.p == (-1) ** ir.l and ir.l <= HIGHEST)

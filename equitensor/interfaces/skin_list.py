@@ -82,4 +82,5 @@ class SkinList:
             edge_index=wide.edge_index.index_select(1, kept),
             shift=wide.shift.index_select(0, kept),
             rev=position.index_select(0, wide.rev.index_select(0, kept)),
+            ordered=True,
         )

@@ -13,6 +13,7 @@ ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
 SUPPLIED = ("num_elements", "num_neighbors")  # by the training data, not by the settings
 
 
+@torch.inference_mode(False)  # weights made under it could never be trained or differentiated
 def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0, num_neighbors=12.0, seed=0):
     """A Potential with fresh weights, the same for the same seed; the global random state is left alone.
 

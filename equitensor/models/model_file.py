@@ -71,6 +71,7 @@ def read_header(path) -> dict:
     return header
 
 
+@torch.inference_mode(False)  # weights made under it could never be differentiated
 def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
     """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given."""
     header = read_header(path)

@@ -26,7 +26,7 @@ class Potential(nn.Module):
         super().__init__()
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
         self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})
-        self.zbl = ZBL() if zbl else None
+        self.zbl = ZBL(cutoff) if zbl else None
         species = torch.full((max(self.elements) + 1,), -1)
         species[list(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("species_of", species, persistent=False)
@@ -50,8 +50,13 @@ class Potential(nn.Module):
 
         stress=None gives it where any graph is periodic along all directions; graphs that are not have NaN. In
         training mode the results carry gradients (the forces too); in evaluation mode they are detached.
-        Raises InputError for an element that the model does not know.
+        Under torch.inference_mode it computes all the same (forces are gradients). Raises InputError for an element
+        that the model does not know.
         """
+        with torch.inference_mode(False):
+            return self._results(graph.outside_inference(), forces, stress)
+
+    def _results(self, graph: AtomicGraph, forces: bool, stress: bool | None) -> dict[str, Tensor]:
         stress = bool(graph.pbc.all(dim=1).any()) if stress is None else stress
         with torch.enable_grad():
             pos, cell, strain = graph.pos.detach().requires_grad_(forces or stress), graph.cell, None
@@ -78,7 +83,9 @@ class Potential(nn.Module):
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
-        return self._backbone(graph, self._species(graph.z), graph.edge_vectors())[1]
+        with torch.inference_mode(False):
+            graph = graph.outside_inference()
+            return self._backbone(graph, self._species(graph.z), graph.edge_vectors())[1]
 
     def _backbone(self, graph, species, vectors):
         vectors = vectors.to(self.dtype)

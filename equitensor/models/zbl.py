@@ -13,11 +13,16 @@ EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 
 class ZBL(nn.Module):
-    """E_i = 1/2 sum_j k Z_i Z_j / d phi(d/a) u(d / (r_i + r_j)), a = 0.8854 a_0 / (Z_i^0.23 + Z_j^0.23).
+    """E_i = 1/2 sum_j k Z_i Z_j / d phi(d/a) u(d / end), a = 0.8854 a_0 / (Z_i^0.23 + Z_j^0.23).
 
-    It ends smoothly at the sum of the covalent radii. Shorter bonds, double and triple ones, feel some of it, which the
-    backbone learns to take off: it is part of the energy from the first training step.
+    It ends smoothly at the sum of the covalent radii, or at the cutoff of the edges (Angstrom) where that comes first,
+    as between two Cs at 4 Angstrom: end = min(r_i + r_j, cutoff). Shorter bonds, double and triple ones,
+    feel some of it, which the backbone learns to take off: it is part of the energy from the first training step.
     """
+
+    def __init__(self, cutoff: float = float("inf")) -> None:
+        super().__init__()
+        self.cutoff = float(cutoff)
 
     def forward(self, z: Tensor, edge_index: Tensor, distance: Tensor) -> Tensor:
         """z (n,) atomic numbers, distance (e,) in Angstrom -> energies (n,) in eV."""
@@ -31,5 +36,5 @@ class ZBL(nn.Module):
         )
         phi = (coefficients * torch.exp(-exponents * x)).sum(dim=1)
         pair = 0.5 * COULOMB * sender * receiver / distance * phi
-        pair = pair * envelope(distance / (radii[sender] + radii[receiver]))
+        pair = pair * envelope(distance / (radii[sender] + radii[receiver]).clamp(max=self.cutoff))
         return pair.new_zeros(len(z)).index_add(0, edge_index[1], pair)

@@ -12,6 +12,7 @@ ROUNDING = 1e-13  # of the largest coupling; what lies below is zero
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def natural_coupling(lmax: int, product: str) -> SparseTensor:
     """The product of natural-parity features of degree 0 to lmax with themselves, to the same irreps, in float64.
 

@@ -57,6 +57,7 @@ def chosen_factors(lmax: int) -> CPFactors:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def load_factors(name: str) -> CPFactors:
     """The factors `name` of the file, their errors measured anew.
 

@@ -56,6 +56,7 @@ def moment_error(points: torch.Tensor, weights: torch.Tensor, degree: int) -> fl
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def _nodes(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
     for limit, build in _SMALL_SETS:
         if degree <= limit:

@@ -47,6 +47,7 @@ def representation(irreps, rotation: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training too
 def _nodes_and_harmonics(l: int) -> tuple[torch.Tensor, torch.Tensor]:
     points, weights = quadrature(2 * l)
     return points, weights[:, None] * spherical_harmonics(l, points)[:, l * l :]

@@ -33,6 +33,7 @@ def _derivative(values: np.ndarray) -> np.ndarray:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def bessel_zeros(lmax: int, num: int) -> Tensor:
     """z_ln, the first `num` positive zeros of j_l for l = 0..lmax: (lmax+1, num)."""
     from scipy.optimize import brentq
@@ -47,6 +48,7 @@ def bessel_zeros(lmax: int, num: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def bessel_splines(lmax: int, num: int) -> Tensor:
     """sqrt(2) / |j_{l+1}(z_ln)| j_l(z_ln x) on 0 <= x <= 1, as splines: (intervals, (lmax+1) num, 6).
 

@@ -65,6 +65,7 @@ def sum_over_permutations(tensor: Tensor, member: Tensor, count: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept must serve training too
 def _chains(degrees: tuple[int, ...], l_out: int) -> tuple[Tensor, ...]:
     """((l1 l2) l12 l3) l123 ... -> l_out: every chain as a tensor (2 l_out + 1, 2 l1 + 1, ...)."""
     if len(degrees) == 1:

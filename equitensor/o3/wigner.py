@@ -67,6 +67,7 @@ def _triangle_coefficient(l1: int, l2: int, l3: int) -> Fraction:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # what is kept must serve training too
 def _wigner_3j(l1: int, l2: int, l3: int) -> torch.Tensor:
     """Fill the entries that can be non-zero: |c| is |a| + |b| or their difference."""
     tensor = torch.zeros(2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, dtype=torch.float64)

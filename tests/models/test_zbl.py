@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from equitensor import testing
+from equitensor import models, testing
 from equitensor.models.zbl import ZBL
 from equitensor.ops.radial import envelope
 
@@ -69,3 +69,26 @@ def test_a_wall_is_added_and_felt_by_the_forces(trained_model, walled, evaluate,
 def test_the_config_turns_it_on(fresh_model):
     assert fresh_model().zbl is None
     assert isinstance(fresh_model(zbl=True).zbl, ZBL)
+
+
+def test_it_ends_at_the_cutoff_where_that_is_below_the_sum_of_the_radii(evaluate, make_structure):
+    """Two Cs (radii 2.44 Angstrom): edges end at 4 Angstrom, and so must the wall."""
+    settings = {"cutoff": 4.0, "channels": 4, "lmax": 1, "layers": 1, "zbl": True}
+    model = models.build(settings, (55,), {55: -2.0}).double().eval()
+    isolated = -4.0
+
+    def pair(d):
+        out = evaluate(model, make_structure([55, 55], [[0, 0, 0], [d, 0, 0]]))
+        return float(out["energy"]) - isolated, float(out["forces"].abs().max())
+
+    assert pair(4.0 + 1e-9) == (0.0, 0.0)
+    energy, force = pair(4.0 - 1e-3)
+    assert abs(energy) < 1e-6
+    assert force < 1e-3
+    assert pair(3.0)[0] > 0.1
+
+
+def test_a_cutoff_beyond_the_radii_changes_nothing():
+    z, edges = torch.tensor([26, 8]), torch.tensor([[0, 1], [1, 0]])
+    d = torch.full((2,), 1.1, dtype=torch.float64)
+    assert torch.equal(ZBL(4.0)(z, edges, d), ZBL()(z, edges, d))
