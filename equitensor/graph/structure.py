@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from equitensor.graph.constraints import held_atoms
+
 
 @dataclass(frozen=True, eq=False)
 class Structure:
@@ -40,14 +42,9 @@ class Structure:
     def from_ase(cls, atoms, **labels):
         """Positions, cell and elements of an ase.Atoms; labels (energy=..., forces=...) are passed by name.
 
-        Atoms under an ase FixAtoms constraint become `fixed`; non-zero ASE tags become `tags`.
+        Atoms that ASE's constraints hold in all three directions become `fixed`; non-zero ASE tags become `tags`.
         """
-        from ase.constraints import FixAtoms
-
-        fixed = np.zeros(len(atoms), dtype=bool)
-        for constraint in atoms.constraints:
-            if isinstance(constraint, FixAtoms):
-                fixed[constraint.index] = True
+        fixed = held_atoms(atoms)
         if fixed.any():
             labels.setdefault("fixed", fixed)
         if atoms.has("tags"):

@@ -2,18 +2,22 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from ase import units
-from ase.constraints import FixCom
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
 from equitensor.errors import InputError
-from equitensor.interfaces import velocities
+from equitensor.interfaces.constraints import (
+    HeldCentre,
+    check_dynamics,
+    degrees_of_freedom,
+    exact_constraints,
+    moves_as_a_whole,
+)
 from equitensor.interfaces.md_summary import Summary
 from equitensor.interfaces.stability import ADVICE, StabilityWatch, UnstableError
 from equitensor.interfaces.trajectory import TrajectoryWriter
@@ -68,14 +72,18 @@ def simulate(atoms, steps: int, settings: MDSettings, first_step=0, first_time=0
     """Move atoms that have a calculator and velocities; yield a Sample at the start and after every step.
 
     The random numbers of nvt and npt come from (seed, first_step), so a restart draws new ones.
-    Raises InputError for npt without full periodicity or with fixed atoms, UnstableError when the atoms fly
-    apart.
+    Constraints are kept, by ASE's RATTLE in nve, by the constrained form of BAOAB (Leimkuhler and Matthews, Proc. R.
+    Soc. A 472, 20160138, 2016) in nvt. Raises InputError for npt without full periodicity or with constraints, and for
+    constraints that dynamics cannot hold; UnstableError when the atoms fly apart.
     """
+    check_dynamics(atoms, settings.ensemble)
     atoms.get_forces()  # what the calculator refuses at the start is the user's input, not an instability
-    freedom = max(velocities.degrees_of_freedom(atoms, settings.ensemble), 1)
+    freedom = max(degrees_of_freedom(atoms, settings.ensemble), 1)
     rng = np.random.default_rng([settings.seed, first_step])
     watch = None
-    with _centre_held(atoms, settings.ensemble):
+    with exact_constraints(atoms, *_held_centre(atoms, settings.ensemble)):
+        if atoms.constraints:
+            atoms.set_momenta(atoms.get_momenta())  # what a constraint holds has no velocity, whoever drew it
         dynamics = _integrator(atoms, settings, rng)
         for step in _advance(dynamics, steps, first_step):
             time = first_time + (step - first_step) * settings.timestep
@@ -94,16 +102,9 @@ def _advance(dynamics, steps, first_step):
         raise UnstableError(f"after step {first_step + dynamics.nsteps}: {error}; {ADVICE}") from None
 
 
-@contextmanager
-def _centre_held(atoms, ensemble):
-    """Under Langevin forces the centre of mass would wander off: in nvt it is held meanwhile."""
-    held = FixCom() if ensemble == "nvt" and len(atoms) > 1 and velocities.mobile(atoms).all() else None
-    if held:
-        atoms.set_constraint([*atoms.constraints, held])
-    try:
-        yield
-    finally:
-        atoms.set_constraint([c for c in atoms.constraints if c is not held])
+def _held_centre(atoms, ensemble):
+    """Under Langevin forces the centre of mass would wander off: in nvt it is held, unless constraints hold atoms."""
+    return [HeldCentre()] if ensemble == "nvt" and len(atoms) > 1 and moves_as_a_whole(atoms) else []
 
 
 def run_md(
@@ -154,14 +155,23 @@ def _integrator(atoms, settings, rng):
         }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Using heuristic P_mass")
-        return LangevinBAOAB(atoms, timestep, **bath)
+        return _Langevin(atoms, timestep, **bath)
+
+
+class _Langevin(LangevinBAOAB):
+    """ASE's, which moves positions past the constraints; here they hold positions as well as momenta."""
+
+    def _BAOAB_A(self):
+        if not self.atoms.constraints:
+            return super()._BAOAB_A()
+        step, before = 0.5 * self.dt, self.atoms.get_positions()
+        self.atoms.set_positions(before + step * self.atoms.get_velocities())
+        self.atoms.set_velocities((self.atoms.positions - before) / step)
 
 
 def _check_npt(atoms):
     if not atoms.pbc.all():
         raise InputError("npt needs a structure that is periodic along a, b and c; this one is not: use nvt")
-    if not velocities.mobile(atoms).all():
-        raise InputError("npt moves all atoms with the cell, but the structure holds fixed atoms: use nvt")
 
 
 def _sample(atoms, step, time, freedom):

@@ -1,6 +1,7 @@
 """Relaxation of a structure, and of its cell, to a minimum of the energy."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
 from equitensor.errors import InputError
+from equitensor.interfaces.constraints import check_cell_relaxation, exact_constraints
 from equitensor.interfaces.stability import ADVICE, UnstableError, coordination, geometry_fault
 
 
@@ -35,14 +37,22 @@ def relax(
     """Move atoms that have a calculator downhill until no force exceeds fmax, eV/Angstrom, by L-BFGS.
 
     With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is below
-    fmax as well. on_step sees (step, energy eV, largest force). The atoms are changed in place. Raises
-    InputError for a cell that is not periodic along a, b and c, UnstableError when the atoms fly apart.
+    fmax as well; atoms that are held then keep their scaled coordinates. on_step sees (step, energy eV, largest
+    force). The atoms are changed in place. Raises InputError for a cell that is not periodic along a, b and c or that
+    constraints tie to the Cartesian frame, UnstableError when the atoms fly apart.
     """
     if cell and not atoms.pbc.all():
         raise InputError("the structure is not periodic along a, b and c, it has no cell to relax: leave --cell out")
     if not fmax > 0:
         raise InputError(f"fmax is {fmax} eV/Angstrom; it must be above 0")
+    if cell:
+        check_cell_relaxation(atoms)
     atoms.get_forces()
+    with nullcontext() if cell else exact_constraints(atoms):
+        return _relax(atoms, fmax, cell, steps, on_step)
+
+
+def _relax(atoms, fmax, cell, steps, on_step) -> Relaxation:
     bound, result = coordination(atoms) > 0, None
     optimizer = LBFGS(FrechetCellFilter(atoms) if cell else atoms, logfile=None)
     for step in _steps(optimizer, steps):

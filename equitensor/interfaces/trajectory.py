@@ -6,10 +6,10 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixCom
 from ase.io.trajectory import Trajectory
 
 from equitensor.errors import InputError
+from equitensor.interfaces.constraints import HeldCentre
 
 SUFFIXES = (".traj", ".extxyz", ".xyz")
 COLUMNS = ("step", "time", "potential", "kinetic", "total", "temperature", "volume")
@@ -140,7 +140,8 @@ def plot_table(table, out) -> None:
 def _frame(atoms, sample):
     """A copy of the atoms with what a reader, or a restart, needs."""
     frame = atoms.copy()
-    frame.set_constraint([c for c in atoms.constraints if not isinstance(c, FixCom)])
+    frame.set_constraint([c for c in atoms.constraints if not isinstance(c, HeldCentre)])
     frame.info |= {"step": sample.step, "time": sample.time}
-    frame.calc = SinglePointCalculator(frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False))
+    energy, forces = atoms.get_potential_energy(apply_constraint=False), atoms.get_forces(apply_constraint=False)
+    frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
     return frame

@@ -9,6 +9,7 @@ import numpy as np
 from equitensor.data.labels import LabelReader
 from equitensor.errors import InputError
 from equitensor.graph import Structure
+from equitensor.graph.constraints import held_atoms
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEYS = ("config_weight", "weight")
@@ -117,11 +118,5 @@ def _weight(info, source) -> float:
 
 def _fixed_atoms(atoms):
     """(n,) bool of atoms held in all three directions, or None where there is none."""
-    from ase.constraints import FixAtoms, FixCartesian
-
-    fixed = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        whole = isinstance(constraint, FixCartesian) and np.all(constraint.mask)
-        if isinstance(constraint, FixAtoms) or whole:
-            fixed[constraint.index] = True
+    fixed = held_atoms(atoms)
     return fixed if fixed.any() else None
