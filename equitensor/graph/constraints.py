@@ -4,7 +4,7 @@ import numpy as np
 
 
 def held_directions(constraint, cell) -> np.ndarray | None:
-    """(k, 3) unit vectors along which a constraint holds each of its atoms (`constraint.index`), in the Cartesian frame.
+    """(k, 3) unit vectors along which a constraint holds each of its atoms (`constraint.index`), Cartesian.
 
     None for a constraint that ties atoms to each other (bond lengths, the centre of mass). Scaled coordinates
     (FixScaled) are held along the reciprocal lattice vectors: an atom that keeps its c coordinate moves in the plane

@@ -1,4 +1,4 @@
-"""ASE's constraints in dynamics: what they leave free, counted as ASE does, and those that its integrators cannot hold."""
+"""ASE's constraints in dynamics: what they leave free, counted as ASE does, and which ones its integrators break."""
 
 from contextlib import contextmanager
 
@@ -34,7 +34,7 @@ def names(constraints) -> str:
 
 
 def simplified(atoms) -> list:
-    """Constraints that hold the same while the cell stays: one FixAtoms, then FixCartesian, FixedPlane, FixedLine, rest.
+    """Constraints that hold the same while the cell stays: FixAtoms, FixCartesian, FixedPlane, FixedLine, others.
 
     Those on single atoms are joined, so that no two of them act on one atom. ASE's FixScaled, which projects momenta
     as if they were forces and lets atoms drift in cells that are not orthogonal, becomes the plane or line it stands
@@ -80,14 +80,14 @@ def check_dynamics(atoms, ensemble: str) -> None:
     refused = [c for c in constraints if type(c).__name__ in _RELAXATION_ONLY]
     if refused:
         raise InputError(
-            f"molecular dynamics cannot hold {names(refused)}, which ASE has for relaxations: hold atoms with FixAtoms, "
-            "FixCartesian, FixScaled, FixedPlane or FixedLine, bonds with FixBondLengths"
+            f"molecular dynamics cannot hold {names(refused)}, which ASE has for relaxations: hold atoms with "
+            "FixAtoms, FixCartesian, FixScaled, FixedPlane or FixedLine, bonds with FixBondLengths"
         )
     with exact_constraints(atoms):
         if constraints and not _is_projection(atoms):
             raise InputError(
-                f"molecular dynamics cannot hold {names(constraints)} together: they act on the same atoms, ASE applies "
-                "one after the other, and the last breaks the first; let each hold other atoms"
+                f"molecular dynamics cannot hold {names(constraints)} together: they act on the same atoms, ASE "
+                "applies one after the other, and the last breaks the first; let each hold other atoms"
             )
     if constraints and degrees_of_freedom(atoms, ensemble) <= 0:
         raise InputError(f"{names(constraints)} leave nothing that could move at a temperature: free some atoms")
@@ -115,7 +115,8 @@ def degrees_of_freedom(atoms, ensemble: str) -> int:
     3 n less those that constraints take, each counted once; for constraints that do not overlap ASE's
     `atoms.get_number_of_degrees_of_freedom()`. Where constraints let the structure move as a whole (none do, or those
     on bonds), nve keeps the total momentum and, without periodicity, the angular momentum; nvt holds the centre of
-    mass: these are taken off too. npt keeps neither. Raises InputError for a constraint that does not say what it takes.
+    mass: these are taken off too. npt keeps neither. Raises InputError for a constraint that
+    does not say what it takes.
     """
     free = 3 * len(atoms) - int(held_space(atoms)[0].sum())
     for constraint in simplified(atoms):
