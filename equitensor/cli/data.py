@@ -8,8 +8,14 @@ _OPTIONS = (
     ("forces-key", "name of the forces in the file"),
     ("stress-key", "name of the stress, or of the virial, in the file"),
     ("energy-unit", "eV (default), meV, kcal/mol, kJ/mol, Hartree, Rydberg"),
-    ("forces-unit", "energy/length, as Hartree/Bohr; default: energy unit / length unit"),
-    ("stress-unit", "as GPa or eV/Angstrom^3; default: energy unit / length unit^3"),
+    (
+        "forces-unit",
+        "energy/length, as Hartree/Bohr; default: energy unit / length unit; of gradients with a minus, =-Hartree/Bohr",
+    ),
+    (
+        "stress-unit",
+        "as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
+    ),
     ("length-unit", "Angstrom (default), Bohr, nm"),
     ("group-key", "name of the value that says which trajectory a frame belongs to"),
 )

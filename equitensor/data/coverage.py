@@ -5,10 +5,14 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from equitensor.data.agreement import unit_warning
+from equitensor.data.agreement import energy_sign_warning, unit_warning, uphill_warning
+from equitensor.data.bond_stretching import hydrogen_force_constant, stretching_warning
+from equitensor.data.bounds import DistanceBound, EnergyBound
+from equitensor.data.near_frames import near_pairs, sampled_frames
 from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+from equitensor.data.stress_agreement import stress_warning
 
-_SAMPLE = 20_000
+_SAMPLE, _DISTANCES = 20_000, 500
 
 
 @dataclass
@@ -17,7 +21,8 @@ class Coverage:
 
     elements: atomic number -> structures that contain it; energy_per_atom in eV/atom, forces (largest norm
     of a force) and forces_rms (per component) in eV/Angstrom, stress (per component) in eV/Angstrom^3.
-    Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced.
+    Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced; `shortest`,
+    the shortest distance in Angstrom, from 500.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Coverage:
     forces_range: tuple | None = None
     forces_rms: float | None = None
     stress_range: tuple | None = None
+    shortest: float | None = None
     config_types: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -45,7 +51,8 @@ class Coverage:
 
 
 def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Coverage:
-    """The coverage of a data set or of its part `indices`; its warnings say where units seem to disagree."""
+    """The coverage of a data set or of its part `indices`; its warnings say where labels or lengths break physical
+    bounds, as wrong units and signs make them."""
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     index = snapshots.index
     sample = indices
@@ -65,18 +72,39 @@ def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Cov
     )
     if len(indices):
         result.atoms_range = (int(index.atoms[indices].min()), int(index.atoms[indices].max()))
-    _read_ranges(result, (snapshots[i] for i in sample))
-    warning = unit_warning(snapshots, indices)
-    result.warnings = [] if warning is None else [warning]
+    energies = EnergyBound()
+    _read_ranges(result, (snapshots[i] for i in sample), energies)
+    distances = _distances(result, snapshots, sample)
+    frames = sampled_frames(snapshots, indices)
+    warnings = (energies.warning(), distances.warning(), *_disagreements(frames))
+    name = f"{snapshots.name}: "
+    result.warnings = [w if w.startswith(snapshots.name) else name + w for w in warnings if w is not None]
     return result
 
 
-def _read_ranges(result, structures):
+def _disagreements(frames) -> tuple:
+    """Sentences where labels do not fit to each other, None where they do."""
+    pairs = near_pairs(frames)
+    bonds = hydrogen_force_constant(frames) is not None  # they tell a sign more surely than pairs of frames
+    forces = stretching_warning(frames) if bonds else uphill_warning(pairs)
+    return unit_warning(pairs), forces, energy_sign_warning(pairs), stress_warning(frames)
+
+
+def _distances(result, snapshots, sample) -> DistanceBound:
+    found = DistanceBound()
+    for i in sample[np.linspace(0, len(sample) - 1, min(len(sample), _DISTANCES)).astype(int)]:
+        found.add(snapshots[int(i)])
+    result.shortest = found.shortest if np.isfinite(found.shortest) else None
+    return found
+
+
+def _read_ranges(result, structures, bound):
     elements, kinds = Counter(), Counter()
     energies, largest, squares, components = [], [], 0.0, 0
     stress = []
     for structure in structures:
         elements.update(np.unique(structure.z).tolist())
+        bound.add(structure)
         result.periodic += bool(structure.pbc.any())
         if structure.config_type is not None:
             kinds[structure.config_type] += 1
@@ -159,6 +187,7 @@ _ROWS = (
     ("with energy", _share("energy")),
     ("with forces", _share("forces")),
     ("with stress", _share("stress")),
+    ("shortest distance, Å", lambda c: "-" if c.shortest is None else f"{c.shortest:.3f}"),
     ("energy per atom, eV", _span("energy_range", 3)),
     ("largest force, eV/Å", _span("forces_range", 3)),
     ("RMS force component, eV/Å", lambda c: "-" if c.forces_rms is None else f"{c.forces_rms:.3f}"),

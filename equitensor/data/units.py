@@ -1,4 +1,7 @@
-"""Units of labels in files, as factors to eV, Angstrom, eV/Angstrom and eV/Angstrom^3."""
+"""Units of labels in files, as factors to eV, Angstrom, eV/Angstrom and eV/Angstrom^3.
+
+A minus before a unit ("-eV/Angstrom", "-kbar") turns the sign: gradients, compression as positive stress.
+"""
 
 from equitensor.errors import InputError
 
@@ -34,9 +37,15 @@ def _lookup(table, name, option):
     return _factor(table[key])
 
 
+def _signed(name) -> tuple[float, str]:
+    name = str(name).strip()
+    return (-1.0, name[1:].strip()) if name.startswith("-") else (1.0, name)
+
+
 def energy_factor(name: str, option: str = "energy_unit") -> float:
-    """The energy unit in eV. Raises InputError for an unknown one."""
-    return _lookup(_ENERGY, name, option)
+    """The energy unit in eV, negative with a minus before it. Raises InputError for an unknown one."""
+    sign, name = _signed(name)
+    return sign * _lookup(_ENERGY, name, option)
 
 
 def length_factor(name: str, option: str = "length_unit") -> float:
@@ -54,11 +63,12 @@ def forces_factor(name: str, option: str = "forces_unit") -> float:
 
 def stress_factor(name: str, option: str = "stress_unit") -> float:
     """A pressure ("GPa", "kbar") or "energy/length^3" ("eV/Angstrom^3") unit in eV/Angstrom^3."""
-    key = str(name).strip().lower()
+    sign, key = _signed(name)
+    key = key.lower()
     if key in _PRESSURE:
-        return _PRESSURE[key] * _factor("GPa")
+        return sign * _PRESSURE[key] * _factor("GPa")
     energy, slash, volume = key.rpartition("/")
     length, cubed, _ = volume.replace("**", "^").partition("^3")
     if not (slash and cubed):
         raise InputError(f"{option}: {name!r} is neither GPa, kbar, bar nor of the form eV/Angstrom^3")
-    return energy_factor(energy, option) / length_factor(length, option) ** 3
+    return sign * energy_factor(energy, option) / length_factor(length, option) ** 3

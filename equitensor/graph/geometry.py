@@ -45,7 +45,7 @@ def check_cell_and_extent(pos, cell, pbc):
     if volume <= _SMALLEST_VOLUME:
         raise InputError(
             f"the cell {cell.tolist()} looks like a placeholder: it leaves {volume:.2g} Angstrom^3 to each of "
-            f"{len(pos)} atoms; give the structure its cell, or make it a molecule (no periodicity)"
+            f"{len(pos)} atoms; give the structure its cell (in Angstrom), or make it a molecule (no periodicity)"
         )
 
 

@@ -8,7 +8,7 @@ from equitensor.errors import InputError
 from equitensor.graph import Structure
 
 
-def springs(energy_factor=1.0, forces_factor=1.0, n=40):
+def springs(energy_factor=1.0, forces_factor=1.0, n=40, z=(8, 1, 1)):
     """Frames of three atoms on springs about their places, turned at random."""
     rng = np.random.default_rng(0)
     rest = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1.2, 0]])
@@ -27,7 +27,7 @@ def springs(energy_factor=1.0, forces_factor=1.0, n=40):
         turn *= np.sign(np.linalg.det(turn))
         frames.append(
             Structure(
-                np.array([8, 1, 1]),
+                np.array(z),
                 pos @ turn,
                 np.zeros((3, 3)),
                 np.zeros(3, bool),
@@ -39,11 +39,18 @@ def springs(energy_factor=1.0, forces_factor=1.0, n=40):
 
 
 def test_agreeing_units_pass_and_others_are_told():
-    assert coverage(springs()).warnings == []
-    assert coverage(springs(27.2, 27.2)).warnings == []
+    fluorine = (8, 9, 9)  # of no known force constant: only the agreement of energies and forces is seen
+    assert coverage(springs(z=fluorine)).warnings == []
+    assert coverage(springs(27.2, 27.2, z=fluorine)).warnings == []
     for factors in ((23.06, 1.0), (1 / 27.21, 1.0), (1.0, 23.06), (1.0, 1 / 51.4)):
-        (warning,) = coverage(springs(*factors)).warnings
+        (warning,) = coverage(springs(*factors, z=fluorine)).warnings
         assert "springs: energies and forces disagree" in warning
+
+
+def test_units_that_agree_and_yet_are_wrong_are_told_by_the_bonds_of_hydrogen():
+    assert coverage(springs()).warnings == []
+    (warning,) = coverage(springs(27.2, 27.2)).warnings
+    assert "springs: forces look wrong" in warning
 
 
 def test_counts_ranges_and_table():
@@ -90,7 +97,9 @@ def test_real_files_pass_through_a_store_unchanged(shared_data, tmp_path, file, 
 
 def test_hartree_energies_beside_forces_in_ev_are_told(shared_data):
     wrong = open_snapshots(shared_data / "acac" / "train_300K.xyz", energy_unit="Hartree", forces_unit="eV/Angstrom")
-    assert len(coverage(wrong).warnings) == 1
+    below, disagree = coverage(wrong).warnings
+    assert "times the energy of the atoms with all their electrons" in below and "energy_unit" in below
+    assert "energies and forces disagree" in disagree
 
 
 def test_folders_lists_and_options(tmp_path, caplog):
