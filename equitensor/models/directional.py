@@ -93,6 +93,18 @@ class Directional(nn.Module):
         self.head = matrix(channels, channels, gain=SILU_GAIN)
         self.head_out = matrix(channels, 1, gain=0.3)
 
+    def tables(self) -> dict[str, Tensor]:
+        """The product as a list of couplings, by which an evaluation without torch knows it whatever its family.
+
+        "coupling.index" (4, t) int32: component of the result, of the first and the second operand, path;
+        "coupling.coefficients" (t,) float64.
+        """
+        tensor = self.invariants.powers.tensor
+        return {
+            "coupling.index": tensor.index[2].contiguous(),
+            "coupling.coefficients": tensor.coefficients[2].contiguous(),
+        }
+
     def forward(self, species: Tensor, neighbors: Neighborhood) -> tuple[Tensor, Tensor]:
         """species (n,) -> energies (n,), features (n, layers C)."""
         harmonics, functions, radial = self.geometry(neighbors.vectors.flatten(0, 1))

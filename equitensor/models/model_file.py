@@ -14,7 +14,9 @@ from equitensor.models.architectures import build
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
 
-FORMAT = 2
+FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
+READABLE = (2, 3)
+TABLES = "coupling."  # constants beside the weights, which loading in torch computes itself
 UNITS = {
     "energy": "eV",
     "length": "Angstrom",
@@ -42,6 +44,7 @@ def save(model: Potential, path, provenance: dict | None = None) -> None:
         "provenance": provenance or {},
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights.update(model.backbone.tables() if hasattr(model.backbone, "tables") else {})
     partial = path.with_name(path.name + ".partial")
     save_file(weights, partial, metadata={"equitensor": json.dumps(header)})
     os.replace(partial, path)
@@ -60,7 +63,7 @@ def read_header(path) -> dict:
     if text is None:
         raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
     header = json.loads(text)
-    if header["format"] != FORMAT:
+    if header["format"] not in READABLE:
         what = "upgrade equitensor" if header["format"] > FORMAT else "train it again, or use the equitensor it is of"
         raise InputError(
             f"{path} is of model format {header['format']}, written by equitensor {header['equitensor']}; this is "
@@ -83,7 +86,8 @@ def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        names = [name for name in file.keys() if not name.startswith(TABLES)]  # noqa: SIM118 (not a dict)
+        weights = {name: file.get_tensor(name) for name in names}
     model = model.to(dtype=getattr(torch, header["dtype"]))
     try:
         model.load_state_dict(weights)

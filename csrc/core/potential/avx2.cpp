@@ -1,0 +1,19 @@
+#include <cmath>
+#include <cstdint>
+#include <algorithm>
+#include <utility>
+
+#include "system.h"
+#include "zbl.h"
+
+#define EQUITENSOR_SET avx2
+#define EQUITENSOR_BYTES 32
+#define EQUITENSOR_REGISTERS 16
+
+namespace equitensor {
+namespace avx2 {
+#include "registers.inl"
+#include "product.inl"
+#include "evaluate.inl"
+}  // namespace avx2
+}  // namespace equitensor

@@ -1,0 +1,19 @@
+#include <cmath>
+#include <cstdint>
+#include <algorithm>
+#include <utility>
+
+#include "system.h"
+#include "zbl.h"
+
+#define EQUITENSOR_SET avx512
+#define EQUITENSOR_BYTES 64
+#define EQUITENSOR_REGISTERS 32
+
+namespace equitensor {
+namespace avx512 {
+#include "registers.inl"
+#include "product.inl"
+#include "evaluate.inl"
+}  // namespace avx512
+}  // namespace equitensor

@@ -1,0 +1,23 @@
+#include <cmath>
+#include <cstdint>
+#include <algorithm>
+#include <utility>
+
+#include "system.h"
+#include "zbl.h"
+
+#define EQUITENSOR_SET baseline
+#define EQUITENSOR_BYTES 16
+#if defined(__aarch64__)
+#define EQUITENSOR_REGISTERS 32
+#else
+#define EQUITENSOR_REGISTERS 16
+#endif
+
+namespace equitensor {
+namespace baseline {
+#include "registers.inl"
+#include "product.inl"
+#include "evaluate.inl"
+}  // namespace baseline
+}  // namespace equitensor

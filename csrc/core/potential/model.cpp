@@ -1,0 +1,304 @@
+#include "model.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <stdexcept>
+
+#include "json.h"
+
+namespace equitensor {
+namespace {
+
+constexpr int FORMAT = 3;
+const char* const KNOWN[] = {"architecture", "cutoff",  "channels",   "edge_channels", "lmax",          "layers", "gathered",
+                             "correlation",  "product", "num_radial", "smoothness",    "num_neighbors", "zbl"};
+const char* const CONVENTION = "e3nn-0.6";
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+struct Tensor {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  const char* data;
+  int64_t count;
+};
+
+std::string shown(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + ")";
+}
+
+int size_of(const std::string& dtype) {
+  if (dtype == "F32" || dtype == "I32") return 4;
+  if (dtype == "F64" || dtype == "I64") return 8;
+  return 0;
+}
+
+// The tensors of a safetensors file, whose every byte is checked to lie within it.
+class Tensors {
+ public:
+  Tensors(const char* bytes, size_t size) {
+    if (size < 8) fail("is not a model file: it has " + std::to_string(size) + " bytes");
+    uint64_t length = 0;
+    for (int i = 7; i >= 0; i--) length = length << 8 | static_cast<unsigned char>(bytes[i]);
+    if (length > size - 8) fail("is not a model file, or is cut short");
+    const Json index = parse_json(bytes + 8, length);
+    if (index.kind != Json::object) fail("is not a model file");
+    const char* data = bytes + 8 + length;
+    const uint64_t room = size - 8 - length;
+    for (const auto& [name, entry] : index.members) {
+      if (name == "__metadata__") {
+        if (const Json* found = entry.find("equitensor"); found && found->kind == Json::string) header = found->text;
+        continue;
+      }
+      add(name, entry, data, room);
+    }
+  }
+
+  // The numbers of a tensor, which must have this shape.
+  Array read(const std::string& name, std::initializer_list<int64_t> shape) const {
+    const Tensor& tensor = find(name);
+    if (tensor.shape != std::vector<int64_t>(shape))
+      fail("its \"" + name + "\" has shape " + shown(tensor.shape) + ", its settings ask for " + shown(shape));
+    Array out(tensor.count);
+    if (tensor.dtype == "F32")
+      copy<float>(tensor, out.data());
+    else if (tensor.dtype == "F64")
+      copy<double>(tensor, out.data());
+    else
+      fail("its \"" + name + "\" is not of floating point");
+    for (double value : out)
+      if (!std::isfinite(value)) fail("its \"" + name + "\" has a number that is not finite");
+    return out;
+  }
+
+  std::vector<int64_t> integers(const std::string& name, int64_t rows) const {
+    const Tensor& tensor = find(name);
+    if (tensor.shape.size() != 2 || tensor.shape[0] != rows) fail("its \"" + name + "\" has shape " + shown(tensor.shape));
+    std::vector<int64_t> out(tensor.count);
+    if (tensor.dtype == "I32")
+      copy<int32_t>(tensor, out.data());
+    else if (tensor.dtype == "I64")
+      copy<int64_t>(tensor, out.data());
+    else
+      fail("its \"" + name + "\" is not of whole numbers");
+    return out;
+  }
+
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+
+  std::string header;
+
+ private:
+  std::map<std::string, Tensor> tensors_;
+
+  const Tensor& find(const std::string& name) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) fail("has no tensor \"" + name + "\"");
+    return found->second;
+  }
+
+  template <class From, class To>
+  static void copy(const Tensor& tensor, To* out) {
+    for (int64_t i = 0; i < tensor.count; i++) {
+      From value;
+      std::memcpy(&value, tensor.data + i * sizeof(From), sizeof(From));
+      out[i] = static_cast<To>(value);
+    }
+  }
+
+  void add(const std::string& name, const Json& entry, const char* data, uint64_t room) {
+    Tensor tensor{entry.at("dtype", Json::string).text, {}, nullptr, 1};
+    for (const Json& item : entry.at("shape", Json::array).items) {
+      if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9)) fail("its \"" + name + "\" has no shape");
+      tensor.shape.push_back(static_cast<int64_t>(item.value));
+      if (tensor.shape.back() > 0 && tensor.count > (int64_t(1) << 40) / tensor.shape.back()) fail("its \"" + name + "\" is too large");
+      tensor.count *= tensor.shape.back();
+    }
+    const auto& offsets = entry.at("data_offsets", Json::array).items;
+    if (offsets.size() != 2 || offsets[0].kind != Json::number || offsets[1].kind != Json::number ||
+        !(offsets[0].value >= 0 && offsets[0].value <= offsets[1].value && offsets[1].value <= static_cast<double>(room)))
+      fail("its \"" + name + "\" lies beyond its end: it is cut short, or damaged");
+    const uint64_t first = static_cast<uint64_t>(offsets[0].value), last = static_cast<uint64_t>(offsets[1].value);
+    const int bytes = size_of(tensor.dtype);
+    if (bytes && last - first != static_cast<uint64_t>(tensor.count) * bytes)
+      fail("its \"" + name + "\" has another size than its shape");
+    tensor.data = data + first;
+    tensors_.emplace(name, tensor);
+  }
+};
+
+void check_header(const Json& header) {
+  const long format = header.integer("format", 0, 1000000);
+  if (format < FORMAT)
+    fail("is of model format " + std::to_string(format) + ", before evaluation without torch: load and save it with equitensor " +
+         "(Python: equitensor.models.save(equitensor.load(old), new))");
+  if (format > FORMAT)
+    fail("is of model format " + std::to_string(format) + ", this reads " + std::to_string(FORMAT) + ": upgrade equitensor");
+  const std::string convention = header.at("harmonics", Json::string).text;
+  if (convention != CONVENTION) fail("uses the harmonics convention \"" + convention + "\", this \"" + CONVENTION + "\"");
+}
+
+void check_settings(const Json& settings) {
+  const std::string architecture = settings.at("architecture", Json::string).text;
+  if (architecture != "directional")
+    fail("is of architecture \"" + architecture + "\"; without torch only \"directional\" is evaluated: use the torch backend");
+  for (const auto& member : settings.members) {
+    bool known = false;
+    for (const char* name : KNOWN) known |= member.first == name;
+    if (!known) fail("has a setting \"" + member.first + "\" that this does not know: upgrade equitensor");
+  }
+}
+
+double real(const Json& object, const std::string& name) {
+  const double value = object.at(name, Json::number).value;
+  if (!std::isfinite(value)) fail("its \"" + name + "\" is not finite");
+  return value;
+}
+
+void read_sizes(Model& m, const Json& header, const Json& settings) {
+  m.cutoff = real(header, "cutoff");
+  if (!(m.cutoff > 0.1 && m.cutoff < 1000)) fail("its cutoff is " + std::to_string(m.cutoff) + " Angstrom");
+  m.scale = real(header, "scale");
+  m.shift = real(header, "shift");
+  if (const Json* zbl = settings.find("zbl")) m.zbl = zbl->value != 0;
+  m.lmax = static_cast<int>(settings.integer("lmax", 0, 8));
+  m.channels = static_cast<int>(settings.integer("channels", 1, 4096));
+  m.edge_channels = static_cast<int>(settings.integer("edge_channels", 1, 4096));
+  m.layers = static_cast<int>(settings.integer("layers", 1, 16));
+  m.correlation = static_cast<int>(settings.integer("correlation", 1, 8));
+  m.num_radial = static_cast<int>(settings.integer("num_radial", 1, 256));
+  const Json* gathered = settings.find("gathered");
+  m.gathered = gathered && gathered->kind == Json::number ? static_cast<int>(settings.integer("gathered", 1, 8192)) : 2 * m.channels;
+  const Json& e0s = header.at("e0s", Json::object);
+  for (const Json& item : header.at("elements", Json::array).items) {
+    const int z = static_cast<int>(item.value);
+    if (item.kind != Json::number || item.value != z || z < 1 || z > 118 || (!m.elements.empty() && z <= m.elements.back()))
+      fail("its elements are not atomic numbers in rising order");
+    m.elements.push_back(z);
+    m.e0s.push_back(real(e0s, std::to_string(z)));
+  }
+  if (m.elements.empty()) fail("knows no element");
+}
+
+// n^-smoothness with mean square 1, rounded as in training: (num_radial,).
+std::vector<float> smoothness_prior(int num, double smoothness) {
+  Array prior(num);
+  double square = 0;
+  for (int n = 0; n < num; n++) square += std::pow(prior[n] = std::pow(n + 1.0, -smoothness), 2);
+  std::vector<float> rounded(num);
+  for (int n = 0; n < num; n++) rounded[n] = static_cast<float>(prior[n] / std::sqrt(square / num));
+  return rounded;
+}
+
+void multiply_rows(Array& matrix, const std::vector<float>& factor) {
+  const size_t columns = matrix.size() / factor.size();
+  for (size_t i = 0; i < matrix.size(); i++) matrix[i] *= factor[i / columns];
+}
+
+ProductWeights read_product(const Model& m, const Tensors& tensors, const std::string& name, bool invariants) {
+  ProductWeights product;
+  const int order = invariants ? m.correlation - m.correlation / 2 : m.correlation;  // of the powers that are formed
+  const std::string table = name + ".coefficients.weight", weight = name + ".powers.interaction.weight";
+  if (invariants)
+    product.coefficients = tensors.read(table, {m.num_elements(), m.correlation, m.channels});
+  else
+    product.coefficients = tensors.read(table, {m.num_elements(), m.correlation, m.lmax + 1, m.channels});
+  if (m.paths && order > 1) product.paths = tensors.read(weight, {int64_t(m.paths) * m.channels});
+  return product;
+}
+
+void read_coupling(Model& m, const Tensors& tensors) {
+  const std::vector<int64_t> index = tensors.integers("coupling.index", 4);
+  const size_t count = index.size() / 4;
+  const Array values = tensors.read("coupling.coefficients", {static_cast<int64_t>(count)});
+  const int64_t d = m.components();
+  for (size_t t = 0; t < count; t++) {
+    const int64_t out = index[t], first = index[count + t], second = index[2 * count + t], path = index[3 * count + t];
+    if (out < 0 || out >= d || first < 0 || first >= d || second < 0 || second >= d || path < 0 || path >= 100000)
+      fail("its \"coupling.index\" names a component that does not exist");
+    m.paths = std::max<int>(m.paths, static_cast<int>(path) + 1);
+    m.coupling.push_back({static_cast<int>(out), static_cast<int>(first), static_cast<int>(second), static_cast<int>(path), values[t]});
+  }
+}
+
+void read_weights(Model& m, const Tensors& t, double smoothness, double num_neighbors) {
+  const int64_t n = m.num_elements(), c = m.edge_channels, C = m.channels, G = m.gathered, R = m.num_radial, degrees = m.lmax + 1;
+  const std::string root = "backbone.";
+  const std::vector<float> prior = smoothness_prior(m.num_radial, smoothness);
+  std::vector<float> density_prior = prior;
+  for (float& value : density_prior) value *= static_cast<float>(std::pow(num_neighbors, -0.5));
+  m.sender = t.read(root + "embedding.sender.weight", {n, c});
+  m.receiver = t.read(root + "embedding.receiver.weight", {n, c});
+  m.radial = t.read(root + "embedding.radial", {R, c});
+  m.bias = t.read(root + "embedding.bias", {c});
+  m.out = t.read(root + "embedding.out", {c, c});
+  multiply_rows(m.radial, prior);
+  for (int r = 0; r < m.layers; r++) {
+    const bool last = r == m.layers - 1;
+    const std::string round = root + "rounds." + std::to_string(r) + ".", density = (last ? root : round) + "density.";
+    DensityWeights own;
+    own.radial = t.read(density + "radial", {R, G});
+    own.message = t.read(density + "message", {c, G});
+    own.mix = t.read(density + "mix.weight", {degrees, G, C});
+    multiply_rows(own.radial, density_prior);
+    m.densities.push_back(own);
+    if (last) continue;
+    ProductWeights product = read_product(m, t, round + "product", false);
+    product.energy = t.read(round + "energy", {C, 1});
+    m.products.push_back(product);
+    UpdateWeights update;
+    update.radial = t.read(round + "update.radial", {R, c});
+    update.angular = t.read(round + "update.angular.weight", {degrees, C, c});
+    update.message = t.read(round + "update.message", {c, c});
+    update.scalars = t.read(round + "update.scalars", {C, c});
+    update.bias = t.read(round + "update.bias", {c});
+    update.out = t.read(round + "update.out", {c, c});
+    multiply_rows(update.radial, prior);
+    // Not the (-1)^l of the reverse edge: here an edge is read out along itself.
+    for (int64_t i = 0; i < degrees * C * c; i++) update.angular[i] *= 1.0f / static_cast<float>(std::sqrt(double(degrees)));
+    m.updates.push_back(update);
+  }
+  m.invariants = read_product(m, t, root + "invariants", true);
+  m.mix = t.read(root + "mix", {C, C});
+  m.head = t.read(root + "head", {C, C});
+  m.head_out = t.read(root + "head_out", {C, 1});
+}
+
+}  // namespace
+
+Model read_model(const char* bytes, size_t size) {
+  const Tensors tensors(bytes, size);
+  if (tensors.header.empty()) fail("holds no equitensor header: give the model.eqt of a run");
+  const Json header = parse_json(tensors.header.data(), tensors.header.size());
+  check_header(header);
+  const Json& settings = header.at("settings", Json::object);
+  check_settings(settings);
+  Model model;
+  model.header = tensors.header;
+  read_sizes(model, header, settings);
+  const std::string product = settings.at("product", Json::string).text;
+  const double neighbors = real(settings, "num_neighbors");
+  if (!(neighbors > 0)) fail("its num_neighbors is " + std::to_string(neighbors));
+  read_coupling(model, tensors);
+  if (product == "gaunt") model.paths = 0;
+  read_weights(model, tensors, real(settings, "smoothness"), neighbors);
+  return model;
+}
+
+std::string read_file(const std::string& path) {
+  std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file) fail("there is no such model file");
+  std::string bytes;
+  char part[1 << 16];
+  for (size_t count; (count = std::fread(part, 1, sizeof part, file.get())) > 0;) bytes.append(part, count);
+  if (std::ferror(file.get())) fail("cannot be read");
+  return bytes;
+}
+
+}  // namespace equitensor

@@ -1,0 +1,281 @@
+#include "network.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace equitensor {
+namespace {
+
+Array multiply(const Array& a, const Array& b, int rows, int inner, int columns) {
+  Array out(size_t(rows) * columns, 0.0);
+  for (int i = 0; i < rows; i++)
+    for (int k = 0; k < inner; k++)
+      for (int j = 0; j < columns; j++) out[i * columns + j] += a[i * inner + k] * b[k * columns + j];
+  return out;
+}
+
+// `stack` matrices (rows, columns), each row and column padded with zeros.
+template <class T>
+Aligned<T> pad(const Array& a, int stack, int rows, int columns, int padded_rows, int padded_columns) {
+  Aligned<T> out(size_t(stack) * padded_rows * padded_columns);
+  for (int s = 0; s < stack; s++)
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < columns; j++)
+        out[(size_t(s) * padded_rows + i) * padded_columns + j] = static_cast<T>(a[(size_t(s) * rows + i) * columns + j]);
+  return out;
+}
+
+template <class T>
+Aligned<T> transpose(const Aligned<T>& a, int stack, int rows, int columns) {
+  Aligned<T> out(size_t(stack) * rows * columns);
+  for (int s = 0; s < stack; s++)
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < columns; j++)
+        out[(size_t(s) * columns + j) * rows + i] = a[(size_t(s) * rows + i) * columns + j];
+  return out;
+}
+
+// What comes of an edge's state through matrix `m` (c, width) on messages: blocks W m, O_0 m, O_1 m ... (blocks cp, wp).
+template <class T>
+Aligned<T> on_state(const Model& model, const Array& m, int width, int blocks) {
+  const int c = model.edge_channels, cp = padded<T>(c), wp = padded<T>(width);
+  Aligned<T> out(size_t(blocks) * cp * wp);
+  for (int b = 0; b < blocks; b++) {
+    const Array block = multiply(b == 0 ? model.out : model.updates[b - 1].out, m, c, c, width);
+    const Aligned<T> own = pad<T>(block, 1, c, width, cp, wp);
+    std::copy(own.data(), own.data() + size_t(cp) * wp, out.data() + size_t(b) * cp * wp);
+  }
+  return out;
+}
+
+template <class T>
+Coupled<T> coupled(const Model& model, int slot) {
+  // Results, first and second operands of the derivative by x, by y, and of the product itself.
+  struct Row {
+    int out, first, second, path;
+    double coefficient;
+  };
+  std::vector<Row> rows;
+  for (const Coupling& t : model.coupling) {
+    const int part[3] = {t.first, t.second, t.out};
+    const int a = slot == 0 ? 1 : 0, b = slot == 2 ? 1 : 2;
+    rows.push_back({part[slot], part[a], part[b], model.paths ? t.path : 0, t.coefficient});
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return a.out != b.out ? a.out < b.out : a.first != b.first ? a.first < b.first : a.path != b.path ? a.path < b.path : a.second < b.second;
+  });
+  Coupled<T> made;
+  made.row.assign(model.components() + 1, 0);
+  for (size_t i = 0; i < rows.size(); i++) {
+    const Row& r = rows[i];
+    if (i == 0 || r.out != rows[i - 1].out || r.first != rows[i - 1].first || r.path != rows[i - 1].path)
+      made.groups.push_back({r.first, 0, r.path});
+    made.entries.push_back({static_cast<T>(r.coefficient), r.second});
+    made.groups.back().end = static_cast<int32_t>(made.entries.size());
+    made.row[r.out + 1] = static_cast<int32_t>(made.groups.size());
+  }
+  for (int k = 0; k < model.components(); k++) made.row[k + 1] = std::max(made.row[k], made.row[k + 1]);
+  return made;
+}
+
+// Whether the product of x with y is that of y with x.
+bool is_symmetric(const Model& model) {
+  const int d = model.components();
+  std::vector<Coupling> sorted = model.coupling, turned = model.coupling;
+  for (Coupling& t : turned) std::swap(t.first, t.second);
+  const auto before = [d](const Coupling& a, const Coupling& b) {
+    const auto key = [d](const Coupling& t) { return ((int64_t(t.path) * d + t.out) * d + t.first) * d + t.second; };
+    return key(a) < key(b);
+  };
+  std::sort(sorted.begin(), sorted.end(), before);
+  std::sort(turned.begin(), turned.end(), before);
+  for (size_t i = 0; i < sorted.size(); i++) {
+    const Coupling &a = sorted[i], &b = turned[i];
+    if (a.path != b.path || a.out != b.out || a.first != b.first || a.second != b.second ||
+        std::fabs(a.coefficient - b.coefficient) > 1e-12)
+      return false;
+  }
+  return true;
+}
+
+template <class T>
+Product<T> product(const Network<T>& n, const Model& model, const ProductWeights& weights, bool invariants) {
+  Product<T> out;
+  const int rows = model.num_elements() * model.correlation * (invariants ? 1 : model.lmax + 1);
+  out.coefficients = pad<T>(weights.coefficients, 1, rows, n.C, rows, n.Cp);
+  if (!weights.paths.empty()) out.paths = pad<T>(weights.paths, 1, n.paths, n.C, n.paths, n.Cp);
+  return out;
+}
+
+// q_mm and the factors of the recursion over l of q_lm, 'component' normalisation: see o3/spherical_harmonics.py.
+template <class T>
+void harmonics(Network<T>& n) {
+  n.diagonal.assign(n.L + 1, 1.0);
+  n.alpha.assign((n.L + 1) * (n.L + 1), 0.0);
+  n.beta = n.alpha;
+  for (int m = 1; m <= n.L; m++) n.diagonal[m] = n.diagonal[m - 1] * std::sqrt((2 * m + 1) / (2.0 * m) * (m == 1 ? 2 : 1));
+  for (int m = 0; m <= n.L; m++)
+    for (int l = m + 1; l <= n.L; l++) {
+      double& alpha = n.alpha[l * (n.L + 1) + m];
+      alpha = std::sqrt((4.0 * l * l - 1) / (double(l) * l - double(m) * m));
+      if (l > m + 1) n.beta[l * (n.L + 1) + m] = alpha / n.alpha[(l - 1) * (n.L + 1) + m];
+    }
+}
+
+// The radial functions side by side, (R, width) on the Bessel functions, in double precision.
+struct Columns {
+  int width;
+  Array matrix;
+  std::vector<Segment> segments;
+
+  Segment add(const Array& a, int R, int columns, int padded_columns, bool enveloped) {
+    const Segment segment{width, padded_columns, enveloped};
+    const int wider = width + padded_columns;
+    Array joined(size_t(R) * wider, 0.0);
+    for (int i = 0; i < R; i++) {
+      for (int j = 0; j < width; j++) joined[size_t(i) * wider + j] = matrix[size_t(i) * width + j];
+      for (int j = 0; j < columns; j++) joined[size_t(i) * wider + width + j] = a[size_t(i) * columns + j];
+    }
+    matrix.swap(joined);
+    width = wider;
+    segments.push_back(segment);
+    return segment;
+  }
+};
+
+// b_n(d), u(d) b_n(d) and their derivatives: 4 x R.
+void bessel(double d, double cutoff, int R, double* out) {
+  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x2 = x * x, x5 = x2 * x2 * x;
+  const double u = x < 1 ? 1 + x5 * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x5 * (1 - x) * (1 - x) / cutoff : 0;
+  for (int n = 0; n < R; n++) {
+    const double k = (n + 1) * angle, y = k * d;
+    double b, db;
+    if (y > 1e-2) {
+      b = norm * std::sin(y) / d;
+      db = norm * (k * std::cos(y) - std::sin(y) / d) / d;
+    } else {  // sin(y) / y and its derivative near zero
+      b = norm * k * (1 - y * y / 6 * (1 - y * y / 20));
+      db = -norm * k * k * y / 3 * (1 - y * y / 10);
+    }
+    out[n] = b, out[R + n] = db;
+    out[2 * R + n] = u * b, out[3 * R + n] = u * db + du * b;
+  }
+}
+
+// Values and derivatives times the spacing at the knots, so fine that the error of derivatives in between is below
+// float's: 1e-7 of their root mean square.
+void make_spline(Network<float>& n, const Columns& columns) {
+  constexpr int CHUNK = PAD_BYTES / sizeof(float);
+  const int width = columns.width, R = n.R;
+  const auto evaluate = [&](double d, Array& values, Array& derivatives) {
+    Array b(4 * R);
+    bessel(d, n.cutoff, R, b.data());
+    values.assign(width, 0.0), derivatives.assign(width, 0.0);
+    for (const Segment& s : columns.segments) {
+      const double* from = b.data() + (s.enveloped ? 2 * R : 0);
+      for (int i = 0; i < R; i++)
+        for (int j = s.offset; j < s.offset + s.width; j++) {
+          values[j] += from[i] * columns.matrix[size_t(i) * width + j];
+          derivatives[j] += from[R + i] * columns.matrix[size_t(i) * width + j];
+        }
+    }
+  };
+  for (n.knots = 512;; n.knots *= 2) {
+    const double h = n.cutoff / n.knots;
+    n.spline = Aligned<float>(size_t(n.knots + 1) * 2 * width);
+    Array values, derivatives, last_values, last_derivatives;
+    double error = 0, size = 0;
+    for (int k = 0; k <= n.knots; k++) {
+      evaluate(k * h, values, derivatives);
+      for (int j = 0; j < width; j++) {
+        float* to = n.spline.data() + size_t(k) * 2 * width + j / CHUNK * 2 * CHUNK + j % CHUNK;
+        to[0] = static_cast<float>(values[j]);
+        to[CHUNK] = static_cast<float>(derivatives[j] * h);
+      }
+      if (k > 0) {  // the cubic between two knots at its middle, where derivatives err by h^3 f'''' / 192 at most nearby
+        Array quarter_values, quarter;
+        evaluate((k - 0.75) * h, quarter_values, quarter);
+        for (int j = 0; j < width; j++) {
+          const double t = 0.25, f = last_values[j], g = values[j], df = last_derivatives[j] * h, dg = derivatives[j] * h;
+          const double slope = (6 * t * (1 - t) * (g - f) + (1 - t) * (1 - 3 * t) * df + t * (3 * t - 2) * dg) / h;
+          error += (slope - quarter[j]) * (slope - quarter[j]);
+          size += quarter[j] * quarter[j];
+        }
+      }
+      last_values = values, last_derivatives = derivatives;
+    }
+    if (error <= 1e-14 * size || n.knots >= 4096) return;
+  }
+}
+
+void make_spline(Network<double>&, const Columns&) {}  // evaluated directly: exact
+
+}  // namespace
+
+template <class T>
+Network<T> fold(const Model& model) {
+  Network<T> n;
+  n.L = model.lmax, n.D = model.components(), n.Dp = padded<T>(n.D);
+  n.C = model.channels, n.Cp = padded<T>(n.C), n.c = model.edge_channels, n.cp = padded<T>(n.c);
+  n.G = model.gathered, n.Gp = padded<T>(n.G), n.R = model.num_radial, n.Rp = padded<T>(n.R);
+  n.layers = model.layers, n.order = model.correlation, n.paths = model.paths, n.elements = model.num_elements();
+  n.cutoff = model.cutoff, n.shift = model.shift, n.zbl = model.zbl, n.z = model.elements, n.e0s = model.e0s;
+  harmonics(n);
+
+  Columns columns{0, {}, {}};
+  n.embedding = columns.add(model.radial, n.R, n.c, n.cp, false);
+  for (int r = 0; r < n.layers; r++) {
+    const DensityWeights& weights = model.densities[r];
+    DensityMatrices<T> density;
+    density.radial = columns.add(weights.radial, n.R, n.G, n.Gp, true);
+    density.message = on_state<T>(model, weights.message, n.G, r + 1);
+    density.message_t = transpose(density.message, 1, (r + 1) * n.cp, n.Gp);
+    density.mix = pad<T>(weights.mix, n.L + 1, n.G, n.C, n.Gp, n.Cp);
+    density.mix_t = transpose(density.mix, n.L + 1, n.Gp, n.Cp);
+    n.densities.push_back(std::move(density));
+  }
+  for (int q = 0; q + 1 < n.layers; q++) {
+    const UpdateWeights& weights = model.updates[q];
+    UpdateMatrices<T> update;
+    update.radial = columns.add(weights.radial, n.R, n.c, n.cp, true);
+    update.message = on_state<T>(model, weights.message, n.c, q + 1);
+    update.message_t = transpose(update.message, 1, (q + 1) * n.cp, n.cp);
+    update.angular = pad<T>(weights.angular, n.L + 1, n.C, n.c, n.Cp, n.cp);
+    update.angular_t = transpose(update.angular, n.L + 1, n.Cp, n.cp);
+    update.scalars = pad<T>(weights.scalars, 1, n.C, n.c, n.Cp, n.cp);
+    update.scalars_t = transpose(update.scalars, 1, n.Cp, n.cp);
+    update.bias = pad<T>(weights.bias, 1, 1, n.c, 1, n.cp);
+    Array energy = model.products[q].energy;
+    for (double& value : energy) value *= model.scale;
+    update.energy = pad<T>(energy, 1, 1, n.C, 1, n.Cp);
+    n.updates.push_back(std::move(update));
+    n.products.push_back(product(n, model, model.products[q], false));
+  }
+  n.radial_width = columns.width;
+  n.radial = pad<T>(columns.matrix, 1, n.R, columns.width, n.R, columns.width);
+  make_spline(n, columns);
+
+  Array pair(size_t(n.elements) * n.elements * n.c);
+  for (int j = 0; j < n.elements; j++)
+    for (int i = 0; i < n.elements; i++)
+      for (int k = 0; k < n.c; k++)
+        pair[(size_t(j) * n.elements + i) * n.c + k] = model.bias[k] + model.sender[j * n.c + k] + model.receiver[i * n.c + k];
+  n.pair = pad<T>(pair, 1, n.elements * n.elements, n.c, n.elements * n.elements, n.cp);
+
+  for (int slot = 0; slot < 3; slot++) n.coupled[slot] = coupled<T>(model, slot);
+  n.symmetric = is_symmetric(model);
+  for (int l = 0; l <= n.L; l++) n.degree.insert(n.degree.end(), 2 * l + 1, l);
+  n.invariants = product(n, model, model.invariants, true);
+  Array head_out = model.head_out;
+  for (double& value : head_out) value *= model.scale;
+  n.head = pad<T>(multiply(model.mix, model.head, n.C, n.C, n.C), 1, n.C, n.C, n.Cp, n.Cp);
+  n.head_t = transpose(n.head, 1, n.Cp, n.Cp);
+  n.head_out = pad<T>(head_out, 1, 1, n.C, 1, n.Cp);
+  n.mix = pad<T>(model.mix, 1, n.C, n.C, n.Cp, n.Cp);
+  return n;
+}
+
+template Network<float> fold(const Model&);
+template Network<double> fold(const Model&);
+
+}  // namespace equitensor

@@ -1,0 +1,136 @@
+// What an evaluation computes with: a model's weights, matrices that follow each other multiplied into one, in the
+// precision of the evaluation and padded to whole registers.
+//
+// With x0 = silu(U b(d) + s_zj + t_zi + bias) of an edge and a_q what update q puts through its silu, every message is
+// W x0 + sum_q O_q a_q: all that is made of messages is one matrix times the edge's state [x0 | a_0 | a_1 ...].
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "model.h"
+
+namespace equitensor {
+
+constexpr int PAD_BYTES = 64;  // the widest register
+
+template <class T>
+constexpr int padded(int n) {
+  constexpr int width = PAD_BYTES / sizeof(T);
+  return (n + width - 1) / width * width;
+}
+
+// Zeros at first, aligned to the widest register.
+template <class T>
+class Aligned {
+ public:
+  Aligned() = default;
+  explicit Aligned(size_t count) { grow(count); }
+  Aligned(Aligned&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr, other.count_ = 0; }
+  Aligned& operator=(Aligned&& other) noexcept {
+    std::swap(data_, other.data_), std::swap(count_, other.count_);
+    return *this;
+  }
+  ~Aligned() { std::free(data_); }
+  T* data() const { return data_; }
+  size_t size() const { return count_; }
+  T& operator[](size_t i) const { return data_[i]; }
+
+  // At least this many elements; what was there is lost.
+  void grow(size_t count) {
+    if (count <= count_) return;
+    std::free(data_);
+    data_ = nullptr, count_ = 0;
+    const size_t bytes = (count * sizeof(T) + 4095) / 4096 * 4096;
+    data_ = static_cast<T*>(std::aligned_alloc(4096, bytes));
+    if (!data_) throw std::bad_alloc();
+    for (size_t i = 0; i < bytes / sizeof(T); i++) data_[i] = T{};
+    count_ = count;
+  }
+
+ private:
+  T* data_ = nullptr;
+  size_t count_ = 0;
+};
+
+// Columns of the radial functions, `enveloped` or not; all segments lie side by side.
+struct Segment {
+  int offset = 0, width = 0;
+  bool enveloped = true;
+};
+
+// z_out = sum over groups of (w_path) x_first sum over entries of coefficient y_second, by out.
+template <class T>
+struct Coupled {
+  struct Group {
+    int32_t first, end, path;
+  };
+  struct Entry {
+    T coefficient;
+    int32_t second;
+  };
+  std::vector<int32_t> row;  // groups before each out, and in all
+  std::vector<Group> groups;
+  std::vector<Entry> entries;
+};
+
+template <class T>
+struct Product {
+  Aligned<T> coefficients;  // (elements, order, degrees or 1, C)
+  Aligned<T> paths;         // (paths, C) or empty
+};
+
+template <class T>
+struct DensityMatrices {
+  Segment radial;
+  Aligned<T> message, message_t;  // ((r + 1) c, G) and its transpose
+  Aligned<T> mix, mix_t;          // (L+1, G, C), (L+1, C, G)
+};
+
+template <class T>
+struct UpdateMatrices {
+  Segment radial;
+  Aligned<T> message, message_t;  // ((q + 1) c, c) and its transpose
+  Aligned<T> angular, angular_t;  // (L+1, C, c), (L+1, c, C)
+  Aligned<T> scalars, scalars_t, bias, energy;
+};
+
+template <class T>
+struct Network {
+  // Sizes of the model; those padded end in p.
+  int L, D, Dp, C, Cp, c, cp, G, Gp, R, Rp, layers, order, paths, elements;
+  double cutoff, shift;
+  bool zbl;
+  std::vector<int32_t> z;
+  std::vector<double> e0s;
+
+  int radial_width;  // of all segments
+  Segment embedding;
+  std::vector<DensityMatrices<T>> densities;
+  std::vector<UpdateMatrices<T>> updates;
+  Aligned<T> pair;  // (sender, receiver, c): constants of the first messages
+
+  // The radial functions: matrices (R, width) on the Bessel functions, or splines (knots + 1, chunks of a register's
+  // worth of values then derivatives times the spacing).
+  Aligned<T> radial;
+  int knots = 0;
+  Aligned<T> spline;
+
+  std::vector<double> diagonal, alpha, beta;  // of the harmonics' recursion, (L+1), (L+1, L+1) by l, m
+
+  Coupled<T> coupled[3];  // into x, into y, into z
+  bool symmetric;
+  std::vector<int32_t> degree;  // of a component
+  std::vector<Product<T>> products;
+  Product<T> invariants;
+  Aligned<T> head, head_t, head_out, mix;  // mix times head; head_out; mix for the features
+};
+
+template <class T>
+Network<T> fold(const Model& model);
+
+}  // namespace equitensor

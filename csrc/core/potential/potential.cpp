@@ -1,0 +1,302 @@
+// The C face: models, systems, and the order of the stages.
+
+#include "../potential.h"
+
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "system.h"
+
+namespace {
+thread_local std::string message;
+
+// Runs body(); 0, or 1 with the reason of its failure kept.
+template <class F>
+int guarded(const F& body) {
+  try {
+    body();
+    return 0;
+  } catch (const std::exception& error) {
+    message = error.what();
+  } catch (...) {
+    message = "an unknown failure";
+  }
+  return 1;
+}
+}  // namespace
+
+struct equitensor_model {
+  equitensor::Model model;
+};
+
+namespace equitensor {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+template <class T>
+Run<T> widest() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma")) return avx512::run<T>;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::run<T>;
+#endif
+  return baseline::run<T>;
+}
+
+// A system of either precision.
+class Simulation {
+ public:
+  virtual ~Simulation() = default;
+  virtual void neighbors(int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) = 0;
+  virtual void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result& result) = 0;
+};
+
+template <class T>
+class Typed : public Simulation {
+ public:
+  Typed(const Model& model, int threads) : network_(fold<T>(model)), run_(widest<T>()) {
+    s_.network = &network_;
+    s_.threads = threads;
+    s_.scratch.resize(threads);
+    s_.coincident.resize(threads);
+    s_.virials.grow(8 * threads);
+    const int rounds = network_.layers - 1;
+    for (auto* arrays : {&s_.density, &s_.read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden, &s_.by_activation}) arrays->resize(rounds);
+  }
+
+  void neighbors(int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) override {
+    if (owned < 0 || total < owned || total > INT32_MAX) fail("there are " + std::to_string(owned) + " owned atoms of " + std::to_string(total));
+    s_.owned = -1;  // until all is set
+    take_species(total, z);
+    take_edges(owned, total, start, sender);
+    lay_out(owned, total);
+    s_.owned = owned, s_.total = total;
+    make_room();
+  }
+
+  void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result& result) override {
+    if (s_.owned < 0) fail("the system has no neighbours yet");
+    for (int64_t k = 0; k < 3 * s_.total; k++)
+      if (!std::isfinite(pos[k])) fail("the position of atom " + std::to_string(k / 3) + " is not finite");
+    s_.pos = pos, s_.shift = shift;
+    s_.forces = result.forces, s_.features = result.features, s_.atom_virials = result.virials;
+    for (auto& atom : s_.coincident) atom = -1;
+    for (size_t k = 0; k < s_.virials.size(); k++) s_.virials[k] = 0;
+    const int64_t owned = s_.owned, total = s_.total;
+    const int rounds = network_.layers - 1;
+    stage(Stage::arrive, 0, owned);
+    for (const auto& atom : s_.coincident)
+      if (atom >= 0) fail("atom " + std::to_string(atom) + " and a neighbour of it are in the same place");
+    stage(Stage::leave, 0, total);
+    for (int r = 0; r < rounds; r++) {
+      stage(Stage::forward, r, owned);
+      pass(exchange ? exchange->forward : nullptr, exchange, s_.read_features[r].data());
+      stage(Stage::read, r, total);
+    }
+    stage(Stage::last, 0, owned);
+    for (int r = rounds - 1; r >= 0; r--) {
+      stage(Stage::unread, r, total);
+      pass(exchange ? exchange->reverse : nullptr, exchange, s_.by_read_features.data());
+      stage(Stage::backward, r, owned);
+    }
+    stage(Stage::forces, 0, total);
+    collect(result);
+  }
+
+ private:
+  Network<T> network_;
+  Run<T> run_;
+  System<T> s_;
+  std::vector<int64_t> bounds_owned_, bounds_total_;  // of each thread's atoms
+
+  void take_species(int64_t total, const int32_t* z) {
+    s_.species.resize(total);
+    std::vector<int32_t> of(119, -2);
+    of[0] = -1;
+    for (int k = 0; k < network_.elements; k++) of[network_.z[k]] = k;
+    for (int64_t i = 0; i < total; i++) {
+      if (z[i] < 0 || z[i] > 118 || of[z[i]] == -2) fail("the model does not know the element " + std::to_string(z[i]) + " of atom " + std::to_string(i));
+      s_.species[i] = of[z[i]];
+    }
+  }
+
+  void take_edges(int64_t owned, int64_t total, const int64_t* start, const int32_t* sender) {
+    if (start[0] != 0) fail("the neighbours of the first atom do not start at 0");
+    for (int64_t i = 0; i < owned; i++)
+      if (start[i + 1] < start[i]) fail("the neighbours of atom " + std::to_string(i) + " end before they start");
+    const int64_t edges = start[owned];
+    if (edges > INT32_MAX - 64 * total) fail("there are too many edges: " + std::to_string(edges));
+    s_.start.assign(start, start + owned + 1);
+    s_.sender.assign(sender, sender + edges);
+    s_.leaving_start.assign(total + 1, 0);
+    for (int32_t j : s_.sender) {
+      if (j < 0 || j >= total) fail("an edge comes from atom " + std::to_string(j) + ", which does not exist");
+      s_.leaving_start[j + 1]++;
+    }
+    for (int64_t j = 0; j < total; j++) s_.leaving_start[j + 1] += s_.leaving_start[j];
+    s_.leaving.resize(edges);
+    std::vector<int64_t> next(s_.leaving_start.begin(), s_.leaving_start.end() - 1);
+    for (int64_t e = 0; e < edges; e++) s_.leaving[next[s_.sender[e]]++] = static_cast<int32_t>(e);
+  }
+
+  static int64_t whole(int64_t count) { return (count + PAD_BYTES / sizeof(T) - 1) / (PAD_BYTES / sizeof(T)) * (PAD_BYTES / sizeof(T)); }
+
+  static std::vector<int64_t> rows(const std::vector<int64_t>& start) {
+    std::vector<int64_t> row(start.size(), 0);
+    for (size_t i = 0; i + 1 < start.size(); i++) row[i + 1] = row[i] + whole(start[i + 1] - start[i]);
+    return row;
+  }
+
+  // Atoms for each thread, with about the same number of edges.
+  std::vector<int64_t> shares(const std::vector<int64_t>& row, int64_t atoms) const {
+    std::vector<int64_t> bounds(s_.threads + 1, atoms);
+    bounds[0] = 0;
+    const double all = double(row[atoms]) + 8.0 * atoms;
+    int64_t i = 0;
+    for (int t = 1; t < s_.threads; t++) {
+      while (i < atoms && row[i] + 8.0 * i < all * t / s_.threads) i++;
+      bounds[t] = i;
+    }
+    return bounds;
+  }
+
+  void lay_out(int64_t owned, int64_t total) {
+    s_.row = rows(s_.start);
+    s_.leaving_row = rows(s_.leaving_start);
+    s_.slots = s_.row[owned], s_.places = s_.leaving_row[total];
+    bounds_owned_ = shares(s_.row, owned);
+    bounds_total_ = shares(s_.leaving_row, total);
+    s_.count.assign(owned, 0);
+    s_.leaving_count.assign(total, 0);
+    s_.slot_of.assign(s_.sender.size(), -1);
+  }
+
+  void make_room() {
+    const Network<T>& n = network_;
+    const size_t slots = s_.slots + 64, places = s_.places + 64, owned = s_.owned, total = s_.total;
+    for (int a = 0; a < 3; a++) {
+      s_.direction[a].grow(slots), s_.gradient[a].grow(slots);
+      s_.leaving_direction[a].grow(places), s_.leaving_gradient[a].grow(places);
+    }
+    s_.distance.grow(slots), s_.leaving_inverse.grow(places);
+    s_.from.grow(slots), s_.place.grow(slots), s_.slot.grow(places);
+    s_.energies.grow(owned);
+    for (int r = 0; r + 1 < n.layers; r++) {
+      s_.density[r].grow(owned * n.D * n.Cp);
+      s_.read_features[r].grow(total * n.D * n.cp);
+      s_.scalars[r].grow(owned * n.cp), s_.by_scalars[r].grow(owned * n.cp);
+      s_.read[r].grow(places * n.cp);
+      if (n.layers > 2) s_.hidden[r].grow(slots * n.cp);
+      if (r < n.layers - 2) s_.by_activation[r].grow(slots * n.cp);
+    }
+    if (n.layers > 1) s_.by_read_features.grow(total * n.D * n.cp);
+    int64_t longest = 16;
+    for (int64_t i = 0; i < s_.owned; i++) longest = std::max(longest, s_.row[i + 1] - s_.row[i]);
+    for (int64_t j = 0; j < s_.total; j++) longest = std::max(longest, s_.leaving_row[j + 1] - s_.leaving_row[j]);
+    for (Scratch<T>& w : s_.scratch) make_room(w, longest);
+  }
+
+  void make_room(Scratch<T>& w, int64_t longest) {
+    const Network<T>& n = network_;
+    constexpr int lanes = PAD_BYTES / sizeof(T);
+    const size_t e = longest, G = std::max(n.Gp, n.cp), C = std::max(n.Cp, n.cp);
+    w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e), w.basis.grow(4 * n.R * e);
+    for (auto* array : {&w.state, &w.by_state}) array->grow(n.layers * n.cp * e);
+    for (auto* array : {&w.x_gradient, &w.silu_gradient, &w.read, &w.read_gradient, &w.hidden}) array->grow(n.cp * e);
+    for (auto* array : {&w.radial, &w.radial_gradient, &w.message, &w.product, &w.by_product}) array->grow(G * e);
+    for (auto* array : {&w.gathered, &w.by_gathered, &w.by_gathered_t, &w.density, &w.by_density, &w.features, &w.by_features}) array->grow(n.Dp * std::max(G, C));
+    w.small.grow(2 * std::max<size_t>(C, e) + 64);
+    for (auto* array : {&w.powers, &w.by_powers}) array->grow(n.order * n.D * 4 * lanes);
+  }
+
+  void stage(Stage which, int round, int64_t atoms) {
+    const std::vector<int64_t>& bounds = atoms == s_.owned && which != Stage::leave && which != Stage::read && which != Stage::unread && which != Stage::forces ? bounds_owned_ : bounds_total_;
+#ifdef _OPENMP
+    if (s_.threads > 1) {
+#pragma omp parallel for num_threads(s_.threads) schedule(static, 1)
+      for (int t = 0; t < s_.threads; t++) run_(s_, which, round, t, bounds[t], bounds[t + 1]);
+      return;
+    }
+#endif
+    for (int t = 0; t < s_.threads; t++) run_(s_, which, round, t, bounds[t], bounds[t + 1]);
+  }
+
+  void pass(int (*function)(void*, void*, int, int), const equitensor_exchange* exchange, T* rows) {
+    if (function && function(exchange->context, rows, network_.D * network_.cp, 8 * sizeof(T)) != 0) fail("the exchange with ghosts failed");
+  }
+
+  void collect(equitensor_result& result) {
+    result.energy = 0;
+    for (int64_t i = 0; i < s_.owned; i++) {
+      result.energy += s_.energies[i];
+      if (result.energies) result.energies[i] = s_.energies[i];
+    }
+    for (int k = 0; k < 6; k++) {
+      result.virial[k] = 0;
+      for (int t = 0; t < s_.threads; t++) result.virial[k] += s_.virials[8 * t + k];
+    }
+    if (!std::isfinite(result.energy)) fail("the energy is not finite: atoms are too close to each other");
+  }
+};
+
+}  // namespace
+}  // namespace equitensor
+
+struct equitensor_system {
+  std::unique_ptr<equitensor::Simulation> simulation;
+};
+
+const char* equitensor_message(void) { return message.c_str(); }
+
+int equitensor_model_read(const void* bytes, int64_t size, equitensor_model** model) {
+  return guarded([&] { *model = new equitensor_model{equitensor::read_model(static_cast<const char*>(bytes), size)}; });
+}
+
+int equitensor_model_open(const char* path, equitensor_model** model) {
+  return guarded([&] {
+    try {
+      const std::string bytes = equitensor::read_file(path);
+      *model = new equitensor_model{equitensor::read_model(bytes.data(), bytes.size())};
+    } catch (const std::exception& error) {
+      throw std::runtime_error(std::string(path) + ": " + error.what());
+    }
+  });
+}
+
+void equitensor_model_close(equitensor_model* model) { delete model; }
+double equitensor_model_cutoff(const equitensor_model* model) { return model->model.cutoff; }
+int equitensor_model_num_elements(const equitensor_model* model) { return model->model.num_elements(); }
+const int32_t* equitensor_model_elements(const equitensor_model* model) { return model->model.elements.data(); }
+int equitensor_model_num_features(const equitensor_model* model) { return model->model.num_features(); }
+const char* equitensor_model_header(const equitensor_model* model) { return model->model.header.c_str(); }
+
+int equitensor_system_new(const equitensor_model* model, int precision, int threads, equitensor_system** system) {
+  return guarded([&] {
+    if (precision != 32 && precision != 64) throw std::runtime_error("precision is " + std::to_string(precision) + ": 32 or 64");
+    if (threads < 1 || threads > 4096) throw std::runtime_error("threads is " + std::to_string(threads));
+    auto made = std::make_unique<equitensor_system>();
+    if (precision == 32)
+      made->simulation = std::make_unique<equitensor::Typed<float>>(model->model, threads);
+    else
+      made->simulation = std::make_unique<equitensor::Typed<double>>(model->model, threads);
+    *system = made.release();
+  });
+}
+
+void equitensor_system_free(equitensor_system* system) { delete system; }
+
+int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) {
+  return guarded([&] { system->simulation->neighbors(owned, total, z, start, sender); });
+}
+
+int equitensor_system_evaluate(equitensor_system* system, const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result* result) {
+  return guarded([&] { system->simulation->evaluate(pos, shift, exchange, *result); });
+}

@@ -1,0 +1,183 @@
+// Powers of an atom's density, P_1 = A, P_k = P_{k-1} (x) A, weighted: see equitensor/nn/density_product.py. A block of B
+// registers of channels at a time. Included once per instruction set.
+
+template <class T, int B>
+struct Block {
+  vec<T> part[B];
+  INLINE static Block zero() {
+    Block out;
+    for (int b = 0; b < B; b++) out.part[b] = vec<T>{};
+    return out;
+  }
+  INLINE static Block read(const T* p) {
+    Block out;
+#pragma GCC unroll 4
+    for (int b = 0; b < B; b++) out.part[b] = load(p + b * W<T>);
+    return out;
+  }
+  INLINE void write(T* p) const {
+#pragma GCC unroll 4
+    for (int b = 0; b < B; b++) store(p + b * W<T>, part[b]);
+  }
+  INLINE void add(const Block& x, const Block& y) {
+#pragma GCC unroll 4
+    for (int b = 0; b < B; b++) part[b] += x.part[b] * y.part[b];
+  }
+  INLINE void add(T x, const Block& y) {
+#pragma GCC unroll 4
+    for (int b = 0; b < B; b++) part[b] += x * y.part[b];
+  }
+  INLINE Block times(const Block& y) const {
+    Block out;
+#pragma GCC unroll 4
+    for (int b = 0; b < B; b++) out.part[b] = part[b] * y.part[b];
+    return out;
+  }
+};
+
+// z (+)= factor times x (x) y into this slot, its paths weighed by those at `paths` (null: ones). Rows B registers long.
+template <class T, int B>
+INLINE void couple(const Coupled<T>& c, int D, const T* paths, int64_t path_row, const T* x, const T* y, T* z, T factor, bool add) {
+  constexpr int S = B * W<T>;
+  const auto* group = c.groups.data();
+  const auto* entry = c.entries.data();
+  for (int k = 0; k < D; k++) {
+    Block<T, B> total = Block<T, B>::zero();
+    for (const auto* end = c.groups.data() + c.row[k + 1]; group < end; group++) {
+      Block<T, B> inner = Block<T, B>::zero();
+      for (const auto* stop = c.entries.data() + group->end; entry < stop; entry++)
+        inner.add(entry->coefficient, Block<T, B>::read(y + entry->second * S));
+      if (paths) inner = inner.times(Block<T, B>::read(paths + group->path * path_row));
+      total.add(Block<T, B>::read(x + group->first * S), inner);
+    }
+    Block<T, B> out = add ? Block<T, B>::read(z + k * S) : Block<T, B>::zero();
+    out.add(factor, total);
+    out.write(z + k * S);
+  }
+}
+
+template <class T, int B>
+struct Powers {
+  static constexpr int S = B * W<T>;
+  const Network<T>& n;
+  const T* paths;
+  T *P, *gP;  // (powers, D, S): the powers, and what the output's gradient is by each
+
+  INLINE T* power(int k) const { return P + k * n.D * S; }
+  INLINE T* by_power(int k) const { return gP + k * n.D * S; }
+
+  INLINE void raise(int powers) const {
+    for (int k = 1; k < powers; k++) couple<T, B>(n.coupled[2], n.D, paths, n.Cp, power(k - 1), P, power(k), T(1), false);
+  }
+  INLINE void lower(int powers) const {
+    for (int k = powers - 1; k > 0; k--) {
+      if (k == 1 && n.symmetric) {
+        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(1), gP, T(2), true);
+      } else {
+        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(k), by_power(k - 1), T(1), true);
+        couple<T, B>(n.coupled[1], n.D, paths, n.Cp, power(k - 1), by_power(k), gP, T(1), true);
+      }
+    }
+  }
+  INLINE void take(const T* rows, int row) const {  // the density, as the first power
+    for (int m = 0; m < n.D; m++) Block<T, B>::read(rows + m * row).write(P + m * S);
+  }
+};
+
+// The channels' blocks, one after another: body(Powers, first channel).
+template <class T, class F>
+INLINE void blocks(const Network<T>& n, const Product<T>& product, T* P, T* gP, const F& body) {
+  constexpr int B = EQUITENSOR_BYTES == 64 ? 2 : 4;
+  const T* paths = product.paths.size() ? product.paths.data() : nullptr;
+  int c = 0;
+  for (; c + B * W<T> <= n.Cp; c += B * W<T>) body(Powers<T, B>{n, paths ? paths + c : nullptr, P, gP}, c);
+  for (; c < n.Cp; c += W<T>) body(Powers<T, 1>{n, paths ? paths + c : nullptr, P, gP}, c);
+}
+
+// B_m = sum_k w_k,l(m) P_k,m: features (D, C) of the density (D, C).
+template <class T>
+void product_features(const Network<T>& n, const Product<T>& product, int species, const T* density, T* P, T* features) {
+  const T* weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
+  blocks(n, product, P, P, [&](auto powers, int c) {
+    using Powers = decltype(powers);
+    constexpr int S = Powers::S;
+    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
+    powers.take(density + c, n.Cp);
+    powers.raise(n.order);
+    for (int m = 0; m < n.D; m++) {
+      Block total = Block::zero();
+      for (int k = 0; k < n.order; k++)
+        total.add(Block::read(weights + (k * (n.L + 1) + n.degree[m]) * n.Cp + c), Block::read(powers.power(k) + m * S));
+      total.write(features + m * n.Cp + c);
+    }
+  });
+}
+
+template <class T>
+void product_gradient(const Network<T>& n, const Product<T>& product, int species, const T* density, const T* by_features,
+                      T* P, T* gP, T* by_density) {
+  const T* weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
+  blocks(n, product, P, gP, [&](auto powers, int c) {
+    using Powers = decltype(powers);
+    constexpr int S = Powers::S;
+    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
+    powers.take(density + c, n.Cp);
+    powers.raise(n.order - 1);
+    for (int k = 0; k < n.order; k++)
+      for (int m = 0; m < n.D; m++)
+        Block::read(weights + (k * (n.L + 1) + n.degree[m]) * n.Cp + c).times(Block::read(by_features + m * n.Cp + c)).write(powers.by_power(k) + m * S);
+    powers.lower(n.order);
+    for (int m = 0; m < n.D; m++) Block::read(gP + m * S).write(by_density + m * n.Cp + c);
+  });
+}
+
+// I = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k, a <= b: invariants (C,).
+template <class T>
+void invariants(const Network<T>& n, int species, const T* density, T* P, T* out) {
+  const T* weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
+  blocks(n, n.invariants, P, P, [&](auto powers, int c) {
+    using Powers = decltype(powers);
+    constexpr int S = Powers::S;
+    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
+    powers.take(density + c, n.Cp);
+    powers.raise(n.order - n.order / 2);
+    Block total = Block::read(weights + c).times(Block::read(P));
+    for (int k = 2; k <= n.order; k++) {
+      const T *a = powers.power(k / 2 - 1), *b = powers.power(k - k / 2 - 1);
+      Block scalar = Block::zero();
+      for (int m = 0; m < n.D; m++) scalar.add(Block::read(a + m * S), Block::read(b + m * S));
+      total.add(Block::read(weights + (k - 1) * n.Cp + c), scalar);
+    }
+    total.write(out + c);
+  });
+}
+
+template <class T>
+void invariants_gradient(const Network<T>& n, int species, const T* density, const T* by_invariants, T* P, T* gP, T* by_density) {
+  const T* weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
+  blocks(n, n.invariants, P, gP, [&](auto powers, int c) {
+    using Powers = decltype(powers);
+    constexpr int S = Powers::S;
+    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
+    const int count = n.order == 1 ? 1 : n.order - n.order / 2;
+    const Block g = Block::read(by_invariants + c);
+    powers.take(density + c, n.Cp);
+    powers.raise(count);
+    for (int i = 0; i < count * n.D; i++) Block::zero().write(gP + i * S);
+    Block::read(weights + c).times(g).write(gP);
+    for (int k = 2; k <= n.order; k++) {
+      const int a = k / 2 - 1, b = k - k / 2 - 1;
+      const Block along = Block::read(weights + (k - 1) * n.Cp + c).times(g);
+      for (int m = 0; m < n.D; m++) {
+        Block by_a = Block::read(powers.by_power(a) + m * S);
+        by_a.add(along, Block::read(powers.power(b) + m * S));
+        by_a.write(powers.by_power(a) + m * S);
+        Block by_b = Block::read(powers.by_power(b) + m * S);
+        by_b.add(along, Block::read(powers.power(a) + m * S));
+        by_b.write(powers.by_power(b) + m * S);
+      }
+    }
+    powers.lower(count);
+    for (int m = 0; m < n.D; m++) Block::read(gP + m * S).write(by_density + m * n.Cp + c);
+  });
+}

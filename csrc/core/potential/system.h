@@ -1,0 +1,64 @@
+// The arrays of one simulation, and the stages of an evaluation, which work on ranges of atoms.
+//
+// An edge j -> i arrives at i and leaves j. Its numbers lie in two places: at a slot of i's row of arriving edges (densities,
+// messages) and at a place of j's row of leaving ones (what is read out along them). Rows have room for all neighbours of
+// the list, and are a whole number of registers long.
+#pragma once
+
+#include "network.h"
+
+namespace equitensor {
+
+// What one thread needs for one atom; see evaluate.inl.
+template <class T>
+struct Scratch {
+  int longest = 0;  // row that there is room for
+  Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
+  Aligned<T> state, by_state, x_gradient, silu_gradient, read, read_gradient, hidden;
+  Aligned<T> radial, radial_gradient, message, product, by_product;
+  Aligned<T> gathered, by_gathered, by_gathered_t, density, by_density, features, by_features, small;
+  Aligned<T> powers, by_powers;
+};
+
+template <class T>
+struct System {
+  const Network<T>* network = nullptr;
+  int threads = 1;
+  bool exchanges = false, wants_features = false;
+
+  // Set with the neighbours. row (owned + 1) and leaving_row (total + 1): first slot and first place of each atom;
+  // edges (start[owned],) by sender: leaving[leaving_start[j]] ..
+  int64_t owned = 0, total = 0, slots = 0, places = 0;
+  std::vector<int32_t> species, sender, leaving;
+  std::vector<int64_t> start, leaving_start, row, leaving_row;
+
+  // Per evaluation. Directions and lengths of edges, by slot and by place.
+  const double *pos = nullptr, *shift = nullptr;
+  std::vector<int32_t> count, leaving_count, slot_of;
+  Aligned<int32_t> from, place, slot;  // sender and place of each slot; slot of each place
+  Aligned<T> direction[3], distance, leaving_direction[3], leaving_inverse;
+  Aligned<T> gradient[3], leaving_gradient[3];  // dE/dr by slot, and its part that read-outs have, by place
+
+  // Per round: density (owned, D, C), what neighbours read (total, D, c) and its gradient, scalars put into messages
+  // and their gradient (owned, c), what is read (places, c) and then its gradient, hidden values of messages (slots, c)
+  // and gradients of their activations.
+  std::vector<Aligned<T>> density, read_features, scalars, by_scalars, read, hidden, by_activation;
+  Aligned<T> by_read_features;
+  Aligned<double> energies;  // (owned,)
+  Aligned<double> virials;   // (threads, 6)
+  double *forces = nullptr, *features = nullptr, *atom_virials = nullptr;
+  std::vector<Scratch<T>> scratch;
+  std::vector<int64_t> coincident;  // per thread: an atom with a neighbour in its place, or -1
+};
+
+enum class Stage { arrive, leave, forward, read, last, unread, backward, forces };
+
+// One stage of one round for atoms first .. last - 1.
+template <class T>
+using Run = void (*)(System<T>&, Stage, int round, int thread, int64_t first, int64_t last);
+
+namespace baseline { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
+namespace avx2 { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
+namespace avx512 { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
+
+}  // namespace equitensor
