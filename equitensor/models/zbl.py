@@ -35,6 +35,6 @@ class ZBL(nn.Module):
             torch.tensor(values, dtype=dtype, device=device) for values in (COEFFICIENTS, EXPONENTS)
         )
         phi = (coefficients * torch.exp(-exponents * x)).sum(dim=1)
-        pair = 0.5 * COULOMB * sender * receiver / distance * phi
+        pair = 0.5 * COULOMB * sender.to(dtype) * receiver.to(dtype) / distance * phi  # whole numbers would be float32
         pair = pair * envelope(distance / (radii[sender] + radii[receiver]).clamp(max=self.cutoff))
         return pair.new_zeros(len(z)).index_add(0, edge_index[1], pair)
