@@ -17,7 +17,7 @@ _OPTIONS = (
         "as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
     ),
     ("length-unit", "Angstrom (default), Bohr, nm"),
-    ("group-key", "name of the value that says which trajectory a frame belongs to"),
+    ("group-key", "name of the value that says which trajectory a frame belongs to; file: each file is one"),
 )
 _SWITCHES = (
     ("relaxed", "OC20 IS2RE: read the relaxed structures instead of the initial ones"),
@@ -35,7 +35,7 @@ def add_parser(subparsers):
         help="write structures from files or folders into one LMDB store",
         description="Write the structures of one or several files or folders into one LMDB store.",
     )
-    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, a folder, or another store")
+    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, folder, quoted pattern, or other store")
     convert.add_argument("out", metavar="OUT.lmdb", help="the store to write")
     convert.add_argument("--overwrite", action="store_true", help="replace OUT.lmdb if it exists")
     add_reading_options(convert)
@@ -45,7 +45,7 @@ def add_parser(subparsers):
         help="print what a store, file or folder holds",
         description="Print structures, elements, labels and their ranges of a store, file or folder.",
     )
-    info.add_argument("path", metavar="PATH", nargs="+", help="a store, file or folder")
+    info.add_argument("path", metavar="PATH", nargs="+", help="a store, file, folder or quoted pattern")
     add_reading_options(info)
     info.set_defaults(run=run_info)
 

@@ -6,7 +6,7 @@ from equitensor.data.dataset import GraphDataset, graph_loader
 from equitensor.data.e0s import E0s, resolve_e0s
 from equitensor.data.sequence import Memory, Snapshots
 from equitensor.data.snapshots import open_snapshots
-from equitensor.data.splits import Split, split_by_group, usable
+from equitensor.data.splits import Split, split_by_group, split_notes, usable
 from equitensor.data.store import Store, StoreWriter
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "open_snapshots",
     "resolve_e0s",
     "split_by_group",
+    "split_notes",
     "usable",
 ]

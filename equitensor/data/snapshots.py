@@ -1,10 +1,13 @@
 """Opening data: a store, or any file or folder that one of the formats reads."""
 
+import glob
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from equitensor.data import formats
+from equitensor.data.calculations import passed_over
 from equitensor.data.checks import checked
 from equitensor.data.environment import is_lmdb
 from equitensor.data.sequence import Joined, Memory, Snapshots
@@ -14,27 +17,29 @@ from equitensor.graph import Structure
 
 _log = logging.getLogger(__name__)
 _LARGE = 1 << 30  # bytes of input from which reading into memory deserves a word
+_SAME, _SHOWN = "same calculation", 10
 
 
 def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
-    """Snapshots of a store (read from disk as needed) or of any importable file, folder or list of these.
+    """Snapshots of a store (read from disk as needed) or of any importable file, folder, pattern or list of these.
 
     What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert
-    larger ones with `equitensor data convert`. Options (energy_key, energy_unit, stage, ...) go to the
-    format. Raises InputError naming file and record for anything that cannot be used.
+    larger ones with `equitensor data convert`. A pattern ("runs/*/vasprun.xml", "**" for folders at any depth) stands
+    for what matches it. Options (energy_key, energy_unit, stage, ...) go to the format; group_key="file" makes each
+    file a group, whatever the format. Raises InputError naming file and record for anything that cannot be used.
     """
     if isinstance(path, list | tuple):
         if not path:
             raise InputError("no data: the list of paths is empty")
         parts = [open_snapshots(each, format, **options) for each in path]
         return parts[0] if len(parts) == 1 else Joined(parts)
-    path = _existing(path)
+    path, matches = Path(path).expanduser(), _matches(path)
     if format == "auto" and path.is_file() and is_store(path):
         return _store(path, options)
     sources = list(find_sources(path, format))
     if all(name == "store" for _, name in sources):
         return open_snapshots([source for source, _ in sources], **options)
-    _mention_size(path)
+    _mention_size(matches)
     provenance = {"sources": [str(path)], "options": {k: v for k, v in options.items() if v is not None}}
     return Memory(read_sources(sources, **options), name=str(path), provenance=provenance)
 
@@ -42,25 +47,34 @@ def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
 def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     """(file or folder, format name) pairs that make up a path; the format "store" is our own.
 
-    A folder that no format takes as a whole stands for the files in it, in order of name; files of no known
-    format are named in a warning. Raises InputError where nothing can be read.
+    A folder that no format takes as a whole stands for the files in it and in its folders, in order of name, of one
+    calculation for the best one (vasprun.xml before OUTCAR); what is not read is named in a warning. Raises
+    InputError where nothing can be read.
     """
-    path = _existing(path)
+    paths = _matches(path)
+    if len(paths) > 1:
+        return [source for each in paths for source in find_sources(each, format)]
+    path = paths[0]
     if format != "auto":
         formats.get(format)
         return [(path, format)]
-    if (name := _recognise(path)) is not None:
-        return [(path, name)]
     if path.is_dir():
         return _sources_in_folder(path)
+    if (name := _recognise(path)) is not None:
+        return [(path, name)]
     hint = "an LMDB file of an unknown kind" if is_lmdb(path) else "no known format"
     raise InputError(f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)")
 
 
 def read_sources(sources, **options) -> Iterator[Structure]:
     """The structures of (path, format) pairs, one after the other, each checked."""
+    by_file = options.get("group_key") == "file"
+    if by_file:
+        options = {name: value for name, value in options.items() if name != "group_key"}
     for path, name in sources:
-        yield from _store(path, options) if name == "store" else checked(formats.read(path, name, **options))
+        structures = _store(path, options) if name == "store" else checked(formats.read(path, name, **options))
+        for structure in structures:
+            yield structure.replace(group=str(path)) if by_file else structure
 
 
 def _store(path, options) -> Store:
@@ -70,11 +84,17 @@ def _store(path, options) -> Store:
     return Store(path)
 
 
-def _existing(path) -> Path:
+def _matches(path) -> list[Path]:
+    """The path itself or, of a pattern, all that match it, in order of name."""
     path = Path(path).expanduser()
-    if not path.exists():
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(path)):
         raise InputError(f"{path}: no such file or folder")
-    return path
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise InputError(f"{path}: nothing matches this pattern")
+    return [Path(each) for each in found]
 
 
 def _recognise(path):
@@ -82,28 +102,56 @@ def _recognise(path):
 
 
 def _sources_in_folder(folder):
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    unfinished = [f for f in files if f.name.endswith((".partial", "-lock"))]
-    sources = [(file, None if file in unfinished else _recognise(file)) for file in files]
-    found = [(file, name) for file, name in sources if name is not None]
+    sources = list(_walk(folder, set()))
+    found = [(file, name) for file, name in sources if name not in (None, _SAME)]
     if not found:
-        inner = ", ".join(sorted(f.name for f in folder.iterdir() if f.is_dir()))
-        hint = f"; its folders are not looked into: {inner}" if inner else ""
-        raise InputError(f"{folder}: no file here has a known format ({', '.join(formats.NAMES)}){hint}")
+        raise InputError(f"{folder}: no file here or in its folders has a known format ({', '.join(formats.NAMES)})")
     if len({name == "store" for _, name in found}) == 2:
         stores = ", ".join(file.name for file, name in found if name == "store")
         raise InputError(f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files")
-    if skipped := [file.name for file, name in sources if name is None]:
-        _log.warning("%s: not read, because of no known format: %s", folder, ", ".join(skipped))
+    if skipped := [file for file, name in sources if name is None]:
+        _log.warning("%s: not read, because of no known format: %s", folder, _counted(skipped))
+    if same := [file for file, name in sources if name == _SAME]:
+        _log.warning("%s: not read, because beside outputs of the same calculation: %s", folder, _counted(same))
+    if folders := {file if file.is_dir() else file.parent for file, _ in found} - {folder}:
+        files = _counted([file for file, _ in found])
+        _log.warning("%s: read with %d of the folders in it: %s", folder, len(folders), files)
     return found
 
 
-def _mention_size(path):
-    files = [path] if path.is_file() else path.rglob("*")
+def _walk(folder, seen):
+    """(file or folder, format name) of all that lies below, None for no format; links that lead back are left out."""
+    seen.add(folder.resolve())
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if (name := _recognise(folder)) is not None:  # as a whole, like shards
+        yield folder, name
+    else:
+        yield from _files([entry for entry in entries if entry.is_file()])
+    for entry in entries:
+        if entry.is_dir() and entry.resolve() not in seen:
+            yield from _walk(entry, seen)
+
+
+def _files(files):
+    same = passed_over(files)
+    for file in files:
+        unfinished = file.name.endswith((".partial", "-lock"))
+        yield file, _SAME if file in same else None if unfinished else _recognise(file)
+
+
+def _counted(files) -> str:
+    """Names, each once, with how often it occurs: "OUTCAR (12 times), POSCAR"."""
+    counts = Counter(file.name for file in files).most_common()
+    shown = [name if count == 1 else f"{name} ({count} times)" for name, count in counts[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
+
+
+def _mention_size(paths):
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
     size = sum(file.stat().st_size for file in files if file.is_file())
     if size > _LARGE:
         _log.warning(
             "%s: reading %.1f GB into memory; `equitensor data convert` makes a store that is read from disk",
-            path,
+            paths[0],
             size / 1e9,
         )

@@ -1,5 +1,7 @@
 """Training and validation parts: whole trajectories where frames belong to any, else frames."""
 
+import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -9,6 +11,9 @@ from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snap
 from equitensor.errors import InputError
 
 _MOST_READ = 20_000  # groups whose elements are looked up; among more, none is likely to be alone with one
+_MOST_COMPARED = 50_000  # frames, evenly spaced, among which identical ones are looked for
+_NEIGHBOURS_READ = 50
+_SAME_PLACE = 1e-4  # Angstrom
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,62 @@ def split_by_group(
     valid = np.zeros(len(indices), dtype=bool)
     valid[np.concatenate([members[i] for i in chosen])] = True
     return Split(np.sort(indices[~valid]), np.sort(indices[valid]))
+
+
+def identical_frames(first: Snapshots, indices, second: Snapshots, others) -> tuple[int, str]:
+    """How many frames of `second[others]` have the elements, positions and cell (to 1e-4 Angstrom) of one in
+    `first[indices]`, and two such in words. Of more than 50 000 frames evenly spaced ones are compared."""
+    known = {_fingerprint(s): s.source for s in _evenly(first, indices)}
+    same = [(known[key], s.source) for s in _evenly(second, others) if (key := _fingerprint(s)) in known]
+    return len(same), " and ".join(same[0]) if same else ""
+
+
+def split_notes(train: Snapshots, indices, valid: Snapshots, others, name: str = "validation") -> list[str]:
+    """Sentences about frames of a held-out part that training has as well, or all but has."""
+    notes = []
+    count, example = identical_frames(train, indices, valid, others)
+    if count:
+        notes.append(
+            f"{count} of {len(others)} {name} frames are in the training data too (the same atoms in the same places, "
+            f"as {example}): errors on them say nothing about new structures"
+        )
+    if train is valid and _parts_trajectories(train, np.asarray(indices), np.asarray(others)):
+        notes.append(
+            f"{name} frames lie between training frames of the same trajectories, so errors on new structures will be "
+            "larger. data.group_key: file keeps the frames of each file together, data.group_key: NAME those with the "
+            "same value of NAME; data.valid names data of their own"
+        )
+    return notes
+
+
+def _evenly(snapshots, indices):
+    indices = np.asarray(indices)
+    chosen = np.linspace(0, len(indices) - 1, min(len(indices), _MOST_COMPARED)).astype(int)
+    return (snapshots[int(i)] for i in indices[chosen])
+
+
+def _fingerprint(structure) -> bytes:
+    cell = np.where(structure.pbc[:, None], structure.cell, 0.0)
+    places = np.round(np.concatenate([structure.pos, cell]) / _SAME_PLACE).astype(np.int64)
+    return hashlib.blake2b(structure.z.tobytes() + places.tobytes(), digest_size=16).digest()
+
+
+def _parts_trajectories(snapshots, train, valid) -> bool:
+    """Whether most held-out frames follow, in their file and with the same atoms, frames that are trained on."""
+    chosen = valid[np.linspace(0, len(valid) - 1, min(len(valid), _NEIGHBOURS_READ)).astype(int)] if len(valid) else []
+    trained = set(train.tolist())
+    near = [_continues(snapshots[int(i)], snapshots[int(i) - 1]) for i in chosen if int(i) - 1 in trained]
+    return sum(near) > len(chosen) / 2
+
+
+def _continues(frame, before) -> bool:
+    return _file(frame.source) == _file(before.source) and np.array_equal(frame.z, before.z)
+
+
+def _file(source: str) -> str:
+    """The file that a structure was first read from, of "a.xyz, frame 3" or "a.lmdb, record 7 (a.xyz, frame 3)"."""
+    record = re.search(r", record \d+ \((.*)\)$", source)
+    return (record[1] if record else source).rpartition(",")[0]
 
 
 def _members(group):

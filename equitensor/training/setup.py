@@ -18,6 +18,7 @@ from equitensor.data import (
     open_snapshots,
     resolve_e0s,
     split_by_group,
+    split_notes,
     usable,
 )
 from equitensor.data.sequence import ENERGY, FORCES, STRESS
@@ -90,6 +91,9 @@ def _report(run: RunData, console: Console) -> None:
     for part in found:
         for warning in part.warnings:
             console.print(f"[yellow]warning:[/] {warning}")
+    (_, train, indices), *held_out = run.parts()
+    for note in (text for name, *part in held_out for text in split_notes(train, indices, *part, name)):
+        console.print(f"note: {note}")
     if warning := _untrained_elements(run, found[0]):
         console.print(f"[yellow]warning:[/] {warning}")
     console.print(f"E0s: {run.e0s.origin}")

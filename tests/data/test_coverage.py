@@ -114,8 +114,6 @@ def test_folders_lists_and_options(tmp_path, caplog):
     store = convert([tmp_path / "a.xyz", tmp_path / "b.xyz"], tmp_path / "c.lmdb")
     with pytest.raises(InputError, match=r"holds stores \(c\.lmdb\) beside other data"):
         open_snapshots(tmp_path)
-    with pytest.raises(InputError, match="folders are not looked into"):
-        open_snapshots(tmp_path.parent)
     joined = open_snapshots([tmp_path / "c.lmdb", tmp_path / "a.xyz"])
     assert len(store) == 3 and len(joined) == 4 and joined[3].source.endswith("a.xyz, frame 0")
     with pytest.raises(InputError, match="has no option 'stages'"):

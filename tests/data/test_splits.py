@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from equitensor.data import Memory, split_by_group, usable
+from equitensor.data import Memory, split_by_group, split_notes, usable
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 
@@ -61,3 +61,36 @@ def test_unlabelled_structures_and_isolated_atoms_are_not_learnt_from():
     assert usable(data).tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="no structure with a label"):
         usable(Memory([atom]))
+
+
+def frames(count, seed=0, file="md.xyz", z=(1, 1)):
+    rng = np.random.default_rng(seed)
+    places = rng.normal(size=(count, len(z), 3))
+    bare = [Structure(np.array(z), pos, np.zeros((3, 3)), np.zeros(3, bool), 1.0) for pos in places]
+    return Memory([s.replace(source=f"{file}, frame {i}") for i, s in enumerate(bare)])
+
+
+def test_identical_frames_of_two_parts_are_counted():
+    train, valid = frames(20), frames(6, seed=1, file="b.xyz")
+    assert split_notes(train, np.arange(20), valid, np.arange(6)) == []
+    rounded = [train[i].replace(pos=train[i].pos + 1e-9, energy=2.0, source=f"b.xyz, frame {i}") for i in (4, 7)]
+    (note,) = split_notes(train, np.arange(20), Memory([*valid, *rounded]), np.arange(8), "test")
+    assert note.startswith("2 of 8 test frames are in the training data too")
+    assert "md.xyz, frame 4 and b.xyz, frame 4" in note
+    assert split_notes(train, np.arange(4), Memory([*valid, *rounded]), np.arange(8)) == []
+    moved = Memory([s.replace(pos=s.pos + 1e-3) for s in rounded])
+    assert split_notes(train, np.arange(20), moved, np.arange(2)) == []
+
+
+def test_a_split_by_frame_of_a_trajectory_is_said():
+    data = frames(40)
+    split = split_by_group(data, 0.1, seed=0)
+    (note,) = split_notes(data, split.train, data, split.valid)
+    assert "trajectories" in note and "data.group_key: file" in note
+    stored = Memory([s.replace(source=f"a.lmdb, record {i} ({s.source})") for i, s in enumerate(data)])
+    assert split_notes(stored, split.train, stored, split.valid) == [note]
+    assert split_notes(data, np.arange(30), data, np.arange(30, 40)) == []
+    unrelated = Memory([frames(1, seed=i, z=(1, 1 + i % 7))[0] for i in range(40)])
+    assert split_notes(unrelated, split.train, unrelated, split.valid) == []
+    files = Memory([frames(1, seed=i, file=f"{i}.xyz")[0] for i in range(40)])
+    assert split_notes(files, split.train, files, split.valid) == []

@@ -39,6 +39,7 @@ BLOCKS = (
     "RealAgnosticResidualNonLinearInteractionBlock",
 )
 
+
 @cache  # e3nn takes seconds to build one
 def stock(block="RealAgnosticResidualInteractionBlock", layers=2):
     return scale_shift_mace(block, 8, num_interactions=layers)
