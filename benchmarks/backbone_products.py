@@ -11,7 +11,6 @@ table of a result file.
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import accuracy
 from environment import REPOSITORY, RESULTS, append, environment
+
+from equitensor.training.memory import peak_memory
 
 PRODUCTS = ("cg", "gaunt", "cp")
 FIGURES = ("step_ms", "memory_mib", "epochs")
@@ -78,7 +79,7 @@ def one_run(options: argparse.Namespace, product: str, seed: int, folder: Path) 
     """Errors on every test, milliseconds per training step, MiB of memory, epochs."""
     words = [*options.overrides, f"model.product={product}"]
     accuracy.train(argparse.Namespace(**{**vars(options), "overrides": words}), seed, folder)
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # KiB on Linux
+    memory = peak_memory(children=True) * 1e6 / 2**20
     run = accuracy.one_run(options, folder)
     batch, summary = run["settings"]["train"]["batch_size"], run["summary"]
     return {

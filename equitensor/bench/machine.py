@@ -23,7 +23,8 @@ PACKAGES = (
 def environment(dtype: str, **extra) -> dict:
     """Gather what a timing or an accuracy depends on; no host name and no path goes in.
 
-    `load` is the load average of the last 1, 5 and 15 minutes: a timing made beside other work is not one.
+    `load` is the load average of the last 1, 5 and 15 minutes (None on Windows): a timing made beside other work is
+    not one.
     `dtype` is the precision that was measured ("float32", "float64"); `extra` is added as it is.
     """
     import torch
@@ -32,7 +33,7 @@ def environment(dtype: str, **extra) -> dict:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine(),
         "threads": torch.get_num_threads(),
-        "load": [round(load, 2) for load in os.getloadavg()],
+        "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": versions(),
         "dtype": dtype,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lmdb
 import msgspec
+from filelock import FileLock, Timeout
 
 from equitensor.data.environment import is_lmdb, open_lmdb
 from equitensor.data.record import Array, decode, encode, pack_array, unpack_array
@@ -97,21 +98,24 @@ class StoreWriter:
     """Writes a store beside its final path and moves it there on `finish`: no half store has that name.
 
     Use as a context manager: leaving it without `finish` (an error, Ctrl-C) removes what was written; a
-    killed process leaves `<path>.partial`, which opens as "incomplete" and which the next conversion
-    overwrites. Raises InputError where the disk is full or the folder cannot be written, or another process
+    killed process leaves `<path>.partial`, which opens as "incomplete", and its lock; the next conversion
+    overwrites both. Raises InputError where the disk is full or the folder cannot be written, or another process
     is writing there.
     """
 
     def __init__(self, path, overwrite: bool = False):
         self.path = Path(path)
         self.partial = self.path.with_name(self.path.name + ".partial")
-        if self.path.exists() and not overwrite:
-            raise InputError(f"{self.path}: exists already; choose another name or pass --overwrite")
         self._index, self._pending, self._pending_bytes = IndexBuilder(), [], 0
         self._map_size = 4 * _BATCH_BYTES
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._claim()
+        if self.path.exists() and not overwrite:
+            self._release()
+            raise InputError(f"{self.path}: exists already; choose another name or pass --overwrite")
+        with self._explained():
+            self.partial.write_bytes(b"")
             self._env = lmdb.open(str(self.partial), subdir=False, lock=False, sync=False, map_size=self._map_size)
         self._commit([(_METADATA_KEY, self._metadata(complete=False))])
 
@@ -145,8 +149,7 @@ class StoreWriter:
                 file.truncate(needed)  # pages freed at the end may not have been written; readers check the length
                 os.fsync(file.fileno())
             os.replace(self.partial, self.path)
-        os.close(self._lock)
-        self._lock = None
+        self._release()
 
     def _metadata(self, complete, provenance=None) -> bytes:
         index = self._index.build()
@@ -168,28 +171,20 @@ class StoreWriter:
             )
         )
 
-    def _claim(self) -> int:
-        """Lock the partial file (until the process ends, however it does) and empty what a dead run left."""
-        import fcntl
-
-        descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
+    def _claim(self) -> FileLock:
+        """Lock the name of the partial file, until the process ends, however it does."""
+        lock = FileLock(self.partial.with_name(self.partial.name + "-lock"), blocking=False)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+            lock.acquire()
+        except Timeout:
             raise InputError(f"{self.partial}: another conversion is writing this file") from None
-        if not self._is_partial(descriptor):  # its writer has finished meanwhile: this is the final file now
-            os.close(descriptor)
-            return self._claim()
-        os.ftruncate(descriptor, 0)
-        return descriptor
+        return lock
 
-    def _is_partial(self, descriptor) -> bool:
-        """Whether the open file still has the name of the partial one."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.partial.stat())
-        except FileNotFoundError:
-            return False
+    def _release(self):
+        with contextlib.suppress(OSError):  # Windows removes it itself, after the release
+            os.unlink(self._lock.lock_file)
+        self._lock.release()
+        self._lock = None
 
     def _flush(self):
         self._commit(self._pending)
@@ -224,5 +219,4 @@ class StoreWriter:
         if hasattr(self, "_env"):
             self._env.close()
         self.partial.unlink(missing_ok=True)
-        os.close(self._lock)
-        self._lock = None
+        self._release()

@@ -1,10 +1,10 @@
 """What `equitensor train --check` measures: one step on the largest batch that a run can meet."""
 
-import resource
 import time
 
 import torch
 
+from equitensor.training.memory import peak_memory
 from equitensor.training.progress import Progress
 from equitensor.training.trainer import Trainer
 
@@ -18,10 +18,7 @@ def largest_step(trainer: Trainer) -> dict:
     began = time.monotonic()
     trainer.step(graphs)
     taken = time.monotonic() - began
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 1e6
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory()
     return {
         "structures": sum(graph.num_graphs for graph in graphs),
         "atoms": sum(graph.num_nodes for graph in graphs),

@@ -8,6 +8,7 @@ import sys
 import lmdb
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from equitensor.data import Store, StoreWriter, convert, open_snapshots
 from equitensor.data import store as store_module
@@ -107,17 +108,19 @@ def test_two_writers_do_not_share_a_file(tmp_path):
 
 
 def test_a_writer_that_waited_does_not_empty_what_the_other_finished(tmp_path, monkeypatch):
-    first, opened = StoreWriter(tmp_path / "a.lmdb"), os.open
+    first, acquire = StoreWriter(tmp_path / "a.lmdb"), FileLock.acquire
 
-    def open_then_finish(path, *flags):
-        descriptor = opened(path, *flags)
+    def finish_then_acquire(lock, *options):
         if not (tmp_path / "a.lmdb").exists():
             first.finish()
-        return descriptor
+        return acquire(lock, *options)
 
-    monkeypatch.setattr(os, "open", open_then_finish)
+    monkeypatch.setattr(FileLock, "acquire", finish_then_acquire)
     with StoreWriter(tmp_path / "a.lmdb", overwrite=True):
         assert len(Store(tmp_path / "a.lmdb")) == 0
+    with pytest.raises(InputError, match="exists already"):
+        StoreWriter(tmp_path / "a.lmdb")
+    assert os.listdir(tmp_path) == ["a.lmdb"]
 
 
 @pytest.mark.parametrize("length", [0, 100, 4096, 5000, 9000, -1])
@@ -184,7 +187,7 @@ def test_a_killed_conversion_leaves_nothing_that_opens_and_can_be_repeated(tmp_p
         with pytest.raises(InputError, match=r"out\.lmdb\.partial: incomplete"):
             opener(partial)
     assert len(convert(tmp_path / "in.lmdb", out)) == 200
-    assert not partial.exists()
+    assert sorted(os.listdir(tmp_path)) == ["in.lmdb", "out.lmdb"]
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path):
