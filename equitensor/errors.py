@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """Bad input. The message names the file, record, key or value and says what to do; the CLI exits with 2."""
+
+
+class WriteError(InputError):
+    """A file could not be written: the disk is full, or the folder is read-only."""

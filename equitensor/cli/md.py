@@ -48,6 +48,7 @@ def run(args) -> int:
     import sys
     from pathlib import Path
 
+    from equitensor.cli.trained import warn_untrained
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator, run_md
     from equitensor.interfaces.md import MDSettings
@@ -61,6 +62,7 @@ def run(args) -> int:
     out = trajectory_path(args.out or args.restart or f"{Path(args.structure or '').stem}-md.traj")
     atoms, *first = _start(args, settings)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:
         with _Progress(args.steps, first[0]) as progress:

@@ -27,6 +27,7 @@ def run(args) -> int:
 
     import ase.io
 
+    from equitensor.cli.trained import warn_untrained
     from equitensor.interfaces import Calculator, relax
     from equitensor.interfaces.stability import UnstableError
     from equitensor.interfaces.trajectory import read_atoms
@@ -34,6 +35,7 @@ def run(args) -> int:
     out = _output(args)
     atoms = read_atoms(args.structure)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
     try:
         result = relax(atoms, args.fmax, args.cell, args.steps, on_step=_show)
     except UnstableError as error:

@@ -1,7 +1,6 @@
 """The model file: safetensors weights with a JSON header that says everything else. No pickle."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from equitensor.errors import InputError
 from equitensor.models.architectures import build
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
+from equitensor.whole_file import whole_file
 
 FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
 READABLE = (2, 3)
@@ -45,9 +45,8 @@ def save(model: Potential, path, provenance: dict | None = None) -> None:
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     weights.update(model.backbone.tables() if hasattr(model.backbone, "tables") else {})
-    partial = path.with_name(path.name + ".partial")
-    save_file(weights, partial, metadata={"equitensor": json.dumps(header)})
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file(weights, partial, metadata={"equitensor": json.dumps(header)})
 
 
 def read_header(path) -> dict:

@@ -1,57 +1,91 @@
 """A run's state on disk: complete, written whole or not at all."""
 
+import contextlib
 import json
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from equitensor.errors import InputError
 from equitensor.training.config import Config, validate
+from equitensor.whole_file import reason, whole_file
 
 FREE_TO_CHANGE = {"train.max_time", "train.max_epochs", "train.device", "train.threads", "train.loggers", "output"}
 
 
+LOCK = ".lock"
+UNSTARTED = {"config.yaml", "split.json", "last.ckpt.partial", LOCK}  # all that is there before the first checkpoint
+
+
 def write_checkpoint(path: Path, state: dict) -> None:
-    """Tensors and plain values only, so that it is read back without unpickling code."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    """Tensors and plain values only, so that it is read back without unpickling code. Raises WriteError."""
+    with whole_file(path) as partial:
+        torch.save(state, partial)
 
 
 def read_checkpoint(run: Path) -> dict:
     """The state of the run in a folder. Raises InputError where there is none, or a damaged one."""
     path = run / "last.ckpt"
     if not path.is_file():
-        raise InputError(f"{run} holds no last.ckpt: nothing to resume; start a new run without --resume")
+        if _unstarted(run):
+            raise InputError(f"{run} was stopped before its first checkpoint: start it again without --resume")
+        raise InputError(f"{run} holds no last.ckpt, nothing to resume: {_anew(run)}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"{path} cannot be read ({error}): the run cannot be resumed") from None
+        raise InputError(f"{path} is damaged, it cannot be read ({reason(error)}): {_anew(run)}") from None
 
 
-def prepare_folder(config: Config, resume: Path | None) -> Path:
-    """The run folder, new or empty; for a resumed run, its own, after its config has been compared."""
+def _anew(run: Path) -> str:
+    """What to do with a run that cannot go on."""
+    weights = f", from its best weights with train.init_from={run / 'model.eqt'}"
+    return "start a new run in another folder (output=...)" + weights * (run / "model.eqt").is_file()
+
+
+def _unstarted(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir()}
+    return "config.yaml" in names and "split.json" in names and names <= UNSTARTED
+
+
+@contextlib.contextmanager
+def run_folder(config: Config, resume: Path | None) -> Iterator[Path]:
+    """The run folder, new or empty, or for a resumed run its own, after its config has been compared; locked.
+
+    A folder in which a run was stopped before its first checkpoint counts as empty. Raises InputError where it is not,
+    or where another process trains in it.
+    """
+    folder = Path(config.output) if resume is None else resume
     if resume is not None:
         _compare(config, resume)
-        return resume
-    folder = Path(config.output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"{folder} is not empty: choose another folder (output=...), or go on with that run (--resume {folder})"
-        )
+    elif folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another folder (output=...)")
+    elif folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
+        _refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder}: another process trains in it: wait for that, or choose another folder") from None
+    with lock:
+        if resume is None:
+            _refuse_full(folder)
+        yield folder
+
+
+def _refuse_full(folder: Path) -> None:
+    if {path.name for path in folder.iterdir()} <= {LOCK} or _unstarted(folder):
+        return
+    resume = f", or go on with that run (--resume {folder})" if (folder / "last.ckpt").is_file() else ""
+    raise InputError(f"{folder} is not empty: choose another folder (output=...){resume}")
 
 
 def write_inputs(folder: Path, config: Config, split: dict) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
     (folder / "split.json").write_text(json.dumps(split))
-
-
-def read_split(folder: Path) -> dict:
-    return json.loads((folder / "split.json").read_text())
 
 
 def saved_config(run: Path) -> Config:

@@ -78,7 +78,7 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """How long, how fast, in what precision, and on what."""
 
-    batch_size: PositiveInt = 10
+    batch_size: PositiveInt | None = None  # by the number of atoms
     max_epochs: PositiveInt | None = None
     max_time: str | None = None
     optimizer: Literal["soap", "adam", "muon"] = "soap"

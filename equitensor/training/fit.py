@@ -1,5 +1,7 @@
 """One training run, from config to a folder with the best model, its errors and its pictures."""
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -13,20 +15,23 @@ from lightning.fabric.strategies import DDPStrategy
 from rich.console import Console
 
 from equitensor import models
-from equitensor.errors import InputError
+from equitensor.errors import InputError, WriteError
 from equitensor.training.baseline import baseline
-from equitensor.training.checkpoint import prepare_folder, read_checkpoint, read_split, write_inputs
+from equitensor.training.checkpoint import read_checkpoint, run_folder, write_inputs
 from equitensor.training.config import Config, seconds
 from equitensor.training.evaluation import evaluate
 from equitensor.training.largest_step import largest_step
 from equitensor.training.optimizers import build_optimizer
+from equitensor.training.origin import Origin
 from equitensor.training.plots import plot_learning
 from equitensor.training.progress import Progress
 from equitensor.training.report import error_table, left_out
-from equitensor.training.setup import RunData, build_model, open_data
+from equitensor.training.setup import RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
+from equitensor.whole_file import reason
 
 DEFAULT_EPOCHS = 200
+_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 MOST_TRAIN = 500  # structures of the training set that the closing table is computed on
 
 
@@ -44,32 +49,64 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     fabric.launch()
     if fabric.global_rank > 0:
         console = make_console(quiet=True)
-    folder = prepare_folder(config, resume) if fabric.global_rank == 0 else Path(resume or config.output)
-    fabric.barrier()
+    with contextlib.ExitStack() as stack:
+        folder = Path(resume or config.output)
+        if fabric.global_rank == 0:
+            stack.enter_context(run_folder(config, resume))
+            stack.enter_context(_disk_failures_explained(folder))
+        fabric.barrier()
+        summary = _fit(config, folder, resume, fabric, progress, console)
+        if fabric.world_size > 1:  # a rank that leaves while another still works may abort it
+            fabric.barrier()
+            torch.distributed.destroy_process_group()
+    return summary
+
+
+def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Progress, console) -> dict:
     state = None if resume is None else read_checkpoint(folder)
-    data = open_data(config, console, None if resume is None else read_split(folder))
-    model = build_model(config, data)
-    if resume is None and fabric.global_rank == 0:
-        write_inputs(folder, config, _split_of(data))
+    origin = None if state is None else Origin.of(state, folder)
+    data = open_data(config, console, origin, folder)
+    model = build_model(config, data, console, origin)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
     _set_length(progress, config, len(trainer.sampler))
-    trainer.attach(folder, progress, console, _provenance(config, data))
+    if fabric.global_rank == 0:
+        origin = origin or origin_of(data, model)
+        if resume is None:
+            write_inputs(folder, config, {"train": origin.train.tolist(), "valid": origin.valid.tolist()})
+    trainer.attach(folder, progress, console, _provenance(config, data), origin)
     if state is not None:
         trainer.restore(state)
     trainer.run()
-    summary = _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
-    if fabric.world_size > 1:  # a rank that leaves while another still works may abort it
-        fabric.barrier()
-        torch.distributed.destroy_process_group()
-    return summary
+    return _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
+
+
+@contextlib.contextmanager
+def _disk_failures_explained(folder: Path):
+    """A full or failing disk is no reason to lose a run: says what is there and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FAILURES:
+            raise
+        where = error.filename or folder
+        failure = WriteError(f"{where} could not be written ({reason(error)}): is the disk full or read-only?")
+    except WriteError as error:
+        failure = error
+    else:
+        return
+    if (folder / "last.ckpt").is_file():
+        advice = f"The run is whole up to its last checkpoint: mend that, then go on with --resume {folder}"
+    else:
+        advice = "Nothing was trained yet: mend that, or choose another folder (output=...)"
+    raise WriteError(f"{failure} {advice}") from None
 
 
 def check(config: Config) -> dict:
     """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
     console = make_console()
     data = open_data(config, console)
-    model = build_model(config, data)
+    model = build_model(config, data, console)
     fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
@@ -117,11 +154,6 @@ def _set_length(progress: Progress, config: Config, steps_per_epoch: int) -> Non
         progress.max_seconds = seconds(clock)
 
 
-def _split_of(data: RunData) -> dict:
-    valid = [] if data.valid is None else data.valid.indices.tolist()
-    return {"train": data.train.indices.tolist(), "valid": valid}
-
-
 def _describe(model, config, fabric) -> str:
     count = sum(p.numel() for p in model.parameters())
     return (
@@ -133,6 +165,8 @@ def _describe(model, config, fabric) -> str:
 def _provenance(config: Config, data: RunData) -> dict:
     return {
         "config": config.resolved(),
+        "labels": data.trained,
+        "batch_size": data.batch_size,
         "e0s": data.e0s.origin,
         "training_structures": len(data.train),
         "validation_structures": 0 if data.valid is None else len(data.valid),
@@ -145,9 +179,7 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
     rows, shown = {}, None
     for name, snapshots, indices in data.parts():
         few = indices[:: -(-len(indices) // MOST_TRAIN)] if name == "train" else indices
-        evaluation = evaluate(
-            model, snapshots, few, batch_size=2 * trainer.config.train.batch_size, keep=name != "train"
-        )
+        evaluation = evaluate(model, snapshots, few, batch_size=2 * trainer.batch_size, keep=name != "train")
         for elements, count in evaluation.excluded.items():
             console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics

@@ -1,6 +1,7 @@
 """Where the numbers of a run go: metrics.csv always, TensorBoard and Weights & Biases where they are asked for."""
 
 import csv
+import os
 from pathlib import Path
 
 from equitensor.errors import InputError
@@ -18,12 +19,16 @@ class MetricsLog:
 
     def write(self, row: dict) -> None:
         """One row: `step`, and numbers (None where there is nothing to say)."""
-        new = not self.path.exists()
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, "a", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=list(row))
+                if size == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            os.truncate(self.path, size)  # no half row for a resumed run to go on after
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
         numbers = {name: value for name, value in row.items() if name != "step" and value is not None}
         for logger in self.loggers:
             logger.log_metrics(numbers, step=row["step"])

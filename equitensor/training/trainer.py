@@ -21,6 +21,7 @@ from equitensor.training.config import Config
 from equitensor.training.live import Live
 from equitensor.training.loss import TERMS, labelled_stress, loss
 from equitensor.training.metrics_log import MetricsLog
+from equitensor.training.origin import Origin
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
 from equitensor.training.shards import Shards, joined, split
@@ -41,7 +42,7 @@ class Trainer:
         self.averaged = list(self.ema.module.parameters())
         self.huber = math.inf if config.loss.huber is None else config.loss.huber * model.scale
         self.model, self.optimizer = fabric.setup(model, optimizer)
-        size = config.train.batch_size
+        self.batch_size = size = data.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
         self.parameters = list(self.model.parameters())
         self.model.train()
@@ -60,8 +61,8 @@ class Trainer:
         self.trained, self.train_seconds = 0, 0.0
         self.now = 0.0  # how far the run is, as of the last step
 
-    def attach(self, folder: Path, progress: Progress, console, provenance: dict) -> None:
-        self.folder, self.progress, self.provenance = folder, progress, provenance
+    def attach(self, folder: Path, progress: Progress, console, provenance: dict, origin: Origin | None) -> None:
+        self.folder, self.progress, self.provenance, self.origin = folder, progress, provenance, origin
         self.live = Live(console, progress)
         self.log = MetricsLog(folder, self.config.train.loggers if self.fabric.global_rank == 0 else ())
         self.last_validation = self.last_checkpoint = time.monotonic()
@@ -97,6 +98,8 @@ class Trainer:
     def _run(self) -> None:
         self._read_clock()
         if self.fabric.global_rank == 0:
+            if self.progress.step == 0:
+                self._checkpoint()  # a run that is killed from here on can be resumed
             self._validate()  # says what a validation costs, and with it the closing evaluation
             self._reserve()
         with self.live:
@@ -220,7 +223,7 @@ class Trainer:
         self.ema.eval()
         errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.huber)
         if self.data.valid is not None:
-            size = 2 * self.config.train.batch_size
+            size = 2 * self.batch_size
             for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):
                 graphs = [graph.to(self.fabric.device) for graph in graphs]
                 stress = any(bool(labelled_stress(graph).any()) for graph in graphs)
@@ -280,6 +283,7 @@ class Trainer:
             "reserve": self.progress.reserve,
             "best": self.best,
             "rng": torch.get_rng_state(),
+            "origin": self.origin.state(),
         }
         write_checkpoint(self.folder / "last.ckpt", state)
 

@@ -94,10 +94,7 @@ def test_check(workplace, capsys):
         (["train.yaml", "train.init_from=data.xyz"], r"data\.xyz is not a model file"),
         (["train.yaml", "train.device=tpu"], r"train\.device is 'tpu'"),
         (["train.yaml", "loss.forces=0", "loss.energy=0", "loss.energy_late=0"], "nothing to learn from"),
-        (
-            ["train.yaml", "train.lr=1e30", "train.max_epochs=9"],
-            r"the loss became (NaN|infinite) at step \d+: lower train\.lr",
-        ),
+        (["train.yaml", "train.lr=1e30", "train.max_epochs=9"], r"the loss became \w+ at step \d+: lower train\.lr"),
         (["train.yaml", "output=."], r"\. is not empty"),
         (["train.yaml", "output=data.xyz"], r"data\.xyz"),
         (["--resume", "absent"], r"absent/config\.yaml: there is no such config file"),

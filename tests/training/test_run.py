@@ -54,7 +54,7 @@ def assert_same_state(one, other):
 def test_a_run_leaves_everything_behind(config, tmp_path, frames):
     summary = fit(config(data={"test": str(tmp_path / "small.xyz")}))
     run = tmp_path / "run"
-    names = {"model.eqt", "last.ckpt", "config.yaml", "split.json", "metrics.csv", "summary.json", "plots"}
+    names = {"model.eqt", "last.ckpt", "config.yaml", "split.json", "metrics.csv", "summary.json", "plots", ".lock"}
     assert {path.name for path in run.iterdir()} == names
     assert {path.name for path in (run / "plots").iterdir()} == {
         "learning.png",
@@ -143,18 +143,14 @@ def test_a_damaged_checkpoint_is_refused(config, tmp_path):
     fit(config(train={"max_epochs": 1}))
     path = tmp_path / "run" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"last\.ckpt cannot be read"):
+    start_anew = r"start a new run in another folder .*, from its best weights with train\.init_from=.*run/model\.eqt"
+    with pytest.raises(InputError, match=rf"run/last\.ckpt is damaged, it cannot be read \(.*\): {start_anew}$"):
         fit(config(), resume=tmp_path / "run")
     path.unlink()
-    with pytest.raises(InputError, match=r"holds no last\.ckpt"):
+    with pytest.raises(InputError, match=rf"run holds no last\.ckpt, nothing to resume: {start_anew}$"):
         fit(config(), resume=tmp_path / "run")
-
-
-def test_data_that_have_shrunk_since(config, tmp_path, frames):
-    fit(config(train={"max_epochs": 1}))
-    ase.io.write(tmp_path / "small.xyz", frames[:12], format="extxyz")
-    with pytest.raises(InputError, match=r"small.* holds 12 structures, fewer than when the run began"):
-        fit(config(), resume=tmp_path / "run")
+    with pytest.raises(InputError, match=r"run is not empty: choose another folder \(output=\.\.\.\)$"):
+        fit(config())
 
 
 def test_workers_change_nothing(config, tmp_path, shards):
@@ -197,7 +193,7 @@ def test_init_from_predicts_as_the_other_run_on_data_of_another_density(config, 
     first = models.load(tmp_path / "first" / "model.eqt")
     config = config(train={"init_from": str(tmp_path / "first" / "model.eqt")}, data={"valid_fraction": 0.0})
     data = open_data(config, Console(quiet=True))
-    model = build_model(config, data).eval()
+    model = build_model(config, data, Console(quiet=True)).eval()
     for other in (model, _through_a_file(model, tmp_path)):
         torch.testing.assert_close(other(data.train[0])["forces"], first(data.train[0])["forces"])
 
@@ -267,3 +263,12 @@ def test_the_best_model_is_kept_whenever_the_late_stage_begins(config, tmp_path,
     fit(config(train={"max_epochs": 3}, loss={"late": late, "energy": 1.0, "energy_late": 7.0}))
     assert models.read_header(tmp_path / "run" / "model.eqt")["provenance"]["validation"] == {"loss": 1.0}
     assert [found["energy"] for found in weights] == [1.0 if late == 1 else 7.0] * 4
+
+
+@pytest.mark.parametrize(
+    "loss, labels", [({}, ["energy", "forces"]), ({"forces": 0}, ["energy"]), ({"stress": 3.0}, ["energy", "forces"])]
+)
+def test_the_model_file_says_what_was_trained_on(config, tmp_path, loss, labels):
+    fit(config(train={"max_epochs": 1}, loss=loss))
+    provenance = models.read_header(tmp_path / "run" / "model.eqt")["provenance"]
+    assert (provenance["labels"], provenance["batch_size"]) == (labels, 4)

@@ -1,0 +1,53 @@
+"""What a run took from its data at the start: a resumed run takes it from its checkpoint, not from the data again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from equitensor.data import E0s
+from equitensor.errors import InputError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Split (indices int64), E0s, scale and shift (eV), mean number of neighbours, size of a batch.
+
+    fingerprints: of the training data and, where these are others, of the validation data.
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    e0s: E0s
+    scale: float
+    shift: float
+    num_neighbors: float
+    batch_size: int
+    fingerprints: dict[str, dict]
+
+    def state(self) -> dict:
+        """Tensors and plain values, for a checkpoint."""
+        return {
+            "train": torch.from_numpy(self.train),
+            "valid": torch.from_numpy(self.valid),
+            "e0s": dict(self.e0s.values),
+            "e0s_origin": self.e0s.origin,
+            "scale": self.scale,
+            "shift": self.shift,
+            "num_neighbors": self.num_neighbors,
+            "batch_size": self.batch_size,
+            "fingerprints": self.fingerprints,
+        }
+
+    @classmethod
+    def of(cls, state: dict, run) -> "Origin":
+        """Out of the state of a run. Raises InputError where it was written before checkpoints held this."""
+        found = state.get("origin")
+        if found is None:
+            raise InputError(
+                f"--resume {run}: its last.ckpt is of an earlier equitensor and does not say what it was trained on; "
+                f"start a new run in another folder, with train.init_from={run}/model.eqt for its weights"
+            )
+        rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "batch_size", "fingerprints")}
+        e0s = E0s(found["e0s"], found["e0s_origin"])
+        return cls(found["train"].numpy(), found["valid"].numpy(), e0s, **rest)

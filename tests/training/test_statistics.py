@@ -1,0 +1,131 @@
+"""Scale, shift and size of a batch from the training data, which a few labels that are wrong or empty do not rule."""
+
+import copy
+
+import ase.io
+import numpy as np
+import pytest
+from rich.console import Console
+
+from equitensor.data import GraphDataset, Memory
+from equitensor.graph import Structure
+from equitensor.training import check
+from equitensor.training.setup import batch_size, build_model, open_data
+from equitensor.training.statistics import LabelSample, statistics
+
+E0S = {1: -13.0, 6: -1000.0}
+
+
+def structure(i, force=1.0, **changes):
+    """Two atoms; components of the forces are normal with this standard deviation."""
+    rng = np.random.default_rng(i)
+    values = {"z": np.array([1, 6]), "pos": np.array([[0.0, 0, 0], [1.1, 0, 0]]), "source": f"a.xyz, frame {i}"}
+    values |= {"cell": np.zeros((3, 3)), "pbc": np.zeros(3, bool)}
+    values |= {"energy": -1017.0 + rng.normal(), "forces": force * rng.normal(size=(2, 3))}
+    return Structure(**values | changes)
+
+
+def found(structures):
+    data = GraphDataset(Memory(structures), cutoff=3.0)
+    return statistics(data, LabelSample.of(data, E0S))
+
+
+def test_ordinary_labels_have_their_rms_and_mean():
+    frames = [structure(i) for i in range(40)]
+    forces = np.concatenate([f.forces for f in frames])
+    assert found(frames).scale == pytest.approx(np.sqrt(np.square(forces).mean()), rel=1e-12)
+    assert found(frames).shift == pytest.approx(np.mean([(f.energy + 1013.0) / 2 for f in frames]), rel=1e-12)
+    assert found(frames).num_neighbors == 1.0
+
+
+@pytest.mark.parametrize("absurd", [11358.0, 1e9])
+def test_one_absurd_label_does_not_set_the_scale_and_is_named(absurd):
+    frames = [structure(i) for i in range(40)]
+    spoilt = list(frames)
+    forces = frames[7].forces.copy()
+    forces[1, 0] = absurd
+    spoilt[7], spoilt[9] = frames[7].replace(forces=forces), frames[9].replace(energy=absurd)
+    assert found(spoilt).scale == pytest.approx(found(frames).scale, rel=0.05)
+    assert found(spoilt).shift == pytest.approx(found(frames).shift, abs=0.1)
+    named = list(LabelSample(spoilt, E0S).absurd(spoilt))
+    assert [label.source for label in named] == ["a.xyz, frame 7", "a.xyz, frame 9"]
+    assert f"a force of {absurd:.5g} eV/Angstrom" in str(named[0])
+    assert all(label.z > 1000 for label in named)
+    assert not list(LabelSample(frames, E0S).absurd(frames))
+
+
+def test_forces_of_hot_or_pressed_atoms_are_no_errors():
+    """Among relaxed structures, forces of 5 eV/Angstrom are far from usual, and physics."""
+    frames = [*(structure(i, 1e-5) for i in range(40)), structure(40, 3.0)]
+    assert not list(LabelSample(frames, E0S).absurd(frames))
+
+
+@pytest.mark.parametrize("relaxed", [10, 1000])
+def test_relaxed_structures_do_not_shrink_the_scale(relaxed):
+    frames = [structure(i) for i in range(20)]
+    assert found([*frames, *(structure(i, 1e-5) for i in range(relaxed))]).scale == pytest.approx(
+        found(frames).scale, rel=1e-3
+    )
+
+
+def test_relaxed_structures_alone_scale_with_their_energies():
+    frames = [structure(i, 1e-5) for i in range(20)]
+    assert found(frames).scale == pytest.approx(np.std([f.energy / 2 for f in frames]), rel=1e-9)
+    same = [f.replace(energy=-1017.0) for f in frames]
+    assert found(same).scale == 0.01
+
+
+def test_structures_of_weight_zero_and_fixed_atoms_do_not_count():
+    frames = [structure(i) for i in range(20)]
+    strange = structure(20, 1e5, weight=0.0)
+    held = frames[0].replace(forces=np.array([[9e4, 0, 0], frames[0].forces[1]]), fixed=np.array([True, False]))
+    assert found([*frames, strange]) == found(frames)
+    assert not list(LabelSample([*frames, strange, held], E0S).absurd([strange, held]))
+
+
+@pytest.mark.parametrize(
+    "atoms, size", [([15], 10), ([9, 22, 23], 10), ([30], 10), ([54], 3), ([80], 1), ([96, 190], 1), ([5000], 1)]
+)
+def test_batches_go_by_the_size_of_structures(atoms, size):
+    assert batch_size(np.array(atoms)) == size
+
+
+def said(config, capsys):
+    check(config)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_chosen_batch_is_said_and_a_given_one_is_kept(config, capsys):
+    assert "structures a batch: 10, for 13 atoms in a structure" in said(config(train={"batch_size": None}), capsys)
+    assert "structures a batch" not in said(config(), capsys)
+
+
+def test_absurd_labels_are_named_with_what_to_do(config, frames, tmp_path, capsys):
+    spoilt = copy.deepcopy(frames)
+    spoilt[3].calc.results["forces"][4, 2] = -11358.0
+    ase.io.write(tmp_path / "small.xyz", spoilt, format="extxyz")
+    data = {"valid_fraction": 0.0}
+    out = said(config(data=data), capsys)
+    assert "absurd labels in the training data: " in out
+    assert "small.xyz, frame 3: a force of 11358 eV/Angstrom" in out
+    assert "repair or remove" in out
+    scale = build(config(data=data)).scale
+    ase.io.write(tmp_path / "small.xyz", frames, format="extxyz")
+    assert scale == pytest.approx(build(config(data=data)).scale, rel=0.01)
+    assert "absurd" not in said(config(data=data), capsys)
+
+
+def build(config):
+    quiet = Console(quiet=True)
+    return build_model(config, open_data(config, quiet), quiet)
+
+
+def test_stress_labels_that_are_not_trained_on_are_said(config, crystal, tmp_path, capsys):
+    ase.io.write(tmp_path / "small.xyz", [crystal(i, stress=i > 3) for i in range(10)], format="extxyz")
+    data = {"group_key": None, "valid_fraction": 0.0, "e0s": {"C": -1035.0}}
+    assert "stress labels in 6 structures are not trained on: set loss.stress" in said(config(data=data), capsys)
+    assert "not trained on" not in said(config(data=data, loss={"stress": 1.0}), capsys)
+
+
+def test_a_stress_that_is_asked_for_but_not_there_is_said(config, capsys):
+    assert "loss.stress is 5, but no training structure has a stress" in said(config(loss={"stress": 5.0}), capsys)
