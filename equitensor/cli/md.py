@@ -87,14 +87,31 @@ def _start(args, settings):
 
     if args.restart:
         atoms, step, time = read_restart(args.restart)
-        if args.structure and not np.array_equal(read_atoms(args.structure).numbers, atoms.numbers):
-            raise InputError(f"{args.structure} and {args.restart} hold different atoms: leave STRUCTURE out")
+        if args.structure:
+            _check_same(args, read_atoms(args.structure), atoms)
         return atoms, step, time
     if not args.structure:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     atoms = read_atoms(args.structure)
     velocities.draw(atoms, settings.temperature, np.random.default_rng(settings.seed), settings.ensemble)
     return atoms, 0, 0.0
+
+
+def _check_same(args, structure, atoms):
+    """Raise InputError where STRUCTURE is not what the restarted trajectory is of."""
+    import numpy as np
+
+    from equitensor.errors import InputError
+    from equitensor.interfaces.constraints import hold_the_same, names
+
+    if not np.array_equal(structure.numbers, atoms.numbers):
+        raise InputError(f"{args.structure} and {args.restart} hold different atoms: leave STRUCTURE out")
+    if not hold_the_same(structure, atoms):
+        one, other = (names(a.constraints) or "no constraints" for a in (structure, atoms))
+        raise InputError(
+            f"{args.structure} has {one}, {args.restart} {other} or others of that kind: leave STRUCTURE out to go on "
+            "with those of the trajectory, or start anew"
+        )
 
 
 class _Progress:

@@ -29,11 +29,12 @@ def run(args) -> int:
 
     from equitensor.cli.trained import warn_untrained
     from equitensor.interfaces import Calculator, relax
+    from equitensor.interfaces.constraints import names
     from equitensor.interfaces.stability import UnstableError
-    from equitensor.interfaces.trajectory import read_atoms
+    from equitensor.interfaces.trajectory import fit_constraints, read_structure
 
-    out = _output(args)
-    atoms = read_atoms(args.structure)
+    out, file_format = _output(args)
+    atoms, labels = read_structure(args.structure)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
     try:
@@ -42,12 +43,16 @@ def run(args) -> int:
         print(f"equitensor: {error}", file=sys.stderr)
         return 1
     out.parent.mkdir(parents=True, exist_ok=True)
-    ase.io.write(out, atoms)
+    if lost := fit_constraints(atoms, out):
+        print(f"equitensor: {out}: extended xyz cannot hold {names(lost)}; a .traj would", file=sys.stderr)
+    ase.io.write(out, atoms, format=file_format)
     verdict = "converged" if result.converged else "NOT converged"
     stress = "" if result.smax is None else f", largest stress {result.smax:.6f} eV/Angstrom^3"
     print(f"{verdict} after {result.steps} steps: energy {result.energy:.6f} eV, ", end="")
     print(f"largest force {result.fmax:.6f} eV/Angstrom{stress}")
     print(f"structure {out}")
+    if labels:
+        print(f"left out, since they belong to the start: {', '.join(labels)}")
     return 0 if result.converged else 1
 
 
@@ -57,20 +62,22 @@ def _show(step, energy, fmax):
 
 
 def _output(args):
-    """The path to write, known to be free and of a format that ASE writes before any work is done."""
+    """The path to write and its format, known to be free and written by ASE before any work is done."""
     from pathlib import Path
 
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
+    from equitensor.data.frames import format_of
     from equitensor.errors import InputError
 
     out = Path(args.out or f"{Path(args.structure).stem}-relaxed.extxyz")
     if out.exists() and not args.overwrite:
         raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
     try:
-        writable = ioformats[filetype(str(out), read=False)].can_write
+        name = format_of(out) or filetype(str(out), read=False)
+        writable = ioformats[name].can_write
     except (UnknownFileTypeError, KeyError):
         writable = False
     if not writable:
         raise InputError(f"{out}: ASE writes no files of this ending: say .extxyz, .cif, .traj ...")
-    return out
+    return out, name

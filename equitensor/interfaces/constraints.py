@@ -93,6 +93,17 @@ def check_dynamics(atoms, ensemble: str) -> None:
         raise InputError(f"{names(constraints)} leave nothing that could move at a temperature: free some atoms")
 
 
+def hold_the_same(one, other) -> bool:
+    """Whether two structures are held alike: each atom in the same directions, the rest by the same kinds."""
+    (count, frame), (others_count, others_frame) = held_space(one), held_space(other)
+    if not np.array_equal(count, others_count):
+        return False
+    held = np.arange(3) >= 3 - count[:, None]
+    spaces = [np.einsum("nk,nka,nkb->nab", held, f, f) for f in (frame, others_frame)]
+    rest = [names(c for c in a.constraints if held_directions(c, a.cell) is None) for a in (one, other)]
+    return bool(np.allclose(*spaces, atol=1e-6)) and rest[0] == rest[1]
+
+
 def check_cell_relaxation(atoms) -> None:
     """Raise InputError for constraints in the Cartesian frame, or on lengths: a changing cell would break them."""
     broken = [c for c in atoms.constraints if not _follows_the_cell(c)]

@@ -20,7 +20,7 @@ from equitensor.interfaces.constraints import (
 )
 from equitensor.interfaces.md_summary import Summary
 from equitensor.interfaces.stability import ADVICE, StabilityWatch, UnstableError
-from equitensor.interfaces.trajectory import TrajectoryWriter
+from equitensor.interfaces.trajectory import TrajectoryWriter, check_holds_constraints
 
 ENSEMBLES = ("nve", "nvt", "npt")
 
@@ -125,8 +125,9 @@ def run_md(
     """
     summary = Summary(len(atoms), settings)
     samples = simulate(atoms, steps, settings, first_step, first_time)
+    check_holds_constraints(out, atoms)
     start = next(samples)  # before any file is touched: the input may be refused
-    with TrajectoryWriter(out, append=append, overwrite=overwrite) as writer:
+    with TrajectoryWriter(out, append, overwrite, first_step) as writer:
         for sample in chain([start], samples):
             last = sample.step == first_step + steps
             if (sample.step % settings.interval == 0 or last) and not (append and sample.step == first_step):

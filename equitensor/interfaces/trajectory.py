@@ -1,34 +1,41 @@
 """Trajectories that grow frame by frame: .traj or .extxyz, with a table and a plot beside them."""
 
 import csv
+import re
 from pathlib import Path
 
 import ase.io
-import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io.trajectory import Trajectory
 
+from equitensor.data.frames import drop_cut_frame, read_frame, split_index, warn_cut, whole_frames
 from equitensor.errors import InputError
-from equitensor.interfaces.constraints import HeldCentre
+from equitensor.interfaces.constraints import HeldCentre, names, simplified
+from equitensor.interfaces.md_plot import COLUMNS, UNITS, plot_table
 
 SUFFIXES = (".traj", ".extxyz", ".xyz")
-COLUMNS = ("step", "time", "potential", "kinetic", "total", "temperature", "volume")
-UNITS = ("", "fs", "eV", "eV", "eV", "K", "Angstrom^3")
+# Columns and entries that belong to the positions or velocities they were read with.
+_LABEL = re.compile("(?!initial_).*(energ|forc|stress|virial|grad|momenta|velocit|pole|polari|magmom)", re.IGNORECASE)
 
 
 class TrajectoryWriter:
     """Appends frames (positions, momenta, energy, forces, step and time in `info`) and rows of energies.
 
     A .traj file keeps every digit, so that a restart from it continues exactly; extended xyz rounds to 1e-8.
-    The table is <out>.csv, the plot, drawn when the writer closes, <out>.png.
+    The table is <out>.csv, the plot, drawn when the writer closes, <out>.png. To append, what a killed run left of a
+    frame is cut off, and rows after `first_step` are.
     Raises InputError where one of the three exists.
     """
 
-    def __init__(self, out, append: bool = False, overwrite: bool = False):
+    def __init__(self, out, append: bool = False, overwrite: bool = False, first_step: int = 0):
         self.out = trajectory_path(out)
         self.table, self.plot = self.out.with_suffix(".csv"), self.out.with_suffix(".png")
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        if not append:
+        if append:
+            drop_cut_frame(self.out)
+            _drop_rows(self.table, first_step)
+        else:
             self._clear(overwrite)
         self._frames = None
         if self.out.suffix == ".traj":
@@ -74,67 +81,80 @@ def trajectory_path(out) -> Path:
     return out
 
 
+def check_holds_constraints(out, atoms) -> None:
+    """Raise InputError where a trajectory of this ending would lose constraints of the atoms, and a restart with it."""
+    if lost := fit_constraints(atoms.copy(), out):
+        raise InputError(f"{out}: extended xyz cannot hold {names(lost)}: write a .traj")
+
+
+def fit_constraints(atoms, out) -> list:
+    """Where `out` is extended xyz, simplify the constraints; returns those that it cannot hold."""
+    if Path(out).suffix not in (".extxyz", ".xyz"):
+        return []
+    atoms.set_constraint(simplified(atoms))
+    return [c for c in atoms.constraints if not isinstance(c, FixAtoms | FixCartesian)]
+
+
 def read_atoms(path):
     """The last structure of any file that ASE reads ("file@3": the fourth), or an InputError.
 
     Labels (energies, forces under any name) and velocities are left behind: the atoms will move.
     """
-    return _bare(_read(path), "numbers", "positions", "masses", "tags")
+    return read_structure(path)[0]
+
+
+def read_structure(path) -> tuple:
+    """The atoms as read_atoms gives them, and the names of the labels that were left behind."""
+    atoms = read_frame(*split_index(path))
+    return atoms, _leave_labels(atoms)
 
 
 def read_restart(path):
-    """The last frame of a trajectory, its step and its time in fs. Raises InputError where it has no velocities."""
-    last = _read(trajectory_path(path))
-    if not {"step", "time"} <= set(last.info) or not last.has("momenta"):
+    """The last whole frame of a trajectory, its step and its time in fs. InputError where it has no velocities."""
+    path = trajectory_path(path)
+    split_index(path)
+    count = whole_frames(path)
+    if count:
+        warn_cut(path, count)
+    last = read_frame(path, None if count is None else count - 1) if count != 0 else None
+    if last is None or not {"step", "time"} <= set(last.info) or not last.has("momenta"):
         raise InputError(f"{path}: its last frame has no step or velocities: restart from a trajectory of md")
-    step, time = int(last.info["step"]), float(last.info["time"])
-    return _bare(last, "numbers", "positions", "masses", "tags", "momenta"), step, time
+    step, time = int(last.info.pop("step")), float(last.info.pop("time"))
+    momenta = last.get_momenta()
+    _leave_labels(last)
+    last.set_momenta(momenta, apply_constraint=False)
+    return last, step, time
 
 
-def _read(path):
-    path, index = Path(path), -1
-    if not path.is_file() and "@" in path.name:
-        name, _, index = path.name.rpartition("@")
-        path = path.with_name(name)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        atoms = ase.io.read(path, index=int(index))
-    except Exception as error:  # every format of ASE's fails in its own way
-        raise InputError(f"{path}: ASE finds no structure in it ({type(error).__name__}: {error})") from None
-    if len(atoms) == 0:
-        raise InputError(f"{path}: the structure has no atoms")
-    return atoms
-
-
-def _bare(atoms, *arrays):
-    """The atoms with these arrays, cell and constraints, and nothing else."""
-    for name in set(atoms.arrays) - set(arrays):
-        del atoms.arrays[name]
-    atoms.info.clear()
+def _leave_labels(atoms) -> list[str]:
+    """Take off the calculator, labels and velocities; join constraints, of which extended xyz makes one an atom."""
+    left = {name for name in (*atoms.arrays, *atoms.info) if _LABEL.match(name)}
+    for name in left:
+        atoms.arrays.pop(name, None)
+        atoms.info.pop(name, None)
     atoms.calc = None
-    return atoms
+    if len(atoms.constraints) > 1:
+        atoms.set_constraint(_joined(atoms))
+    return sorted(left)
 
 
-def plot_table(table, out) -> None:
-    """Draw the energies and the temperature of a table over time into a PNG."""
-    from matplotlib.figure import Figure
+def _joined(atoms) -> list:
+    """Constraints of the same kind and directions as one; FixScaled stays what it is, for a cell that relaxes."""
+    scaled = [c for c in atoms.constraints if not isinstance(c, FixAtoms | FixCartesian)]
+    bare = atoms.copy()
+    bare.set_constraint([c for c in atoms.constraints if isinstance(c, FixAtoms | FixCartesian)])
+    return simplified(bare) + scaled
 
-    rows = Path(table).read_text().splitlines()[1:]
-    if not rows:
+
+def _drop_rows(table: Path, last_step: int) -> None:
+    """Leave the rows up to this step; those after it, or cut short, are of frames that are not there."""
+    if not table.exists():
         return
-    column = dict(zip(COLUMNS, np.loadtxt(rows, delimiter=",", ndmin=2).T, strict=True))
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    energy, temperature = figure.subplots(2, sharex=True)
-    for name in ("potential", "total"):
-        energy.plot(column["time"] / 1000, column[name] - column["total"][0], label=name, linewidth=1)
-    energy.set_ylabel("energy - first total (eV)")
-    energy.legend()
-    temperature.plot(column["time"] / 1000, column["temperature"], color="tab:red", linewidth=1)
-    temperature.axhline(column["temperature"].mean(), color="gray", linewidth=0.8, linestyle="--")
-    temperature.set_ylabel("temperature (K)")
-    temperature.set_xlabel("time (ps)")
-    figure.savefig(out, dpi=150)
+    header, *rows = table.read_text().splitlines(keepends=True) or [""]
+    whole = [row for row in rows if row.endswith("\n") and row.count(",") == len(COLUMNS) - 1]
+    kept = [row for row in whole if int(row.split(",")[0]) <= last_step]
+    if len(kept) < len(rows):
+        table.write_text("".join([header, *kept]))
 
 
 def _frame(atoms, sample):

@@ -6,8 +6,9 @@ import re
 import ase.io
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixedLine, FixScaled
 
 from equitensor.cli import main
 from equitensor.interfaces import Calculator
@@ -168,3 +169,65 @@ def test_eval_reads_labels_by_any_name_and_unit(model_file, folder):
     options = ["--energy-key", "mine", "--energy-unit", "meV", "--json", "errors.json"]
     assert main(["eval", str(model_file), "data.extxyz", "--device", "cpu", *options]) == 0
     assert json.loads((folder / "errors.json").read_text())["energy_mae"] == pytest.approx(0.002, abs=1e-4)
+
+
+def test_relax_keeps_what_is_not_a_label(model_file, folder, capsys):
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.02, seed=0)
+    atoms.info |= {"name": "methanol", "charge": 0, "REF_energy": -1.0}
+    atoms.arrays |= {"residue": np.array(["MOH"] * 6), "site": np.arange(6), "dft_forces": np.ones((6, 3))}
+    atoms.set_initial_charges([0.1, -0.1, 0, 0, 0, 0])
+    ase.io.write("labelled.extxyz", atoms)
+    arguments = ["relax", str(model_file), "labelled.extxyz", "--device", "cpu", "--steps", "2", "--fmax", "1e-9"]
+    assert main(arguments) == 1
+    assert "belong to the start: REF_energy, dft_forces" in capsys.readouterr().out
+    relaxed = ase.io.read("labelled-relaxed.extxyz")
+    assert relaxed.info == {"name": "methanol", "charge": 0}
+    assert relaxed.arrays["residue"].tolist() == ["MOH"] * 6 and relaxed.arrays["site"].tolist() == list(range(6))
+    assert relaxed.get_initial_charges()[0] == 0.1
+    assert set(relaxed.arrays) == {"numbers", "positions", "residue", "site", "initial_charges"}
+    assert relaxed.calc.results["energy"] < -1000
+
+
+def crystal_poscar():
+    """A crystal as POSCAR, one atom held, one along c only."""
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.02, seed=0)
+    atoms.set_constraint([FixAtoms([0]), FixScaled([1], (False, False, True))])
+    ase.io.write("POSCAR", atoms, format="vasp")
+    return atoms
+
+
+def test_structures_named_like_vasps_are_written_by_their_ending(model_file, folder):
+    atoms = crystal_poscar()
+    assert main(["relax", str(model_file), "POSCAR", "--device", "cpu", "--steps", "2", "--fmax", "1e-9"]) == 1
+    relaxed = ase.io.read("POSCAR-relaxed.extxyz", format="extxyz")
+    np.testing.assert_allclose(relaxed.positions[0], atoms.positions[0], atol=1e-7)
+    assert relaxed.positions[1, 2] == pytest.approx(atoms.positions[1, 2], abs=1e-7)
+    assert np.abs(relaxed.positions - atoms.positions).max() > 1e-5
+    again = [c for c in relaxed.constraints if np.any(c.mask)]
+    assert [(c.index.tolist(), c.mask.tolist()) for c in again] == [([0], [True] * 3), ([1], [False, False, True])]
+
+
+def test_a_trajectory_of_a_poscar_restarts_and_stays_held(model_file, folder, capsys):
+    atoms = crystal_poscar()
+    for out in ("POSCAR-md.traj", "POSCAR.xyz"):
+        assert md(model_file, "POSCAR", "--out", out, "--ensemble", "nvt", steps=5) == 0
+        assert md(model_file, "POSCAR", "--restart", out, "--ensemble", "nvt", steps=5) == 0
+        last = ase.io.read(out, index=-1, format="traj" if out.endswith("traj") else "extxyz")
+        assert last.info["step"] == 10
+        np.testing.assert_allclose(last.positions[0], atoms.positions[0], atol=1e-7)
+        assert last.positions[1, 2] == pytest.approx(atoms.positions[1, 2], abs=1e-7)
+    atoms.set_constraint()
+    ase.io.write("free.cif", atoms)
+    capsys.readouterr()
+    assert md(model_file, "free.cif", "--restart", "POSCAR-md.traj", steps=5) == 2
+    assert "free.cif has no constraints, POSCAR-md.traj FixAtoms, FixCartesian" in capsys.readouterr().err
+
+
+def test_relax_says_which_constraint_a_file_loses(model_file, folder, capsys):
+    atoms = molecule("CH3OH")
+    atoms.set_constraint(FixedLine([0], (1, 1, 1)))
+    ase.io.write("line.traj", atoms)
+    main(["relax", str(model_file), "line.traj", "--device", "cpu", "--steps", "1"])
+    assert "line-relaxed.extxyz: extended xyz cannot hold FixedLine; a .traj would" in capsys.readouterr().err

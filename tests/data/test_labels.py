@@ -149,7 +149,7 @@ def test_atoms_held_in_place_stay_marked_in_any_unit(read):
         (frame("energy=1", symbols=("H", "X")), "frame 1: atom 1 has atomic number 0"),
         (frame("energy=high"), "frame 1: energy = 'high' is not a number"),
         (frame("energy=1 REF_stress=3"), r"frame 1: REF_stress has shape \(\)"),
-        (frame("energy=1")[:-12], "frame 1: ASE cannot read it"),
+        (frame("energy=1")[:-12] + "\n" + frame("energy=1"), "frame 1: ASE cannot read it"),
         (frame('energy=1 REF_stress="1 9 9 0 1 9 0 0 1"'), "frame 1: REF_stress is not a symmetric"),
     ],
 )

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine
 
 from equitensor.errors import InputError
 from equitensor.interfaces import Calculator, run_md
@@ -184,3 +184,40 @@ def test_forces_that_are_not_finite_stop_the_run(morse, cluster, tmp_path):
     with pytest.raises(UnstableError, match=r"step 0 .*force on atom 0 \(C\) is not finite"):
         run_md(cluster, 5, MDSettings(), tmp_path / "run.traj")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_killed_goes_on_after_its_last_whole_frame(morse, cluster, tmp_path, caplog):
+    for out in (tmp_path / "one.traj", tmp_path / "other.extxyz"):
+        run_md(started(cluster.copy(), morse, 600), 30, MDSettings(), out)
+        data, table = out.read_bytes(), out.with_suffix(".csv")
+        out.write_bytes(data[:-100])
+        table.write_text(table.read_text()[:-5])
+        again, step, time = read_restart(out)
+        assert (step, time) == (20, 10.0)
+        assert "ends in the middle of a frame" in caplog.text
+        again.calc = Calculator(morse, device="cpu", dtype="float64")
+        run_md(again, 20, MDSettings(), out, step, time, append=True)
+        assert [frame.info["step"] for frame in ase.io.read(out, index=":")] == [0, 10, 20, 30, 40]
+        np.testing.assert_array_equal(np.loadtxt(table, delimiter=",", skiprows=1)[:, 0], [0, 10, 20, 30, 40])
+
+
+def test_a_trajectory_keeps_its_constraints_or_refuses(morse, silicon, tmp_path):
+    line = FixedLine([2], (1, 2, 0))
+    silicon.set_constraint([FixAtoms([0]), FixCartesian([1], (True, False, False)), line])
+    started(silicon, morse, 300)
+    with pytest.raises(InputError, match=r"run\.extxyz: extended xyz cannot hold FixedLine: write a \.traj"):
+        run_md(silicon, 5, MDSettings(), tmp_path / "run.extxyz")
+    assert not list(tmp_path.iterdir())
+    for name, held in (("one.traj", 6), ("other.xyz", 4)):
+        if name == "other.xyz":
+            silicon.set_constraint(silicon.constraints[:2])
+        run_md(silicon, 5, MDSettings(ensemble="nvt"), tmp_path / name)
+        again, *_ = read_restart(tmp_path / name)
+        assert degrees_of_freedom(again, "nvt") == 24 - held
+        assert len(again.constraints) <= 3
+        assert not again.get_momenta()[0].any() and again.get_momenta()[1, 0] == 0
+    molecule_ = started(Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]], constraint=FixCom()), morse, 300)
+    run_md(molecule_, 5, MDSettings(ensemble="nvt"), tmp_path / "com.traj")
+    assert [type(c) for c in read_restart(tmp_path / "com.traj")[0].constraints] == [FixCom]
+    run_md(started(silicon[3:5], morse, 300), 2, MDSettings(ensemble="nvt"), tmp_path / "free.extxyz")
+    assert not read_restart(tmp_path / "free.extxyz")[0].constraints

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from equitensor.data.frames import ends_in_a_number, format_of, warn_cut, whole_frames
 from equitensor.data.labels import LabelReader
 from equitensor.errors import InputError
 from equitensor.graph import Structure
@@ -69,15 +70,20 @@ def read(
 def _frames(path):
     from ase.io import iread
 
-    number = 0
+    number, whole = 0, ends_in_a_number(path)
     try:
-        for atoms in iread(str(path), index=":"):
+        for atoms in iread(str(path), index=":", format=format_of(path), do_not_split_by_at_sign=True):
+            if number == whole:
+                warn_cut(path, number)
+                return
             yield atoms
             number += 1
     except KeyError as error:
         raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
     except Exception as error:  # readers of a hundred formats raise whatever they like
-        raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+        if not number or whole_frames(path) != number:
+            raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+        warn_cut(path, number)
 
 
 def _structure(atoms, labels: LabelReader, source: str, group_key) -> Structure:
