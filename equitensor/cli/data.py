@@ -7,7 +7,7 @@ _OPTIONS = (
     ("energy-key", "name of the energy in the file"),
     ("forces-key", "name of the forces in the file"),
     ("stress-key", "name of the stress, or of the virial, in the file"),
-    ("energy-unit", "eV (default), meV, kcal/mol, kJ/mol, Hartree, Rydberg"),
+    ("energy-unit", "eV (default, but for CP2K, ORCA, xtb and CREST Hartree), meV, kcal/mol, kJ/mol, Hartree, Rydberg"),
     (
         "forces-unit",
         "energy/length, as Hartree/Bohr; default: energy unit / length unit; of gradients with a minus, =-Hartree/Bohr",
@@ -17,6 +17,7 @@ _OPTIONS = (
         "as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
     ),
     ("length-unit", "Angstrom (default), Bohr, nm"),
+    ("weight-key", "name of the weight of a frame in the loss; default: config_weight"),
     ("group-key", "name of the value that says which trajectory a frame belongs to; file: each file is one"),
 )
 _SWITCHES = (
@@ -60,6 +61,12 @@ def add_reading_options(parser):
         metavar="NAME",
         help="PubChemQCR: an optimisation stage to read, repeatable; default: its DFT stages",
     )
+    parser.add_argument(
+        "--elements",
+        nargs="+",
+        metavar="SYMBOL",
+        help="LAMMPS dump: the elements of types 1, 2, ..., as Si O or Si,O",
+    )
     for name, text in _OPTIONS:
         parser.add_argument(f"--{name}", metavar="NAME", help=text)
     for name, text in _SWITCHES:
@@ -68,7 +75,7 @@ def add_reading_options(parser):
 
 def reading_options(args) -> dict:
     """What `open_snapshots` and `convert` take, of the parsed arguments."""
-    names = ["stages", *(name for name, _ in _SWITCHES), *(name for name, _ in _OPTIONS)]
+    names = ["stages", "elements", *(name for name, _ in _SWITCHES), *(name for name, _ in _OPTIONS)]
     names = [name.replace("-", "_") for name in names]
     return {"format": args.format, **{name: getattr(args, name) for name in names}}
 

@@ -20,7 +20,8 @@ class Coverage:
     """Counts over a data set; ranges are (smallest, largest), None where nothing has the label.
 
     elements: atomic number -> structures that contain it; energy_per_atom in eV/atom, forces (largest norm
-    of a force) and forces_rms (per component) in eV/Angstrom, stress (per component) in eV/Angstrom^3.
+    of a force) and forces_rms (per component) in eV/Angstrom, stress (per component) in eV/Angstrom^3;
+    weights_range is None where all weights are 1, `weighted` counts those that are not.
     Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced; `shortest`,
     the shortest distance in Angstrom, from 500.
     """
@@ -42,6 +43,8 @@ class Coverage:
     forces_rms: float | None = None
     stress_range: tuple | None = None
     shortest: float | None = None
+    weights_range: tuple | None = None
+    weighted: int = 0
     config_types: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -99,13 +102,14 @@ def _distances(result, snapshots, sample) -> DistanceBound:
 
 
 def _read_ranges(result, structures, bound):
-    elements, kinds = Counter(), Counter()
+    elements, kinds, weights = Counter(), Counter(), Counter()
     energies, largest, squares, components = [], [], 0.0, 0
     stress = []
     for structure in structures:
         elements.update(np.unique(structure.z).tolist())
         bound.add(structure)
         result.periodic += bool(structure.pbc.any())
+        weights[structure.weight] += 1
         if structure.config_type is not None:
             kinds[structure.config_type] += 1
         if len(structure) == 1 and not structure.pbc.any():
@@ -118,6 +122,8 @@ def _read_ranges(result, structures, bound):
             squares, components = squares + np.sum(forces**2), components + forces.size
         if structure.stress is not None:
             stress += [structure.stress.min(), structure.stress.max()]
+    result.weighted = weights.total() - weights[1.0]
+    result.weights_range = _range(list(weights)) if result.weighted else None
     result.elements = dict(sorted(elements.items()))
     result.config_types = dict(kinds.most_common())
     result.energy_range, result.forces_range, result.stress_range = map(_range, (energies, largest, stress))
@@ -171,6 +177,10 @@ def _span(name, digits):
     return show
 
 
+def _weights(c):
+    return "-" if c.weights_range is None else f"{_span('weights_range', 3)(c)} ({c.weighted} differ from 1)"
+
+
 def _config_types(c):
     shown = [f"{name} ({count})" for name, count in list(c.config_types.items())[:8]]
     return ", ".join(shown + ["..."] * (len(c.config_types) > 8)) or "-"
@@ -192,5 +202,6 @@ _ROWS = (
     ("largest force, eV/Å", _span("forces_range", 3)),
     ("RMS force component, eV/Å", lambda c: "-" if c.forces_rms is None else f"{c.forces_rms:.3f}"),
     ("stress components, eV/Å³", _span("stress_range", 4)),
+    ("weight in the loss", _weights),
     ("config_type", _config_types),
 )

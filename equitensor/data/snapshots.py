@@ -10,6 +10,7 @@ from equitensor.data import formats
 from equitensor.data.calculations import passed_over
 from equitensor.data.checks import checked
 from equitensor.data.environment import is_lmdb
+from equitensor.data.formats.cp2k import is_companion
 from equitensor.data.sequence import Joined, Memory, Snapshots
 from equitensor.data.store import Store, is_store
 from equitensor.errors import InputError
@@ -58,10 +59,12 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     if format != "auto":
         formats.get(format)
         return [(path, format)]
-    if path.is_dir():
+    if path.is_dir() and formats.why_not(path) is None:
         return _sources_in_folder(path)
     if (name := _recognise(path)) is not None:
         return [(path, name)]
+    if (reason := formats.why_not(path)) is not None:
+        raise InputError(f"{path}: {reason}")
     hint = "an LMDB file of an unknown kind" if is_lmdb(path) else "no known format"
     raise InputError(f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)")
 
@@ -104,13 +107,19 @@ def _recognise(path):
 def _sources_in_folder(folder):
     sources = list(_walk(folder, set()))
     found = [(file, name) for file, name in sources if name not in (None, _SAME)]
+    skipped = [file for file, name in sources if name is None and not is_companion(file)]
+    known = next((f"{file}: {why}" for file in skipped if (why := formats.why_not(file)) is not None), None)
     if not found:
-        raise InputError(f"{folder}: no file here or in its folders has a known format ({', '.join(formats.NAMES)})")
+        hint = "" if known is None else f"; {known}"
+        names = ", ".join(formats.NAMES)
+        raise InputError(f"{folder}: no file here or in its folders has a known format ({names}){hint}")
     if len({name == "store" for _, name in found}) == 2:
         stores = ", ".join(file.name for file, name in found if name == "store")
         raise InputError(f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files")
-    if skipped := [file for file, name in sources if name is None]:
+    if skipped:
         _log.warning("%s: not read, because of no known format: %s", folder, _counted(skipped))
+    if known:
+        _log.warning("%s", known)
     if same := [file for file, name in sources if name == _SAME]:
         _log.warning("%s: not read, because beside outputs of the same calculation: %s", folder, _counted(same))
     if folders := {file if file.is_dir() else file.parent for file, _ in found} - {folder}:

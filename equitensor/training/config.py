@@ -32,13 +32,15 @@ class DataConfig(_Section):
     forces_unit: str | None = None
     stress_unit: str | None = None
     group_key: str | None = None
+    weight_key: str | None = None
+    elements: list[str] | None = None
     stages: list[str] | None = None
     num_workers: int = Field(0, ge=0)
 
     def reading_options(self) -> dict:
         """What `open_snapshots` takes beside the path, where given."""
         names = ("energy_key", "forces_key", "stress_key", "energy_unit", "length_unit", "forces_unit")
-        names += ("stress_unit", "group_key", "stages")
+        names += ("stress_unit", "group_key", "weight_key", "elements", "stages")
         options = {name: getattr(self, name) for name in names}
         return {"format": self.format} | {name: value for name, value in options.items() if value is not None}
 

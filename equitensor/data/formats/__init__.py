@@ -22,6 +22,15 @@ def recognise(path: Path) -> str | None:
     return next((name for name in NAMES if get(name).recognises(path)), None)
 
 
+def why_not(path: Path) -> str | None:
+    """What a file or folder that no format takes is, and how to get it in, where that is known."""
+    from equitensor.data.formats import cp2k, foreign
+
+    if path.is_file() and cp2k.is_companion(path):
+        return "holds no structures, but what belongs to CP2K's X-pos-1.xyz beside it; name that, which takes it along"
+    return foreign.advice(path)
+
+
 def read(path: Path, format: str, **options):
     """The structures in `path`, one by one. Raises InputError for an option that the format does not have."""
     function = get(format).read

@@ -1,34 +1,35 @@
 """Anything that ASE reads: extended XYZ, trajectories, outputs of electronic-structure codes."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from equitensor.data.frames import ends_in_a_number, format_of, warn_cut, whole_frames
+from equitensor.data.formats import ase_frames, cp2k, foreign
 from equitensor.data.labels import LabelReader
+from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.graph.constraints import held_atoms
 
 _log = logging.getLogger(__name__)
-_WEIGHT_KEYS = ("config_weight", "weight")
+_WEIGHT_KEY = "config_weight"
+_OTHER_WEIGHTS = re.compile(
+    r"weights?|(?:config|sample|frame|loss)_(?:\w+_)?weights?|(?:energy|forces?|stress)_weights?"
+)
 # ASE takes some of these for structures by their first lines; `--format ase` still does.
 _NOT_STRUCTURES = {".md", ".rst", ".txt", ".csv", ".yaml", ".yml", ".npz", ".py", ".lmdb"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether ASE knows the file's format."""
-    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
-
-    if not path.is_file() or _NOT_STRUCTURES & set(path.suffixes):
+    """Whether ASE knows the file's format, and it holds structures."""
+    if not path.is_file() or path.suffix.lower() in _NOT_STRUCTURES:
         return False
-    try:
-        name = filetype(str(path))
-    except (UnknownFileTypeError, OSError, ValueError):
+    if foreign.advice(path) is not None or cp2k.is_companion(path):
         return False
-    return name in ioformats and ioformats[name].can_read
+    return ase_frames.file_format(path) is not None
 
 
 def read(
@@ -36,57 +37,64 @@ def read(
     energy_key: str | None = None,
     forces_key: str | None = None,
     stress_key: str | None = None,
-    energy_unit: str = "eV",
-    length_unit: str = "Angstrom",
+    energy_unit: str | None = None,
+    length_unit: str | None = None,
     forces_unit: str | None = None,
     stress_unit: str | None = None,
     group_key: str | None = None,
+    weight_key: str | None = None,
+    elements: list[str] | None = None,
 ) -> Iterator[Structure]:
     """The frames of a file, labels found under their usual names or under the names given (see LabelReader).
 
-    `config_weight` or `weight` becomes the weight, `config_type` is kept, `group_key` names the value that
-    says which trajectory a frame belongs to. Raises InputError naming file, frame and key.
+    Units that are not given are eV and Angstrom, or those of the program that wrote the file (CP2K, the energies in
+    comment lines of ORCA, xtb and CREST, the metadata of a database); RuNNer's must be given. `config_weight`, or
+    what weight_key names, becomes the weight, `config_type` is kept, `group_key` names the value that
+    says which trajectory a frame belongs to. elements: the symbols of a LAMMPS dump's types 1, 2, ... Labels
+    that are zero in all frames are left out (see `zeros`). What was passed over, left out or chosen is
+    said in a line each at the end of the file. Raises InputError naming file, frame and key.
     """
-    labels = LabelReader(energy_key, forces_key, stress_key, energy_unit, length_unit, forces_unit, stress_unit)
-    frame = -1
-    for frame, atoms in enumerate(_frames(path)):
-        yield _structure(atoms, labels, f"{path}, frame {frame}", group_key)
-    if frame < 0:
-        raise InputError(f"{path}: no structures in this file")
-    labels.check_found(path)
-    for label in ("energy", "forces", "stress"):
-        used = {key: count for (name, key), count in labels.used.items() if name == label}
-        if len(used) > 1:
-            counts = ", ".join(f"{key} ({count} frames)" for key, count in used.items())
-            _log.warning("%s: %s was read from several keys: %s; name one with %s_key", path, label, counts, label)
+    if (hint := foreign.advice(path)) is not None:
+        raise InputError(f"{path}: {hint}")
+    elements = None if elements is None else chemical_symbols(elements)
+    name = ase_frames.file_format(path)
+    given = {"energy_unit": energy_unit, "length_unit": length_unit}
+    given |= {"forces_unit": forces_unit, "stress_unit": stress_unit}
+    labels = LabelReader(energy_key, forces_key, stress_key, **ase_frames.default_units(path, name, given))
+    weights = _Weights(weight_key)
+    frames = ase_frames.frames(path, name, given, elements)
+    yield from without_zero_labels(_structures(path, frames, labels, weights, group_key), path, labels.is_named)
+    for message in [*labels.messages(), *weights.messages()]:
+        _log.warning("%s: %s", path, message)
     if not labels.used:
         raise InputError(
-            f"{path}: no energy, forces or stress found. The keys in this file are {labels.describe_keys()}. "
+            f"{path}: no energy, forces or stress found. The keys in this file are {labels.notes.describe_keys()}. "
             "Name the right ones with energy_key, forces_key, stress_key "
             "(--energy-key NAME on the command line, data.energy_key in a config)"
         )
 
 
-def _frames(path):
-    from ase.io import iread
+def chemical_symbols(names: list[str] | str) -> list[str]:
+    """The symbols in a list, or in a text that separates them by commas. Raises InputError for what is no element."""
+    from ase.data import atomic_numbers
 
-    number, whole = 0, ends_in_a_number(path)
-    try:
-        for atoms in iread(str(path), index=":", format=format_of(path), do_not_split_by_at_sign=True):
-            if number == whole:
-                warn_cut(path, number)
-                return
-            yield atoms
-            number += 1
-    except KeyError as error:
-        raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
-    except Exception as error:  # readers of a hundred formats raise whatever they like
-        if not number or whole_frames(path) != number:
-            raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
-        warn_cut(path, number)
+    names = [names] if isinstance(names, str) else names
+    symbols = [symbol for name in names for symbol in str(name).replace(",", " ").split()]
+    if unknown := [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) == 0]:
+        raise InputError(f"elements: {unknown[0]!r} is no chemical symbol (Si, O, ...)")
+    return symbols
 
 
-def _structure(atoms, labels: LabelReader, source: str, group_key) -> Structure:
+def _structures(path, frames, labels: LabelReader, weights, group_key):
+    frame = -1
+    for frame, atoms in enumerate(frames):
+        yield _structure(atoms, labels, weights, f"{path}, frame {frame}", group_key)
+    if frame < 0:
+        raise InputError(f"{path}: no structures in this file")
+    labels.check_found(path)
+
+
+def _structure(atoms, labels: LabelReader, weights, source: str, group_key) -> Structure:
     if labels.length != 1.0:
         atoms.set_cell(atoms.cell * labels.length)
         atoms.positions *= labels.length  # in place: a constraint would hold fixed atoms where they are
@@ -94,7 +102,8 @@ def _structure(atoms, labels: LabelReader, source: str, group_key) -> Structure:
     values = {**info, **atoms.arrays, **(atoms.calc.results if atoms.calc is not None else {})}
     for name in ("numbers", "positions", "tags"):
         values.pop(name, None)
-    found = labels.read(values, len(atoms), abs(atoms.cell.volume) if periodic else 0.0, source)
+    volume = abs(atoms.cell.volume) if periodic else 0.0
+    found = labels.read(values, len(atoms), volume, source, atoms.arrays.keys())
     if group_key is not None and group_key not in info:
         raise InputError(f"{source}: group_key: no {group_key!r}; the frame has {', '.join(sorted(info))}")
     fixed = _fixed_atoms(atoms)
@@ -102,24 +111,38 @@ def _structure(atoms, labels: LabelReader, source: str, group_key) -> Structure:
         atoms,
         **found,
         **({} if fixed is None else {"fixed": fixed}),
-        weight=_weight(info, source),
+        weight=weights.read(info, source),
         config_type=None if (kind := info.get("config_type")) is None else str(kind),
         group=None if group_key is None else str(info[group_key]),
         source=source,
     )
 
 
-def _weight(info, source) -> float:
-    key = next((key for key in _WEIGHT_KEYS if key in info), None)
-    if key is None:
-        return 1.0
-    try:
-        weight = float(info[key])
-    except (TypeError, ValueError):
-        weight = np.nan
-    if not (np.isfinite(weight) and weight >= 0):
-        raise InputError(f"{source}: {key} = {info[key]} is not a weight; it must be a number >= 0")
-    return weight
+class _Weights:
+    """Reads the weight of a frame from one key, and remembers others that look like weights."""
+
+    def __init__(self, key):
+        self._key, self._others = key or _WEIGHT_KEY, set()
+
+    def read(self, info, source) -> float:
+        self._others |= {name for name in info if name != self._key and _is_other_weight(name, info[name])}
+        value = info.get(self._key)
+        if value is None:
+            return 1.0
+        is_number = np.asarray(value).dtype.kind in "iuf" and np.size(value) == 1
+        weight = float(np.ravel(value)[0]) if is_number else np.nan
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InputError(f"{source}: {self._key} = {value} is not a weight; it must be a number >= 0")
+        return weight
+
+    def messages(self):
+        for name in sorted(self._others):
+            yield f"{name} is not read as a weight of the loss; if it is one, weight_key={name} reads it"
+
+
+def _is_other_weight(name, value) -> bool:
+    """Whether an entry may be meant for a weight of the loss (or be the mass of a molecule), and would change it."""
+    return _OTHER_WEIGHTS.fullmatch(name.lower()) is not None and value != 1
 
 
 def _fixed_atoms(atoms):

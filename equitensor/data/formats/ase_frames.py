@@ -1,0 +1,69 @@
+"""The frames of a file that ASE reads, with what ASE's readers make up or leave out put right."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from equitensor.data.formats import ase_database, cp2k, lammps_dump, runner, xyz
+from equitensor.errors import InputError
+
+# Endings that decide by themselves: ASE asks the whole name first, and takes CONFIG.xyz for DL_POLY's.
+_BY_ENDING = {".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj", ".db": "db"}
+
+
+def file_format(path: Path) -> str | None:
+    """ASE's name of a file's format, or None where it has none that it can read."""
+    from ase.io.formats import UnknownFileTypeError, filetype, get_compression, ioformats
+
+    ending = Path(get_compression(path.name)[0]).suffix.lower()
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    try:
+        # With the folder before it, no name looks like the address of a server ("mysql...").
+        name = filetype(str(path.absolute()))
+    except (UnknownFileTypeError, OSError, ValueError):
+        return None
+    if name == "runnerdata" and not runner.is_runner(path):
+        return None
+    return name if name in ioformats and ioformats[name].can_read else None
+
+
+def default_units(path: Path, name: str | None, given: dict) -> dict:
+    """The units that a file has by its format, as options of the label reader; what is `given` comes first."""
+    if name == "extxyz" and xyz.is_cp2k(path):
+        found = cp2k.UNITS
+    elif name in ("db", "json"):
+        found = ase_database.units(path, given)
+    else:
+        found = {}
+    return {**found, **{option: unit for option, unit in given.items() if unit is not None}}
+
+
+def frames(path: Path, name: str | None, given: dict, elements: list[str] | None) -> Iterator:
+    """The ase.Atoms of a file in the ASE format `name`. Raises InputError naming file and frame."""
+    if elements is not None and name != "lammps-dump-text":
+        raise InputError(f"{path}: elements names the types of a LAMMPS dump; this file says its elements itself")
+    number = 0
+    try:
+        for atoms in _frames(path, name, given, elements):
+            yield atoms
+            number += 1
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
+    except Exception as error:  # readers of a hundred formats raise whatever they like
+        raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+
+
+def _frames(path, name, given, elements):
+    from ase.io import iread
+
+    if name == "extxyz":
+        return cp2k.frames(path) if xyz.is_cp2k(path) else xyz.frames(path, given.get("energy_unit"))
+    if name == "lammps-dump-text":
+        return lammps_dump.frames(path, elements)
+    if name in ("db", "json"):
+        return ase_database.frames(path)
+    if name == "runnerdata":
+        return runner.frames(path, given.get("energy_unit"), given.get("length_unit"))
+    return iread(str(path.absolute()), ":", format=name, do_not_split_by_at_sign=True)

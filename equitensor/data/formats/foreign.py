@@ -1,0 +1,82 @@
+"""Forms of data that are not read here: how to recognise them, and how to get what they hold into one that is."""
+
+from pathlib import Path
+
+_FRAME = (
+    'one Atoms(...) per frame, atoms.info["REF_energy"] = E, atoms.arrays["REF_forces"] = F, '
+    'ase.io.write("data.xyz", frames) (for a periodic cell also atoms.info["REF_stress"])'
+)
+_ADVICE = {
+    "hdf5": f"HDF5 has no common layout for structures, so it is not read; open it with h5py and write {_FRAME}",
+    "npz": f"numpy archives have no common layout for structures, so they are not read; np.load it and write {_FRAME}",
+    "deepmd": (
+        "a system of DeePMD-kit, which is not read; convert it with dpdata (pip install dpdata): "
+        'ase.io.write("data.xyz", dpdata.LabeledSystem(folder, fmt="deepmd/npy").to("ase/structure"))'
+    ),
+    "mtp": (
+        "configurations of MLIP (MTP), which are not read; for each block between BEGIN_CFG and END_CFG write "
+        f"{_FRAME}, with Supercell as the cell, Energy in eV, fx fy fz as the forces, your elements for the types, and "
+        "PlusStress, a virial in eV, as REF_virial in place of REF_stress"
+    ),
+    "pymatgen": (
+        "pymatgen's JSON is not read; atoms = AseAtomsAdaptor.get_atoms(Structure.from_dict(entry)) of "
+        f"pymatgen.io.ase makes Atoms of an entry; write {_FRAME} (stresses of VASP are in kbar with the opposite "
+        "sign: divide them by -1602.18)"
+    ),
+    "pickle": (
+        "pickles are programs and are not run; if you trust it (a data frame of ACE, say), df = pandas.read_pickle("
+        f"file), with atoms from df.ase_atoms, E from df.energy and F from df.forces, and write {_FRAME}"
+    ),
+    "torch": f"files of torch.save are pickles, which are not run; if you trust it, torch.load it and write {_FRAME}",
+    "qm9": (
+        "XYZ in the form of QM9, which is not read: energies stand in the comment line (U0, in Hartree, is the 13th "
+        "word), numbers may be written 1.5*^-6, and there are no forces; write the first five columns as "
+        f"{_FRAME} without forces"
+    ),
+}
+_BY_ENDING = {
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), "hdf5"),
+    **dict.fromkeys((".npz", ".npy"), "npz"),
+    **dict.fromkeys((".pkl", ".pckl", ".pickle", ".p"), "pickle"),
+    **dict.fromkeys((".pt", ".pth"), "torch"),
+}
+_COMPRESSED = {".gz", ".gzip", ".bz2", ".xz"}
+
+
+def advice(path: Path) -> str | None:
+    """A sentence on how to get a file or folder in that is known but not read, or None."""
+    kind = _folder(path) if path.is_dir() else _file(path)
+    return None if kind is None else _ADVICE[kind]
+
+
+def _folder(path):
+    return "deepmd" if (path / "type.raw").is_file() else None
+
+
+def _file(path):
+    endings = [suffix.lower() for suffix in path.suffixes[-2:]]
+    ending = endings[0] if len(endings) == 2 and endings[1] in _COMPRESSED else (endings or [""])[-1]
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    if path.name in ("type.raw", "type_map.raw", "coord.raw", "box.raw"):
+        return "deepmd"
+    start = _start(path, 1 << 16 if ending == ".json" else 512)
+    if start.startswith(b"\x89HDF\r\n"):
+        return "hdf5"
+    if ending == ".cfg" and b"BEGIN_CFG" in start.upper():
+        return "mtp"
+    if ending == ".json" and b'"@module"' in start and b"pymatgen" in start:
+        return "pymatgen"
+    if ending == ".xyz" and start.partition(b"\n")[2].startswith(b"gdb "):
+        return "qm9"
+    return None
+
+
+def _start(path, size):
+    from ase.io.formats import open_with_compression
+
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            return file.read(size)
+    except (OSError, EOFError):
+        return b""

@@ -1,0 +1,49 @@
+"""LAMMPS text dumps: positions and forces by type of atom; which element a type is stands elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from equitensor.data.formats.xyz import head
+from equitensor.errors import InputError
+
+
+def frames(path: Path, elements: list[str] | None = None) -> Iterator:
+    """The ase.Atoms of a dump, forces in the column "forces"; a dump has no energies.
+
+    elements: the chemical symbols of types 1, 2, ...; needed where the dump has no column `element` (or `mass`).
+    Raises InputError where it is needed and missing, or too short.
+    """
+    from ase.io import iread
+
+    columns = next((line.split()[2:] for line in head(path, 40) if line.startswith("ITEM: ATOMS")), [])
+    for atoms in iread(str(path), ":", format="lammps-dump-text", do_not_split_by_at_sign=True):
+        types = atoms.arrays.pop("type", None)
+        if elements is not None:
+            atoms.set_chemical_symbols(_named(types, elements, path))
+        elif types is not None and _is_unnamed(atoms, types, columns):
+            raise InputError(
+                f"{path}: a LAMMPS dump with atoms of types {', '.join(map(str, np.unique(types)))} whose elements "
+                "are not named; name them in the order of the types, as elements=[Si, O] (--elements Si O on the "
+                "command line), or dump a column `element` with dump_modify element Si O"
+            )
+        if atoms.calc is not None:  # its energy of 0.0 is made up
+            atoms.new_array("forces", atoms.calc.results["forces"])
+            atoms.calc = None
+        yield atoms
+
+
+def _named(types, elements, path):
+    if types is None:
+        raise InputError(f"{path}: elements: this dump has no column `type`; leave the option out")
+    if types.min() < 1 or types.max() > len(elements):
+        raise InputError(f"{path}: elements names {len(elements)} types, but the dump has type {types.max()}")
+    return [elements[kind - 1] for kind in types]
+
+
+def _is_unnamed(atoms, types, columns):
+    """Whether types are taken for atomic numbers, or LAMMPS wrote its default, C, for each of several types."""
+    if "element" in columns:
+        return len(np.unique(types)) > 1 and set(atoms.numbers) == {6}
+    return "mass" not in columns

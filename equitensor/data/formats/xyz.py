@@ -1,0 +1,49 @@
+"""Frames of XYZ files, extended or plain, and of CP2K's, whose forces and cells lie in files beside them."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from equitensor.data.formats.xyz_comments import CommentParser, program
+
+_log = logging.getLogger(__name__)
+_PLAIN_COLUMNS = 4  # element and position
+
+
+def head(path: Path, lines: int = 3) -> list[str]:
+    """The first lines of a text file, compressed or not; empty ones of what is no text or ends before."""
+    from ase.io.formats import open_with_compression
+
+    try:
+        with open_with_compression(str(path)) as file:
+            return [file.readline() for _ in range(lines)]
+    except (OSError, EOFError, UnicodeDecodeError, ValueError):
+        return [""] * lines
+
+
+def frames(path: Path, energy_unit: str | None = None) -> Iterator:
+    """The ase.Atoms of a file. energy_unit: that of energies in comment lines, where it is not the program's."""
+    from ase.io import iread
+
+    first = head(path)
+    if "properties" not in first[1].lower() and len(first[2].split()) >= 7:
+        _log.warning(
+            "%s: the atoms have %d columns, but only element and position are read; name the others in the comment "
+            "lines, as Properties=species:S:1:pos:R:3:forces:R:3",
+            *(path, len(first[2].split())),
+        )
+    parser = CommentParser(energy_unit)
+    yield from iread(str(path), ":", format="extxyz", do_not_split_by_at_sign=True, properties_parser=parser)
+    for name, count in parser.programs.items():
+        # Of a bare number nobody knows who wrote it; the others sign their lines.
+        level = logging.WARNING if name == "CREST" else logging.INFO
+        what = (
+            "are a bare number, as CREST writes it," if name == "CREST" else f"give the energy in the words of {name}:"
+        )
+        unit = energy_unit or "Hartree"
+        _log.log(level, "%s: %d comment lines %s read in %s (energy_unit names another)", path, count, what, unit)
+
+
+def is_cp2k(path: Path) -> bool:
+    """Whether the first comment line is CP2K's."""
+    return program(head(path, 2)[1]) == "CP2K"
