@@ -40,9 +40,7 @@ def substitute(atoms, heavy, group):
 def carbons_of(atoms):
     """Indices of the carbon of the COOH group and of its carbon neighbour."""
     carbon = [i for i, symbol in enumerate(atoms.symbols) if symbol == "C"]
-    acid = next(
-        i for i in carbon if sum(i in p and atoms.symbols[sum(p) - i] == "O" for p in bonds(atoms)) == 2
-    )
+    acid = next(i for i in carbon if sum(i in p and atoms.symbols[sum(p) - i] == "O" for p in bonds(atoms)) == 2)
     alpha = next(i for i in carbon if (min(i, acid), max(i, acid)) in bonds(atoms))
     return acid, alpha
 

@@ -88,9 +88,7 @@ def sample(start, trajectory, seed):
     atoms.calc = gfn2()
     hot, steps = HEATING
     friction = FRICTION / units.fs
-    dynamics = Langevin(
-        atoms, TIMESTEP * units.fs, temperature_K=hot, friction=friction, rng=rng, fixcm=False
-    )
+    dynamics = Langevin(atoms, TIMESTEP * units.fs, temperature_K=hot, friction=friction, rng=rng, fixcm=False)
     dynamics.run(steps)
     dynamics.set_temperature(temperature_K=trajectory.temperature)
     dynamics.run(COOLING - INTERVAL)
@@ -138,9 +136,7 @@ def isolated_atoms():
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder (default: this one)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -49,12 +49,8 @@ def reason_to_leave_out(structure, max_force, known):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "source", type=Path, help="LMDB file or folder of shards, .aselmdb, or raw .extxyz.xz"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="LMDB file or folder of shards, .aselmdb, or raw .extxyz.xz")
     parser.add_argument("out", type=Path, help="the store to write")
     parser.add_argument("--max-force", type=float, default=50.0, help="eV/Angstrom; default 50")
     parser.add_argument("--elements-of", type=Path, help="a store: leave out frames with other elements")

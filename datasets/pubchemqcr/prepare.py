@@ -17,9 +17,7 @@ from equitensor.errors import InputError
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, nargs="+", help="LMDB files or a folder of them")
     parser.add_argument("out", type=Path, help="the store to write")
     parser.add_argument("--stages", nargs="+", choices=list(LEVELS), default=list(DFT_STAGES))

@@ -18,10 +18,11 @@ def frames(path: Path, elements: list[str] | None = None) -> Iterator:
     from ase.io import iread
 
     columns = next((line.split()[2:] for line in head(path, 40) if line.startswith("ITEM: ATOMS")), [])
-    for atoms in iread(str(path), ":", format="lammps-dump-text", do_not_split_by_at_sign=True):
+    read = iread(str(path), ":", format="lammps-dump-text", do_not_split_by_at_sign=True)
+    for number, atoms in enumerate(read):
         types = atoms.arrays.pop("type", None)
         if elements is not None:
-            atoms.set_chemical_symbols(_named(types, elements, path))
+            atoms.set_chemical_symbols(_named(types, elements, f"{path}, frame {number}"))
         elif types is not None and _is_unnamed(atoms, types, columns):
             raise InputError(
                 f"{path}: a LAMMPS dump with atoms of types {', '.join(map(str, np.unique(types)))} whose elements "
@@ -34,11 +35,11 @@ def frames(path: Path, elements: list[str] | None = None) -> Iterator:
         yield atoms
 
 
-def _named(types, elements, path):
+def _named(types, elements, where):
     if types is None:
-        raise InputError(f"{path}: elements: this dump has no column `type`; leave the option out")
+        raise InputError(f"{where}: elements: this dump has no column `type`; leave the option out")
     if types.min() < 1 or types.max() > len(elements):
-        raise InputError(f"{path}: elements names {len(elements)} types, but the dump has type {types.max()}")
+        raise InputError(f"{where}: elements names {len(elements)} types, but the dump has type {types.max()}")
     return [elements[kind - 1] for kind in types]
 
 

@@ -1,0 +1,72 @@
+"""LAMMPS dumps: no energies, and elements only where they are named."""
+
+import numpy as np
+import pytest
+
+from equitensor.data import open_snapshots
+from equitensor.errors import InputError
+
+
+def dump(columns, *rows, steps=2):
+    """Frames of a dump in a periodic box of 5 Angstrom."""
+    lines = ["ITEM: BOX BOUNDS pp pp pp", "0 5", "0 5", "0 5", f"ITEM: ATOMS {columns}", *rows]
+    head = "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n{}\n"
+    return "".join(head.format(10 * step, len(rows)) + "\n".join(lines) + "\n" for step in range(steps))
+
+
+TYPES = dump("id type x y z fx fy fz", "2 2 1 1 1 -1 -2 -3", "1 1 0 0 0 1 2 3")
+NAMED = dump("id type element x y z fx fy fz", "1 1 Si 0 0 0 1 2 3", "2 2 O 1 1 1 -1 -2 -3")
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reader(text, **options):
+        path = tmp_path / "run.lammpstrj"
+        path.write_text(text)
+        return open_snapshots(path, **options)
+
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("text", "options"), [(NAMED, {}), (TYPES, {"elements": ["Si", "O"]}), (TYPES, {"elements": "Si,O"})]
+)
+def test_forces_are_read_and_no_energy(read, caplog, text, options):
+    data = read(text, **options)
+    assert len(data) == 2 and data[1].z.tolist() == [14, 8]
+    assert data[0].energy is None and data[0].forces.tolist() == [[1, 2, 3], [-1, -2, -3]]
+    assert data[0].cell.tolist() == np.diag([5.0, 5, 5]).tolist() and data[0].pbc.all()
+    assert not caplog.text
+
+
+def test_types_are_not_elements(read):
+    with pytest.raises(InputError, match=r"atoms of types 1, 2 whose elements are not named.*--elements Si O"):
+        read(TYPES)
+
+
+def test_the_element_that_lammps_gives_to_all_types_is_not_believed(read):
+    with pytest.raises(InputError, match="types 1, 2 whose elements are not named"):
+        read(NAMED.replace("Si", "C").replace(" O ", " C "))
+
+
+def test_hydrogen_of_type_1_is_hydrogen(read):
+    assert read(dump("id type element x y z fx fy fz", "1 1 H 0 0 0 1 2 3"))[0].z.tolist() == [1]
+
+
+def test_masses_name_elements(read):
+    assert read(dump("id type mass x y z fx fy fz", "1 1 28.0855 0 0 0 1 2 3"))[0].z.tolist() == [14]
+
+
+def test_a_map_that_does_not_fit_is_refused(read, tmp_path):
+    with pytest.raises(InputError, match="frame 0: elements names 1 types, but the dump has type 2"):
+        read(TYPES, elements=["Si"])
+    with pytest.raises(InputError, match="'Sj' is no chemical symbol"):
+        read(TYPES, elements=["Sj", "O"])
+    (tmp_path / "a.xyz").write_text("1\nenergy=-1\nH 0 0 0\n")
+    with pytest.raises(InputError, match=r"a\.xyz: elements names the types of a LAMMPS dump"):
+        open_snapshots(tmp_path / "a.xyz", elements=["Si", "O"])
+
+
+def test_a_dump_without_forces_has_no_labels(read):
+    with pytest.raises(InputError, match="no energy, forces or stress found"):
+        read(dump("id element x y z", "1 Si 0 0 0"))
