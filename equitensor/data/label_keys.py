@@ -47,7 +47,7 @@ class LabelKey:
     @property
     def rank(self) -> tuple:
         """Sorts keys of one label by preference: named references, then plain names."""
-        return (*family_rank(self.family), _FORMS.index(self.form), len(self.name), self.name)
+        return (*family_rank(self.family), _FORMS.index(self.form), len(self.name), not self.name.islower(), self.name)
 
 
 def family_rank(family: str) -> tuple:

@@ -284,6 +284,11 @@ def test_nothing_is_missing_where_all_labels_are_there(read, caplog):
     assert not caplog.text
 
 
+def test_of_two_spellings_the_one_in_lower_case_is_read(read, caplog):
+    assert read(frame("Energy=2 energy=1"))[0].energy == 1.0
+    assert "energy was read from energy; passed over Energy" in caplog.text
+
+
 def test_energies_of_atoms_are_not_the_energy(read):
     text = '2\nenergy=-3 Properties=species:S:1:pos:R:3:energies:R:1 pbc="F F F"\nH 0 0 0 -1\nO 1 0 0 -2\n'
     assert read(text)[0].energy == -3.0

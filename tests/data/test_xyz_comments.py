@@ -82,6 +82,16 @@ def test_a_cell_of_other_than_nine_numbers_is_named(read):
         read('energy=-1 lattice="4 4 4"')
 
 
+def test_a_cell_under_another_name_is_mentioned(read, caplog):
+    assert not read('energy=-1 cell="9 0 0 0 9 0 0 0 9"')[0].pbc.any()
+    assert "cell is not read as the cell, so these frames are not periodic; call it Lattice" in caplog.text
+
+
+def test_an_empty_value_is_not_a_number(read):
+    with pytest.raises(InputError, match=r"frame 0: energy = '[^\N{SECTION SIGN}]*' is not a number"):
+        read('energy="" stress=""')
+
+
 def test_columns_that_no_one_names_are_mentioned(read, caplog):
     read("-76.3", atoms="O 0 0 0.1 0 0 1\nH 0 0.7 -0.4 0 0 -1\nH 0 -0.7 -0.4 0 0 0\n")
     assert "the atoms have 7 columns, but only element and position are read" in caplog.text

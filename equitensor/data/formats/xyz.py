@@ -4,10 +4,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from equitensor.data.formats.xyz_comments import CommentParser, program
 
 _log = logging.getLogger(__name__)
-_PLAIN_COLUMNS = 4  # element and position
+_CELLS = {"cell", "box", "unit_cell", "lattice_vectors", "cell_vectors"}
 
 
 def head(path: Path, lines: int = 3) -> list[str]:
@@ -33,7 +35,14 @@ def frames(path: Path, energy_unit: str | None = None) -> Iterator:
             *(path, len(first[2].split())),
         )
     parser = CommentParser(energy_unit)
-    yield from iread(str(path), ":", format="extxyz", do_not_split_by_at_sign=True, properties_parser=parser)
+    cells = set()
+    for atoms in iread(str(path), ":", format="extxyz", do_not_split_by_at_sign=True, properties_parser=parser):
+        if not atoms.cell.any():
+            cells |= {name for name, value in atoms.info.items() if name.lower() in _CELLS and np.size(value) == 9}
+        yield atoms
+    if cells:
+        names = ", ".join(sorted(cells))
+        _log.warning("%s: %s is not read as the cell, so these frames are not periodic; call it Lattice", path, names)
     for name, count in parser.programs.items():
         # Of a bare number nobody knows who wrote it; the others sign their lines.
         level = logging.WARNING if name == "CREST" else logging.INFO

@@ -73,6 +73,8 @@ def _pairs(comment):
                 continue  # a bare word; ASE would make the number 1 of it
             value = np.asarray(value)
             value = value.reshape((3, 3), order="F") if value.size == 9 else value
+        elif isinstance(value, str):
+            value = value.replace(_STANDS_FOR, "")
         info[name] = value
     return info
 
