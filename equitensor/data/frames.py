@@ -10,6 +10,7 @@ _log = logging.getLogger(__name__)
 # ASE looks for POSCAR, OUTCAR ... anywhere in a name before it looks at these.
 _ENDINGS = {
     ".traj": "traj",
+    ".db": "db",
     ".extxyz": "extxyz",
     ".xyz": "extxyz",
     ".cif": "cif",

@@ -50,6 +50,13 @@ def test_a_system_of_deepmd_is_a_folder(tmp_path):
         open_snapshots(tmp_path)
 
 
+def test_a_folder_of_nothing_else_says_so_too(tmp_path):
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "type.raw").write_text("0\n1\n")
+    with pytest.raises(InputError, match=r"no file here or in its folders has a known format.*dpdata\.LabeledSystem"):
+        open_snapshots(tmp_path)
+
+
 def test_in_a_folder_the_others_are_read_and_these_are_mentioned(tmp_path, caplog):
     (tmp_path / "a.xyz").write_text("1\nenergy=-1\nH 0 0 0\n")
     (tmp_path / "b.h5").write_bytes(b"\x89HDF\r\n\x1a\n")

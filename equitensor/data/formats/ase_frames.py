@@ -4,19 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from equitensor.data.formats import ase_database, cp2k, lammps_dump, runner, xyz
+from equitensor.data.frames import ends_in_a_number, format_of, warn_cut, whole_frames
 from equitensor.errors import InputError
-
-# Endings that decide by themselves: ASE asks the whole name first, and takes CONFIG.xyz for DL_POLY's.
-_BY_ENDING = {".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj", ".db": "db"}
 
 
 def file_format(path: Path) -> str | None:
     """ASE's name of a file's format, or None where it has none that it can read."""
-    from ase.io.formats import UnknownFileTypeError, filetype, get_compression, ioformats
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
-    ending = Path(get_compression(path.name)[0]).suffix.lower()
-    if ending in _BY_ENDING:
-        return _BY_ENDING[ending]
+    if (name := format_of(path)) is not None:
+        return name
     try:
         # With the folder before it, no name looks like the address of a server ("mysql...").
         name = filetype(str(path.absolute()))
@@ -39,12 +36,18 @@ def default_units(path: Path, name: str | None, given: dict) -> dict:
 
 
 def frames(path: Path, name: str | None, given: dict, elements: list[str] | None) -> Iterator:
-    """The ase.Atoms of a file in the ASE format `name`. Raises InputError naming file and frame."""
+    """The ase.Atoms of a file in the ASE format `name`, the whole ones of one that was cut off.
+
+    Raises InputError naming file and frame.
+    """
     if elements is not None and name != "lammps-dump-text":
         raise InputError(f"{path}: elements names the types of a LAMMPS dump; this file says its elements itself")
-    number = 0
+    number, whole = 0, ends_in_a_number(path)
     try:
         for atoms in _frames(path, name, given, elements):
+            if number == whole:
+                warn_cut(path, number)
+                return
             yield atoms
             number += 1
     except InputError:
@@ -52,7 +55,9 @@ def frames(path: Path, name: str | None, given: dict, elements: list[str] | None
     except KeyError as error:
         raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
     except Exception as error:  # readers of a hundred formats raise whatever they like
-        raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+        if not number or whole_frames(path) != number:
+            raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+        warn_cut(path, number)
 
 
 def _frames(path, name, given, elements):
