@@ -7,14 +7,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 from ase.calculators.calculator import Calculator as AseCalculator
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from equitensor import models
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph, Structure
+from equitensor.graph import AtomicGraph, Structure, check_geometry
+from equitensor.graph.geometry import TOO_CLOSE
+from equitensor.interfaces.one_at_a_time import OneAtATime, note_threads, refuse_after_fork
 from equitensor.interfaces.skin_list import SkinList
+from equitensor.interfaces.structure_check import StructureCheck, no_stress
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -27,27 +30,36 @@ class Calculator(AseCalculator):
     | energy, free_energy | scalar | eV           | the same number                                        |
     | energies            | (n,)   | eV           | of each atom, its E0 included; they sum to the energy  |
     | forces              | (n, 3) | eV/Angstrom  |                                                        |
-    | stress              | (6,)   | eV/Angstrom3 | xx, yy, zz, yz, xz, xy; tension positive; full pbc only |
+    | stress              | (6,)   | eV/Angstrom3 | xx, yy, zz, yz, xz, xy; tension positive; of full pbc  |
 
     Args: model, a model file or a Potential (which is copied, not changed); device, "auto" takes a GPU where
     there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how far beyond
-    the cutoff neighbours are searched so that the list serves many steps (0: search at every step). Raises
-    InputError for an element that the model does not know and for a periodic direction without a lattice
-    vector.
+    the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,
+    "periodic" (of structures that are periodic along a, b and c) or "cell" (also of slabs, wires and molecules in a
+    cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included).
+
+    Raises InputError for an element that the model does not know, a cell that does not span the periodic directions
+    or is a placeholder, and two atoms in one place; PropertyNotImplementedError for a stress that there is not.
+    RuntimeError where two threads use one calculator (give each its own), and in a process that was forked off after
+    a computation with several threads, where OpenMP would hang (start workers with "spawn").
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
 
-    def __init__(self, model, device="auto", dtype="float32", skin=0.5, **kwargs):
+    def __init__(self, model, device="auto", dtype="float32", skin=0.5, stress="periodic", **kwargs):
         super().__init__(**kwargs)
-        if skin < 0:
+        refuse_after_fork(torch.get_num_threads())
+        if not skin >= 0:
             raise InputError(f"skin is {skin} Angstrom; it must be 0 or more")
+        if stress not in ("periodic", "cell"):
+            raise InputError(f"stress is {stress!r}: say periodic or cell")
+        self.stress = stress
         self.model = _ready(model, pick_device(device), pick_dtype(dtype))
         self.skin = float(skin)
-        self._known = np.array(self.model.elements)
+        self._check = StructureCheck(self.model.elements)
         self._neighbors = SkinList(self.model.cutoff, self.skin, self.model.device)
         self._graph: AtomicGraph | None = None
-        self._checked = None
+        self._alone = OneAtATime()
 
     @property
     def elements(self) -> list[str]:
@@ -62,15 +74,29 @@ class Calculator(AseCalculator):
 
     def descriptors(self, atoms) -> np.ndarray:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
-        with torch.no_grad():
+        note_threads(torch.get_num_threads())
+        with self._alone, torch.inference_mode(False), torch.no_grad():
             return self.model.descriptors(self._graph_of(atoms)).cpu().numpy()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Compute all results at once (ASE calls this)."""
-        super().calculate(atoms, properties, system_changes)
-        self._graph = self._graph_of(self.atoms)
-        periodic = bool(self.atoms.pbc.all())
-        out = self.model(self._graph, forces=True, stress=periodic)
+        note_threads(torch.get_num_threads())
+        with self._alone, torch.inference_mode(False):  # what is kept here must serve outside of it
+            super().calculate(atoms, properties, system_changes)
+            self._calculate("stress" in properties)
+
+    def _calculate(self, stress_asked: bool):
+        cell, pbc = self.atoms.cell.array, self.atoms.pbc
+        has_stress = pbc.all() or (self.stress == "cell" and abs(np.linalg.det(cell)) > 0)
+        if stress_asked and not has_stress:
+            raise PropertyNotImplementedError(no_stress(cell, pbc))
+        self._graph = graph = self._graph_of(self.atoms)
+        if (
+            has_stress and not pbc.all()
+        ):  # its shifts are zero along the others: calling them periodic changes no energy
+            volume = torch.from_numpy(cell.astype(np.float64)).to(graph.cell)
+            graph = graph.replace(pbc=torch.ones_like(graph.pbc), cell=volume[None])
+        out = self.model(graph, forces=True, stress=bool(has_stress))
         out = {name: value.detach().cpu().double().numpy() for name, value in out.items()}
         energy = float(out["energy"][0])
         self.results = {
@@ -79,7 +105,7 @@ class Calculator(AseCalculator):
             "energies": out["energies"],
             "forces": out["forces"],
         }
-        if periodic:
+        if has_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(out["stress"][0])
 
     def check_state(self, atoms, tol=1e-15):
@@ -90,46 +116,19 @@ class Calculator(AseCalculator):
         pairs["cell"] = (atoms.cell.array, self.atoms.cell.array)
         return [name for name, (now, last) in pairs.items() if not np.array_equal(now, last)]
 
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """One result of a structure, computed if needed (ASE calls this)."""
+        with self._alone:
+            return super().get_property(name, atoms, allow_calculation)
+
     def _graph_of(self, atoms) -> AtomicGraph:
-        self._check(atoms)
-        z, pos = atoms.numbers.astype(np.int64), np.array(atoms.positions, dtype=np.float64)
-        if not np.isfinite(pos).all():
-            raise InputError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
-        return self._neighbors.graph(Structure(z, pos, atoms.cell.array.astype(np.float64), atoms.pbc.astype(bool)))
-
-    def _check(self, atoms):
-        """Refuse what the model cannot answer; again only when elements, cell or periodicity change."""
-        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), atoms.cell.array.tobytes())
-        if key == self._checked:
-            return
-        check_elements(atoms.numbers, self._known)
-        check_cell(atoms.cell.array, atoms.pbc)
-        self._checked = key
-
-
-def check_elements(numbers: np.ndarray, known: np.ndarray):
-    """Raise InputError, naming the atoms, where an element is not among the known ones (atomic numbers)."""
-    strange = ~np.isin(numbers, known)
-    if not strange.any():
-        return
-    missing = ", ".join(chemical_symbols[z] for z in np.unique(numbers[strange]))
-    knows = ", ".join(chemical_symbols[z] for z in known)
-    first = int(np.argmax(strange))
-    raise InputError(
-        f"the structure holds {missing} (first at atom {first}), but the model was trained on {knows} only: "
-        "take a model that knows the element, or train one on data that contain it"
-    )
-
-
-def check_cell(cell: np.ndarray, pbc: np.ndarray):
-    """Raise InputError where the lattice vectors do not span the periodic directions."""
-    vectors = cell[pbc]
-    if len(vectors) and np.linalg.matrix_rank(vectors) < len(vectors):
-        names = ", ".join(name for name, periodic in zip("abc", pbc, strict=True) if periodic)
-        raise InputError(
-            f"the structure is periodic along {names}, but its cell {cell.tolist()} does not span these: "
-            "give it a cell (atoms.cell = ...), or make it a molecule (atoms.pbc = False)"
-        )
+        numbers, cell, pbc = atoms.numbers.astype(np.int64), atoms.cell.array.astype(np.float64), atoms.pbc.astype(bool)
+        pos = np.array(atoms.positions, dtype=np.float64)
+        self._check(numbers, pos, cell, pbc)
+        graph = self._neighbors.graph(Structure(numbers, pos, cell, pbc))
+        if self._neighbors.closest < TOO_CLOSE:
+            check_geometry(pos, cell, pbc)
+        return graph
 
 
 def pick_device(device) -> torch.device:
@@ -138,8 +137,10 @@ def pick_device(device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise InputError(f"device {device!r} is unknown: say auto, cpu, cuda or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {str(device)!r} is not one that models are made for: say auto, cpu, cuda or cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {str(device)!r} asks for a GPU, but torch sees none here: say cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -148,6 +149,7 @@ def pick_device(device) -> torch.device:
 
 
 def pick_dtype(name) -> torch.dtype | None:
+    """The torch dtype of a name, None for that of the model. InputError for an unknown name."""
     if name is None or isinstance(name, torch.dtype):
         return name
     if name not in _DTYPES:
@@ -155,6 +157,7 @@ def pick_dtype(name) -> torch.dtype | None:
     return _DTYPES[name]
 
 
+@torch.inference_mode(False)  # weights copied under it could not be differentiated
 def _ready(model, device, dtype):
     """The model on this device, in this precision, in eval mode, its weights frozen; objects are copied."""
     if isinstance(model, str | Path):

@@ -19,7 +19,7 @@ from equitensor.interfaces.constraints import (
     moves_as_a_whole,
 )
 from equitensor.interfaces.md_summary import Summary
-from equitensor.interfaces.stability import ADVICE, StabilityWatch, UnstableError
+from equitensor.interfaces.stability import StabilityWatch, refusals_are_unstable
 from equitensor.interfaces.trajectory import TrajectoryWriter, check_holds_constraints
 
 ENSEMBLES = ("nve", "nvt", "npt")
@@ -95,11 +95,9 @@ def simulate(atoms, steps: int, settings: MDSettings, first_step=0, first_time=0
 
 def _advance(dynamics, steps, first_step):
     """The number of every step done; what the calculator refuses on the way is the dynamics' doing."""
-    try:
+    with refusals_are_unstable(lambda: f"after step {first_step + dynamics.nsteps}"):
         for _ in dynamics.irun(steps):
             yield first_step + dynamics.nsteps
-    except InputError as error:
-        raise UnstableError(f"after step {first_step + dynamics.nsteps}: {error}; {ADVICE}") from None
 
 
 def _held_centre(atoms, ensemble):

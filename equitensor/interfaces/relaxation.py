@@ -10,7 +10,7 @@ from ase.optimize import LBFGS
 
 from equitensor.errors import InputError
 from equitensor.interfaces.constraints import check_cell_relaxation, exact_constraints
-from equitensor.interfaces.stability import ADVICE, UnstableError, coordination, geometry_fault
+from equitensor.interfaces.stability import ADVICE, UnstableError, coordination, geometry_fault, refusals_are_unstable
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,9 @@ def _steps(optimizer, steps):
 
     ASE's own test of convergence is left out (fmax=0): with a cell it sees forces in deformed coordinates.
     """
-    try:
+    with refusals_are_unstable(lambda: f"after relaxation step {optimizer.nsteps}"):
         for _ in optimizer.irun(fmax=0, steps=steps):
             yield optimizer.nsteps
-    except InputError as error:
-        raise UnstableError(f"after relaxation step {optimizer.nsteps}: {error}; {ADVICE}") from None
 
 
 def _state(atoms, step, fmax, cell) -> Relaxation:

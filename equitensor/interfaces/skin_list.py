@@ -19,7 +19,7 @@ class SkinList:
 
     def __init__(self, cutoff: float, skin: float, device="cpu"):
         self.cutoff, self.skin, self.device = float(cutoff), float(skin), torch.device(device)
-        self.builds = 0
+        self.builds, self.closest = 0, float("inf")  # Angstrom, between two atoms of the structure seen last
         self._origin: Structure | None = None
         self._wide: AtomicGraph | None = None
 
@@ -69,7 +69,9 @@ class SkinList:
         vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
         if self._origin.pbc.any():
             vectors = vectors + self._translation
-        near = vectors.square().sum(0) < self.cutoff**2
+        squares = vectors.square().sum(0)
+        self.closest = float(squares.min().sqrt()) if len(squares) else float("inf")
+        near = squares < self.cutoff**2
         near = near & near.index_select(
             0, wide.rev
         )  # an edge and its reverse stay or go together, whatever the rounding

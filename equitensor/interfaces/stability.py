@@ -1,8 +1,13 @@
 """When a simulation has left the world: numbers that are not finite, absurd speeds, an atom torn off."""
 
+from collections.abc import Callable
+from contextlib import contextmanager
+
 import numpy as np
 from ase import units
 from ase.data import chemical_symbols
+
+from equitensor.errors import InputError
 
 
 class UnstableError(RuntimeError):
@@ -14,6 +19,19 @@ ADVICE = (
     "look at the last frames, start from a relaxed structure, lower the time step or the temperature, "
     "or train on such structures"
 )
+
+
+@contextmanager
+def refusals_are_unstable(where: Callable[[], str]):
+    """What calculator or constraints refuse here is the doing of the dynamics: UnstableError, with `where` it was."""
+    try:
+        yield
+    except InputError as error:
+        raise UnstableError(f"{where()}: {error}; {ADVICE}") from None
+    except RuntimeError as error:
+        if str(error) != "Did not converge":  # ASE, of bonds that it cannot bring back to their lengths
+            raise
+        raise UnstableError(f"{where()}: the bonds that constraints hold cannot be kept; {ADVICE}") from None
 
 
 class StabilityWatch:

@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import fcc111
 from ase.calculators.calculator import PropertyNotImplementedError
@@ -51,8 +52,39 @@ def test_forces_and_stress_are_finite_differences(morse, silicon):
 def test_no_stress_without_full_periodicity(morse, cluster):
     cluster.calc = calculator(morse)
     cluster.get_forces()
+    with pytest.raises(PropertyNotImplementedError, match=r"is along no direction: give it a cell with vacuum"):
+        cluster.get_stress()
+    cluster.cell, cluster.pbc = [9, 9, 30], [True, True, False]
+    with pytest.raises(PropertyNotImplementedError, match=r'is along a, b: Calculator\(..., stress="cell"\)'):
+        cluster.get_stress()
+    assert cluster.get_potential_energy() < -15
+
+
+def test_stress_of_a_slab_with_the_cell_that_it_has(potential):
+    slab = fcc111("Si", (2, 2, 2), a=5.0, vacuum=6.0)
+    slab.rattle(0.1, seed=2)
+    slab.pbc = [True, True, False]
+    for model in (potential, potential.double()):
+        slab.calc = calculator(model, stress="cell")
+        energy, stress = slab.get_potential_energy(), slab.get_stress()
+        np.testing.assert_allclose(stress, calculate_numerical_stress(slab, eps=1e-5), atol=1e-8)
+    assert np.abs(stress).max() > 1e-4
+    slab.calc = calculator(potential)
+    assert slab.get_potential_energy() == pytest.approx(energy, abs=1e-12)
+    slab.pbc = True  # the vacuum is wider than the cutoff
+    np.testing.assert_allclose(slab.get_stress(), stress, atol=1e-12)
+
+
+def test_stress_of_a_molecule_goes_with_its_cell(morse, cluster):
+    cluster.calc = calculator(morse, stress="cell")
     with pytest.raises(PropertyNotImplementedError):
         cluster.get_stress()
+    cluster.cell = [10, 10, 10]
+    stress = cluster.get_stress()
+    cluster.cell = [20, 10, 10]
+    np.testing.assert_allclose(cluster.get_stress(), stress / 2, atol=1e-15)
+    with pytest.raises(InputError, match="stress is 'area'"):
+        calculator(morse, stress="area")
 
 
 def _moves(atoms, seed, npt):
@@ -122,7 +154,69 @@ def test_periodic_without_a_cell(morse, cell):
         calculator(morse).calculate(Atoms("C2", [[0, 0, 0], [0, 0, 2]], pbc=True, cell=cell))
 
 
-@pytest.mark.parametrize("options", [{"device": "gpu"}, {"dtype": "float16"}, {"skin": -1}])
+def test_two_atoms_in_one_place(morse, silicon):
+    with pytest.raises(InputError, match=r"atoms 0 and 1 are in the same place"):
+        calculator(morse).calculate(Atoms("C2", np.zeros((2, 3))))
+    calc = calculator(morse)
+    calc.calculate(silicon)
+    silicon.positions[5] = silicon.positions[2] - silicon.cell[0] + [0, 0, 1e-5]
+    with pytest.raises(InputError, match=r"atoms 2 and 5 are in the same place"):
+        calc.calculate(silicon)
+
+
+@pytest.mark.parametrize(
+    "cell, message",
+    [
+        ([1, 1, 1], "placeholder"),
+        ([np.nan, 5, 5], "cell .* not finite"),
+        ([[4, 0, 0], [4, 1e-7, 0], [0, 0, 5]], "span"),
+    ],
+)
+def test_cells_that_mean_nothing(morse, silicon, cell, message):
+    """From the start, and when a cell that was right becomes such."""
+    silicon.set_cell(cell)
+    with pytest.raises(InputError, match=message):
+        calculator(morse).calculate(silicon)
+    calc, right = calculator(morse), silicon.copy()
+    right.set_cell([5.4, 5.4, 5.4])
+    calc.calculate(right)
+    with pytest.raises(InputError, match=message):
+        calc.calculate(silicon)
+
+
+def test_an_atom_far_away_is_alone_and_one_absurdly_far_is_refused(morse, cluster):
+    calc = calculator(morse)
+    calc.calculate(cluster[:4])
+    energy = calc.results["energy"] - 3.0
+    cluster.positions[4] = [1e6, 0, 0]
+    calc.calculate(cluster)
+    assert calc.results["energy"] == pytest.approx(energy)
+    cluster.positions[4] = [1e12, 0, 0]
+    with pytest.raises(InputError, match="atom 4 is 1e\\+12 Angstrom from the origin"):
+        calc.calculate(cluster)
+    with pytest.raises(InputError, match="no atoms"):
+        calc.calculate(Atoms())
+
+
+def test_inference_mode_changes_nothing_and_leaves_nothing_behind(potential, silicon):
+    expected = calculator(potential)
+    expected.calculate(silicon)
+    with torch.inference_mode():
+        calc = calculator(potential)
+        calc.calculate(silicon)
+        features = calc.descriptors(silicon)
+    for name in ("energy", "forces", "stress"):
+        np.testing.assert_array_equal(calc.results[name], expected.results[name])
+    np.testing.assert_array_equal(features, expected.descriptors(silicon))
+    silicon.rattle(0.01, seed=3)  # outside, with the neighbours and tables that were kept inside
+    calc.calculate(silicon)
+    expected.calculate(silicon)
+    np.testing.assert_array_equal(calc.results["forces"], expected.results["forces"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"device": "gpu"}, {"device": None}, {"device": "meta"}, {"dtype": "float16"}, {"skin": -1}]
+)
 def test_options_that_do_not_exist(morse, options):
     with pytest.raises(InputError):
         Calculator(morse, **options)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine
+from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixCom, FixedLine
 
 from equitensor.errors import InputError
 from equitensor.interfaces import Calculator, run_md
@@ -221,3 +221,24 @@ def test_a_trajectory_keeps_its_constraints_or_refuses(morse, silicon, tmp_path)
     assert [type(c) for c in read_restart(tmp_path / "com.traj")[0].constraints] == [FixCom]
     run_md(started(silicon[3:5], morse, 300), 2, MDSettings(ensemble="nvt"), tmp_path / "free.extxyz")
     assert not read_restart(tmp_path / "free.extxyz")[0].constraints
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"timestep": 1e12}, r"after step 0: .*flown apart"),
+        ({"timestep": 500.0}, r"step 1 .*moves with"),
+        ({"timestep": 2.0, "ensemble": "npt", "pressure": 1e9}, r"after step \d: the cell .*placeholder"),
+        ({"timestep": 2.0, "ensemble": "npt", "pressure": -1e9}, r"step \d .*has left all others"),
+    ],
+)
+def test_whatever_blows_up_says_so(morse, options, message):
+    atoms = started(bulk("Si", "fcc", a=3.07, cubic=True) * 2, morse, 300)
+    with pytest.raises(UnstableError, match=message):
+        list(simulate(atoms, 20, MDSettings(**options)))
+
+
+def test_bonds_that_cannot_be_kept_are_an_instability(morse, cluster):
+    cluster.set_constraint(FixBondLengths([(0, 1), (0, 2)]))
+    with pytest.raises(UnstableError, match="bonds that constraints hold cannot be kept"):
+        list(simulate(started(cluster, morse, 300), 20, MDSettings(timestep=100.0)))
