@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class WriteError(InputError):
     """A file could not be written: the disk is full, or the folder is read-only."""
+
+
+class NoLabelsError(InputError):
+    """Structures that were read, but none of them with energy, forces or stress: good for predictions only."""

@@ -106,7 +106,7 @@ def run_info(args: argparse.Namespace) -> int:
     from equitensor.data import open_snapshots
 
     console = Console()
-    snapshots = [open_snapshots(path, **reading_options(args)) for path in args.path]
+    snapshots = [open_snapshots(path, unlabelled=True, **reading_options(args)) for path in args.path]
     _print_coverage(console, snapshots)
     for each in snapshots:
         _print_provenance(console, each)

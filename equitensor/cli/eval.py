@@ -1,4 +1,4 @@
-"""`equitensor eval`: the errors of a model on labelled data."""
+"""`equitensor eval`: the errors of a model on labelled data, its predictions for structures without labels."""
 
 from equitensor.cli.data import add_reading_options, reading_options
 
@@ -7,12 +7,13 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "eval",
-        help="errors of a model on labelled data",
-        description="Print errors of energies, forces and stress; of atoms marked fixed no force is counted.",
+        help="errors of a model on labelled data, or predictions",
+        description="Print errors of energies, forces and stress; of atoms marked fixed no force is counted. "
+        "Of structures without labels print what the model predicts.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("data", metavar="DATA", help="a store, or any file or folder that data convert takes")
+    add("data", metavar="DATA", help="a store, or any file, folder or quoted pattern that data convert takes")
     add("--json", metavar="FILE", help="write the errors as JSON (eV, eV/Angstrom, eV/Angstrom^3)")
     add("--plots", metavar="DIR", help="draw parity plots and errors by element into this folder")
     add("--out", metavar="FILE", help="write structures with predictions and labels as extended xyz")
@@ -27,18 +28,23 @@ def run(args) -> int:
     """Evaluate, print, write."""
     from equitensor import models
     from equitensor.data import open_snapshots
+    from equitensor.data.sequence import ENERGY, FORCES, STRESS
     from equitensor.errors import InputError
     from equitensor.interfaces.calculator import pick_device, pick_dtype
     from equitensor.training import evaluate
+    from equitensor.training.report import predictions_table
 
     if args.batch_size < 1:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
     device = pick_device(args.device)
     model = models.load(args.model, device=device, dtype=pick_dtype(args.dtype))
-    snapshots = open_snapshots(args.data, **reading_options(args))
-    keep = bool(args.plots or args.out)
+    snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
+    labelled = bool(snapshots.index.has(ENERGY | FORCES | STRESS).any())
+    if args.plots and not labelled:
+        raise InputError(f"{args.data}: no labels to plot predictions against; leave out --plots (--out writes them)")
+    keep = bool(args.plots or args.out or not labelled)
     evaluation = evaluate(model, snapshots, batch_size=args.batch_size, device=device, keep=keep)
-    print(evaluation.table())
+    print(evaluation.table() if labelled else predictions_table(evaluation, args.out))
     if args.json:
         _write_json(evaluation.metrics, args.json)
     if args.plots:

@@ -13,7 +13,7 @@ from equitensor.data.environment import is_lmdb
 from equitensor.data.formats.cp2k import is_companion
 from equitensor.data.sequence import Joined, Memory, Snapshots
 from equitensor.data.store import Store, is_store
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
 
 _log = logging.getLogger(__name__)
@@ -21,18 +21,19 @@ _LARGE = 1 << 30  # bytes of input from which reading into memory deserves a wor
 _SAME, _SHOWN = "same calculation", 10
 
 
-def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
+def open_snapshots(path, format: str = "auto", unlabelled: bool = False, **options) -> Snapshots:
     """Snapshots of a store (read from disk as needed) or of any importable file, folder, pattern or list of these.
 
     What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert
     larger ones with `equitensor data convert`. A pattern ("runs/*/vasprun.xml", "**" for folders at any depth) stands
     for what matches it. Options (energy_key, energy_unit, stage, ...) go to the format; group_key="file" makes each
-    file a group, whatever the format. Raises InputError naming file and record for anything that cannot be used.
+    file a group, whatever the format. Files without labels are refused or, with `unlabelled`, read with a warning.
+    Raises InputError naming file and record for anything that cannot be used.
     """
     if isinstance(path, list | tuple):
         if not path:
             raise InputError("no data: the list of paths is empty")
-        parts = [open_snapshots(each, format, **options) for each in path]
+        parts = [open_snapshots(each, format, unlabelled, **options) for each in path]
         return parts[0] if len(parts) == 1 else Joined(parts)
     path, matches = Path(path).expanduser(), _matches(path)
     if format == "auto" and path.is_file() and is_store(path):
@@ -42,7 +43,7 @@ def open_snapshots(path, format: str = "auto", **options) -> Snapshots:
         return open_snapshots([source for source, _ in sources], **options)
     _mention_size(matches)
     provenance = {"sources": [str(path)], "options": {k: v for k, v in options.items() if v is not None}}
-    return Memory(read_sources(sources, **options), name=str(path), provenance=provenance)
+    return Memory(read_sources(sources, unlabelled, **options), name=str(path), provenance=provenance)
 
 
 def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
@@ -69,15 +70,20 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     raise InputError(f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)")
 
 
-def read_sources(sources, **options) -> Iterator[Structure]:
-    """The structures of (path, format) pairs, one after the other, each checked."""
+def read_sources(sources, unlabelled: bool = False, **options) -> Iterator[Structure]:
+    """The structures of (path, format) pairs, one after the other, each checked; options as for `open_snapshots`."""
     by_file = options.get("group_key") == "file"
     if by_file:
         options = {name: value for name, value in options.items() if name != "group_key"}
     for path, name in sources:
         structures = _store(path, options) if name == "store" else checked(formats.read(path, name, **options))
-        for structure in structures:
-            yield structure.replace(group=str(path)) if by_file else structure
+        try:
+            for structure in structures:
+                yield structure.replace(group=str(path)) if by_file else structure
+        except NoLabelsError as error:
+            if not unlabelled:
+                raise
+            _log.warning("%s", error)
 
 
 def _store(path, options) -> Store:

@@ -2,7 +2,9 @@
 
 from io import StringIO
 
+import numpy as np
 from ase.data import chemical_symbols
+from ase.formula import Formula
 from rich.console import Console
 from rich.table import Table
 
@@ -42,6 +44,23 @@ def evaluation_table(evaluation) -> str:
         parts.append(render(error_table(elements, "Forces by element")))
     for elements, count in evaluation.excluded.items():
         parts.append(left_out(elements, count))
+    return "\n".join(parts)
+
+
+def predictions_table(evaluation, out: str | None = None) -> str:
+    """What was predicted, a row per structure, the first 50 where `out` (a file) holds all; what was left out."""
+    table = Table(title="Predictions", title_justify="left")
+    for name in ("structure", "formula", "energy\neV", "per atom\neV", "largest force\neV/A"):
+        table.add_column(name, justify="left" if name in ("structure", "formula") else "right", overflow="fold")
+    shown = evaluation.predictions[:50] if out else evaluation.predictions
+    for i, s in enumerate(shown):
+        formula = Formula.from_list([chemical_symbols[z] for z in s.z]).format("hill")
+        force = np.linalg.norm(s.forces, axis=1).max()
+        table.add_row(s.source or str(i), formula, f"{s.energy:.6f}", f"{s.energy / len(s):.6f}", f"{force:.4f}")
+    parts = [render(table)]
+    if hidden := len(evaluation.predictions) - len(shown):
+        parts.append(f"and {hidden} more in {out}")
+    parts += [left_out(elements, count) for elements, count in evaluation.excluded.items()]
     return "\n".join(parts)
 
 

@@ -43,3 +43,28 @@ def test_errors_reach_the_caller(source, tmp_path):
     assert not list(tmp_path.glob("*.lmdb*"))
     with pytest.raises(InputError, match="is both source and result"):
         run("convert", source, source)
+
+
+def test_info_describes_structures_without_labels(tmp_path, capsys, caplog):
+    path = tmp_path / "bare.xyz"
+    path.write_text("2\nLattice='4 0 0 0 4 0 0 0 4' mine=1\nO 0 0 0\nO 0 0 1.2\n" * 3)
+    assert run("info", path) == 0
+    out = capsys.readouterr().out
+    assert "0 of 3" in out and "1.200" in out and " O " in out
+    assert "no energy, forces or stress found. The keys in this file are mine" in caplog.text
+    with pytest.raises(InputError, match="no energy, forces or stress found"):
+        run("convert", path, tmp_path / "a.lmdb")
+
+
+def test_info_and_convert_warn_of_forces_that_are_gradients(tmp_path, alanine_data, capsys):
+    for command in (("info",), ("convert", tmp_path / "a.lmdb")):
+        arguments = [command[0], alanine_data / "test_hot.xyz", *command[1:]]
+        assert run(*arguments, "--forces-unit=-eV/Angstrom") == 0
+        assert "push apart" in capsys.readouterr().out
+
+
+def test_patterns_in_quotes(source, tmp_path, capsys):
+    assert run("info", str(tmp_path / "*.xyz"), "--energy-key", "total") == 0
+    assert "3 of 3" in capsys.readouterr().out
+    with pytest.raises(InputError, match="nothing matches this pattern"):
+        run("convert", str(tmp_path / "*.traj"), tmp_path / "a.lmdb")

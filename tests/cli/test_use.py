@@ -231,3 +231,22 @@ def test_relax_says_which_constraint_a_file_loses(model_file, folder, capsys):
     ase.io.write("line.traj", atoms)
     main(["relax", str(model_file), "line.traj", "--device", "cpu", "--steps", "1"])
     assert "line-relaxed.extxyz: extended xyz cannot hold FixedLine; a .traj would" in capsys.readouterr().err
+
+
+def test_eval_predicts_for_structures_without_labels(model_file, folder, capsys):
+    ase.io.write("bare.extxyz", [molecule("CH3OH"), molecule("H2O")])
+    arguments = ["eval", str(model_file), "bare.extxyz", "--device", "cpu", "--dtype", "float64"]
+    assert main([*arguments, "--out", "predicted.extxyz", "--json", "errors.json"]) == 0
+    out = capsys.readouterr().out
+    predicted = ase.io.read("predicted.extxyz", index=":")
+    for atoms, formula in zip(predicted, ("CH4O", "H2O"), strict=True):
+        atoms.calc, energy = Calculator(model_file, device="cpu", dtype="float64"), atoms.get_potential_energy()
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+        assert re.search(rf"{formula} .* {energy:.6f} ", out)
+        assert "label_energy" not in atoms.info
+    metrics = json.loads((folder / "errors.json").read_text())
+    assert metrics["energy_mae"] is None and metrics["n_structures"] == 2
+    assert main([*arguments, "--plots", "plots"]) == 2
+    assert "no labels to plot" in capsys.readouterr().err
+    assert main(["eval", str(model_file), "crystal.cif", "--device", "cpu"]) == 0
+    assert "C8" in capsys.readouterr().out

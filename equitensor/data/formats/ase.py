@@ -10,7 +10,7 @@ import numpy as np
 from equitensor.data.formats import ase_frames, cp2k, foreign
 from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
 from equitensor.graph.constraints import held_atoms
 
@@ -52,7 +52,8 @@ def read(
     what weight_key names, becomes the weight, `config_type` is kept, `group_key` names the value that
     says which trajectory a frame belongs to. elements: the symbols of a LAMMPS dump's types 1, 2, ... Labels
     that are zero in all frames are left out (see `zeros`). What was passed over, left out or chosen is
-    said in a line each at the end of the file. Raises InputError naming file, frame and key.
+    said in a line each at the end of the file. Raises InputError naming file, frame and key; after the last frame NoLabelsError where none
+    had a label.
     """
     if (hint := foreign.advice(path)) is not None:
         raise InputError(f"{path}: {hint}")
@@ -67,7 +68,7 @@ def read(
     for message in [*labels.messages(), *weights.messages()]:
         _log.warning("%s: %s", path, message)
     if not labels.used:
-        raise InputError(
+        raise NoLabelsError(
             f"{path}: no energy, forces or stress found. The keys in this file are {labels.notes.describe_keys()}. "
             "Name the right ones with energy_key, forces_key, stress_key "
             "(--energy-key NAME on the command line, data.energy_key in a config)"
