@@ -1,6 +1,7 @@
 """The typed config of a training run: YAML with key.sub=value overrides; unknown keys are refused."""
 
 import difflib
+import glob
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,7 +154,7 @@ def load_config(path, overrides: list[str] = ()) -> Config:
     try:
         values = yaml.safe_load(path.read_text()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}") from None
+        raise InputError(f"{path} is not YAML: {_one_line(error)}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping with sections such as data, model, train")
     values = {key: value for key, value in values.items() if value is not None}  # a section with nothing in it
@@ -183,7 +184,14 @@ def _override(values: dict, text: str) -> None:
     try:
         values[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"override {text!r}: {error}") from None
+        if not glob.has_magic(value):
+            raise InputError(f"override {text!r}: {_one_line(error)}") from None
+        values[last] = value  # */md.xyz would be an alias
+
+
+def _one_line(error: Exception) -> str:
+    hint = " (a pattern that begins with * needs quotes)" if "scanning an alias" in str(error) else ""
+    return " ".join(str(error).split()) + hint
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -115,3 +115,15 @@ def test_the_saved_config_is_the_config(tmp_path, settings):
 def test_every_setting_of_an_architecture_is_a_key(name, architecture):
     supplied = {"num_elements", "num_neighbors"}
     assert set(inspect.signature(architecture).parameters) - supplied <= set(ModelConfig.model_fields), name
+
+
+def test_patterns_need_quotes_in_a_file_but_not_in_an_override(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("data:\n  train: '*/md.xyz'\n")
+    assert load_config(path).data.train == "*/md.xyz"
+    config = load_config(path, ["data.train=*/a.xyz", "data.valid=[ab]/md.xyz", "data.test=[x.xyz, y.xyz]"])
+    assert (config.data.train, config.data.valid, config.data.test) == ("*/a.xyz", "[ab]/md.xyz", ["x.xyz", "y.xyz"])
+    path.write_text("data:\n  train: */md.xyz\n")
+    with pytest.raises(InputError, match=r"not YAML: .*begins with \* needs quotes") as raised:
+        load_config(path)
+    assert "\n" not in str(raised.value)
