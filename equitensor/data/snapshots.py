@@ -55,7 +55,10 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     """
     paths = _matches(path)
     if len(paths) > 1:
-        return [source for each in paths for source in find_sources(each, format)]
+        same = _same_calculation(paths)
+        if same:
+            _log.warning("%s: not read, because beside outputs of the same calculation: %s", path, _counted(same))
+        return [source for each in paths if each not in same for source in find_sources(each, format)]
     path = paths[0]
     if format != "auto":
         formats.get(format)
@@ -73,10 +76,9 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
 def read_sources(sources, unlabelled: bool = False, **options) -> Iterator[Structure]:
     """The structures of (path, format) pairs, one after the other, each checked; options as for `open_snapshots`."""
     by_file = options.get("group_key") == "file"
-    if by_file:
-        options = {name: value for name, value in options.items() if name != "group_key"}
+    given = {name: value for name, value in options.items() if name != "group_key"} if by_file else options
     for path, name in sources:
-        structures = _store(path, options) if name == "store" else checked(formats.read(path, name, **options))
+        structures = _store(path, options) if name == "store" else checked(formats.read(path, name, **given))
         try:
             for structure in structures:
                 yield structure.replace(group=str(path)) if by_file else structure
@@ -147,8 +149,17 @@ def _walk(folder, seen):
             yield from _walk(entry, seen)
 
 
+def _same_calculation(paths) -> set[Path]:
+    """The files that another one in the same folder makes superfluous."""
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        if path.is_file():
+            folders.setdefault(path.parent, []).append(path)
+    return {file for files in folders.values() for file in passed_over(files)}
+
+
 def _files(files):
-    same = passed_over(files)
+    same = _same_calculation(files)
     for file in files:
         unfinished = file.name.endswith((".partial", "-lock"))
         yield file, _SAME if file in same else None if unfinished else _recognise(file)

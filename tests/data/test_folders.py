@@ -48,6 +48,15 @@ def test_a_vasp_run_is_one_calculation(tmp_path, caplog):
     assert "beside outputs of the same calculation: CONTCAR, INCAR, OSZICAR, OUTCAR" in caplog.text
 
 
+def test_a_pattern_that_matches_a_whole_run_reads_it_once(tmp_path, caplog):
+    for name in ("a", "b"):
+        run = vasp_run(tmp_path / name, "OUTCAR", "CONTCAR")
+        (run / "vasprun.xml").write_text(VASPRUN)
+    assert len(open_snapshots(str(tmp_path / "*" / "*"))) == 2
+    assert "OUTCAR (2 times)" in caplog.text
+    assert len(find_sources(str(tmp_path / "*" / "OUTCAR"))) == 2
+
+
 def test_an_outcar_alone_is_read_for_its_run(tmp_path):
     vasp_run(tmp_path / "run", "OUTCAR.gz", "CONTCAR", "POSCAR")
     assert names(find_sources(tmp_path / "run"), tmp_path) == [("run/OUTCAR.gz", "ase")]
@@ -111,3 +120,5 @@ def test_the_file_can_be_the_group(tmp_path):
     assert len(split.valid) == 5 and len(np.unique(snapshots.index.group[split.valid])) == 1
     store = convert([tmp_path / "md0.xyz", tmp_path / "md1.xyz"], tmp_path / "a.lmdb", group_key="file")
     assert np.array_equal(store.index.group, [0] * 5 + [1] * 5)
+    with pytest.raises(InputError, match="leave out group_key"):
+        convert(tmp_path / "a.lmdb", tmp_path / "b.lmdb", group_key="file")

@@ -52,8 +52,8 @@ def read(
     what weight_key names, becomes the weight, `config_type` is kept, `group_key` names the value that
     says which trajectory a frame belongs to. elements: the symbols of a LAMMPS dump's types 1, 2, ... Labels
     that are zero in all frames are left out (see `zeros`). What was passed over, left out or chosen is
-    said in a line each at the end of the file. Raises InputError naming file, frame and key; after the last frame NoLabelsError where none
-    had a label.
+    said in a line each at the end of the file. Raises InputError naming file, frame and key; after the last frame
+    NoLabelsError where none had a label.
     """
     if (hint := foreign.advice(path)) is not None:
         raise InputError(f"{path}: {hint}")
