@@ -1,9 +1,11 @@
 """The command line: argv stops here. Commands import what they need when they run, so --help is quick."""
 
 import argparse
+import codecs
 import difflib
 import importlib
 import sys
+import unicodedata
 
 from equitensor import __version__
 from equitensor.errors import InputError
@@ -50,6 +52,8 @@ def _options(parser) -> set[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 (ran, but the result is bad), 2 (wrong input), 130."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        _take_any_letter(stream)
     try:
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise InputError(f"unknown command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}")
@@ -66,6 +70,20 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _fail(_reason(error), 2)
+
+
+def _take_any_letter(stream) -> None:
+    """A terminal or a pipe of ASCII shows what it can (A for an Angstrom sign, ? for others) instead of failing."""
+    if hasattr(stream, "reconfigure") and stream.errors == "strict":
+        codecs.register_error("nearest", _nearest)
+        stream.reconfigure(errors="nearest")
+
+
+def _nearest(error: UnicodeError):
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = unicodedata.normalize("NFKD", error.object[error.start : error.end])
+    return "".join(c if ord(c) < 128 else "?" for c in letters if not unicodedata.combining(c)), error.end
 
 
 def build_parser() -> argparse.ArgumentParser:

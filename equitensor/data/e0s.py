@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from equitensor.data.sequence import ENERGY, ISOLATED_ATOM, Snapshots
+from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
+from equitensor.whole_file import reason
 
 _log = logging.getLogger(__name__)
 _LARGEST = 1e4  # eV: tables of linear references fill what they do not know with huge numbers
@@ -128,18 +130,22 @@ def _parse(path):
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text())
-        import yaml
-
-        return yaml.safe_load(path.read_text())
+        return parse_yaml(path.read_text())
     except Exception as error:  # of json's, yaml's or of decoding: each means that the file is not what it says
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def _from_npz(path):
-    with np.load(path, allow_pickle=False) as file:
-        if "coeff" not in file:
-            raise InputError(f"{path}: no array `coeff`; it has {', '.join(file) or 'none'}")
-        table = file["coeff"]
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names = list(file)
+            table = np.array(file["coeff"], dtype=np.float64) if "coeff" in names else None
+    except Exception as error:  # of numpy's, zipfile's or zlib's: each means that the file is not what it says
+        raise InputError(f"data.e0s: {path} cannot be read ({reason(error)}): it is damaged, or no npz file") from None
+    if table is None:
+        raise InputError(f"{path}: no array `coeff`; it has {', '.join(names) or 'none'}")
+    if table.ndim != 1 or not np.isfinite(table).all():
+        raise InputError(f"{path}: `coeff` is not one finite number per atomic number, its shape is {table.shape}")
     return {z: float(e) for z, e in enumerate(table) if z > 0 and abs(e) <= _LARGEST}
 
 

@@ -110,7 +110,12 @@ class AtomicGraph:
 
     @classmethod
     def from_structure(cls, structure: Structure, cutoff: float, index: int | None = None) -> "AtomicGraph":
-        """The graph of one structure, with all its edges shorter than `cutoff` (Angstrom) and its labels."""
+        """The graph of one structure, with all its edges shorter than `cutoff` (Angstrom) and its labels.
+
+        Raises InputError where it has no atoms, or no neighbour search can take it.
+        """
+        if len(structure) == 0:
+            raise InputError(f"{structure.source or 'the structure'} has no atoms")
         try:
             edge_index, shift, rev = neighbor_list(structure.pos, structure.cell, structure.pbc, cutoff)
         except InputError as error:
@@ -189,5 +194,7 @@ class AtomicGraph:
 def from_ase(atoms, cutoff: float) -> AtomicGraph:
     """The graph of one ase.Atoms, or one batched graph of a list of them, with edges up to `cutoff` (Angstrom)."""
     several = atoms if isinstance(atoms, list | tuple) else [atoms]
+    if not several:
+        raise InputError("no structures: the list of atoms is empty")
     graphs = [AtomicGraph.from_structure(Structure.from_ase(a), cutoff) for a in several]
     return AtomicGraph.collate(graphs)

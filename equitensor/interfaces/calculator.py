@@ -49,8 +49,8 @@ class Calculator(AseCalculator):
     def __init__(self, model, device="auto", dtype="float32", skin=0.5, stress="periodic", **kwargs):
         super().__init__(**kwargs)
         refuse_after_fork(torch.get_num_threads())
-        if not skin >= 0:
-            raise InputError(f"skin is {skin} Angstrom; it must be 0 or more")
+        if not isinstance(skin, int | float) or not 0 <= skin < np.inf:
+            raise InputError(f"skin is {skin!r}; it must be a length in Angstrom, 0 or more")
         if stress not in ("periodic", "cell"):
             raise InputError(f"stress is {stress!r}: say periodic or cell")
         self.stress = stress
@@ -132,12 +132,12 @@ class Calculator(AseCalculator):
 
 
 def pick_device(device) -> torch.device:
-    """The torch device of a name; "auto" takes a GPU if there is one. InputError for an unknown name."""
+    """The torch device of a name; "auto" takes a GPU if there is one. InputError for any but CPU and CUDA."""
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, AssertionError):  # the last where torch is built without the device
         raise InputError(f"device {device!r} is unknown: say auto, cpu, cuda or cuda:0") from None
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {str(device)!r} is not one that models are made for: say auto, cpu, cuda or cuda:0")

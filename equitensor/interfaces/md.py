@@ -48,6 +48,8 @@ class MDSettings:
         for name in ("timestep", "friction", "interval"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it must be 0 or more, and below 2^32")
         if not self.temperature >= 0:
             raise InputError(f"temperature is {self.temperature} K; it must be 0 or more")
 

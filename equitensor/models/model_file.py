@@ -17,6 +17,18 @@ from equitensor.whole_file import whole_file
 FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
 READABLE = (2, 3)
 TABLES = "coupling."  # constants beside the weights, which loading in torch computes itself
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+KINDS = {  # what a header must hold
+    "settings": dict,
+    "cutoff": float,
+    "elements": list,
+    "e0s": dict,
+    "scale": float,
+    "shift": float,
+    "dtype": str,
+    "harmonics": str,
+    "provenance": dict,
+}
 UNITS = {
     "energy": "eV",
     "length": "Angstrom",
@@ -61,7 +73,7 @@ def read_header(path) -> dict:
         raise InputError(f"{path} is not a model file, or is damaged ({error}): give the model.eqt of a run") from None
     if text is None:
         raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
-    header = json.loads(text)
+    header = _parsed(text, path)
     if header["format"] not in READABLE:
         what = "upgrade equitensor" if header["format"] > FORMAT else "train it again, or use the equitensor it is of"
         raise InputError(
@@ -73,21 +85,38 @@ def read_header(path) -> dict:
     return header
 
 
+def _parsed(text: str, path: Path) -> dict:
+    """The header with all that it must hold; another format, which may hold other things, is for the caller to name."""
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: its header is damaged ({error}): take another copy of the file") from None
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int) or "equitensor" not in header:
+        raise InputError(f"{path}: its header is damaged (no format): take another copy of the file")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(header.get(name), kind)]
+    if wrong and header["format"] in READABLE:
+        raise InputError(f"{path}: its header is damaged ({', '.join(wrong)}): take another copy of the file")
+    return header
+
+
 @torch.inference_mode(False)  # weights made under it could never be differentiated
 def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
     """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given."""
     header = read_header(path)
     settings = dict(header["settings"])
-    num_neighbors = settings.pop("num_neighbors")
-    e0s = {int(z): e0 for z, e0 in header["e0s"].items()}
     try:
+        num_neighbors = settings.pop("num_neighbors")
+        e0s = {int(z): e0 for z, e0 in header["e0s"].items()}
+        stored = _DTYPES[header["dtype"]]
         model = build(settings, header["elements"], e0s, header["scale"], header["shift"], num_neighbors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: its header is damaged ({error!r}): take another copy of the file") from None
     with safe_open(path, framework="pt") as file:
         names = [name for name in file.keys() if not name.startswith(TABLES)]  # noqa: SIM118 (not a dict)
         weights = {name: file.get_tensor(name) for name in names}
-    model = model.to(dtype=getattr(torch, header["dtype"]))
+    model = model.to(dtype=stored)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

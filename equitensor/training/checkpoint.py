@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import yaml
 from filelock import FileLock, Timeout
 
+from equitensor.data.yaml_values import format_yaml, parse_yaml
 from equitensor.errors import InputError
 from equitensor.training.config import Config, validate
 from equitensor.whole_file import reason, whole_file
@@ -84,7 +84,7 @@ def _refuse_full(folder: Path) -> None:
 
 
 def write_inputs(folder: Path, config: Config, split: dict) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
+    (folder / "config.yaml").write_text(format_yaml(config.resolved()))
     (folder / "split.json").write_text(json.dumps(split))
 
 
@@ -93,7 +93,11 @@ def saved_config(run: Path) -> Config:
     path = run / "config.yaml"
     if not path.is_file():
         raise InputError(f"{run} is not the folder of a run: it holds no config.yaml")
-    return validate(yaml.safe_load(path.read_text()), str(path))
+    try:
+        values = parse_yaml(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is not YAML: {error}") from None
+    return validate(values, str(path))
 
 
 def _compare(config: Config, run: Path) -> None:

@@ -2,17 +2,29 @@
 
 import difflib
 import glob
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
+from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
+from equitensor.models.architectures import CUTOFF
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value, info):
+        """pydantic takes true for 1."""
+        truth = cls.model_fields[info.field_name].annotation in (bool, bool | None)
+        values = value.values() if info.field_name == "e0s" and isinstance(value, dict) else [value]
+        if not truth and any(isinstance(each, bool) for each in values):
+            raise ValueError("true and false are no values of this key")
+        return value
 
 
 class DataConfig(_Section):
@@ -53,7 +65,7 @@ class ModelConfig(_Section):
     """
 
     architecture: str = "directional"
-    cutoff: PositiveFloat = 5.0
+    cutoff: PositiveFloat = CUTOFF
     product: str | None = None
     channels: PositiveInt | None = None
     edge_channels: PositiveInt | None = None
@@ -99,8 +111,8 @@ class TrainConfig(_Section):
     @field_validator("max_time", mode="before")
     @classmethod
     def _clock(cls, value):
-        """YAML reads 00:10:00 without quotes as a number of seconds (base 60)."""
-        if isinstance(value, int) and not isinstance(value, bool):
+        """A whole number is one of seconds."""
+        if isinstance(value, int) and value >= 0:
             return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
         if value is not None and seconds(value) == 0:
             raise ValueError("no time at all")
@@ -128,7 +140,7 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     loss: LossConfig = LossConfig()
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     output: str = "runs/train"
 
     def resolved(self) -> dict:
@@ -152,9 +164,9 @@ def load_config(path, overrides: list[str] = ()) -> Config:
     if not path.is_file():
         raise InputError(f"{path}: there is no such config file")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {_one_line(error)}") from None
+        values = parse_yaml(path.read_text()) or {}
+    except ValueError as error:
+        raise InputError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping with sections such as data, model, train")
     values = {key: value for key, value in values.items() if value is not None}  # a section with nothing in it
@@ -168,7 +180,7 @@ def validate(values: dict, origin: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [_explain(problem) for problem in _once_each(error.errors())]
         raise InputError(f"{origin}: " + "; ".join(lines)) from None
 
 
@@ -182,16 +194,22 @@ def _override(values: dict, text: str) -> None:
         if not isinstance(values, dict):
             raise InputError(f"override {text!r}: {section} is a value, not a section")
     try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        values[last] = parse_yaml(value)
+    except ValueError as error:
         if not glob.has_magic(value):
-            raise InputError(f"override {text!r}: {_one_line(error)}") from None
+            raise InputError(f"override {text!r}: {error}") from None
         values[last] = value  # */md.xyz would be an alias
 
 
-def _one_line(error: Exception) -> str:
-    hint = " (a pattern that begins with * needs quotes)" if "scanning an alias" in str(error) else ""
-    return " ".join(str(error).split()) + hint
+def _once_each(problems: list[dict]) -> list[dict]:
+    """Of a key that may be of several types, the problem with the one that fits best, without the types' names."""
+    best = {}
+    for problem in problems:
+        where = tuple(part for part in problem["loc"] if not re.fullmatch(r"str|(list|dict)\[.*", str(part)))
+        key = where[:2]
+        if key not in best or len(where) > len(best[key]["loc"]):
+            best[key] = problem | {"loc": where}
+    return list(best.values())
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -75,3 +76,24 @@ def test_a_programming_error_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("equitensor.cli.info.run", run)
     with pytest.raises(ZeroDivisionError):
         main(["info"])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_of_few_letters_shows_what_it_can(encoding, alanine_data, tmp_path):
+    """The table of the data holds Angstrom signs and lines that these do not have."""
+    lines = (alanine_data / "train.xyz").read_text().splitlines(keepends=True)
+    (tmp_path / "one.xyz").write_text("".join(lines[: int(lines[0]) + 2]))
+    command = [sys.executable, "-m", "equitensor", "data", "info", str(tmp_path / "one.xyz")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.decode(encoding)
+    assert "energy per atom, eV" in table
+    assert "?" not in table
+
+
+def test_letters_that_a_terminal_lacks_are_replaced_by_the_nearest():
+    code = r"import sys; from equitensor.cli import main; main(['--version']); print('eV/\u00c5\u00b3 \u2192 \udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert done.stdout.splitlines()[-1] == b"eV/A3 ? ?"

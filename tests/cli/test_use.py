@@ -59,6 +59,9 @@ def test_md_runs_with_a_thermostat(model_file, folder, ensemble, structure, caps
         (["molecule.xyz", "--out", "there.traj"], r"there\.traj exists"),
         (["--restart", "molecule.xyz"], "no step or velocities"),
         (["molecule.xyz", "--device", "gpu"], "device 'gpu' is unknown"),
+        (["molecule.xyz", "--device", "mps"], "device 'mps' is .*: say auto, cpu"),
+        (["molecule.xyz", "--device", "meta"], "device 'meta' is not one that models are made for"),
+        (["molecule.xyz", "--seed", "-1"], "seed is -1; it must be 0 or more"),
     ],
 )
 def test_md_bad_input_is_one_message_and_code_2(model_file, folder, argv, message, capsys):

@@ -100,3 +100,23 @@ def test_real_references(shared_data):
     oxygen = Memory([molecule([8])])
     linear = resolve_e0s(shared_data / "oc20" / "oc20_linref.npz", oxygen).values
     assert set(linear) == {8} and -20 < linear[8] < 0
+
+
+def test_a_damaged_npz_is_named(tmp_path):
+    np.savez(tmp_path / "whole.npz", coeff=np.zeros(9))
+    np.savez(tmp_path / "objects.npz", coeff=np.array([None, {}], dtype=object))
+    np.savez(tmp_path / "words.npz", coeff=np.array(["H", "O"]))
+    np.savez(tmp_path / "table.npz", coeff=np.zeros((3, 3)))
+    np.savez(tmp_path / "nan.npz", coeff=np.full(9, np.nan))
+    contents = {"cut": (tmp_path / "whole.npz").read_bytes()[:60], "empty": b"", "text": b"H -13.6\n"}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    for name in (*contents, "objects", "words", "table", "nan"):
+        with pytest.raises(InputError, match=rf"{name}\.npz") as caught:
+            resolve_e0s(tmp_path / f"{name}.npz", Memory([molecule([7])]))
+        assert "\n" not in str(caught.value)
+
+
+def test_numbers_in_yaml_are_numbers(tmp_path):
+    (tmp_path / "a.yaml").write_text("H: -1.36e1\n")
+    assert resolve_e0s(tmp_path / "a.yaml", Memory([molecule([1], -1.0)])).values == {1: -13.6}

@@ -215,11 +215,26 @@ def test_inference_mode_changes_nothing_and_leaves_nothing_behind(potential, sil
 
 
 @pytest.mark.parametrize(
-    "options", [{"device": "gpu"}, {"device": None}, {"device": "meta"}, {"dtype": "float16"}, {"skin": -1}]
+    "options",
+    [
+        *({"device": name} for name in ("gpu", "mps", "xpu", "meta", "", 3, None)),
+        {"dtype": "float16"},
+        *({"skin": skin} for skin in (-1, float("nan"), None, "wide")),
+    ],
 )
 def test_options_that_do_not_exist(morse, options):
     with pytest.raises(InputError):
         Calculator(morse, **options)
+
+
+def test_no_atoms_are_no_structure(potential):
+    with pytest.raises(InputError, match="the structure has no atoms"):
+        calculator(potential).get_potential_energy(Atoms())
+    with pytest.raises(InputError, match="the structure has no atoms"):
+        from_ase(Atoms(), 4.0)
+    with pytest.raises(InputError, match="the list of atoms is empty"):
+        from_ase([], 4.0)
+
 
 
 def test_the_model_that_was_passed_stays_as_it_was(morse, cluster):

@@ -112,6 +112,33 @@ def test_a_header_that_cannot_be_followed(trained_file, tmp_path, changes, messa
     assert "other.eqt" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"format": "three"}, "no format"),
+        ({"scale": "large"}, "scale"),
+        ({"e0s": None, "settings": 3}, "settings, e0s"),
+        ({"e0s": {"carbon": 1.0}}, "carbon"),
+        ({"e0s": {"1": 0.0}}, "E0 of atomic number 6 is None"),
+        ({"elements": []}, "give atomic numbers"),
+        ({"scale": 0.0}, "scale is 0"),
+        ({"dtype": "float99"}, "float99"),
+        ({"settings": {"cutoff": 4.0}}, "num_neighbors"),
+    ],
+)
+def test_a_damaged_header_is_said_to_be_so(trained_file, tmp_path, changes, message):
+    path = rewritten(trained_file, tmp_path / "other.eqt", **changes)
+    with pytest.raises(InputError, match=rf"other\.eqt: .*{message}"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", ""])
+def test_a_header_that_is_no_json_object(tmp_path, text):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "other.eqt", metadata={"equitensor": text})
+    with pytest.raises(InputError, match=r"other\.eqt: its header is damaged"):
+        models.read_header(tmp_path / "other.eqt")
+
+
 def test_weights_that_are_missing(trained_file, tmp_path):
     path = rewritten(trained_file, tmp_path / "other.eqt", weights=lambda kept: dict(list(kept.items())[1:]))
     with pytest.raises(InputError, match="do not fit its settings"):

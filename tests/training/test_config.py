@@ -60,6 +60,19 @@ def test_sections_may_be_empty(yaml_file):
         ("data: {train: a.xyz}\ntrain: {max_time: soon}", r"train\.max_time: 'soon' is not a time: write HH:MM:SS"),
         ("data: {train: a.xyz}\ntrain: {max_time: '00:00:00'}", r"train\.max_time: no time at all"),
         ("data: {train: a.xyz}\ntrain: 5", r"train: .*dictionary.*got 5"),
+        ("data: {train: a.xyz}\nseed: -1", r"seed: .*greater than or equal to 0 \(got -1\)"),
+        ("data: {train: a.xyz}\ntrain: {lr: .nan}", r"train\.lr: .*finite number \(got nan\)"),
+        ("data: {train: a.xyz}\nmodel: {cutoff: .inf}", r"model\.cutoff: .*finite number \(got inf\)"),
+        ("data: {train: a.xyz}\nmodel: {cutoff: 0}", r"model\.cutoff: .*greater than 0 \(got 0\)"),
+        ("data: {train: a.xyz}\ntrain: {max_epochs: -3}", r"train\.max_epochs: .*greater than 0 \(got -3\)"),
+        ("data: {train: a.xyz}\ntrain: {batch_size: 0}", r"train\.batch_size: .*greater than 0 \(got 0\)"),
+        ("data: {train: a.xyz}\ntrain: {batch_size: 2.5}", r"train\.batch_size: .*fractional part \(got 2\.5\)"),
+        ("data: {train: a.xyz}\ntrain: {max_epochs: true}", r"train\.max_epochs: true and false are no values"),
+        ("data: {train: a.xyz}\ntrain: {max_time: -600}", r"train\.max_time: -600 is not a time"),
+        ("data: {train: a.xyz, e0s: {H: .nan}}", r"data\.e0s\.H: .*finite number \(got nan\)$"),
+        ("data: {train: a.xyz, e0s: {H: true}}", r"data\.e0s: true and false are no values"),
+        ("data: {train: 5}", r"data\.train: input should be a valid string \(got 5\)$"),
+        ("data: {train: a.xyz}\ntrain: {lr: 1}\ntrain: {ema: 0}", r"not YAML: line 3, column 1: train is there twice"),
         ("- data", "a config is a mapping"),
         ("data: {train: [", "is not YAML"),
     ],
@@ -105,8 +118,19 @@ def test_times_with_and_without_quotes(yaml_file, text, expected):
         assert seconds(config.train.max_time) == expected
 
 
+@pytest.mark.parametrize("text, number", [("1.0e1", 10), ("1e1", 10), ("+1e+1", 10), ("010", 10), ("1_0", 10)])
+def test_numbers_mean_what_they_look_like(yaml_file, text, number):
+    """PyYAML alone reads these as strings, or 010 as 8."""
+    e0s = f"{{H: -{text.lstrip('+')}, No: {text}}}"
+    path = yaml_file(f"data: {{train: a.xyz, e0s: {e0s}}}\ntrain: {{batch_size: {text}}}")
+    config = load_config(path, [f"train.max_epochs={text}", f"train.lr={text}"])
+    assert config.data.e0s == {"H": -number, "No": number}
+    assert (config.train.batch_size, config.train.max_epochs, config.train.lr) == (number, number, number)
+
+
 def test_the_saved_config_is_the_config(tmp_path, settings):
-    config = validate(settings(data={"e0s": {1: -13.0, "C": -1029.0}}), "test")
+    data = {"e0s": {1: -13.0, "C": -1029.0}, "group_key": "1e5", "energy_key": "no", "forces_key": "010"}
+    config = validate(settings(data=data, train={"lr": 1e-5}), "test")
     write_inputs(tmp_path, config, {})
     assert saved_config(tmp_path).resolved() == config.resolved()
 
