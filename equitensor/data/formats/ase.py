@@ -12,7 +12,6 @@ from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
-from equitensor.graph.constraints import held_atoms
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEY = "config_weight"
@@ -107,11 +106,9 @@ def _structure(atoms, labels: LabelReader, weights, source: str, group_key) -> S
     found = labels.read(values, len(atoms), volume, source, atoms.arrays.keys())
     if group_key is not None and group_key not in info:
         raise InputError(f"{source}: group_key: no {group_key!r}; the frame has {', '.join(sorted(info))}")
-    fixed = _fixed_atoms(atoms)
     return Structure.from_ase(
         atoms,
         **found,
-        **({} if fixed is None else {"fixed": fixed}),
         weight=weights.read(info, source),
         config_type=None if (kind := info.get("config_type")) is None else str(kind),
         group=None if group_key is None else str(info[group_key]),
@@ -144,9 +141,3 @@ class _Weights:
 def _is_other_weight(name, value) -> bool:
     """Whether an entry may be meant for a weight of the loss (or be the mass of a molecule), and would change it."""
     return _OTHER_WEIGHTS.fullmatch(name.lower()) is not None and value != 1
-
-
-def _fixed_atoms(atoms):
-    """(n,) bool of atoms held in all three directions, or None where there is none."""
-    fixed = held_atoms(atoms)
-    return fixed if fixed.any() else None
