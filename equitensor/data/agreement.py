@@ -58,8 +58,7 @@ def energy_sign_warning(pairs: list[Pair]) -> str | None:
         return None
     return (
         f"energies have the wrong sign: in {rising:.0%} of the pairs of near frames they rise where the forces do "
-        "work. If the file holds binding energies (positive where bound), say energy_unit: -eV (with a minus) and "
-        "forces_unit: eV/Angstrom"
+        "work. If the file holds binding energies (positive where bound), say energy_unit: -eV (with a minus)"
     )
 
 

@@ -58,7 +58,7 @@ class EnergyBound:
         if self.highest < -0.5:
             return (
                 "energies are positive and as large as those of the atoms with all their electrons. If their sign is "
-                "turned, say energy_unit: -eV (with a minus) and forces_unit: eV/Angstrom"
+                "turned, say energy_unit: -eV (with a minus)"
             )
         ratios = np.array(self.molecules)
         if len(ratios) and not self.periodic and np.all(np.abs(ratios * _HARTREE - 1) < _SAME):

@@ -25,7 +25,8 @@ class LabelReader:
 
     Units are eV and Angstrom where None; forces default to energy_unit/length_unit, stress to
     energy_unit/length_unit^3. Names with "virial" are virials (stress = -virial/V, in energy_unit), names with
-    the word "grad" or "gradient" gradients (forces = -gradient).
+    the word "grad" or "gradient" gradients (forces = -gradient). A minus before a unit turns the sign of its label;
+    before stress_unit that of virials too.
     """
 
     energy_key: str | None = None
@@ -41,8 +42,10 @@ class LabelReader:
     def __post_init__(self):
         self.length = units.length_factor(self.length_unit or "Angstrom")
         self._energy = units.energy_factor(self.energy_unit or "eV")
-        self._forces = units.forces_factor(self.forces_unit) if self.forces_unit else self._energy / self.length
-        self._stress = units.stress_factor(self.stress_unit) if self.stress_unit else self._energy / self.length**3
+        size = abs(self._energy)  # a minus before energy_unit is for energies alone
+        self._forces = units.forces_factor(self.forces_unit) if self.forces_unit else size / self.length
+        self._stress = units.stress_factor(self.stress_unit) if self.stress_unit else size / self.length**3
+        self._virial = -size if self._stress > 0 else size
 
         named = [parse(key) for label in LABELS if (key := getattr(self, f"{label}_key"))]
         self._named_families = {key.family for key in named if key is not None}
@@ -169,7 +172,7 @@ class LabelReader:
         virial = is_virial(key)
         if virial and "stress" in key.lower():
             raise InputError(f"{source}: {key} may be a stress or a virial (-V stress); call it by one of the two")
-        return 0.5 * (array + array.T) * (-self._energy / volume if virial else self._stress)
+        return 0.5 * (array + array.T) * (self._virial / volume if virial else self._stress)
 
     def _note_the_rest(self, values, found, chosen, labels, frame, columns):
         n, volume, _ = frame

@@ -6,7 +6,7 @@ import numpy as np
 
 from equitensor.data.near_frames import FEWEST, systems
 
-_FACTOR = 4.0  # between the error of the estimate on real data and MPa, GPa (160), kbar (1602) against eV/Angstrom^3
+_FACTOR = 20.0  # between the bias of the estimate where atoms move far, and GPa (160) or kbar against eV/Angstrom^3
 _ERRORS = 4.0  # standard errors that a deviation must exceed
 _LEAST_STRAIN, _LARGEST_STRAIN = 1e-4, 0.1
 _LEAST_FORCE = 0.05  # eV/Angstrom, rms: below, symmetry or relaxation has removed the forces but not the stress
@@ -27,23 +27,29 @@ def stress_warning(frames) -> str | None:
     if len(pairs) < FEWEST:
         return _by_scale(frames)
     pairs = np.array(sorted(pairs)[: max(FEWEST, len(pairs) // 2)])
-    return _by_work(change=pairs[:, 1], work=pairs[:, 2], frames=sum(len(each) for each in members if len(each) > 1))
+    number = sum(len(each) for each in members if len(each) > 1)
+    warning = _by_work(change=pairs[:, 1], work=pairs[:, 2], frames=number)
+    return _by_scale(frames) if warning is None else warning or None
 
 
 def _by_work(change, work, frames) -> str | None:
-    """`change` of the energy less the work of the forces, regressed on the `work` of the stress: 1 where right."""
+    """`change` of the energy less the work of the forces, regressed on the `work` of the stress: 1 where right.
+
+    A sentence where it is wrong, "" where it is right, None where the errors are too large to tell.
+    """
     square = np.sum(work**2)
     if square == 0:
         return None
     factor = np.sum(change * work) / square
     spread = np.mean((change - factor * work) ** 2) * len(work) / min(frames, len(work))  # pairs share frames
     error = _ERRORS * np.sqrt(spread / square)
+    explained = factor**2 * square / np.sum(change**2)
     if abs(factor) + error < 1 / _FACTOR or abs(factor) - error > _FACTOR:
         kind = "stress has another unit than energies"
-    elif factor + error < 0 and abs(factor) > 1 / _FACTOR:
+    elif factor + error < 0 and explained > 0.5:
         kind = "stress has the wrong sign"
     else:
-        return None
+        return "" if abs(factor - 1) + error < 1 else None
     return (
         f"{kind}: between frames of one system in different cells the energies change {factor:.3g} times as much as "
         f"the work of the stress. {_HINT}"

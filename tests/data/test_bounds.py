@@ -7,6 +7,7 @@ from ase.calculators.emt import EMT
 
 from equitensor.data import Memory, coverage, open_snapshots
 from equitensor.data.bounds import all_electron_energy
+from equitensor.data.labels import LabelReader
 from equitensor.data.units import energy_factor, forces_factor, stress_factor
 from equitensor.graph import Structure
 
@@ -156,3 +157,13 @@ def test_a_minus_before_a_unit_turns_the_sign():
     assert energy_factor("-eV") == -1 and forces_factor("-eV/Angstrom") == -1
     assert stress_factor("-kbar") == -stress_factor("kbar") == pytest.approx(-1 / KBAR, rel=1e-5)
     assert stress_factor("-eV/Angstrom^3") == -1
+
+
+def test_a_minus_turns_the_sign_of_one_label_and_of_virials():
+    values = {"energy": 2.0, "forces": [[1.0, 0, 0]], "virial": np.eye(3)}
+    right = LabelReader().read(values, 1, 10.0, "a")
+    energy = LabelReader(energy_unit="-eV").read(values, 1, 10.0, "a")
+    stress = LabelReader(stress_unit="-eV/Angstrom^3").read(values, 1, 10.0, "a")
+    assert (right["energy"], energy["energy"], stress["energy"]) == (2.0, -2.0, 2.0)
+    assert right["forces"][0, 0] == energy["forces"][0, 0] == 1.0
+    assert right["stress"][0, 0] == energy["stress"][0, 0] == -0.1 == -stress["stress"][0, 0]
