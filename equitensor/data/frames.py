@@ -23,10 +23,15 @@ _COMPRESSED = {".gz", ".bz2", ".xz"}
 
 def format_of(path) -> str | None:
     """ASE's name of the format that the ending of a file stands for, or None where ASE shall look for itself."""
+    return _ENDINGS.get(ending(path))
+
+
+def ending(path) -> str:
+    """The last ending of a name in lower case, before that of a compressed file: ".xyz" of "run.md.XYZ.gz"."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
-    return _ENDINGS.get(suffixes[-1]) if suffixes else None
+    return suffixes[-1] if suffixes else ""
 
 
 def split_index(path) -> tuple[Path, int | None]:

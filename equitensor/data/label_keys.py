@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # Words that name a reference calculation, in order of preference.
-_REFERENCES = (
-    *("ref", "reference", "dft", "qm", "target", "true", "label", "vasp", "cp2k", "castep", "aims", "espresso"),
-    *("qe", "orca", "gpaw", "psi4", "pbe", "r2scan", "scan", "ccsd", "mp2"),
+REFERENCES = (
+    *("ref", "reference", "dft", "qm", "target", "true", "label", "vasp", "cp2k", "castep", "aims", "espresso", "qe"),
+    *("orca", "gpaw", "psi4", "pbe", "r2scan", "scan", "ccsd", "mp2"),
 )
 _NEUTRAL = ("total", "tot", "scf")  # words that say nothing about the calculation
 _SEPARATOR = r"[_\-. :]"
@@ -24,7 +24,7 @@ _CORES = {  # (label, form) -> what remains of the name in lower case
     ("stress", ""): r"stress(?:es)?",
 }
 _FORMS = ("", "gradient", "virial", "free")  # in order of preference
-_WORDS = "|".join(sorted(_REFERENCES + _NEUTRAL, key=len, reverse=True))
+_WORDS = "|".join(sorted(REFERENCES + _NEUTRAL, key=len, reverse=True))
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _GRADIENTS = {"grad", "grads", "gradient", "gradients"}
 
@@ -52,8 +52,8 @@ class LabelKey:
 
 def family_rank(family: str) -> tuple:
     """Sorts families by preference: the references in their order, then the one that names none."""
-    ranks = [_REFERENCES.index(word) for word in family.split("_") if word in _REFERENCES]
-    return (not family, min(ranks, default=len(_REFERENCES)), family)
+    ranks = [REFERENCES.index(word) for word in family.split("_") if word in REFERENCES]
+    return (not family, min(ranks, default=len(REFERENCES)), family)
 
 
 @lru_cache(maxsize=4096)

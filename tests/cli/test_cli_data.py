@@ -33,6 +33,21 @@ def test_convert_then_info(source, tmp_path, capsys):
     assert "3 of 3" in text and str(source) in text and "0.590" in text
 
 
+def test_elements_and_weights_are_named(tmp_path, capsys):
+    dump = tmp_path / "run.dump"
+    dump.write_text(
+        "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n2\nITEM: BOX BOUNDS pp pp pp\n0 5\n0 5\n0 5\n"
+        "ITEM: ATOMS id type x y z fx fy fz\n1 1 0 0 0 0 0 1\n2 2 2 2 2 0 0 -1\n"
+    )
+    assert run("info", dump, "--elements", "Si", "O") == 0
+    assert "O Si" in capsys.readouterr().out
+    assert run("convert", dump, tmp_path / "a.lmdb", "--elements", "Si,O") == 0
+    (tmp_path / "b.xyz").write_text("2\nenergy=-1 w=5 pbc='F F F'\nH 0 0 0\nH 0 0 0.7\n")
+    capsys.readouterr()
+    assert run("info", tmp_path / "b.xyz", "--weight-key", "w") == 0
+    assert "5.000 (1 differ from 1)" in capsys.readouterr().out
+
+
 def test_every_format_can_be_named():
     assert set(data._FORMATS) == {"auto", *formats.NAMES}
 

@@ -27,6 +27,28 @@ VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
  <structure name="finalpos">{structure}</structure>
 </modeling>
 """
+OUTCAR = """ POTCAR:    PAW_PBE Al 04Jan2001
+ POTCAR:    PAW_PBE Al 04Jan2001
+   ISPIN  =      1    spin polarized calculation?
+   ions per type =               2
+--------------------------------------- Iteration      1(   1)  ---------------------------------------
+  in kB      10.00000    10.00000    10.00000     0.00000     0.00000     0.00000
+      direct lattice vectors                 reciprocal lattice vectors
+     4.000000000  0.000000000  0.000000000     0.250000000  0.000000000  0.000000000
+     0.000000000  4.000000000  0.000000000     0.000000000  0.250000000  0.000000000
+     0.000000000  0.000000000  4.000000000     0.000000000  0.000000000  0.250000000
+
+ POSITION                                       TOTAL-FORCE (eV/Angst)
+ -----------------------------------------------------------------------------------
+      0.00000      0.00000      0.00000         0.100000      0.200000      0.300000
+      2.00000      2.00000      2.00000        -0.100000     -0.200000     -0.300000
+ -----------------------------------------------------------------------------------
+  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
+  ---------------------------------------------------
+  free  energy   TOTEN  =        -7.54000000 eV
+
+  energy  without entropy=       -7.46000000  energy(sigma->0) =       -7.50000000
+"""
 STRUCTURE = """<crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v></varray></crystal>
   <varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray>"""
 
@@ -45,16 +67,16 @@ def test_the_ending_of_a_name_decides(tmp_path, name, monkeypatch):
     assert open_snapshots(name)[0].energy == -3.5
 
 
-@pytest.mark.parametrize("name", ["notes.md", "data.xyz.txt", "a.traj.csv"])
+@pytest.mark.parametrize("name", ["notes.md", "notes.md.gz", "data.xyz.txt", "a.traj.csv"])
 def test_texts_are_no_structures(tmp_path, name):
     (tmp_path / name).write_text(XYZ)
     with pytest.raises(InputError, match="no known format"):
         open_snapshots(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["vasprun.xml", "vasprun.al.md.10.xml", "vasprun@1.xml"])
+@pytest.mark.parametrize("name", ["OUTCAR", "OUTCAR.al.md.10", "vasprun.xml", "vasprun.al.md.10.xml", "vasprun@1.xml"])
 def test_the_energy_of_vasp_is_the_one_of_its_forces(tmp_path, caplog, name):
-    (tmp_path / name).write_text(VASPRUN.format(structure=STRUCTURE))
+    (tmp_path / name).write_text(OUTCAR if "OUTCAR" in name else VASPRUN.format(structure=STRUCTURE))
     first = open_snapshots(tmp_path / name)[0]
     assert np.isclose(first.energy, -7.54) and first.forces[0].tolist() == [0.1, 0.2, 0.3]
     assert np.allclose(first.stress, -np.eye(3) / 160.21766208)  # 10 kbar of pressure

@@ -32,6 +32,7 @@ QM9 = (
         ("a.pckl.gzip", gzip.compress(pickle.dumps({})), "pandas.read_pickle"),
         ("a.pt", b"PK\x03\x04", "torch.load"),
         ("dsgdb9nsd_000003.xyz", QM9.encode(), "in the form of QM9"),
+        ("qm9.xyz.tar.bz2", b"BZh", "an archive; unpack it"),
         ("type.raw", b"0\n1\n", "dpdata.LabeledSystem"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import units
 
 from equitensor.data import open_snapshots
 from equitensor.errors import InputError
@@ -36,7 +37,20 @@ def test_forces_are_read_and_no_energy(read, caplog, text, options):
     assert len(data) == 2 and data[1].z.tolist() == [14, 8]
     assert data[0].energy is None and data[0].forces.tolist() == [[1, 2, 3], [-1, -2, -3]]
     assert data[0].cell.tolist() == np.diag([5.0, 5, 5]).tolist() and data[0].pbc.all()
+    assert "its forces are read in eV/Angstrom, as of units metal" in caplog.text
+
+
+def test_the_units_of_a_dump_are_its_own(read, caplog):
+    named = "ITEM: UNITS\n{}\n" + NAMED
+    assert np.allclose(read(named.format("real"))[0].forces[0], np.array([1, 2, 3]) * units.kcal / units.mol)
+    first = read(named.format("electron"))[0]
+    assert np.allclose(first.forces[0], np.array([1, 2, 3]) * units.Hartree / units.Bohr)
+    assert np.allclose(first.pos[1], units.Bohr)
+    assert read(named.format("metal"))[0].forces[0].tolist() == [1, 2, 3]
+    assert np.allclose(read(NAMED, energy_unit="kcal/mol")[0].forces[0], np.array([1, 2, 3]) * units.kcal / units.mol)
     assert not caplog.text
+    with pytest.raises(InputError, match="a LAMMPS dump in units lj; name them with energy_unit"):
+        read(named.format("lj"))
 
 
 def test_types_are_not_elements(read):

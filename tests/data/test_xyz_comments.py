@@ -44,7 +44,9 @@ def test_of_a_bare_number_the_unit_is_said(read, caplog):
     assert "2 comment lines are a bare number, as CREST writes it, read in Hartree (energy_unit" in caplog.text
 
 
-@pytest.mark.parametrize("comment", ["12", "frame 3", "Coordinates from ORCA-job h2o", "energy -76.3", "E -76.3"])
+@pytest.mark.parametrize(
+    "comment", ["12", "0.5", "frame 3", "Coordinates from ORCA-job h2o", "energy -76.3", "E -76.3"]
+)
 def test_other_words_are_no_energy(read, comment):
     with pytest.raises(InputError, match="no energy, forces or stress found"):
         read(comment)

@@ -1,11 +1,19 @@
 """The pages of the documentation show what the committed results say, and link to what is there."""
 
 import importlib
+import inspect
 import json
 import re
 from pathlib import Path
 
+import ase.io
+import numpy as np
 import pytest
+from ase import Atoms
+
+from equitensor.data import open_snapshots
+from equitensor.data.formats import ase as ase_format
+from equitensor.data.label_keys import REFERENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tensor-products.md"
@@ -41,6 +49,25 @@ def test_the_code_of_the_page_runs():
     code = [line[4:] for line in PAGE.read_text().splitlines() if line.startswith(starts)]
     assert len(code) == 4
     exec("\n".join(code), {})
+
+
+def test_the_words_and_options_of_the_page_on_data_are_those_of_the_reader():
+    page = (ROOT / "docs" / "data.md").read_text()
+    words = page.partition("The words are ")[2].partition(", best first")[0]
+    assert re.findall(r"`(\w+)`", words) == list(REFERENCES)
+    options = set(re.findall(r"\w+_(?:key|unit)\b", page)) | {"elements"}
+    assert options == set(inspect.signature(ase_format.read).parameters) - {"path"}
+
+
+def test_the_frames_of_the_page_on_data_are_read(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "data.md").read_text()
+    code = [line[4:] for line in page.splitlines() if line.startswith(("    frames", "    ase.io"))]
+    monkeypatch.chdir(tmp_path)
+    forces = [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]
+    names = {"Atoms": Atoms, "ase": ase, "symbols": "HO", "positions": [[0, 0, 0], [0, 0, 1]], "cell": [4, 4, 4]}
+    exec("\n".join(code), {**names, "frames": [], "energy": -3.5, "forces": np.array(forces)})
+    first = open_snapshots("data.xyz")[0]
+    assert len(code) == 4 and first.energy == -3.5 and first.forces.tolist() == forces and first.pbc.all()
 
 
 def test_links_lead_somewhere():

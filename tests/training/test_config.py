@@ -151,3 +151,8 @@ def test_patterns_need_quotes_in_a_file_but_not_in_an_override(tmp_path):
     with pytest.raises(InputError, match=r"not YAML: .*begins with \* needs quotes") as raised:
         load_config(path)
     assert "\n" not in str(raised.value)
+
+
+def test_how_data_is_read_reaches_the_reader():
+    config = validate({"data": {"train": "a.dump", "elements": ["Si", "O"], "weight_key": "w"}, "output": "x"}, "test")
+    assert config.data.reading_options() == {"format": "auto", "elements": ["Si", "O"], "weight_key": "w"}

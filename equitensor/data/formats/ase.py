@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from equitensor.data.formats import ase_frames, cp2k, foreign
+from equitensor.data.frames import ending
 from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError, NoLabelsError
@@ -24,7 +25,7 @@ _NOT_STRUCTURES = {".md", ".rst", ".txt", ".csv", ".yaml", ".yml", ".npz", ".py"
 
 def recognises(path: Path) -> bool:
     """Whether ASE knows the file's format, and it holds structures."""
-    if not path.is_file() or path.suffix.lower() in _NOT_STRUCTURES:
+    if not path.is_file() or ending(path) in _NOT_STRUCTURES:
         return False
     if foreign.advice(path) is not None or cp2k.is_companion(path):
         return False

@@ -30,6 +30,8 @@ def default_units(path: Path, name: str | None, given: dict) -> dict:
         found = cp2k.UNITS
     elif name in ("db", "json"):
         found = ase_database.units(path, given)
+    elif name == "lammps-dump-text":
+        found = lammps_dump.units(path, given)
     else:
         found = {}
     return {**found, **{option: unit for option, unit in given.items() if unit is not None}}

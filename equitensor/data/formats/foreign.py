@@ -28,6 +28,7 @@ _ADVICE = {
         f"file), with atoms from df.ase_atoms, E from df.energy and F from df.forces, and write {_FRAME}"
     ),
     "torch": f"files of torch.save are pickles, which are not run; if you trust it, torch.load it and write {_FRAME}",
+    "archive": "an archive; unpack it and name what is in it",
     "qm9": (
         "XYZ in the form of QM9, which is not read: energies stand in the comment line (U0, in Hartree, is the 13th "
         "word), numbers may be written 1.5*^-6, and there are no forces; write the first five columns as "
@@ -39,6 +40,7 @@ _BY_ENDING = {
     **dict.fromkeys((".npz", ".npy"), "npz"),
     **dict.fromkeys((".pkl", ".pckl", ".pickle", ".p"), "pickle"),
     **dict.fromkeys((".pt", ".pth"), "torch"),
+    **dict.fromkeys((".tar", ".tgz", ".zip", ".7z"), "archive"),
 }
 _COMPRESSED = {".gz", ".gzip", ".bz2", ".xz"}
 

@@ -1,12 +1,44 @@
 """LAMMPS text dumps: positions and forces by type of atom; which element a type is stands elsewhere."""
 
+import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from equitensor.data.formats.xyz import head
 from equitensor.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+# Of LAMMPS's systems of units, as options of the reader; those of "lj" have no size.
+_UNITS = {
+    "metal": {"energy_unit": "eV", "length_unit": "Angstrom"},
+    "real": {"energy_unit": "kcal/mol", "length_unit": "Angstrom"},
+    "electron": {"energy_unit": "Hartree", "length_unit": "Bohr"},
+}
+
+
+def units(path: Path, given: dict) -> dict:
+    """The units that a dump names (dump_modify units yes), else "metal", which is said where forces depend on it."""
+    first = head(path, 40)
+    named = next((after.strip() for line, after in pairwise(first) if line.strip() == "ITEM: UNITS"), None)
+    if named is not None and named not in _UNITS and given.get("energy_unit") is None:
+        raise InputError(f"{path}: a LAMMPS dump in units {named}; name them with energy_unit and length_unit")
+    if named is None and " fx " in _columns(first) and given.get("energy_unit") is given.get("forces_unit") is None:
+        _log.warning(
+            "%s: the dump does not say its units; its forces are read in eV/Angstrom, as of units metal (energy_unit="
+            "kcal/mol for units real)",
+            path,
+        )
+    return _UNITS.get(named, {})
+
+
+def _columns(first):
+    """The names of the columns in the first lines of a dump, each between blanks."""
+    return next((f"{line[len('ITEM: ATOMS') :].rstrip()} " for line in first if line.startswith("ITEM: ATOMS")), "")
 
 
 def frames(path: Path, elements: list[str] | None = None) -> Iterator:
@@ -17,7 +49,7 @@ def frames(path: Path, elements: list[str] | None = None) -> Iterator:
     """
     from ase.io import iread
 
-    columns = next((line.split()[2:] for line in head(path, 40) if line.startswith("ITEM: ATOMS")), [])
+    columns = _columns(head(path, 40)).split()
     read = iread(str(path), ":", format="lammps-dump-text", do_not_split_by_at_sign=True)
     for number, atoms in enumerate(read):
         types = atoms.arrays.pop("type", None)

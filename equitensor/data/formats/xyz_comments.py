@@ -16,7 +16,7 @@ _PROGRAMS = {
     "ORCA": re.compile(rf"Coordinates from ORCA-job\s.*?\bE\s+{_ENERGY}\s*"),
     "xtb": re.compile(rf"(?:SCF done|energy:)\s*{_ENERGY}\s+gnorm:?\s.*"),
     "geomeTRIC": re.compile(rf"Iteration\s+\d+\s+Energy\s+{_ENERGY}\s*"),
-    "CREST": re.compile(rf"{_ENERGY}(?:\s+!\S.*)?\s*"),
+    "CREST": re.compile(rf"(?=-){_ENERGY}(?:\s+!\S.*)?\s*"),  # a time or a distance would be positive
 }
 _TENSOR = re.compile(r"(?:(?<=\s)|^)(stress|virial)(?=\s|=|$)")
 _STANDS_FOR = "\N{SECTION SIGN}"  # keeps ASE from insisting on nine numbers
