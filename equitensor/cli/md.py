@@ -53,16 +53,19 @@ def run(args) -> int:
     from equitensor.interfaces import Calculator, run_md
     from equitensor.interfaces.md import MDSettings
     from equitensor.interfaces.stability import UnstableError
-    from equitensor.interfaces.trajectory import trajectory_path
+    from equitensor.interfaces.trajectory import compute_first, path_for, trajectory_path
 
     given = {name: getattr(args, name) for name in _DEFAULTS if getattr(args, name) is not None}
     settings = MDSettings(ensemble=args.ensemble, **_DEFAULTS | given)
     if args.steps < 0:
         raise InputError(f"--steps is {args.steps}; it must be 0 or more")
-    out = trajectory_path(args.out or args.restart or f"{Path(args.structure or '').stem}-md.traj")
+    if not args.structure and not args.restart:
+        raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
+    out = trajectory_path(args.out or args.restart or path_for(args.structure, "-md.traj"))
     atoms, *first = _start(args, settings)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
     warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
+    compute_first(atoms, args.restart or args.structure)
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:
         with _Progress(args.steps, first[0]) as progress:
@@ -81,7 +84,6 @@ def _start(args, settings):
     """The atoms with velocities, their step and time."""
     import numpy as np
 
-    from equitensor.errors import InputError
     from equitensor.interfaces import velocities
     from equitensor.interfaces.trajectory import read_atoms, read_restart
 
@@ -90,8 +92,6 @@ def _start(args, settings):
         if args.structure:
             _check_same(args, read_atoms(args.structure), atoms)
         return atoms, step, time
-    if not args.structure:
-        raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     atoms = read_atoms(args.structure)
     velocities.draw(atoms, settings.temperature, np.random.default_rng(settings.seed), settings.ensemble)
     return atoms, 0, 0.0

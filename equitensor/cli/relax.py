@@ -31,12 +31,13 @@ def run(args) -> int:
     from equitensor.interfaces import Calculator, relax
     from equitensor.interfaces.constraints import names
     from equitensor.interfaces.stability import UnstableError
-    from equitensor.interfaces.trajectory import fit_constraints, read_structure
+    from equitensor.interfaces.trajectory import compute_first, fit_constraints, read_structure
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
     atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
+    compute_first(atoms, args.structure)
     try:
         result = relax(atoms, args.fmax, args.cell, args.steps, on_step=_show)
     except UnstableError as error:
@@ -69,8 +70,9 @@ def _output(args):
 
     from equitensor.data.frames import format_of
     from equitensor.errors import InputError
+    from equitensor.interfaces.trajectory import path_for
 
-    out = Path(args.out or f"{Path(args.structure).stem}-relaxed.extxyz")
+    out = Path(args.out or path_for(args.structure, "-relaxed.extxyz"))
     if out.exists() and not args.overwrite:
         raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
     try:

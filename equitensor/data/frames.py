@@ -64,7 +64,9 @@ def read_frame(path, index: int | None = None):
     except Exception as error:  # every format of ASE's fails in its own way
         count = whole_frames(path) if index is None else None
         if not count:
-            raise InputError(f"{path}: ASE finds no structure in it ({type(error).__name__}: {error})") from None
+            which = "no structure" if index is None else f"no structure number {index} (they count from 0)"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"{path}: ASE finds {which} in it ({reason})") from None
         warn_cut(path, count)
         atoms = ase.io.read(path, index=count - 1, **options)
     if len(atoms) == 0:

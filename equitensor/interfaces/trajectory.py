@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.trajectory import Trajectory
 
-from equitensor.data.frames import drop_cut_frame, read_frame, split_index, warn_cut, whole_frames
+from equitensor.data.frames import drop_cut_frame, format_of, read_frame, split_index, warn_cut, whole_frames
 from equitensor.errors import InputError
 from equitensor.interfaces.constraints import HeldCentre, names, simplified
 from equitensor.interfaces.md_plot import COLUMNS, UNITS, plot_table
@@ -89,7 +89,7 @@ def check_holds_constraints(out, atoms) -> None:
 
 def fit_constraints(atoms, out) -> list:
     """Where `out` is extended xyz, simplify the constraints; returns those that it cannot hold."""
-    if Path(out).suffix not in (".extxyz", ".xyz"):
+    if format_of(out) != "extxyz":
         return []
     atoms.set_constraint(simplified(atoms))
     return [c for c in atoms.constraints if not isinstance(c, FixAtoms | FixCartesian)]
@@ -107,6 +107,19 @@ def read_structure(path) -> tuple:
     """The atoms as read_atoms gives them, and the names of the labels that were left behind."""
     atoms = read_frame(*split_index(path))
     return atoms, _leave_labels(atoms)
+
+
+def path_for(structure, ending: str) -> Path:
+    """A file in the working directory named for a structure: "-md.traj" of "data/POSCAR@3" is POSCAR-md.traj."""
+    return Path(split_index(structure)[0].stem + ending)
+
+
+def compute_first(atoms, path) -> None:
+    """Forces of a structure as it was read; what the calculator refuses names the file."""
+    try:
+        atoms.get_forces()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def read_restart(path):

@@ -49,7 +49,10 @@ def test_md_runs_with_a_thermostat(model_file, folder, ensemble, structure, caps
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["silane.xyz"], r"holds Si .*H, C, O only"),
+        (["silane.xyz"], r"silane\.xyz: the structure holds Si .*H, C, O only"),
+        (["molecule.xyz@7"], r"molecule\.xyz: ASE finds no structure number 7"),
+        (["placeholder.extxyz"], r"placeholder\.extxyz: the cell .* looks like a placeholder"),
+        (["onto.xyz"], r"onto\.xyz: atoms 0 and 1 are in the same place"),
         (["nothing.xyz"], r"nothing\.xyz: no such file"),
         (["model.txt"], r"model\.txt: ASE finds no structure in it"),
         ([], "STRUCTURE is missing"),
@@ -67,6 +70,13 @@ def test_md_runs_with_a_thermostat(model_file, folder, ensemble, structure, caps
 def test_md_bad_input_is_one_message_and_code_2(model_file, folder, argv, message, capsys):
     (folder / "model.txt").write_text("not a structure\n")
     (folder / "there.traj").write_text("")
+    atoms = molecule("CH3OH")
+    atoms.set_cell([1, 1, 1])
+    atoms.pbc = True
+    atoms.write("placeholder.extxyz")
+    atoms = molecule("CH3OH")
+    atoms.positions[1] = atoms.positions[0]
+    atoms.write("onto.xyz")
     assert md(model_file, *argv) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -199,6 +209,13 @@ def crystal_poscar():
     atoms.set_constraint([FixAtoms([0]), FixScaled([1], (False, False, True))])
     ase.io.write("POSCAR", atoms, format="vasp")
     return atoms
+
+
+def test_what_is_written_is_named_for_the_file_without_its_index(model_file, folder):
+    crystal_poscar()
+    assert md(model_file, "POSCAR@0", steps=0) == 0
+    assert main(["relax", str(model_file), "POSCAR@0", "--device", "cpu", "--fmax", "1e3"]) == 0
+    assert (folder / "POSCAR-md.traj").exists() and (folder / "POSCAR-relaxed.extxyz").exists()
 
 
 def test_structures_named_like_vasps_are_written_by_their_ending(model_file, folder):

@@ -236,7 +236,6 @@ def test_no_atoms_are_no_structure(potential):
         from_ase([], 4.0)
 
 
-
 def test_the_model_that_was_passed_stays_as_it_was(morse, cluster):
     morse.train()
     cluster.calc = calculator(morse)
