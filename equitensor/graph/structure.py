@@ -35,6 +35,11 @@ class Structure:
     def __len__(self):
         return len(self.z)
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is an energy, or forces, or a stress."""
+        return any(label is not None for label in (self.energy, self.forces, self.stress))
+
     def replace(self, **changes):
         return replace(self, **changes)
 

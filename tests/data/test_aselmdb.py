@@ -13,7 +13,7 @@ from ase.db.row import atoms2dict
 from ase.io.jsonio import encode
 
 from equitensor.data.formats import aselmdb
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 
 
 def row(energy):
@@ -62,3 +62,15 @@ def test_rows_in_order_without_the_deleted(write, encoder):
 def test_a_bad_row_is_named(write, bad):
     with pytest.raises(InputError, match=r"data\.aselmdb, key 2"):
         list(aselmdb.read(write([row(0.0), bad], encode)))
+
+
+def test_the_energy_as_published_is_read_and_said(write, caplog):
+    rows = [{**row(1.0), "free_energy": 0.98}, {**row(2.0), "free_energy": 2.0}]
+    assert [s.energy for s in aselmdb.read(write(rows, encode))] == [1.0, 2.0]
+    assert "energies are those at zero smearing, as published" in caplog.text and "differs in 1 rows" in caplog.text
+
+
+def test_rows_without_labels_say_what_they_have(write):
+    bare = {key: value for key, value in row(1.0).items() if key not in ("energy", "forces", "stress")}
+    with pytest.raises(NoLabelsError, match="no row has energy, forces or stress; beside them are gap, sid, U0"):
+        list(aselmdb.read(write([{**bare, "key_value_pairs": {"gap": 1}, "data": {"sid": 7, "U0": -1}}], encode)))

@@ -10,7 +10,7 @@ from ase.io import write
 from rich.console import Console
 
 from equitensor.data import coverage, coverage_table, open_snapshots
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 
 FORCES = np.array([[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
 VOIGT_FREE = "1 2 3 2 4 5 3 5 6"
@@ -331,6 +331,11 @@ def test_labels_that_are_zero_throughout_are_none(read, caplog):
     assert all(s.forces is None and s.stress is None for s in data)
     kept = read(frame("energy=0", "forces", zeros), energy_key="energy", forces_key="forces")
     assert kept[0].energy == 0.0 and np.array_equal(kept[0].forces, zeros)
+
+
+def test_a_file_of_zeros_has_no_labels(read):
+    with pytest.raises(NoLabelsError, match=r"no energy, forces or stress found.* energy, forces \(2, 3\)"):
+        read(frame("energy=0", "forces", np.zeros((2, 3))))
 
 
 def test_a_single_atom_may_have_neither_energy_nor_force(read):

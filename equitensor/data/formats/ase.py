@@ -64,10 +64,14 @@ def read(
     labels = LabelReader(energy_key, forces_key, stress_key, **ase_frames.default_units(path, name, given))
     weights = _Weights(weight_key)
     frames = ase_frames.frames(path, name, given, elements)
-    yield from without_zero_labels(_structures(path, frames, labels, weights, group_key), path, labels.is_named)
+    structures = _structures(path, frames, labels, weights, group_key)
+    is_labelled = False
+    for structure in without_zero_labels(structures, path, labels.is_named):
+        is_labelled |= structure.has_labels
+        yield structure
     for message in [*labels.messages(), *weights.messages()]:
         _log.warning("%s: %s", path, message)
-    if not labels.used:
+    if not is_labelled:
         raise NoLabelsError(
             f"{path}: no energy, forces or stress found. The keys in this file are {labels.notes.describe_keys()}. "
             "Name the right ones with energy_key, forces_key, stress_key "

@@ -2,19 +2,21 @@
 
 The ASCII keys 1 ... n hold zlib-compressed JSON, one structure each, in ASE's units, with its constraints;
 beside them `nextid`, `deleted_ids` (rows that are no longer part of the data) and `metadata`. Energies are
-kept as they are, which for OC20 means total energies.
+kept as they are published, which for OC20 means total energies at zero smearing.
 """
 
 import json
+import logging
 import zlib
 
 import numpy as np
 
 from equitensor.data.environment import open_lmdb
 from equitensor.data.formats.lmdb_records import first_value, numbered_keys, shards
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
 
+_log = logging.getLogger(__name__)
 _NEXT, _DELETED, _METADATA = _RESERVED = (b"nextid", b"deleted_ids", b"metadata")
 
 
@@ -30,8 +32,10 @@ def read(path):
     """The structures of a file or a folder, one at a time, by ascending key; deleted rows are left out.
 
     Structure.group is the system where a row has a `sid` ("sid 1000102"); atoms under FixAtoms are `fixed`.
-    Raises InputError for a row that cannot be read, with file and key.
+    A free energy that differs is counted in a warning. Raises InputError for a row that cannot be read, with file
+    and key; NoLabelsError where no row has a label, with the names that are there.
     """
+    names, labels, differ = {}, 0, 0
     for file in shards(path, ".aselmdb"):
         reader = open_lmdb(file)
         deleted = reader.get(_DELETED)
@@ -39,7 +43,24 @@ def read(path):
         for key in numbered_keys(file, other_keys=_RESERVED):
             if int(key) not in deleted:
                 where = f"{file}, key {key.decode()}"
-                yield _structure(_json(reader.get(key), where), where)
+                row = _json(reader.get(key), where)
+                structure = _structure(row, where)
+                names.update(dict.fromkeys([*(row.get("key_value_pairs") or ()), *(row.get("data") or ())]))
+                labels += structure.has_labels
+                free = row.get("free_energy")
+                differ += None not in (structure.energy, free) and abs(free - structure.energy) > 1e-6
+                yield structure
+    if differ:
+        _log.warning(
+            "%s: energies are those at zero smearing, as published; free_energy, of which forces are the derivative, "
+            "differs in %d rows",
+            *(path, differ),
+        )
+    if not labels:
+        raise NoLabelsError(
+            f"{path}: no row has energy, forces or stress; beside them are {', '.join(names) or 'no other values'}. "
+            "To use these, write the rows with ASE as extended XYZ"
+        )
 
 
 def _json(value, where):
