@@ -20,6 +20,11 @@ using namespace LAMMPS_NS;
 using equitensor_lammps::atomic_number;
 using equitensor_lammps::SYMBOLS;
 
+static bool within(double reach, const double* a, const double* b) {
+  const double x = a[0] - b[0], y = a[1] - b[1], z = a[2] - b[2];
+  return x * x + y * y + z * z < reach * reach;
+}
+
 PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
   single_enable = 0;
   restartinfo = 1;
@@ -247,16 +252,27 @@ void PairEquitensor::convert_neighbors() {
   const int owned = atom->nlocal, total = owned + atom->nghost;
   z.resize(total);
   for (int i = 0; i < total; i++) z[i] = z_of_type[atom->type[i]];
+  counts.assign(owned, 0); // rows of other atoms are not set in LAMMPS's list
+  for (int k = 0; k < list->inum; k++) counts[list->ilist[k]] = list->numneigh[list->ilist[k]];
   start.assign(owned + 1, 0);
-  for (int k = 0; k < list->inum; k++) start[list->ilist[k] + 1] = list->numneigh[list->ilist[k]];
-  for (int i = 0; i < owned; i++) start[i + 1] += start[i];
-  sender.resize(start[owned]);
-  for (int k = 0; k < list->inum; k++) {
-    const int i = list->ilist[k];
-    int32_t* row = sender.data() + start[i];
-    for (int n = 0; n < list->numneigh[i]; n++) row[n] = list->firstneigh[i][n] & NEIGHMASK;
+  sender.clear();
+  const double reach = reach_of_list();
+  for (int i = 0; i < owned; i++) {
+    for (int n = 0; n < counts[i]; n++) {
+      const int j = list->firstneigh[i][n] & NEIGHMASK;
+      if (reach == 0.0 || within(reach, atom->x[i], atom->x[j])) sender.push_back(j);
+    }
+    start[i + 1] = static_cast<int64_t>(sender.size());
   }
   require(equitensor_system_neighbors(system, owned, total, z.data(), start.data(), sender.data()));
+}
+
+/* How far apart the pairs of LAMMPS's list may be that are of use here, 0 where it holds no others. Under pair_style
+ * hybrid it goes as far as the longest cutoff. Where it is not new, both atoms may have moved by half the skin. */
+double PairEquitensor::reach_of_list() const {
+  const double reach = equitensor_model_cutoff(model) + neighbor->skin;
+  if (neighbor->cutneighmax < reach * (1 + 1e-9)) return 0.0;
+  return neighbor->ago == 0 ? reach : reach + neighbor->skin;
 }
 
 void PairEquitensor::require(int failed) {
@@ -350,7 +366,7 @@ void PairEquitensor::read_restart_settings(FILE* file) {
 }
 
 double PairEquitensor::memory_usage() {
-  const double integers = static_cast<double>(z.capacity() + sender.capacity()) * sizeof(int32_t);
+  const double integers = static_cast<double>(z.capacity() + counts.capacity() + sender.capacity()) * sizeof(int32_t);
   const double reals = static_cast<double>(energies.capacity() + forces.capacity() + virials.capacity()) * sizeof(double);
   return Pair::memory_usage() + integers + reals + static_cast<double>(start.capacity()) * sizeof(int64_t);
 }

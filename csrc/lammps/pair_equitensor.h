@@ -53,6 +53,7 @@ class PairEquitensor : public Pair {
   void refuse_pairs_of_other_styles();
   bool neighbors_are_stale();
   void convert_neighbors();
+  double reach_of_list() const;
   void add_results(double energy, const double* virial, double* forces, double* virials);
   void require(int failed);
 
@@ -70,7 +71,7 @@ class PairEquitensor : public Pair {
   bool pairs_checked = false;
 
   // The neighbour list as the library wants it, made when LAMMPS makes its own.
-  std::vector<int32_t> z, sender;
+  std::vector<int32_t> z, counts, sender;
   std::vector<int64_t> start;
   std::vector<double> energies, forces, virials; // where LAMMPS's own arrays cannot be added to directly
 

@@ -49,13 +49,11 @@ def _build(args):
 
 
 def _write(args) -> int:
-    from pathlib import Path
-
     from equitensor.interfaces.lammps import inputs
-    from equitensor.interfaces.trajectory import read_atoms
+    from equitensor.interfaces.trajectory import path_for, read_atoms
 
     atoms = read_atoms(args.structure)
-    name = args.out or Path(args.structure.rpartition("@")[0] or args.structure).stem
+    name = args.out or path_for(args.structure, "")
     script, data = inputs.write(args.model, atoms, name, args.dtype, args.overwrite)
     print(f"input {script}, data {data}; run: lmp -in {script}, or on 2 ranks: mpiexec -n 2 lmp -in {script}")
     return 0

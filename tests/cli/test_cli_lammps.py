@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.constraints import FixAtoms, FixBondLength
+from ase.constraints import FixAtoms, FixBondLength, FixScaled
 from ase.neighborlist import neighbor_list
 
 from equitensor.cli import main
@@ -130,14 +130,14 @@ def test_box_of_any_periodicity():
 
 def test_fixed_atoms_velocities_and_masses():
     atoms = bulk("Al", cubic=True).repeat(2)
-    atoms.set_constraint(FixAtoms([0, 1, 2, 5, 7, 8]))
+    atoms.set_constraint([FixAtoms([0, 1, 2, 5]), FixScaled([7, 8])])
     text = inputs.dynamics(inputs.box(atoms))
     assert "group fixed id 1:3 6 8:9" in text and "fix 1 mobile nve" in text and "velocity mobile create" in text
     atoms.set_momenta(np.ones((len(atoms), 3)), apply_constraint=False)
     text = inputs.dynamics(inputs.box(atoms))
     assert "create" not in text and "velocity fixed set 0 0 0" in text
     atoms.set_constraint(FixBondLength(0, 1))
-    with pytest.raises(InputError, match="FixBondLength"):
+    with pytest.raises(InputError, match="FixBondLengths"):
         inputs.dynamics(inputs.box(atoms))
     atoms.set_masses([2.0] + [1.0] * (len(atoms) - 1))
     with pytest.raises(InputError, match="masses from 1 to 2"):

@@ -254,6 +254,7 @@ ERRORS = {
     "precision": ("pair", "pair_style equitensor double\n", "pair_style equitensor double: say float32"),
     "two styles": ("pair", TWO, "another style has this pair: use hybrid/overlay"),
     "units": ("units", "lj", "needs units metal or real, not lj"),
+    "on one rank": ("lines", "set atom 7 x 0.1 y 0.1 z 0.1\nset atom 8 x 0.1 y 0.1 z 0.1\n", "in the same place"),
     "newton": ("first", "newton off\n", "needs newton on"),
     "heat": ("lines", HEAT, "heat/flux is not right"),
     "centroid": ("lines", "compute s all centroid/stress/atom NULL virial\ndump 1 all custom 1 d c_s[1]\n", "centroid"),

@@ -11,6 +11,8 @@ from ase.data import atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
 from equitensor.errors import InputError
+from equitensor.interfaces.constraints import names, simplified
+from equitensor.interfaces.structure_check import StructureCheck, check_cell
 
 
 class Box(NamedTuple):
@@ -31,8 +33,6 @@ def box(atoms: Atoms, margin: float = 10.0) -> Box:
 
     Raises InputError for a periodic direction without a vector and for one element with several masses: a type has one.
     """
-    from equitensor.interfaces.calculator import check_cell
-
     check_cell(atoms.cell.array, atoms.pbc)
     atoms = atoms.copy()
     _complete(atoms, margin)
@@ -95,13 +95,13 @@ def write(model, atoms: Atoms, name, dtype: str = "float32", overwrite: bool = F
     Raises InputError where one exists, the model lacks an element, or LAMMPS has no such structure (see `box`).
     """
     from equitensor import models
-    from equitensor.interfaces.calculator import check_elements
 
     script, data = Path(f"{name}.in"), Path(f"{name}.data")
     for path in (script, data):
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists: choose another name with --out, or say --overwrite")
-    check_elements(atoms.numbers, np.array(models.read_header(model)["elements"]))
+    known = models.read_header(model)["elements"]
+    StructureCheck(known)(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     prepared = box(atoms)
     head = f"# Written by equitensor for {len(atoms)} atoms, {atoms.symbols.formula:metal}. Change what you like.\n\n"
     text = head + setup(prepared, data.name, Path(model).resolve(), dtype) + dynamics(prepared)
@@ -129,11 +129,14 @@ def _complete(atoms: Atoms, margin: float) -> None:
 
 
 def _fixed(atoms: Atoms) -> np.ndarray:
-    """The indices of fixed atoms, rising. InputError for any other constraint."""
-    other = [type(constraint).__name__ for constraint in atoms.constraints if not isinstance(constraint, FixAtoms)]
+    """The indices of fixed atoms, rising. InputError for constraints that leave atoms something."""
+    constraints = simplified(atoms)
+    other = [constraint for constraint in constraints if not isinstance(constraint, FixAtoms)]
     if other:
-        raise InputError(f"the structure has a constraint {other[0]}, for which no LAMMPS input is written: remove it")
-    return np.unique([index for constraint in atoms.constraints for index in constraint.index]).astype(int)
+        raise InputError(
+            f"no LAMMPS input is written for constraints other than fixed atoms ({names(other)}): remove them"
+        )
+    return np.unique([index for constraint in constraints for index in constraint.index]).astype(int)
 
 
 def _ranges(numbers: np.ndarray) -> str:
