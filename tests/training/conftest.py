@@ -48,6 +48,18 @@ def config(settings):
     return lambda **changes: validate(settings(**changes), "the test's config")
 
 
+@pytest.fixture
+def pictures():
+    """The closing pictures of a run are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures_unless_asked_for(request, monkeypatch):
+    """They take three quarters of a run that is as short as these."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("equitensor.training.plots._write", lambda figure, path: path)
+
+
 @pytest.fixture(params=[1, 2], ids=["one_shard", "two_shards"])
 def shards(request):
     """A batch on one thread, and dealt out over two: sums in one order each, so runs are equal to the last bit."""

@@ -51,7 +51,7 @@ def assert_same_state(one, other):
         assert same, name
 
 
-def test_a_run_leaves_everything_behind(config, tmp_path, frames):
+def test_a_run_leaves_everything_behind(config, tmp_path, frames, pictures):
     summary = fit(config(data={"test": str(tmp_path / "small.xyz")}))
     run = tmp_path / "run"
     names = {"model.eqt", "last.ckpt", "config.yaml", "split.json", "metrics.csv", "summary.json", "plots", ".lock"}
