@@ -5,25 +5,25 @@ The names below are loaded on first use, so that `import equitensor` (and `equit
 
 import importlib
 
+from equitensor.lazy import lazy
+
 __version__ = "0.1.0"
 
 _LAZY = {
-    "load": ("equitensor.models", "load"),
-    "save": ("equitensor.models", "save"),
-    "Calculator": ("equitensor.interfaces", "Calculator"),
+    "load": "equitensor.models",
+    "save": "equitensor.models",
+    "Calculator": "equitensor.interfaces",
 }
 _ROOMS = ("o3", "ops", "graph", "nn", "models", "data", "training", "interfaces", "testing")
 
 __all__ = ["__version__", *_LAZY, *_ROOMS]
+_load, _ = lazy(__name__, _LAZY)
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
-        return getattr(importlib.import_module(module), attribute)
     if name in _ROOMS:
         return importlib.import_module(f"equitensor.{name}")
-    raise AttributeError(f"module 'equitensor' has no attribute {name!r}")
+    return _load(name)
 
 
 def __dir__():

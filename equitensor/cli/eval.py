@@ -1,5 +1,6 @@
 """`equitensor eval`: the errors of a model on labelled data, its predictions for structures without labels."""
 
+from equitensor.cli.computing import add_computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
 
@@ -17,33 +18,32 @@ def add_parser(subparsers):
     add("--json", metavar="FILE", help="write the errors as JSON (eV, eV/Angstrom, eV/Angstrom^3)")
     add("--plots", metavar="DIR", help="draw parity plots and errors by element into this folder")
     add("--out", metavar="FILE", help="write structures with predictions and labels as extended xyz")
-    add("--batch-size", type=int, default=16, metavar="N", help="structures at once; default 16")
-    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    add("--batch-size", type=int, default=16, metavar="N", help="structures at once in torch; default 16")
     add("--dtype", choices=("float32", "float64"), help="default: that of the model")
+    add_computing_options(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args) -> int:
     """Evaluate, print, write."""
-    from equitensor import models
     from equitensor.data import open_snapshots
     from equitensor.data.sequence import ENERGY, FORCES, STRESS
     from equitensor.errors import InputError
-    from equitensor.interfaces.calculator import pick_device, pick_dtype
+    from equitensor.interfaces.backend import open_engine
     from equitensor.training import evaluate
     from equitensor.training.report import predictions_table
 
     if args.batch_size < 1:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
-    device = pick_device(args.device)
-    model = models.load(args.model, device=device, dtype=pick_dtype(args.dtype))
+    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, backend=args.backend, threads=args.threads)
     snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
     labelled = bool(snapshots.index.has(ENERGY | FORCES | STRESS).any())
     if args.plots and not labelled:
         raise InputError(f"{args.data}: no labels to plot predictions against; leave out --plots (--out writes them)")
     keep = bool(args.plots or args.out or not labelled)
-    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, device=device, keep=keep)
+    model = engine if engine.backend == "core" else engine.model  # torch is quicker with several structures at once
+    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep)
     print(evaluation.table() if labelled else predictions_table(evaluation, args.out))
     if args.json:
         _write_json(evaluation.metrics, args.json)

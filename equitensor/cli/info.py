@@ -109,9 +109,11 @@ def _card(path):
     from ase.data import chemical_symbols
 
     from equitensor import models
+    from equitensor.interfaces.backend import backend_of
 
     header = models.read_header(path)
-    lines = [("file", path)]
+    backend, why = backend_of(path)
+    lines = [("file", path), ("backend", f"{backend}: {why}")]
     for name, value in _flat(header):
         if name == "elements":
             value = " ".join(chemical_symbols[int(z)] for z in value)

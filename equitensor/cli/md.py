@@ -1,5 +1,7 @@
 """`equitensor md`: molecular dynamics with a model."""
 
+from equitensor.cli.computing import add_computing_options
+
 _DEFAULTS = {
     "temperature": 300.0,
     "timestep": 0.5,
@@ -38,8 +40,8 @@ def add_parser(subparsers):
     add("--out", metavar="TRAJ", help=".traj or .extxyz; default STRUCTURE-md.traj here, or the restarted one")
     add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
     add("--overwrite", action="store_true", help="replace TRAJ if it exists")
-    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     add("--dtype", default="float32", choices=("float32", "float64"))
+    add_computing_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -63,7 +65,7 @@ def run(args) -> int:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     out = trajectory_path(args.out or args.restart or path_for(args.structure, "-md.traj"))
     atoms, *first = _start(args, settings)
-    atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    atoms.calc = Calculator(args.model, args.device, args.dtype, backend=args.backend, threads=args.threads)
     warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
     compute_first(atoms, args.restart or args.structure)
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()

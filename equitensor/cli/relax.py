@@ -1,5 +1,7 @@
 """`equitensor relax`: the nearest minimum of the energy."""
 
+from equitensor.cli.computing import add_computing_options
+
 
 def add_parser(subparsers):
     """Register the command."""
@@ -16,8 +18,8 @@ def add_parser(subparsers):
     add("--steps", type=int, default=1000, metavar="N", help="give up after N steps; default 1000")
     add("--out", metavar="FILE", help="any format that ASE writes; default STRUCTURE-relaxed.extxyz here")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
-    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     add("--dtype", default="float64", choices=("float32", "float64"))
+    add_computing_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -35,7 +37,7 @@ def run(args) -> int:
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
-    atoms.calc = Calculator(args.model, device=args.device, dtype=args.dtype)
+    atoms.calc = Calculator(args.model, args.device, args.dtype, backend=args.backend, threads=args.threads)
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
     compute_first(atoms, args.structure)
     try:

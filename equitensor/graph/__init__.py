@@ -1,8 +1,14 @@
-"""What an atomic structure is: snapshots, neighbour lists, batched graphs."""
+"""What an atomic structure is: snapshots, neighbour lists, batched graphs (which alone need torch)."""
 
-from equitensor.graph.atomic_graph import AtomicGraph, from_ase
-from equitensor.graph.geometry import check_geometry
-from equitensor.graph.neighbors import neighbor_list
-from equitensor.graph.structure import Structure
+from equitensor.lazy import lazy
 
-__all__ = ["AtomicGraph", "Structure", "check_geometry", "from_ase", "neighbor_list"]
+_LAZY = {
+    "AtomicGraph": "equitensor.graph.atomic_graph",
+    "Structure": "equitensor.graph.structure",
+    "check_geometry": "equitensor.graph.geometry",
+    "from_ase": "equitensor.graph.atomic_graph",
+    "neighbor_list": "equitensor.graph.neighbors",
+}
+
+__all__ = sorted(_LAZY)
+__getattr__, __dir__ = lazy(__name__, _LAZY)

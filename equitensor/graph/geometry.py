@@ -1,7 +1,6 @@
 """What a model can be asked about: finite numbers, a cell that spans space, no two atoms in one place."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from equitensor.errors import InputError
 
@@ -101,6 +100,8 @@ def _coincident_atoms(pos, cell, pbc) -> tuple[int, int] | None:
     """
     if len(pos) < 2:
         return None
+    from scipy.spatial import cKDTree  # slow to import, not needed for evaluating a potential
+
     pbc, full = np.asarray(pbc, bool), full_cell(cell, pbc)
     inverse = np.linalg.inv(full)
     unit = TOO_CLOSE * np.linalg.norm(inverse, axis=0)

@@ -1,10 +1,11 @@
 """Neighbour lists: every pair of atoms, over all periodic images, nearer than a cutoff."""
 
+from functools import cache
+
 import numpy as np
-import vesin
-from scipy.spatial import cKDTree
 
 from equitensor.graph.geometry import check_cell_and_extent, full_cell
+from equitensor.graph.torchless import import_without_torch
 
 _GRID = 50_000  # bins as wide as the cutoff; vesin makes 100 000 at most, and dies where one side would need more
 
@@ -54,16 +55,24 @@ def _heights(box):
     return 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
 
 
+@cache
+def _vesin():
+    """vesin, which imports torch where it is installed: half a second that a search in numpy has no use for."""
+    return import_without_torch("vesin")
+
+
 def _by_grid(pos, box, pbc, cutoff):
     """Sender, receiver, shift by vesin's cell list."""
     periodic = np.full(3, bool(pbc.any()))  # of slabs and wires vesin makes a grid that grows as the extent squared
-    calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
+    calculator = _vesin().NeighborList(cutoff=cutoff, full_list=True)
     found = calculator.compute(points=pos, box=box, periodic=periodic, quantities="ijS")
     return tuple(array.astype(np.int64) for array in found)
 
 
 def _by_tree(pos, box, pbc, cutoff):
     """Sender, receiver, shift by a k-d tree over the atoms and their images near the cell: no grid, any extent."""
+    from scipy.spatial import cKDTree  # slow to import, rarely needed
+
     inverse = np.linalg.inv(box)
     fractional = pos @ inverse
     cells = np.where(pbc, np.floor(fractional), 0.0).astype(np.int64)

@@ -3,24 +3,15 @@
 The names are loaded on first use: ASE's integrators and matplotlib are slow to import.
 """
 
-import importlib
+from equitensor.lazy import lazy
 
 _LAZY = {
     "Calculator": "equitensor.interfaces.calculator",
     "MDSettings": "equitensor.interfaces.md",
-    "run_md": "equitensor.interfaces.md",
     "accelerate": "equitensor.interfaces.acceleration",
     "relax": "equitensor.interfaces.relaxation",
+    "run_md": "equitensor.interfaces.md",
 }
 
 __all__ = sorted(_LAZY)
-
-
-def __getattr__(name):
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'equitensor.interfaces' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = lazy(__name__, _LAZY)

@@ -38,12 +38,18 @@ def note_threads(threads: int) -> None:
     _computed_in_threads = _computed_in_threads or threads > 1
 
 
+def threads_hang() -> bool:
+    """Whether several OpenMP threads would hang in this process."""
+    return _forked_after
+
+
 def refuse_after_fork(threads: int) -> None:
     """Raise RuntimeError where a computation with so many OpenMP threads would hang for ever."""
-    if threads > 1 and _forked_after:
+    if threads > 1 and threads_hang():
         raise RuntimeError(
             "this process was forked after its parent had computed with several threads, where OpenMP hangs: start "
-            'workers with multiprocessing.get_context("spawn"), or call torch.set_num_threads(1) in each of them'
+            'workers with multiprocessing.get_context("spawn"), or compute with one thread in each of them: '
+            "Calculator(..., threads=1), with torch torch.set_num_threads(1)"
         )
 
 

@@ -1,14 +1,16 @@
 """A Verlet skin list: the neighbours of a moving structure, searched anew only when an atom has moved far."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
-import torch
-from torch import Tensor
 
-from equitensor.graph import AtomicGraph, Structure
+from equitensor.errors import InputError
+from equitensor.graph import Structure, check_geometry, neighbor_list
+from equitensor.graph.geometry import TOO_CLOSE
 
 
-class SkinList:
-    """Graphs of one structure as it moves, each equal to the one that a fresh neighbour search gives.
+class SkinList(ABC):
+    """Neighbours of one structure as it moves: those within the cutoff are the ones of a fresh search.
 
     The search goes out to cutoff + skin (Angstrom). With the cell deformed by F since then, pos = pos0 F + u,
     every pair that is now nearer than the cutoff was nearer than (cutoff + |u_i| + |u_j|) / s, with s the
@@ -17,72 +19,75 @@ class SkinList:
     taken out of u.
     """
 
-    def __init__(self, cutoff: float, skin: float, device="cpu"):
-        self.cutoff, self.skin, self.device = float(cutoff), float(skin), torch.device(device)
-        self.builds, self.closest = 0, float("inf")  # Angstrom, between two atoms of the structure seen last
-        self._origin: Structure | None = None
-        self._wide: AtomicGraph | None = None
+    def __init__(self, cutoff: float, skin: float):
+        self.cutoff, self.skin = float(cutoff), float(skin)
+        self.builds, self._shortest = 0, np.inf  # Angstrom, between two atoms of the origin
+        self.origin: Structure | None = None
 
-    def graph(self, structure: Structure) -> AtomicGraph:
-        """The graph of this structure, edges up to the cutoff, on the list's device; labels are left out."""
-        if self._origin is None or not self._covers(structure):
+    @abstractmethod
+    def _take(self, origin: Structure, edge_index: np.ndarray, shift: np.ndarray, rev: np.ndarray) -> None:
+        """Hold the edges up to cutoff + skin of this structure, as `neighbor_list` gives them."""
+
+    @abstractmethod
+    def _set_cell(self, cell: np.ndarray) -> None:
+        """The cell has become this one: translations of edges change."""
+
+    def follow(self, structure: Structure) -> None:
+        """Search anew where the list does not hold all pairs of this structure any more.
+
+        Raises InputError for two atoms that have come into one place.
+        """
+        shrink, moved = self._motion(structure)
+        if self.cutoff + moved > shrink * (self.cutoff + self.skin):
             self._build(structure)
-        pos = torch.from_numpy(structure.pos).to(self.device)
+            return
+        _check_places(structure, shrink * self._shortest - moved)
         if structure.pbc.any() and not np.array_equal(structure.cell, self._cell):
-            self._set_cell(structure.cell)
-        return self._within_cutoff(pos)
+            self._cell = structure.cell.copy()
+            self._set_cell(self._cell)
 
-    def _build(self, structure: Structure):
+    def _build(self, structure: Structure) -> None:
         bare = Structure(structure.z, structure.pos.copy(), structure.cell.copy(), structure.pbc.copy())
-        self._wide = AtomicGraph.from_structure(bare, self.cutoff + self.skin).to(self.device)
-        self._origin = bare
+        try:
+            edge_index, shift, rev = neighbor_list(bare.pos, bare.cell, bare.pbc, self.cutoff + self.skin)
+            shortest = _shortest(bare, edge_index, shift)
+            _check_places(bare, shortest)
+        except InputError as error:
+            raise InputError(f"{structure.source or 'structure'}: {error}") from None
+        self.origin = None  # until all is taken
+        self._take(bare, edge_index, shift, rev)
         self._set_cell(bare.cell)
+        self.origin, self._cell, self._shortest = bare, bare.cell, shortest
         self.builds += 1
 
-    def _set_cell(self, cell: np.ndarray):
-        """Keep the translations of the edges in Angstrom: they change with the cell only."""
-        self._cell = cell.copy()
-        self._wide = self._wide.replace(cell=torch.from_numpy(self._cell).to(self.device)[None])
-        self._translation = (self._wide.shift.double() @ self._wide.cell[0]).T.contiguous()
-
-    def _covers(self, structure: Structure) -> bool:
-        """Whether every edge of the moved structure is in the wide list."""
-        origin = self._origin
-        if not np.array_equal(structure.z, origin.z) or not np.array_equal(structure.pbc, origin.pbc):
-            return False
+    def _motion(self, structure: Structure) -> tuple[float, float]:
+        """s and the largest |u_i| + |u_j| (Angstrom) since the search; (0, 0), which no list covers, for another."""
+        origin = self.origin
+        same = (
+            origin is not None and np.array_equal(structure.z, origin.z) and np.array_equal(structure.pbc, origin.pbc)
+        )
+        if not same:
+            return 0.0, 0.0
         displaced, shrink = structure.pos - origin.pos, 1.0
         if structure.pbc.any() and not np.array_equal(structure.cell, origin.cell):
             if not structure.pbc.all():
-                return False
+                return 0.0, 0.0
             deformation = np.linalg.solve(origin.cell, structure.cell)
             displaced = structure.pos - origin.pos @ deformation
-            shrink = np.linalg.svd(deformation, compute_uv=False)[-1]
+            shrink = float(np.linalg.svd(deformation, compute_uv=False)[-1])
         displaced = displaced - displaced.mean(axis=0)
         squares = np.einsum("ia,ia->i", displaced, displaced)
-        largest = np.sqrt(np.sort(squares)[-2:]).sum()
-        return bool(self.cutoff + largest <= shrink * (self.cutoff + self.skin))
+        return shrink, float(np.sqrt(np.sort(squares)[-2:]).sum())
 
-    def _within_cutoff(self, pos: Tensor) -> AtomicGraph:
-        wide = self._wide
-        sender, receiver = wide.edge_index
-        axes = pos.T.contiguous()  # (3, e) from here on: a sum over the last axis of (e, 3) is slow
-        vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
-        if self._origin.pbc.any():
-            vectors = vectors + self._translation
-        squares = vectors.square().sum(0)
-        self.closest = float(squares.min().sqrt()) if len(squares) else float("inf")
-        near = squares < self.cutoff**2
-        near = near & near.index_select(
-            0, wide.rev
-        )  # an edge and its reverse stay or go together, whatever the rounding
-        kept = near.nonzero().squeeze(1)
-        if kept.shape[0] == wide.num_edges:
-            return wide.replace(pos=pos)
-        position = near.cumsum(0) - 1
-        return wide.replace(
-            pos=pos,
-            edge_index=wide.edge_index.index_select(1, kept),
-            shift=wide.shift.index_select(0, kept),
-            rev=position.index_select(0, wide.rev.index_select(0, kept)),
-            ordered=True,
-        )
+
+def _check_places(structure: Structure, at_least: float) -> None:
+    """Look for two atoms in one place, unless all are known to be `at_least` so far apart (Angstrom)."""
+    if at_least < TOO_CLOSE:
+        check_geometry(structure.pos, structure.cell, structure.pbc)
+
+
+def _shortest(structure: Structure, edge_index: np.ndarray, shift: np.ndarray) -> float:
+    """The shortest edge in Angstrom."""
+    sender, receiver = edge_index
+    vectors = structure.pos[receiver] - structure.pos[sender] + shift @ structure.cell
+    return float(np.sqrt(np.einsum("ea,ea->e", vectors, vectors).min())) if len(vectors) else np.inf

@@ -1,8 +1,17 @@
 """Energy, forces and stress: the backbones, the potential around them, the model file."""
 
-from equitensor.models.architectures import ARCHITECTURES, build
-from equitensor.models.dimenet import load_pyg_weights
-from equitensor.models.model_file import load, read_header, save
-from equitensor.models.potential import Potential
+from equitensor.lazy import lazy
 
-__all__ = ["ARCHITECTURES", "Potential", "build", "load", "load_pyg_weights", "read_header", "save"]
+_LAZY = {
+    "ARCHITECTURES": "equitensor.models.architectures",
+    "Potential": "equitensor.models.potential",
+    "build": "equitensor.models.architectures",
+    "load": "equitensor.models.model_file",
+    "load_pyg_weights": "equitensor.models.dimenet",
+    "read_header": "equitensor.models.header",
+    "save": "equitensor.models.model_file",
+    "to_bytes": "equitensor.models.model_file",
+}
+
+__all__ = sorted(_LAZY)
+__getattr__, __dir__ = lazy(__name__, _LAZY)

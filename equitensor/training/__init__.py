@@ -1,7 +1,15 @@
 """Epochs, optimisers, ranks: from a config and snapshots to a trained potential and its errors."""
 
-from equitensor.training.config import Config, load_config
-from equitensor.training.evaluation import Evaluation, evaluate
-from equitensor.training.fit import check, fit
+from equitensor.lazy import lazy
 
-__all__ = ["Config", "Evaluation", "check", "evaluate", "fit", "load_config"]
+_LAZY = {
+    "Config": "equitensor.training.config",
+    "Evaluation": "equitensor.training.evaluation",
+    "check": "equitensor.training.fit",
+    "evaluate": "equitensor.training.evaluation",
+    "fit": "equitensor.training.fit",
+    "load_config": "equitensor.training.config",
+}
+
+__all__ = sorted(_LAZY)
+__getattr__, __dir__ = lazy(__name__, _LAZY)

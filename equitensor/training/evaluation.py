@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
-from equitensor.data import GraphDataset, Snapshots, graph_loader
+from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.models import Potential
-from equitensor.training.loss import QUANTITIES, residuals
+
+QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
 
 
 @dataclass
@@ -41,62 +39,59 @@ class Evaluation:
 
 
 class _Errors:
-    """Streaming MAE and RMSE of some quantities."""
+    """Streaming MAE and RMSE of some quantities: sums and counts in float64."""
 
     def __init__(self) -> None:
-        self.metrics: dict[str, tuple[Metric, Metric]] = {}
+        self._sums: dict[str, np.ndarray] = {}  # quantity -> sum of |error|, sum of error^2, number
 
-    def add(self, name: str, errors: torch.Tensor) -> None:
-        if errors.numel() == 0:
-            return
-        if name not in self.metrics:
-            alone = {"sync_on_compute": False}  # one rank evaluates; the others must not be waited for
-            pair = (MeanAbsoluteError(**alone), MeanSquaredError(squared=False, **alone))
-            self.metrics[name] = tuple(metric.double() for metric in pair)
-        errors = errors.detach().double().cpu().flatten()
-        for metric in self.metrics[name]:
-            metric.set_dtype(torch.float64).update(errors, torch.zeros_like(errors))
+    def add(self, found: dict[str, np.ndarray]) -> None:
+        for name, errors in found.items():
+            if errors.size:
+                sums = np.array([np.abs(errors).sum(), np.square(errors).sum(), errors.size])
+                self._sums[name] = self._sums.get(name, 0.0) + sums
 
     def values(self, names=QUANTITIES) -> dict[str, float | None]:
         found = {}
         for name in names:
-            mae, rmse = self.metrics.get(name, (None, None))
-            found[f"{name}_mae"] = None if mae is None else float(mae.compute())
-            found[f"{name}_rmse"] = None if rmse is None else float(rmse.compute())
+            absolute, square, count = self._sums.get(name, (None, None, 1))
+            found[f"{name}_mae"] = None if absolute is None else float(absolute / count)
+            found[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
         return found
 
 
 def evaluate(
-    model: Potential, snapshots: Snapshots, indices=None, batch_size: int = 16, device=None, keep: bool = True
+    model, snapshots: Snapshots, indices=None, batch_size: int = 16, device=None, keep: bool = True
 ) -> Evaluation:
     """Errors over `snapshots[indices]` (all by default); `keep` keeps predictions and labels for plots and files.
 
-    Forces on atoms marked fixed do not count. Structures with elements that the model does not know are left out,
-    counted in `excluded`. Raises InputError where none is left.
+    model is a Potential, which takes `batch_size` structures at once, or has `elements` and `compute(structure,
+    stress)` for one, as the engines of `equitensor.interfaces` have. Forces on atoms marked fixed do not count.
+    Structures with elements that the model does not know are left out, counted in `excluded`. Raises InputError where
+    none is left.
     """
-    model = model.eval()
-    device = model.device if device is None else device
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
-    indices, excluded = with_known_elements(model.elements, snapshots, indices)
-    dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
+    elements = [int(z) for z in model.elements]
+    indices, excluded = with_known_elements(elements, snapshots, indices)
     total, by_type, by_element = _Errors(), {}, {}
     result = Evaluation(metrics={}, excluded=excluded)
     counts = {"n_structures": 0, "n_atoms": 0}
-    for graph in graph_loader(dataset, batch_size=batch_size):
-        graph = graph.to(device)
-        prediction = model(graph)
-        structures = [snapshots[int(i)] for i in graph.index]
-        counts["n_structures"] += graph.num_graphs
-        counts["n_atoms"] += graph.num_nodes
-        _add(total, prediction, graph)
-        _add_by_element(by_element, prediction, graph)
-        if any(s.config_type is not None for s in structures):
-            _add_by_type(by_type, prediction, graph, structures)
+    if hasattr(model, "compute"):
+        predicted = _one_by_one(model, snapshots, indices)
+    else:
+        predicted = _in_batches(model, snapshots, indices, batch_size, device)
+    for label, prediction in predicted:
+        counts["n_structures"] += 1
+        counts["n_atoms"] += len(label)
+        errors = _errors(label, prediction)
+        total.add(errors)
+        _add_by_element(by_element, label, errors["forces"])
+        by_type.setdefault(label.config_type or "(none)", _Errors()).add(errors)
         if keep:
-            result.labels.extend(structures)
-            result.predictions.extend(_predicted(structures, prediction))
+            result.labels.append(label)
+            result.predictions.append(prediction)
     result.metrics = total.values() | counts
-    result.by_config_type = {name: errors.values() for name, errors in sorted(by_type.items())}
+    if set(by_type) != {"(none)"}:
+        result.by_config_type = {name: errors.values() for name, errors in sorted(by_type.items())}
     result.by_element = {z: errors.values(("forces",)) for z, errors in sorted(by_element.items())}
     return result
 
@@ -123,41 +118,57 @@ def with_known_elements(elements, snapshots, indices):
     return np.array(kept), excluded
 
 
-def _add(errors: _Errors, prediction, graph) -> None:
-    found = residuals(prediction, graph)
-    for name in QUANTITIES:
-        errors.add(name, found[name])
+def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, Structure]]:
+    """(labels, prediction) of each structure."""
+    for i in indices:
+        label = snapshots[int(i)]
+        periodic = bool(label.pbc.all())
+        out = model.compute(label, stress=periodic)
+        stress = out["stress"] if periodic else None
+        yield label, label.replace(energy=out["energy"], forces=out["forces"], stress=stress)
 
 
-def _add_by_element(by_element, prediction, graph) -> None:
-    known = ~graph.forces.isnan().any(dim=1) & ~graph.fixed
-    errors = (prediction["forces"] - graph.forces)[known]
-    z = graph.z[known]
-    for number in z.unique().tolist():
-        by_element.setdefault(number, _Errors()).add("forces", errors[z == number])
+def _in_batches(model, snapshots, indices, batch_size, device) -> Iterator[tuple[Structure, Structure]]:
+    """The same by a model in torch."""
+    from equitensor.data import GraphDataset, graph_loader
+
+    model = model.eval()
+    device = model.device if device is None else device
+    dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
+    for graph in graph_loader(dataset, batch_size=batch_size):
+        out = {name: value.detach().cpu().double().numpy() for name, value in model(graph.to(device)).items()}
+        start = 0
+        for k, i in enumerate(graph.index.tolist()):
+            label = snapshots[i]
+            stop = start + len(label)
+            stress = out["stress"][k] if label.pbc.all() else None
+            yield label, label.replace(energy=float(out["energy"][k]), forces=out["forces"][start:stop], stress=stress)
+            start = stop
 
 
-def _add_by_type(by_type, prediction, graph, structures) -> None:
-    """The labels of one config_type at a time: others are masked with NaN."""
-    types = [s.config_type or "(none)" for s in structures]
-    for name in sorted(set(types)):
-        chosen = torch.tensor([t == name for t in types], device=graph.z.device)
-        atoms = chosen.index_select(0, graph.batch)
-        nan = float("nan")
-        masked = graph.replace(
-            energy=graph.energy.masked_fill(~chosen, nan),
-            forces=graph.forces.masked_fill(~atoms[:, None], nan),
-            stress=graph.stress.masked_fill(~chosen[:, None, None], nan),
-        )
-        _add(by_type.setdefault(name, _Errors()), prediction, masked)
+def _errors(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
+    """Errors of what is labelled, empty where nothing is: energy, energy_per_atom, forces (atoms, 3), stress (3, 3)."""
+    found = {name: np.zeros(0) for name in QUANTITIES}
+    if label.energy is not None and not np.isnan(label.energy):
+        found["energy"] = np.array([prediction.energy - label.energy])
+        found["energy_per_atom"] = found["energy"] / len(label)
+    if label.forces is not None:
+        counted = _counted(label)
+        found["forces"] = prediction.forces[counted] - label.forces[counted]
+    if label.stress is not None and prediction.stress is not None and not np.isnan(label.stress).any():
+        found["stress"] = prediction.stress - label.stress
+    return found
 
 
-def _predicted(structures, prediction) -> Iterator[Structure]:
-    forces = prediction["forces"].cpu().numpy()
-    start = 0
-    for i, structure in enumerate(structures):
-        stop = start + len(structure)
-        stress = prediction["stress"][i].cpu().numpy() if structure.pbc.all() else None
-        energy = float(prediction["energy"][i])
-        yield structure.replace(energy=energy, forces=forces[start:stop], stress=stress)
-        start = stop
+def _counted(label: Structure) -> np.ndarray:
+    """(n,) bool, the atoms that have a force and are not fixed."""
+    known = ~np.isnan(label.forces).any(axis=1)
+    return known if label.fixed is None else known & ~label.fixed
+
+
+def _add_by_element(by_element, label: Structure, errors: np.ndarray) -> None:
+    if label.forces is None:
+        return
+    z = label.z[_counted(label)]
+    for number in np.unique(z).tolist():
+        by_element.setdefault(number, _Errors()).add({"forces": errors[z == number]})

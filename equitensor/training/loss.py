@@ -7,7 +7,6 @@ from torch import Tensor
 
 from equitensor.graph import AtomicGraph
 
-QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
 TERMS = {"forces": "forces", "energy": "energy_per_atom", "stress": "stress"}  # term of the loss -> its residuals
 
 

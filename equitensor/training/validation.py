@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from equitensor.training.loss import QUANTITIES, square_sums
+from equitensor.training.evaluation import QUANTITIES
+from equitensor.training.loss import square_sums
 
 
 class ValidationErrors:

@@ -108,11 +108,11 @@ def test_the_skin_list_gives_the_graph_of_a_fresh_search(morse, silicon, cluster
         calc.calculate(moved)
         fresh.calculate(moved)
         for name in ("edge_index", "shift", "rev", "pos", "cell"):
-            assert getattr(calc._graph, name).equal(getattr(fresh._graph, name)), name
+            assert getattr(calc._engine.graph, name).equal(getattr(fresh._engine.graph, name)), name
         assert calc.results["energy"] == fresh.results["energy"]
         np.testing.assert_array_equal(calc.results["forces"], fresh.results["forces"])
-    assert 1 < calc._neighbors.builds < 20
-    assert fresh._neighbors.builds >= 40
+    assert 1 < calc._engine.neighbors.builds < 20
+    assert fresh._engine.neighbors.builds >= 40
 
 
 def test_the_skin_list_notices_what_changed(morse, cluster, silicon):
@@ -264,7 +264,7 @@ def test_a_potential_through_the_skin_list(potential, silicon, dtype, tolerance)
     for moved in _moves(silicon, 1, npt=True):
         calc.calculate(moved)
     expected = potential.double().eval()(from_ase(silicon, potential.cutoff))
-    assert calc._neighbors.builds < 20
+    assert calc._engine.neighbors.builds < 20
     assert calc.results["energy"] == pytest.approx(float(expected["energy"]), abs=tolerance)
     np.testing.assert_allclose(calc.results["forces"], expected["forces"], atol=tolerance)
     voigt = full_3x3_to_voigt_6_stress(expected["stress"][0].numpy())

@@ -29,7 +29,7 @@ class Slow:
 
 def test_a_calculator_is_for_one_thread(morse, cluster):
     calc, results = Calculator(morse, device="cpu"), []
-    calc.model = slow = Slow(calc.model)
+    calc._engine.model = slow = Slow(calc.model)
     thread = threading.Thread(target=lambda: results.append(calc.get_potential_energy(cluster)))
     thread.start()
     assert slow.inside.wait(30)

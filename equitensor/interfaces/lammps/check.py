@@ -67,7 +67,7 @@ def of_calculator(model, atoms) -> Values:
 
     atoms = atoms.copy()
     atoms.constraints = []
-    atoms.calc = Calculator(model, device="cpu", dtype="float64")
+    atoms.calc = Calculator(model, device="cpu", dtype="float64", backend="torch")  # not what LAMMPS itself runs
     stress = atoms.get_stress(voigt=False) if atoms.pbc.all() else None
     return Values(atoms.get_potential_energy(), atoms.get_forces(), stress)
 

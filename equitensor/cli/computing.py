@@ -1,0 +1,14 @@
+"""The options that say where, and by what, a model is computed."""
+
+
+def add_computing_options(parser) -> None:
+    """Register --device, --backend and --threads."""
+    add = parser.add_argument
+    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    add(
+        "--backend",
+        default="auto",
+        choices=("auto", "core", "torch"),
+        help="core: compiled, on CPUs; torch; auto: the core where it can (equitensor info MODEL says which)",
+    )
+    add("--threads", type=int, metavar="N", help="of the core; default OMP_NUM_THREADS or all cores, one if few atoms")

@@ -1,0 +1,115 @@
+"""What computes a potential: the compiled evaluator on a CPU where it can, torch otherwise, and why."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+from equitensor.errors import InputError
+from equitensor.interfaces.evaluator import PRECISIONS, Model
+from equitensor.interfaces.evaluator_library import why_not
+
+BACKENDS = ("auto", "core", "torch")
+_IN_CORE = "the compiled evaluator takes this model, on the CPU"
+_DRIVERS = ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll", "amdhip64.dll")
+
+
+def open_engine(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None):
+    """(engine, why): what computes the potential, a CoreEngine or a TorchEngine, and the reason in a sentence.
+
+    Args: as `equitensor.Calculator`. Raises InputError where `backend` cannot be had, and for what is no model.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r} is unknown: say {', '.join(BACKENDS)}")
+    reason = "it was asked for"
+    if backend != "torch":
+        opened, reason = _open_in_core(model, device, dtype)
+        if opened is not None:
+            from equitensor.interfaces.core_engine import CoreEngine
+
+            return CoreEngine(opened, _precision(dtype, opened), skin, threads), _IN_CORE
+        if backend == "core":
+            raise InputError(f"backend 'core' is not possible: {reason}")
+    if threads is not None:
+        raise InputError(
+            f"threads is {threads}, but torch computes ({reason}), whose threads OMP_NUM_THREADS or "
+            "torch.set_num_threads sets: leave it out"
+        )
+    from equitensor.interfaces.torch_engine import TorchEngine
+
+    return TorchEngine(model, device, dtype, skin), reason
+
+
+def backend_of(model, device="auto", dtype=None) -> tuple[str, str]:
+    """("core" or "torch", why): what backend="auto" takes for a model file. Raises InputError for what is none."""
+    opened, reason = _open_in_core(model, device, dtype)
+    return ("torch", reason) if opened is None else ("core", _IN_CORE)
+
+
+def _open_in_core(model, device, dtype) -> tuple[Model | None, str]:
+    """The model opened by the evaluator, or None; and why."""
+    reason = why_not() or _device_reason(device) or _dtype_reason(dtype)
+    if reason is not None:
+        return None, reason
+    if isinstance(model, str | Path):
+        from equitensor.models import read_header
+
+        read_header(model)  # what is no model file is not for torch either
+        source = model
+    else:
+        source, reason = _packed(model)
+        if source is None:
+            return None, reason
+    try:
+        opened = Model(source)
+    except InputError as error:
+        return None, str(error)
+    reason = _dtype_reason(_precision(dtype, opened))
+    return (opened, "") if reason is None else (None, reason)
+
+
+def _packed(model) -> tuple[bytes | None, str]:
+    """A Potential as the bytes of its model file, or None and why it has none."""
+    from equitensor.models import Potential, to_bytes
+    from equitensor.models.directional import Directional
+
+    if type(model) is not Potential or type(model.backbone) is not Directional:
+        return None, f"{type(model).__name__} is not a Potential of architecture directional"
+    return to_bytes(model), ""
+
+
+def _device_reason(device) -> str | None:
+    """Why the device is none for the evaluator, which computes on CPUs."""
+    name = str(device)
+    if name == "auto":
+        return "torch has a GPU here" if _torch_has_gpu() else None
+    return None if name.split(":")[0] == "cpu" else f"device is {name!r}, the evaluator computes on a CPU"
+
+
+def _torch_has_gpu() -> bool:
+    """Whether there is a GPU that torch can use; torch is asked, and imported, only where a driver is installed."""
+    if "torch" not in sys.modules and not any(_loads(driver) for driver in _DRIVERS):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _loads(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _dtype_name(dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype_reason(dtype) -> str | None:
+    known = dtype is None or _dtype_name(dtype) in PRECISIONS
+    return None if known else f"dtype {dtype!r} is unknown: say float32 or float64"
+
+
+def _precision(dtype, model: Model) -> str:
+    return str(model.header.get("dtype")) if dtype is None else _dtype_name(dtype)

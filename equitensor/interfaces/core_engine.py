@@ -1,0 +1,105 @@
+"""A potential computed by the compiled evaluator, for one structure as it moves."""
+
+import os
+
+import numpy as np
+
+from equitensor.errors import InputError
+from equitensor.graph import Structure
+from equitensor.interfaces.evaluator import Evaluated, Model, System
+from equitensor.interfaces.one_at_a_time import note_threads, refuse_after_fork, threads_hang
+from equitensor.interfaces.skin_list import SkinList
+
+_ATOMS_PER_THREAD = 64  # with fewer a second thread costs more than it does
+
+
+class CoreEngine:
+    """Energies, forces, stress and features of structures, in numpy.
+
+    Args: model, an open model file; precision, "float32" or "float64"; skin in Angstrom; threads, or None: as many as
+    OMP_NUM_THREADS or the cores, but one for each 64 atoms at most.
+    """
+
+    backend = "core"
+
+    def __init__(self, model: Model, precision: str, skin: float, threads: int | None = None):
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; it must be 1 or more")
+        refuse_after_fork(threads or 1)
+        self.model, self.elements, self.cutoff = model, model.elements, model.cutoff
+        self.neighbors = _Rows(model, precision, skin, threads)
+        self._last: Structure | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads computed the last structure."""
+        return self.neighbors.system.threads
+
+    @property
+    def coordination(self) -> np.ndarray:
+        """(n,) neighbours within the cutoff of each atom of the structure computed last."""
+        return self.neighbors.within_cutoff(self._last.pos)
+
+    def compute(self, structure: Structure, stress: bool) -> dict:
+        """energy, energies (n,), forces (n, 3) and, where asked for, stress (3, 3), tension positive.
+
+        The stress is (1/V) dE/d(strain) with V the volume of the cell, whatever is periodic.
+        """
+        found = self._evaluate(structure)
+        self._last = structure
+        out = {"energy": found.energy, "energies": found.energies, "forces": found.forces}
+        if stress:
+            out["stress"] = -found.virial / abs(np.linalg.det(structure.cell))
+        return out
+
+    def descriptors(self, structure: Structure) -> np.ndarray:
+        """(n, d) features that no rotation, reflection or translation changes."""
+        return self._evaluate(structure, features=True).features
+
+    def _evaluate(self, structure, features=False) -> Evaluated:
+        self.neighbors.follow(structure)
+        note_threads(self.neighbors.system.threads)
+        return self.neighbors.system.evaluate(structure.pos, self.neighbors.translation, features=features)
+
+
+class _Rows(SkinList):
+    """The neighbours of each atom in a row, in the system that evaluates them."""
+
+    def __init__(self, model: Model, precision: str, skin: float, threads: int | None):
+        super().__init__(model.cutoff, skin)
+        self.model, self.precision, self.threads = model, precision, threads
+        self.system: System | None = None
+        self.translation: np.ndarray | None = None  # (edges, 3) Angstrom
+
+    def __getstate__(self):
+        return self.__dict__ | {"system": None, "origin": None, "translation": None}  # found again when needed
+
+    def within_cutoff(self, pos: np.ndarray) -> np.ndarray:
+        """(n,) how many neighbours each atom has."""
+        vectors = pos[self._receiver] - pos[self._sender]
+        if self.translation is not None:
+            vectors += self.translation
+        near = np.einsum("ea,ea->e", vectors, vectors) < self.cutoff**2
+        return np.bincount(self._receiver[near], minlength=len(pos))
+
+    def _take(self, origin, edge_index, shift, rev) -> None:
+        threads = self.threads or min(_available_threads(), max(1, len(origin) // _ATOMS_PER_THREAD))
+        if self.system is None or self.system.threads != threads:
+            self.system = System(self.model, self.precision, threads)
+        self._sender, self._receiver = edge_index
+        self._shift = shift if origin.pbc.any() else None
+        start = np.concatenate([[0], np.cumsum(np.bincount(self._receiver, minlength=len(origin)))])
+        self.system.set_neighbors(origin.z, start, self._sender)
+
+    def _set_cell(self, cell) -> None:
+        self.translation = None if self._shift is None else self._shift @ cell
+
+
+def _available_threads() -> int:
+    """OMP_NUM_THREADS, or the cores that this process may use; one where more would hang."""
+    if threads_hang():
+        return 1
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if first.isdigit() and int(first) > 0:
+        return int(first)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,181 @@
+"""Energies and forces of a trained potential by the compiled evaluator: numpy arrays, no torch."""
+
+import ctypes
+import json
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from equitensor.errors import InputError
+from equitensor.interfaces.evaluator_library import EXCHANGE, Exchange, Result, library, why_not
+
+PRECISIONS = {"float32": 32, "float64": 64}
+
+
+class Model:
+    """A model file, open for evaluation: any number of systems, in any threads, may share it.
+
+    elements (k,) atomic numbers, rising; cutoff in Angstrom; num_features; header, what the file says of itself.
+    Raises InputError for what is not a model file, and with the reason for a model that only torch evaluates.
+    """
+
+    def __init__(self, source):
+        """source: a path, or the bytes of a model file."""
+        if isinstance(source, bytes):
+            self.name, self._bytes = "the model", source
+        elif Path(source).is_file():
+            self.name, self._bytes = str(source), Path(source).read_bytes()
+        else:
+            raise InputError(f"{source}: there is no such model file")
+        self._open()
+
+    def _open(self):
+        lib = _library()
+        handle = ctypes.c_void_p()
+        if lib.equitensor_model_read(self._bytes, len(self._bytes), ctypes.byref(handle)):
+            raise InputError(f"{self.name}: {_message(lib)}")
+        self.handle = handle
+        weakref.finalize(self, lib.equitensor_model_close, handle)
+        count = lib.equitensor_model_num_elements(handle)
+        self.elements = np.array(lib.equitensor_model_elements(handle)[:count], dtype=np.int64)
+        self.cutoff = float(lib.equitensor_model_cutoff(handle))
+        self.num_features = int(lib.equitensor_model_num_features(handle))
+        self.header = json.loads(lib.equitensor_model_header(handle))
+
+    def __getstate__(self):
+        return {"name": self.name, "_bytes": self._bytes}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._open()
+
+    def __deepcopy__(self, _):
+        return self
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """energy eV; virial (3, 3) eV, -sum r (x) dE/dr, symmetric; energies (owned,) eV, E0s included; forces (total, 3)
+    eV/Angstrom; virials (total, 6) eV, xx, yy, zz, xy, xz, yz, and features (owned, num_features) where asked for."""
+
+    energy: float
+    virial: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    virials: np.ndarray | None
+    features: np.ndarray | None
+
+
+class System:
+    """Atoms and neighbours of one simulation. It belongs to one thread at a time.
+
+    Args: precision, "float32" or "float64", of the arithmetic (arrays are float64); threads, how many a call uses: the
+    numbers do not depend on it.
+    """
+
+    def __init__(self, model: Model, precision: str = "float64", threads: int = 1):
+        lib, handle = _library(), ctypes.c_void_p()
+        if lib.equitensor_system_new(model.handle, PRECISIONS[precision], threads, ctypes.byref(handle)):
+            raise InputError(_message(lib))
+        self.model, self.precision, self.threads = model, precision, threads
+        self._lib, self._handle = lib, handle
+        weakref.finalize(self, lib.equitensor_system_free, handle)
+        self._owned = self._total = self._edges = None
+
+    def set_neighbors(self, numbers, start, sender, owned: int | None = None) -> None:
+        """Atoms and a full list of neighbours, until the next call; pairs beyond the cutoff are passed over.
+
+        Args: numbers (total,) atomic numbers, 0 for an atom that takes no part; the neighbours of atom i are
+        sender[start[i]:start[i + 1]]; owned, how many atoms have energies (all): those after them are ghosts.
+        """
+        numbers, sender = (np.ascontiguousarray(array, dtype=np.int32) for array in (numbers, sender))
+        start = np.ascontiguousarray(start, dtype=np.int64)
+        owned = len(numbers) if owned is None else owned
+        if start.shape != (owned + 1,) or sender.shape != (start[-1],):
+            raise InputError(f"start is {start.shape}, sender {sender.shape}: give ({owned + 1},) and (start[-1],)")
+        self._owned = None
+        pointers = (array.ctypes.data for array in (numbers, start, sender))
+        self._check(self._lib.equitensor_system_neighbors(self._handle, owned, len(numbers), *pointers))
+        self._owned, self._total, self._edges = owned, len(numbers), len(sender)
+
+    def evaluate(self, pos, shift=None, virials=False, features=False, forward=None, reverse=None) -> Evaluated:
+        """Energies and their derivatives at positions (total, 3) in Angstrom.
+
+        Args: shift (edges, 3) in Angstrom: the vector from neighbour j to atom i is pos_i - pos_j + shift; virials,
+        features, whether these are wanted; forward, reverse, functions of an array (total, width) that fill the
+        ghosts' rows from their owners' and add them to their owners'. Raises InputError for positions that are not
+        finite and for atoms in one place.
+        """
+        if self._owned is None:
+            raise InputError("the system has no neighbours yet: call set_neighbors")
+        pos = _array(pos, (self._total, 3), "pos")
+        shift = None if shift is None else _array(shift, (self._edges, 3), "shift")
+        energies, forces = np.zeros(self._owned), np.zeros((self._total, 3))
+        virials = np.zeros((self._total, 6)) if virials else None
+        features = np.zeros((self._owned, self.model.num_features)) if features else None
+        result = Result()
+        result.energies, result.forces = energies.ctypes.data, forces.ctypes.data
+        result.virials, result.features = _address(virials), _address(features)
+        ghosts = None if forward is None and reverse is None else _Ghosts(forward, reverse, self._total)
+        exchange = ghosts and ctypes.byref(ghosts.exchange)
+        code = self._lib.equitensor_system_evaluate(
+            self._handle, pos.ctypes.data, _address(shift), exchange, ctypes.byref(result)
+        )
+        if ghosts is not None and ghosts.error is not None:
+            raise ghosts.error
+        self._check(code)
+        xx, yy, zz, xy, xz, yz = result.virial
+        virial = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        return Evaluated(result.energy, virial, energies, forces, virials, features)
+
+    def _check(self, code: int) -> None:
+        if code:
+            raise InputError(_message(self._lib))
+
+
+class _Ghosts:
+    """The two callbacks as C functions; an exception in one stops the evaluation and is kept."""
+
+    def __init__(self, forward: Callable | None, reverse: Callable | None, total: int):
+        self.error: BaseException | None = None
+        self._total = total
+        self.exchange = Exchange(None, *(self._function(f) if f else EXCHANGE() for f in (forward, reverse)))
+
+    def _function(self, function: Callable):
+        def call(_, rows, width, precision):
+            kind = ctypes.c_float if precision == 32 else ctypes.c_double
+            size = self._total * width
+            try:
+                array = np.ctypeslib.as_array(ctypes.cast(rows or 0, ctypes.POINTER(kind)), (size,)) if size else []
+                function(np.reshape(array, (self._total, width)))
+            except BaseException as error:
+                self.error = error
+                return 1
+            return 0
+
+        return EXCHANGE(call)
+
+
+def _library():
+    lib = library()
+    if lib is None:
+        raise InputError(f"the compiled evaluator is not here: {why_not()}")
+    return lib
+
+
+def _message(lib) -> str:
+    return lib.equitensor_message().decode(errors="replace")
+
+
+def _array(values, shape, name) -> np.ndarray:
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.shape != shape:
+        raise InputError(f"{name} is {array.shape}: give {shape}")
+    return array
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data

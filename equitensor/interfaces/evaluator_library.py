@@ -1,0 +1,75 @@
+"""The compiled evaluator of potentials, csrc/core/potential.h, through ctypes: no torch."""
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+_NAME = "libequitensor" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+
+EXCHANGE = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _INT, _INT)
+
+
+class Exchange(ctypes.Structure):
+    """equitensor_exchange."""
+
+    _fields_ = (("context", _POINTER), ("forward", EXCHANGE), ("reverse", EXCHANGE))
+
+
+class Result(ctypes.Structure):
+    """equitensor_result; the arrays as addresses."""
+
+    _fields_ = (
+        ("energy", ctypes.c_double),
+        ("virial", ctypes.c_double * 6),
+        ("energies", _POINTER),
+        ("forces", _POINTER),
+        ("virials", _POINTER),
+        ("features", _POINTER),
+    )
+
+
+_SIGNATURES = {
+    "message": (ctypes.c_char_p, ()),
+    "model_read": (_INT, (ctypes.c_char_p, _LONG, ctypes.POINTER(_POINTER))),
+    "model_close": (None, (_POINTER,)),
+    "model_cutoff": (ctypes.c_double, (_POINTER,)),
+    "model_num_elements": (_INT, (_POINTER,)),
+    "model_elements": (ctypes.POINTER(ctypes.c_int32), (_POINTER,)),
+    "model_num_features": (_INT, (_POINTER,)),
+    "model_header": (ctypes.c_char_p, (_POINTER,)),
+    "system_new": (_INT, (_POINTER, _INT, _INT, ctypes.POINTER(_POINTER))),
+    "system_free": (None, (_POINTER,)),
+    "system_neighbors": (_INT, (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER)),
+    "system_evaluate": (_INT, (_POINTER, _POINTER, _POINTER, ctypes.POINTER(Exchange), ctypes.POINTER(Result))),
+}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library with its functions declared, or None; then `why_not` says why."""
+    return _load()[0]
+
+
+def why_not() -> str | None:
+    """None where the evaluator is there; else the reason, a sentence for the user."""
+    return _load()[1]
+
+
+@cache
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
+    if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":
+        return None, "EQUITENSOR_NO_EXT is set"
+    path = Path(__file__).resolve().parents[1] / _NAME
+    if not path.is_file():
+        return None, f"the core was not built: there is no {path.name} in the package; a C++ compiler is needed"
+    try:
+        found = ctypes.CDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(found, f"equitensor_{name}")
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        return None, f"the core does not load ({error}): build it again on this machine"
+    return found, None

@@ -1,0 +1,63 @@
+"""The graph of a moving structure, for potentials in torch."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equitensor.graph import AtomicGraph, Structure
+from equitensor.interfaces.skin_list import SkinList
+
+
+class GraphList(SkinList):
+    """Graphs of one structure as it moves, each equal to the one that a fresh neighbour search gives."""
+
+    def __init__(self, cutoff: float, skin: float, device="cpu"):
+        super().__init__(cutoff, skin)
+        self.device = torch.device(device)
+        self._wide: AtomicGraph | None = None
+
+    def graph(self, structure: Structure) -> AtomicGraph:
+        """The graph of this structure, edges up to the cutoff, on the list's device; labels are left out."""
+        self.follow(structure)
+        return self._within_cutoff(torch.from_numpy(structure.pos).to(self.device))
+
+    def _take(self, origin, edge_index, shift, rev) -> None:
+        tensor = torch.from_numpy
+        self._wide = AtomicGraph(
+            z=tensor(origin.z),
+            pos=tensor(origin.pos),
+            batch=torch.zeros(len(origin), dtype=torch.int64),
+            edge_index=tensor(edge_index),
+            shift=tensor(shift),
+            rev=tensor(rev),
+            cell=tensor(origin.cell)[None],
+            pbc=tensor(origin.pbc)[None],
+            ordered=True,
+        ).to(self.device)
+
+    def _set_cell(self, cell: np.ndarray) -> None:
+        """Keep the translations of the edges in Angstrom."""
+        self._wide = self._wide.replace(cell=torch.from_numpy(cell).to(self.device)[None])
+        self._translation = (self._wide.shift.double() @ self._wide.cell[0]).T.contiguous()
+
+    def _within_cutoff(self, pos: Tensor) -> AtomicGraph:
+        wide = self._wide
+        sender, receiver = wide.edge_index
+        axes = pos.T.contiguous()  # (3, e) from here on: a sum over the last axis of (e, 3) is slow
+        vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
+        if self.origin.pbc.any():
+            vectors = vectors + self._translation
+        near = vectors.square().sum(0) < self.cutoff**2
+        # an edge and its reverse stay or go together, whatever the rounding
+        near = near & near.index_select(0, wide.rev)
+        kept = near.nonzero().squeeze(1)
+        if kept.shape[0] == wide.num_edges:
+            return wide.replace(pos=pos)
+        position = near.cumsum(0) - 1
+        return wide.replace(
+            pos=pos,
+            edge_index=wide.edge_index.index_select(1, kept),
+            shift=wide.shift.index_select(0, kept),
+            rev=position.index_select(0, wide.rev.index_select(0, kept)),
+            ordered=True,
+        )

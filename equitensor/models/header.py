@@ -1,0 +1,59 @@
+"""The header of a model file, read without torch."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from equitensor import __version__
+from equitensor.errors import InputError
+
+FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
+READABLE = (2, 3)
+KINDS = {  # what a header must hold
+    "settings": dict,
+    "cutoff": float,
+    "elements": list,
+    "e0s": dict,
+    "scale": float,
+    "shift": float,
+    "dtype": str,
+    "harmonics": str,
+    "provenance": dict,
+}
+
+
+def read_header(path) -> dict:
+    """The header of a model file. Raises InputError where it is not one, or of a newer format than this reads."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such model file")
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get("equitensor")
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a model file, or is damaged ({error}): give the model.eqt of a run") from None
+    if text is None:
+        raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
+    header = _parsed(text, path)
+    if header["format"] not in READABLE:
+        what = "upgrade equitensor" if header["format"] > FORMAT else "train it again, or use the equitensor it is of"
+        raise InputError(
+            f"{path} is of model format {header['format']}, written by equitensor {header['equitensor']}; this is "
+            f"{__version__}, which reads format {FORMAT}: {what}"
+        )
+    return header
+
+
+def _parsed(text: str, path: Path) -> dict:
+    """The header with all that it must hold; another format, which may hold other things, is for the caller to name."""
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: its header is damaged ({error}): take another copy of the file") from None
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int) or "equitensor" not in header:
+        raise InputError(f"{path}: its header is damaged (no format): take another copy of the file")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(header.get(name), kind)]
+    if wrong and header["format"] in READABLE:
+        raise InputError(f"{path}: its header is damaged ({', '.join(wrong)}): take another copy of the file")
+    return header

@@ -1,0 +1,70 @@
+"""Potentials and structures on which the compiled evaluator and torch are compared."""
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from equitensor import models
+
+PRODUCTS = ("gaunt", "cg", "cp")
+
+
+def random_potential(elements=(1, 6, 13), shift=-1.3, seed=0, **settings):
+    """A potential of float32 weights, none of them zero, that is small unless `settings` say otherwise."""
+    settings = {"cutoff": 4.5, "channels": 8, "lmax": 2, "layers": 2, "num_radial": 5} | settings
+    e0s = {z: -1.1 * z for z in elements}
+    model = models.build(settings, list(elements), e0s, scale=2.3, shift=shift, num_neighbors=20.0, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def structures(elements=(1, 6, 13)) -> dict[str, Atoms]:
+    """One of each kind: molecule, skewed cell, slab, wire, one atom in a cell, isolated atoms."""
+    rng = np.random.default_rng(1)
+    skewed = bulk("Al", "fcc", a=4.0) * (2, 1, 1)
+    skew = np.array([[0, 0, 0], [1.5, 0.3, 0], [-2, 1, 0.4]])
+    skewed.set_cell(skewed.cell.array + skew, scale_atoms=True)
+    slab = fcc111("Al", (2, 2, 3))
+    slab.pbc = (True, True, False)
+    wire = Atoms("Al3", [[0, 0, 0], [2.0, 0.3, 0], [0.5, 2.2, 0.1]], cell=[4.1, 0, 0], pbc=(True, False, False))
+    found = {
+        "molecule": molecule("CH3CH2OH"),
+        "skewed": skewed,
+        "slab": slab,
+        "wire": wire,
+        "one atom": bulk("Al", "fcc", a=4.0),
+        "isolated": Atoms("Al"),
+        "two far": Atoms("Al2", [[0, 0, 0], [20, 0, 0]]),
+    }
+    for atoms in found.values():
+        atoms.numbers = rng.choice(elements, len(atoms))
+        atoms.positions += 0.08 * rng.standard_normal(atoms.positions.shape)
+    return found
+
+
+def mutated(whole: bytes, rng) -> bytes:
+    """A model file with one thing wrong with it."""
+    size = 8 + int.from_bytes(whole[:8], "little")  # of the length and the header; weights come after them
+    damaged = bytearray(whole)
+    kind = rng.integers(5)
+    if kind == 0:
+        return whole[: rng.integers(len(whole))]
+    if kind == 1:  # anything in the header
+        for place in rng.integers(0, size, rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+    elif kind == 2:  # numbers in the header: sizes, shapes, offsets, settings
+        digits = [place for place in range(8, size) if whole[place : place + 1].isdigit()]
+        for place in rng.choice(digits, rng.integers(1, 4)):
+            damaged[place] = ord(rng.choice(list("0123456789-e.")))
+    elif kind == 3:  # weights, coupling table
+        for place in rng.integers(size, len(whole), 8):
+            damaged[place] = rng.integers(256)
+    else:  # a part of the file over another
+        start, to, length = rng.integers(8, len(whole)), rng.integers(8, len(whole)), rng.integers(1, 64)
+        damaged[to : to + length] = whole[start : start + length]
+    return bytes(damaged)

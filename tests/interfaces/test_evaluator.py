@@ -1,0 +1,328 @@
+"""The compiled evaluator against torch, and its own promises: threads, ghosts, refusals."""
+
+import copy
+import json
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from evaluator_cases import PRODUCTS, mutated, random_potential, structures
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from equitensor import models
+from equitensor.errors import InputError
+from equitensor.graph import neighbor_list
+from equitensor.interfaces import Calculator
+from equitensor.interfaces.evaluator import Model, System
+from equitensor.interfaces.evaluator_library import why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+CASES = [
+    *({"product": product, "correlation": nu} for product in PRODUCTS for nu in (1, 2, 3, 4)),
+    *({"product": product, "lmax": lmax} for product in PRODUCTS for lmax in (0, 1, 3)),
+    {"lmax": 4, "channels": 4},
+    {"layers": 1},
+    {"layers": 3, "channels": 7, "edge_channels": 3, "lmax": 1},
+    {"layers": 4, "channels": 4, "lmax": 1, "product": "cg"},
+    {"channels": 24, "edge_channels": 20, "gathered": 40, "smoothness": 2.0},
+    {"channels": 1, "edge_channels": 1, "num_radial": 1},
+    {"zbl": True, "cutoff": 3.5},
+    {"elements": (13,)},
+    {"elements": (1, 3, 6, 8, 13, 22, 29, 47, 79, 92), "zbl": True},
+]
+
+
+def compared(path, atoms, **options):
+    """Results of the core and of torch, in float64 unless `options` say otherwise."""
+    found = []
+    for backend in ("core", "torch"):
+        calc = Calculator(path, device="cpu", backend=backend, **{"dtype": "float64"} | options)
+        calc.calculate(atoms)
+        found.append(calc.results | {"features": calc.descriptors(atoms)})
+    return found
+
+
+@pytest.mark.parametrize("settings", CASES, ids=str)
+def test_it_computes_what_torch_computes(settings, tmp_path):
+    settings = dict(settings)
+    elements = settings.pop("elements", (1, 6, 13))
+    models.save(random_potential(elements, **settings), tmp_path / "model.eqt")
+    for name, atoms in structures(elements).items():
+        core, torch = compared(tmp_path / "model.eqt", atoms)
+        assert set(core) == set(torch)
+        assert core["energy"] == pytest.approx(core["energies"].sum(), rel=1e-13)
+        for quantity, expected in torch.items():
+            scale = max(np.abs(expected).max(), 1e-3)
+            np.testing.assert_allclose(
+                core[quantity], expected, rtol=0, atol=1e-10 * scale, err_msg=f"{name} {quantity}"
+            )
+
+
+def test_a_trained_model_in_both_precisions(trained_file, alanine_data):
+    import ase.io
+
+    for atoms in ase.io.read(alanine_data / "test_hot.xyz", ":40:10"):
+        atoms.set_cell([8, 7, 6])
+        atoms.pbc = True
+        core, torch = compared(trained_file, atoms)
+        single, torch_single = compared(trained_file, atoms, dtype="float32")
+        for name in ("energy", "energies", "forces", "stress", "features"):
+            np.testing.assert_allclose(core[name], torch[name], rtol=1e-10, atol=1e-10)
+        rms = np.sqrt(np.square(torch["forces"]).mean())
+        error, error_of_torch = (
+            np.sqrt(np.square(found["forces"] - torch["forces"]).mean()) for found in (single, torch_single)
+        )
+        assert rms > 0.1
+        assert error < 3e-6 * rms
+        assert error_of_torch < 3e-6 * rms
+        assert error > 1e-9 * rms  # it is float32
+        np.testing.assert_allclose(single["energies"] - core["energies"], 0, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evaluator") / "model.eqt"
+    models.save(random_potential(layers=3), path)
+    return Model(path)
+
+
+def listed(model, atoms, skin=0.0):
+    """start, sender and shift (Angstrom) of the neighbours."""
+    (sender, receiver), shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff + skin)
+    start = np.concatenate([[0], np.cumsum(np.bincount(receiver, minlength=len(atoms)))])
+    return start, sender, shift @ atoms.cell.array
+
+
+def evaluated(model, atoms, skin=0.0, precision="float64", threads=1):
+    start, sender, shift = listed(model, atoms, skin)
+    system = System(model, precision, threads)
+    system.set_neighbors(atoms.numbers, start, sender)
+    return system.evaluate(atoms.positions, shift, virials=True, features=True)
+
+
+NAMES = ("energy", "virial", "energies", "forces", "virials", "features")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_threads_and_pairs_beyond_the_cutoff_change_no_bit(model, precision):
+    atoms = structures()["skewed"] * (3, 3, 3)
+    one = evaluated(model, atoms, precision=precision)
+    for options in ({"threads": 2}, {"threads": 3}, {"skin": 0.7}):
+        other = evaluated(model, atoms, precision=precision, **options)
+        for name in NAMES[2:]:
+            np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=f"{name} {options}")
+        assert other.energy == one.energy
+        np.testing.assert_allclose(other.virial, one.virial, rtol=1e-12, atol=1e-12)  # summed by each thread
+
+
+def test_virials_of_atoms_sum_to_the_virial(model):
+    found = evaluated(model, structures()["skewed"])
+    xx, yy, zz, xy, xz, yz = found.virials.sum(axis=0)
+    np.testing.assert_allclose([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], found.virial, atol=1e-10)
+    assert np.abs(found.virial).max() > 0.1
+
+
+def test_two_threads_share_a_model(model):
+    kinds = list(structures().values())
+    expected = [evaluated(model, atoms) for atoms in kinds]
+
+    def often(k):
+        return [evaluated(model, kinds[k]) for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for k, found in enumerate(pool.map(often, range(len(kinds)))):
+            for name in NAMES:
+                for one in found:
+                    np.testing.assert_array_equal(getattr(one, name), getattr(expected[k], name))
+
+
+def with_ghosts(atoms, cutoff):
+    """(positions, owner) of the atoms and of all their images within the cutoff of any, and start and sender."""
+    start, sender, shift = listed(type("", (), {"cutoff": cutoff}), atoms)
+    cells = np.round(shift @ np.linalg.pinv(atoms.cell.array)).astype(int)
+    owner, images, column = list(range(len(atoms))), {}, []
+    for j, cell in zip(sender, map(tuple, cells), strict=True):
+        if any(cell) and (j, cell) not in images:
+            images[j, cell] = len(owner)
+            owner.append(j)
+        column.append(images.get((j, cell), j))
+    moves = np.zeros((len(owner), 3))
+    for (_, cell), k in images.items():
+        moves[k] = -np.array(cell) @ atoms.cell.array
+    return atoms.positions[owner] + moves, np.array(owner), start, np.array(column)
+
+
+@pytest.mark.parametrize("kind", ["skewed", "slab", "one atom"])
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-11), ("float32", 1e-4)])
+def test_images_as_ghosts_are_images_as_shifts(model, kind, precision, tolerance):
+    atoms = structures()[kind]
+    expected = evaluated(model, atoms, precision=precision)
+    pos, owner, start, sender = with_ghosts(atoms, model.cutoff)
+    n, calls = len(atoms), []
+    assert len(owner) > n
+
+    def forward(rows):
+        calls.append(("forward", rows.shape[1], rows.dtype))
+        rows[n:] = rows[owner[n:]]
+
+    def reverse(rows):
+        calls.append(("reverse", rows.shape[1], rows.dtype))
+        np.add.at(rows, owner[n:], rows[n:])
+
+    system = System(model, precision)
+    system.set_neighbors(atoms.numbers[owner], start, sender, owned=n)
+    found = system.evaluate(pos, None, True, True, forward, reverse)
+    width, dtype = calls[0][1], np.dtype(precision)
+    assert calls == [(name, width, dtype) for name in ("forward", "forward", "reverse", "reverse")]  # 3 layers
+    assert found.energy == pytest.approx(expected.energy, rel=tolerance)
+    forces, virials = np.zeros((n, 3)), np.zeros((n, 6))
+    np.add.at(forces, owner, found.forces)
+    np.add.at(virials, owner, found.virials)
+    for one, other in (
+        (found.energies, expected.energies),
+        (forces, expected.forces),
+        (virials, expected.virials),
+        (found.virial, expected.virial),
+        (found.features, expected.features),
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(1, np.abs(other).max()))
+
+
+def test_a_rank_without_atoms_takes_part_in_every_exchange(model):
+    widths = []
+    system = System(model)
+    system.set_neighbors([], [0], [])
+    found = system.evaluate(np.zeros((0, 3)), None, forward=lambda r: widths.append(r.shape), reverse=lambda r: None)
+    assert found.energy == 0
+    assert len(widths) == 2
+
+
+def test_an_exchange_that_fails_stops_the_evaluation(model):
+    atoms = structures()["molecule"]
+    start, sender, _ = listed(model, atoms)
+    system = System(model)
+    system.set_neighbors(atoms.numbers, start, sender)
+
+    def broken(rows):
+        raise KeyError("no such rank")
+
+    with pytest.raises(KeyError, match="no such rank"):
+        system.evaluate(atoms.positions, forward=broken, reverse=broken)
+    assert np.isfinite(system.evaluate(atoms.positions).energy)
+
+
+def test_atoms_of_number_zero_take_no_part(model):
+    atoms = structures()["molecule"]
+    kept = evaluated(model, atoms)
+    more = atoms.copy()
+    more += structures()["two far"]
+    more.positions[-2:] = atoms.positions[:2] + 0.4
+    more.numbers[-2:] = 0
+    found = evaluated(model, more)
+    np.testing.assert_allclose(found.forces[:-2], kept.forces, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.energies[:-2], kept.energies, rtol=1e-13)
+    assert not found.forces[-2:].any()
+    assert not found.energies[-2:].any()
+    assert found.energy == pytest.approx(kept.energy, rel=1e-13)
+
+
+def test_copies_and_pickles_evaluate_the_same(model):
+    atoms = structures()["slab"]
+    expected = evaluated(model, atoms)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(evaluated(twin, atoms).forces, expected.forces)
+
+
+def test_what_a_structure_cannot_be(model):
+    atoms = structures()["molecule"]
+    start, sender, _ = listed(model, atoms)
+    system = System(model)
+    with pytest.raises(InputError, match="no neighbours yet"):
+        system.evaluate(atoms.positions)
+    with pytest.raises(InputError, match=r"does not know the element 2 of atom 1"):
+        system.set_neighbors([1, 2, *atoms.numbers[2:]], start, sender)
+    with pytest.raises(InputError, match="no neighbours yet"):
+        system.evaluate(atoms.positions)
+    with pytest.raises(InputError, match="an edge comes from atom 99, which does not exist"):
+        system.set_neighbors(atoms.numbers, start, [99, *sender[1:]])
+    with pytest.raises(InputError, match="end before they start"):
+        system.set_neighbors(atoms.numbers, [0, len(sender), *start[2:]], sender)
+    with pytest.raises(InputError, match="give"):
+        system.set_neighbors(atoms.numbers, start, sender[:-1])
+    system.set_neighbors(atoms.numbers, start, sender)
+    with pytest.raises(InputError, match=r"pos is \(3, 3\): give \(9, 3\)"):
+        system.evaluate(atoms.positions[:3])
+    positions = atoms.positions.copy()
+    positions[4, 1] = np.nan
+    with pytest.raises(InputError, match="the position of atom 4 is not finite"):
+        system.evaluate(positions)
+    positions[4] = positions[0]
+    with pytest.raises(InputError, match=r"atom [04] and a neighbour of it are in the same place"):
+        system.evaluate(positions)
+    assert np.isfinite(system.evaluate(atoms.positions).energy)
+    with pytest.raises(InputError, match="threads is 0"):
+        System(model, threads=0)
+
+
+def parts(path):
+    """The header and the tensors of a model file."""
+    with safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["equitensor"])
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def packed(header, tensors) -> bytes:
+    return save(tensors, metadata={"equitensor": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda h, t: h["settings"].update(architecture="dimenet++"), r'architecture "dimenet\+\+".*torch backend'),
+        (lambda h, t: h["settings"].update(colour=3), r'setting "colour" that this does not know: upgrade'),
+        (lambda h, t: h.update(format=2), r"format 2, before evaluation without torch: load and save it"),
+        (lambda h, t: h.update(format=4), r"format 4, this reads 3: upgrade"),
+        (lambda h, t: h.update(harmonics="other"), r'harmonics convention "other"'),
+        (lambda h, t: h.update(cutoff=-1.0), r"cutoff is -1"),
+        (lambda h, t: h.update(elements=[]), r"knows no element"),
+        (lambda h, t: h.update(elements=[6, 1, 13]), r"rising order"),
+        (lambda h, t: h["settings"].update(channels=9), r"has shape .* its settings ask for"),
+        (lambda h, t: t.pop("backbone.head"), r'no tensor "backbone\.head"'),
+        (lambda h, t: t.update({"backbone.head": np.full_like(t["backbone.head"], np.nan)}), r"not finite"),
+        (lambda h, t: t.update({"backbone.head": t["backbone.head"].astype(np.int32)}), r"not of floating point"),
+        (lambda h, t: t.update({"coupling.index": t["coupling.index"] + 90}), r"names a component that does not exist"),
+        (lambda h, t: t.pop("coupling.index"), r'no tensor "coupling\.index"'),
+    ],
+)
+def test_model_files_that_it_refuses(model, tmp_path, change, message):
+    (tmp_path / "model.eqt").write_bytes(model._bytes)
+    header, tensors = parts(tmp_path / "model.eqt")
+    change(header, tensors)
+    with pytest.raises(InputError, match=message):
+        Model(packed(header, tensors))
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 100, 4000, -1])
+def test_a_file_that_is_cut_short(model, tmp_path, size):
+    path = tmp_path / "cut.eqt"
+    path.write_bytes(model._bytes[:size])
+    with pytest.raises(InputError, match=r"cut\.eqt"):
+        Model(path)
+    with pytest.raises(InputError, match=r"absent\.eqt: there is no such model file"):
+        Model(tmp_path / "absent.eqt")
+
+
+def test_damaged_files_are_refused_or_evaluated(model):
+    """An InputError or numbers, never a crash; `.ci/fuzz` tries ten thousand under sanitizers."""
+    count = int(os.environ.get("EQUITENSOR_MUTATIONS", "300"))
+    atoms, rng, refused = structures()["molecule"], np.random.default_rng(0), 0
+    for _ in range(count):
+        try:
+            evaluated(Model(mutated(model._bytes, rng)), atoms)
+        except InputError:
+            refused += 1
+    assert count / 3 < refused < count
