@@ -10,7 +10,6 @@
 #include "force.h"
 #include "memory.h"
 #include "modify.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "potential.h"
 #include "update.h"
@@ -19,11 +18,6 @@
 using namespace LAMMPS_NS;
 using equitensor_lammps::atomic_number;
 using equitensor_lammps::SYMBOLS;
-
-static bool within(double reach, const double* a, const double* b) {
-  const double x = a[0] - b[0], y = a[1] - b[1], z = a[2] - b[2];
-  return x * x + y * y + z * z < reach * reach;
-}
 
 PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
   single_enable = 0;
@@ -147,7 +141,7 @@ void PairEquitensor::init_style() {
   neighbor->add_request(this, NeighConst::REQ_FULL);
   known.assign((atom->ntypes + 1) * (atom->ntypes + 1), 0);
   pairs_checked = false;
-  start.clear();
+  origin.clear();
 }
 
 /* Neighbours that LAMMPS would leave out of the list for reasons of other force fields. */
@@ -209,7 +203,7 @@ void PairEquitensor::refuse_pairs_of_other_styles() {
 void PairEquitensor::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (!pairs_checked) refuse_pairs_of_other_styles();
-  if (neighbors_are_stale()) convert_neighbors();
+  update_neighbors();
 
   const bool direct = scale == 1.0; // then LAMMPS's arrays are added to as they are
   const int owned = atom->nlocal, total = owned + atom->nghost;
@@ -222,7 +216,8 @@ void PairEquitensor::compute(int eflag, int vflag) {
   result.forces = !direct ? forces.data() : total ? atom->f[0] : nullptr;
   result.virials = !vflag_atom ? nullptr : !direct ? virials.data() : total ? vatom[0] : nullptr;
   const equitensor_exchange exchange = {this, forward, reverse};
-  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, nullptr, &exchange, &result));
+  const double* shifts = shift.empty() ? nullptr : shift.data();
+  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, shifts, &exchange, &result));
   add_results(result.energy, result.virial, direct ? nullptr : result.forces, direct ? nullptr : result.virials);
 }
 
@@ -239,113 +234,8 @@ void PairEquitensor::add_results(double energy, const double* total_virial, doub
     for (int k = 0; k < 6; k++) vatom[i][k] += scale * v[6 * static_cast<size_t>(i) + k];
 }
 
-/* New neighbours, other atoms, or other types of the same atoms (as fix atom/swap makes them without new neighbours). */
-bool PairEquitensor::neighbors_are_stale() {
-  const int owned = atom->nlocal, total = owned + atom->nghost;
-  if (neighbor->ago == 0 || static_cast<int>(start.size()) != owned + 1 || static_cast<int>(z.size()) != total) return true;
-  for (int i = 0; i < total; i++)
-    if (z[i] != z_of_type[atom->type[i]]) return true;
-  return false;
-}
-
-void PairEquitensor::convert_neighbors() {
-  const int owned = atom->nlocal, total = owned + atom->nghost;
-  z.resize(total);
-  for (int i = 0; i < total; i++) z[i] = z_of_type[atom->type[i]];
-  counts.assign(owned, 0); // rows of other atoms are not set in LAMMPS's list
-  for (int k = 0; k < list->inum; k++) counts[list->ilist[k]] = list->numneigh[list->ilist[k]];
-  start.assign(owned + 1, 0);
-  sender.clear();
-  const double reach = reach_of_list();
-  for (int i = 0; i < owned; i++) {
-    for (int n = 0; n < counts[i]; n++) {
-      const int j = list->firstneigh[i][n] & NEIGHMASK;
-      if (reach == 0.0 || within(reach, atom->x[i], atom->x[j])) sender.push_back(j);
-    }
-    start[i + 1] = static_cast<int64_t>(sender.size());
-  }
-  require(equitensor_system_neighbors(system, owned, total, z.data(), start.data(), sender.data()));
-}
-
-/* How far apart the pairs of LAMMPS's list may be that are of use here, 0 where it holds no others. Under pair_style
- * hybrid it goes as far as the longest cutoff. Where it is not new, both atoms may have moved by half the skin. */
-double PairEquitensor::reach_of_list() const {
-  const double reach = equitensor_model_cutoff(model) + neighbor->skin;
-  if (neighbor->cutneighmax < reach * (1 + 1e-9)) return 0.0;
-  return neighbor->ago == 0 ? reach : reach + neighbor->skin;
-}
-
 void PairEquitensor::require(int failed) {
   if (failed) error->one(FLERR, "{}: {}", path, equitensor_message());
-}
-
-/* ---- between ranks ---- */
-
-int PairEquitensor::forward(void* pair, void* rows, int width, int bits) {
-  auto self = static_cast<PairEquitensor*>(pair);
-  if (!self->set_rows(rows, width, bits)) return 1;
-  if (!self->measuring) self->comm->forward_comm(self, self->slots);
-  return 0;
-}
-
-int PairEquitensor::reverse(void* pair, void* rows, int width, int bits) {
-  auto self = static_cast<PairEquitensor*>(pair);
-  if (!self->set_rows(rows, width, bits)) return 1;
-  if (!self->measuring) self->comm->reverse_comm(self, self->slots);
-  return 0;
-}
-
-/* False where LAMMPS's buffers would not hold them. */
-bool PairEquitensor::set_rows(void* first, int numbers, int size) {
-  rows = static_cast<char*>(first);
-  width = numbers;
-  bits = size;
-  slots = static_cast<int>((static_cast<int64_t>(numbers) * size / 8 + sizeof(double) - 1) / sizeof(double));
-  if (measuring) comm_forward = comm_reverse = slots > comm_forward ? slots : comm_forward;
-  return slots <= comm_forward;
-}
-
-int PairEquitensor::pack_forward_comm(int n, int* atoms, double* buffer, int, int*) {
-  const size_t bytes = static_cast<size_t>(width) * bits / 8;
-  for (int k = 0; k < n; k++) {
-    buffer[(k + 1) * static_cast<size_t>(slots) - 1] = 0.0; // an odd number of floats ends in half a double
-    memcpy(buffer + k * static_cast<size_t>(slots), rows + atoms[k] * bytes, bytes);
-  }
-  return n * slots;
-}
-
-void PairEquitensor::unpack_forward_comm(int n, int first, double* buffer) {
-  const size_t bytes = static_cast<size_t>(width) * bits / 8;
-  for (int k = 0; k < n; k++) memcpy(rows + (first + k) * bytes, buffer + k * static_cast<size_t>(slots), bytes);
-}
-
-int PairEquitensor::pack_reverse_comm(int n, int first, double* buffer) {
-  const size_t bytes = static_cast<size_t>(width) * bits / 8;
-  for (int k = 0; k < n; k++) {
-    buffer[(k + 1) * static_cast<size_t>(slots) - 1] = 0.0;
-    memcpy(buffer + k * static_cast<size_t>(slots), rows + (first + k) * bytes, bytes);
-  }
-  return n * slots;
-}
-
-template <typename number>
-static void add_rows(char* rows, int width, int slots, int n, const int* atoms, const double* buffer) {
-  for (int k = 0; k < n; k++) {
-    auto to = reinterpret_cast<number*>(rows) + atoms[k] * static_cast<size_t>(width);
-    auto from = reinterpret_cast<const char*>(buffer + k * static_cast<size_t>(slots));
-    for (int c = 0; c < width; c++) {
-      number value; // the buffer is an array of doubles, whatever it holds
-      memcpy(&value, from + c * sizeof(number), sizeof(number));
-      to[c] += value;
-    }
-  }
-}
-
-void PairEquitensor::unpack_reverse_comm(int n, int* atoms, double* buffer) {
-  if (bits == 32)
-    add_rows<float>(rows, width, slots, n, atoms, buffer);
-  else
-    add_rows<double>(rows, width, slots, n, atoms, buffer);
 }
 
 /* ---- the rest ---- */
@@ -366,7 +256,7 @@ void PairEquitensor::read_restart_settings(FILE* file) {
 }
 
 double PairEquitensor::memory_usage() {
-  const double integers = static_cast<double>(z.capacity() + counts.capacity() + sender.capacity()) * sizeof(int32_t);
-  const double reals = static_cast<double>(energies.capacity() + forces.capacity() + virials.capacity()) * sizeof(double);
-  return Pair::memory_usage() + integers + reals + static_cast<double>(start.capacity()) * sizeof(int64_t);
+  const size_t integers = z.capacity() + counts.capacity() + sender.capacity() + image.capacity() + 2 * origin.capacity();
+  const size_t reals = shift.capacity() + energies.capacity() + forces.capacity() + virials.capacity();
+  return Pair::memory_usage() + static_cast<double>(integers * sizeof(int32_t) + (reals + start.capacity()) * sizeof(double));
 }

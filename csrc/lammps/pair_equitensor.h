@@ -51,15 +51,20 @@ class PairEquitensor : public Pair {
   void start_system();
   void refuse_excluded_pairs();
   void refuse_pairs_of_other_styles();
-  bool neighbors_are_stale();
+  void update_neighbors();
+  bool types_changed() const;
+  void find_origins();
   void convert_neighbors();
   double reach_of_list() const;
+  void find_shifts();
   void add_results(double energy, const double* virial, double* forces, double* virials);
   void require(int failed);
 
   static int forward(void* pair, void* rows, int width, int bits);
   static int reverse(void* pair, void* rows, int width, int bits);
   bool set_rows(void* rows, int width, int bits);
+  void pack(size_t row, double* buffer) const;
+  bool is_image(int ghost) const { return origin[ghost].atom != ghost; }
 
   equitensor_model* model = nullptr;
   equitensor_system* system = nullptr;
@@ -70,15 +75,24 @@ class PairEquitensor : public Pair {
   std::vector<char> known;        // whether LAMMPS gave this style the pair of types
   bool pairs_checked = false;
 
-  // The neighbour list as the library wants it, made when LAMMPS makes its own.
-  std::vector<int32_t> z, counts, sender;
+  // The neighbour list as the core wants it. A neighbour that is a periodic image of an atom on this rank is that atom and
+  // a shift, so that nothing is exchanged for it.
+  struct Origin {
+    int32_t rank, atom;
+  };
+  std::vector<Origin> origin;
+  std::vector<int32_t> z, counts, sender, image;
   std::vector<int64_t> start;
+  std::vector<double> shift; // empty where no neighbour is such an image
+  double box[6] = {};        // that the shifts are of
   std::vector<double> energies, forces, virials; // where LAMMPS's own arrays cannot be added to directly
 
-  // What is being exchanged: rows of `width` numbers of `bits` bits, each packed into `slots` doubles.
+  // What is being exchanged: rows of `width` numbers of `bits` bits, `bytes` in all, each packed into `slots` doubles.
   char* rows = nullptr;
   int width = 0, bits = 0, slots = 0;
-  bool measuring = false;
+  size_t bytes = 0, packed = 0;  // swaps so far
+  std::vector<char> inside;      // by swap: whether the rank swaps with itself
+  bool from_inside = false, measuring = false, finding_origins = false;
 };
 
 } // namespace LAMMPS_NS

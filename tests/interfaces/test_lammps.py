@@ -208,6 +208,23 @@ def test_atoms_without_an_element_take_no_part(run):
     np.testing.assert_allclose(numbers(run(ENERGY, pair=pair)), without, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "ranks, grid, after",
+    [
+        (3, "processors 3 1 1\n", ""),
+        (5, "processors 1 5 1\n", ""),  # parts thinner than the cutoff: ghosts from the rank after the next
+        (8, "processors 2 2 2\n", ""),
+        (4, "", "comm_style tiled\nbalance 1.0 rcb\n"),
+    ],
+)
+def test_any_division_into_parts(run, ranks, grid, after):
+    """Rows of periodic images are those of their origins, whatever the order of exchanges."""
+    lines = "fix 1 all nve\nrun 10\n" + ENERGY
+    np.testing.assert_allclose(
+        numbers(run(after + lines, ranks=ranks, first=grid)), numbers(run(lines, ranks=1)), rtol=1e-12
+    )
+
+
 def test_restart_continues_the_run(run, potential):
     """At constant pressure, in a cell that shears, with the style of the restart file."""
     steps = "fix 1 all npt temp 300 300 0.1 tri 0 0 1.0\nthermo_modify norm no\nrun {}\n"
