@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdint>
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "system.h"

@@ -7,6 +7,33 @@ struct Row {
   int64_t first, n, length;
 };
 
+// An edge between two knots of splines that have the same: `knot` is the first one's number, `weights` (6, length) are
+// those of the rise and the two derivatives, in values and in derivatives.
+struct Between {
+  int64_t knot;
+  const float* weights;
+  int64_t length;
+
+  INLINE vec<float> weight(int k) const { return splat(weights[k * length]); }
+  // Functions v, v + 1, ... as many as a register holds, in the rows of their chunk.
+  INLINE const float* place(const Spline& spline, int64_t v) const {
+    constexpr int chunk = PAD_BYTES / sizeof(float);
+    return spline.data.data() + knot * 3 * spline.width + v / chunk * 3 * chunk + v % chunk;
+  }
+  INLINE vec<float> value(const Spline& spline, int64_t v) const {
+    constexpr int chunk = PAD_BYTES / sizeof(float);
+    const float* at = place(spline, v);
+    return load(at) + load(at + chunk) * weight(0) + load(at + 2 * chunk) * weight(1) + load(at + 3 * spline.width + 2 * chunk) * weight(2);
+  }
+  INLINE void both(const Spline& spline, int64_t v, vec<float>& value, vec<float>& derivative) const {
+    constexpr int chunk = PAD_BYTES / sizeof(float);
+    const float* at = place(spline, v);
+    const vec<float> step = load(at + chunk), a = load(at + 2 * chunk), z = load(at + 3 * spline.width + 2 * chunk);
+    value = load(at) + step * weight(0) + a * weight(1) + z * weight(2);
+    derivative = step * weight(3) + a * weight(4) + z * weight(5);
+  }
+};
+
 template <class T>
 class Engine {
  public:
@@ -33,14 +60,21 @@ class Engine {
   void harmonics(const Row& row, const Aligned<T>* direction) const;
   void radial(const Segment& segment, const Row& row, T* values, T* gradients) const;
   void bessel(const Row& row) const;
+  void locate(const Row& row) const;
+  Between between(const Row& row, int64_t e) const { return {w.knot[e], w.weights.data() + e, row.length}; }
   void embed(const Row& row, int species) const;
   void activate(int q, const Row& row, int64_t i, bool first) const;
   void state(int r, const Row& row, int64_t i, bool forward) const;
-  void gather(int r, const Row& row) const;
+  void carry(int r, const Row& row) const;
+  void gather(const Row& row) const;
   void density_gradient(int r, const Row& row) const;
   void update_gradient(int q, const Row& row, int64_t i) const;
   void direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, const Aligned<T>* out) const;
-  void finish(int r, const Row& row) const;
+  void shape(int r, int64_t i) const;
+  void unshape(int r, int64_t i) const;
+  void head(int64_t i) const;
+  void finish(const Row& row) const;
+  void lengths(const Row& row) const;
   void coordination(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
   void by_degree(const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const;
@@ -228,32 +262,35 @@ void Engine<T>::bessel(const Row& row) const {
   }
 }
 
+// Where the row's distances lie among the knots of the splines.
+template <class T>
+void Engine<T>::locate(const Row& row) const {
+  const float scale = static_cast<float>(n.spline.knots / n.cutoff);
+  for (int64_t e = 0; e < row.length; e++) {
+    const float at = static_cast<float>(s.distance[row.first + e]) * scale;
+    const int32_t k = std::min(static_cast<int32_t>(at), n.spline.knots - 1);
+    const float t = at - static_cast<float>(k), r = 1 - t;
+    float* to = w.weights.data() + e;
+    w.knot[e] = k;
+    to[0] = t * t * (3 - 2 * t), to[row.length] = t * r * r, to[2 * row.length] = -t * t * r;
+    to[3 * row.length] = 6 * t * r * scale, to[4 * row.length] = r * (1 - 3 * t) * scale, to[5 * row.length] = t * (3 * t - 2) * scale;
+  }
+}
+
 // Values and derivatives (n, width) of a segment's functions at the row's distances.
 template <class T>
 void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gradients) const {
   const int64_t width = segment.width;
-  if (!n.knots) {
+  if constexpr (std::is_same<T, double>::value) {
     const T *matrix = n.radial.data() + segment.offset, *basis = w.basis.data() + (segment.enveloped ? 2 * n.R * row.length : 0);
     multiply<T>(row.n, width, n.R, basis, 1, row.length, matrix, n.radial_width, values, width);
     multiply<T>(row.n, width, n.R, basis + n.R * row.length, 1, row.length, matrix, n.radial_width, gradients, width);
-    return;
-  }
-  constexpr int chunk = PAD_BYTES / sizeof(T);
-  const T scale = static_cast<T>(n.knots / n.cutoff);
-  const int64_t stride = 2 * int64_t(n.radial_width);
-  for (int64_t e = 0; e < row.n; e++) {
-    const T at = s.distance[row.first + e] * scale;
-    const int64_t k = std::min<int64_t>(static_cast<int64_t>(at), n.knots - 1);
-    const T t = at - static_cast<T>(k), r = 1 - t;
-    const vec<T> rise = splat(t * t * (3 - 2 * t)), left = splat(t * r * r), right = splat(-t * t * r);
-    const vec<T> drise = splat(6 * t * r * scale), dleft = splat(r * (1 - 3 * t) * scale), dright = splat(t * (3 * t - 2) * scale);
-    const T* knot = n.spline.data() + k * stride + 2 * segment.offset;
-    for (int64_t v = 0; v < width; v += chunk, knot += 2 * chunk)
-#pragma GCC unroll 4
-      for (int b = 0; b < chunk; b += W<T>) {
-        const vec<T> f = load(knot + b), step = load(knot + stride + b) - f, a = load(knot + chunk + b), z = load(knot + stride + chunk + b);
-        store(values + e * width + v + b, f + step * rise + a * left + z * right);
-        store(gradients + e * width + v + b, step * drise + a * dleft + z * dright);
+  } else {
+    for (int64_t e = 0; e < row.n; e++)
+      for (int64_t v = 0; v < width; v += W<T>) {
+        vec<T> value, derivative;
+        between(row, e).both(n.spline, segment.offset + v, value, derivative);
+        store(values + e * width + v, value), store(gradients + e * width + v, derivative);
       }
   }
 }
@@ -305,20 +342,29 @@ void Engine<T>::activate(int q, const Row& row, int64_t i, bool first) const {
 template <class T>
 void Engine<T>::state(int r, const Row& row, int64_t i, bool forward) const {
   harmonics(row, s.direction);
-  if (!n.knots) bessel(row);
+  if (std::is_same<T, double>::value)
+    bessel(row);
+  else
+    locate(row);
   embed(row, s.species[i]);
   for (int q = 0; q < r; q++) activate(q, row, i, forward && q == r - 1);
   if (!forward && r > 0) radial(n.updates[r - 1].radial, row, w.read.data(), w.read_gradient.data());
 }
 
-// Messages (n, G), their product with the radial functions, and its sum with Y over the row: gathered (D, G).
+// Messages (n, G), and their product with the radial functions.
 template <class T>
-void Engine<T>::gather(int r, const Row& row) const {
+void Engine<T>::carry(int r, const Row& row) const {
   const DensityMatrices<T>& density = n.densities[r];
   const int64_t cp = n.cp, Gp = n.Gp;
   multiply<T>(row.n, Gp, (r + 1) * cp, w.state.data(), n.layers * cp, 1, density.message.data(), Gp, w.message.data(), Gp);
   radial(density.radial, row, w.radial.data(), w.radial_gradient.data());
   for (int64_t k = 0; k < row.n * Gp; k += W<T>) store(w.product.data() + k, load(w.message.data() + k) * load(w.radial.data() + k));
+}
+
+// The sum with Y over the row: gathered (D, G).
+template <class T>
+void Engine<T>::gather(const Row& row) const {
+  const int64_t Gp = n.Gp;
   multiply<T>(n.D, Gp, row.n, w.harmonics.data(), row.length, 1, w.product.data(), Gp, w.gathered.data(), Gp);
 }
 
@@ -384,7 +430,7 @@ void Engine<T>::update_gradient(int q, const Row& row, int64_t i) const {
 
 // The rest of the way to the edges' vectors.
 template <class T>
-void Engine<T>::finish(int, const Row& row) const {
+void Engine<T>::finish(const Row& row) const {
   const int64_t cp = n.cp, wide = n.layers * cp;
   for (int64_t e = 0; e < row.n; e++) {
     T* to = w.by_distance.data() + e * W<T>;
@@ -392,6 +438,12 @@ void Engine<T>::finish(int, const Row& row) const {
     for (int64_t c = 0; c < cp; c += W<T>) along += load(w.by_state.data() + e * wide + c) * load(w.x_gradient.data() + e * cp + c);
     store(to, along);
   }
+  lengths(row);
+}
+
+// From the gradients by Y and by the distance (a register each) to those by the vectors.
+template <class T>
+void Engine<T>::lengths(const Row& row) const {
   T *by_distance = w.small.data(), *inverse = by_distance + row.length;
   for (int64_t e = 0; e < row.length; e += W<T>) {
     store(by_distance + e, sums(w.by_distance.data() + e * W<T>));
@@ -406,11 +458,19 @@ template <class T>
 void Engine<T>::forward(int r, int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
-  const UpdateMatrices<T>& update = n.updates[r];
   T* density = s.density[r].data() + i * n.D * n.Cp;
   state(r, row, i, true);
-  gather(r, row);
+  carry(r, row);
+  gather(row);
   by_degree(w.gathered.data(), n.Gp, n.densities[r].mix.data(), density, n.Cp);
+  shape(r, i);
+}
+
+// From the density of a round: its energy, and what edges read of it.
+template <class T>
+void Engine<T>::shape(int r, int64_t i) const {
+  const UpdateMatrices<T>& update = n.updates[r];
+  const T* density = s.density[r].data() + i * n.D * n.Cp;
   product_features(n, n.products[r], s.species[i], density, w.powers.data(), w.features.data());
   double energy = 0;
   for (int c = 0; c < n.C; c++) energy += double(w.features[c]) * update.energy[c];
@@ -437,27 +497,35 @@ void Engine<T>::last(int64_t i) const {
   const Row row = arriving(i);
   const int r = n.layers - 1;
   state(r, row, i, true);
-  gather(r, row);
+  carry(r, row);
+  gather(row);
   by_degree(w.gathered.data(), n.Gp, n.densities[r].mix.data(), w.density.data(), n.Cp);
-  T *scalars = w.small.data(), *head = scalars + n.Cp;
-  invariants(n, s.species[i], w.density.data(), w.powers.data(), scalars);
-  if (s.features) {
-    multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.mix.data(), n.Cp, head, n.Cp);
-    for (int c = 0; c < n.C; c++) s.features[i * n.layers * n.C + r * n.C + c] = head[c];
-  }
-  multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.head.data(), n.Cp, head, n.Cp);
-  double energy = 0;
-  for (int c = 0; c < n.Cp; c += W<T>) {
-    const vec<T> h = load(head + c), p = sigmoid<T>(h), out = load(n.head_out.data() + c), value = h * p * out;
-    for (int k = 0; k < W<T>; k++) energy += value[k];
-    store(head + c, out * (p * (T(1) + h * (T(1) - p))));
-  }
-  s.energies[i] += energy;
-  multiply<T>(1, n.Cp, n.Cp, head, n.Cp, 1, n.head_t.data(), n.Cp, scalars, n.Cp);
-  invariants_gradient(n, s.species[i], w.density.data(), scalars, w.powers.data(), w.by_powers.data(), w.by_density.data());
+  head(i);
   density_gradient(r, row);
   if (r > 0) update_gradient(r - 1, row, i);
-  finish(r, row);
+  finish(row);
+}
+
+// The last energy, from the density, and the gradient by it.
+template <class T>
+void Engine<T>::head(int64_t i) const {
+  const int r = n.layers - 1;
+  T *scalars = w.small.data(), *hidden = scalars + n.Cp;
+  invariants(n, s.species[i], w.density.data(), w.powers.data(), scalars);
+  if (s.features) {
+    multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.mix.data(), n.Cp, hidden, n.Cp);
+    for (int c = 0; c < n.C; c++) s.features[i * n.layers * n.C + r * n.C + c] = hidden[c];
+  }
+  multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.head.data(), n.Cp, hidden, n.Cp);
+  double energy = 0;
+  for (int c = 0; c < n.Cp; c += W<T>) {
+    const vec<T> h = load(hidden + c), p = sigmoid<T>(h), out = load(n.head_out.data() + c), value = h * p * out;
+    for (int k = 0; k < W<T>; k++) energy += value[k];
+    store(hidden + c, out * (p * (T(1) + h * (T(1) - p))));
+  }
+  s.energies[i] += energy;
+  multiply<T>(1, n.Cp, n.Cp, hidden, n.Cp, 1, n.head_t.data(), n.Cp, scalars, n.Cp);
+  invariants_gradient(n, s.species[i], w.density.data(), scalars, w.powers.data(), w.by_powers.data(), w.by_density.data());
 }
 
 template <class T>
@@ -483,16 +551,22 @@ template <class T>
 void Engine<T>::backward(int r, int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
+  unshape(r, i);
+  state(r, row, i, false);
+  carry(r, row);
+  density_gradient(r, row);
+  if (r > 0) update_gradient(r - 1, row, i);
+  finish(row);
+}
+
+// The gradient by the density of a round.
+template <class T>
+void Engine<T>::unshape(int r, int64_t i) const {
   const UpdateMatrices<T>& update = n.updates[r];
   by_degree(s.by_read_features.data() + i * n.D * n.cp, n.cp, update.angular_t.data(), w.by_features.data(), n.Cp);
   multiply<T>(1, n.Cp, n.cp, s.by_scalars[r].data() + i * n.cp, n.cp, 1, update.scalars_t.data(), n.Cp, w.by_features.data(), n.Cp, true);
   for (int c = 0; c < n.Cp; c++) w.by_features[c] += update.energy[c];
   product_gradient(n, n.products[r], s.species[i], s.density[r].data() + i * n.D * n.Cp, w.by_features.data(), w.powers.data(), w.by_powers.data(), w.by_density.data());
-  state(r, row, i, false);
-  gather(r, row);
-  density_gradient(r, row);
-  if (r > 0) update_gradient(r - 1, row, i);
-  finish(r, row);
 }
 
 // Sums of what edges pull at an atom, and the virial.

@@ -122,6 +122,46 @@ void harmonics(Network<T>& n) {
     }
 }
 
+template <class F>
+Spline sampled(int width, double cutoff, int knots, const F& functions, double& error) {
+  constexpr int CHUNK = PAD_BYTES / sizeof(float);
+  const double h = cutoff / knots, t = 0.25;
+  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * 3 * width)};
+  Array now(2 * width), last(2 * width), middle(2 * width);
+  double wrong = 0, size = 0;
+  for (int k = 0; k <= knots; k++) {
+    functions(k * h, now.data(), now.data() + width);
+    for (int j = 0; j < width; j++) {
+      float* to = made.data.data() + size_t(k) * 3 * width + j / CHUNK * 3 * CHUNK + j % CHUNK;
+      to[0] = static_cast<float>(now[j]), to[2 * CHUNK] = static_cast<float>(now[width + j] * h);
+      if (k > 0) to[CHUNK - 3 * width] = static_cast<float>(now[j] - last[j]);
+    }
+    if (k > 0 && k % 4 == 0) {  // the error is largest near the quarters
+      functions((k - 1 + t) * h, middle.data(), middle.data() + width);
+      for (int j = 0; j < width; j++) {
+        const double rise = (now[j] - last[j]) / h, exact = middle[width + j];
+        const double found = 6 * t * (1 - t) * rise + (1 - t) * (1 - 3 * t) * last[width + j] + t * (3 * t - 2) * now[width + j];
+        wrong += (found - exact) * (found - exact), size += exact * exact;
+      }
+    }
+    last.swap(now);
+  }
+  error = size > 0 ? std::sqrt(wrong / size) : 0;
+  return made;
+}
+
+}  // namespace
+
+Spline spline(int width, double cutoff, const std::function<void(double, double*, double*)>& functions) {
+  double error = 0;
+  for (int knots = 256;; knots *= 2) {
+    Spline made = sampled(width, cutoff, knots, functions, error);
+    if (error < 5e-7 || knots >= 4096) return made;
+  }
+}
+
+namespace {
+
 // The radial functions side by side, (R, width) on the Bessel functions, in double precision.
 struct Columns {
   int width;
@@ -162,15 +202,14 @@ void bessel(double d, double cutoff, int R, double* out) {
   }
 }
 
-// Values and derivatives times the spacing at the knots, so fine that the error of derivatives in between is below
-// float's: 1e-7 of their root mean square.
+// Cubic splines through values and derivatives at the knots, so close that derivatives in between err by less than half a
+// millionth of their size.
 void make_spline(Network<float>& n, const Columns& columns) {
-  constexpr int CHUNK = PAD_BYTES / sizeof(float);
   const int width = columns.width, R = n.R;
-  const auto evaluate = [&](double d, Array& values, Array& derivatives) {
+  const auto functions = [&](double d, double* values, double* derivatives) {
     Array b(4 * R);
     bessel(d, n.cutoff, R, b.data());
-    values.assign(width, 0.0), derivatives.assign(width, 0.0);
+    std::fill(values, values + width, 0.0), std::fill(derivatives, derivatives + width, 0.0);
     for (const Segment& s : columns.segments) {
       const double* from = b.data() + (s.enveloped ? 2 * R : 0);
       for (int i = 0; i < R; i++)
@@ -180,32 +219,7 @@ void make_spline(Network<float>& n, const Columns& columns) {
         }
     }
   };
-  for (n.knots = 512;; n.knots *= 2) {
-    const double h = n.cutoff / n.knots;
-    n.spline = Aligned<float>(size_t(n.knots + 1) * 2 * width);
-    Array values, derivatives, last_values, last_derivatives;
-    double error = 0, size = 0;
-    for (int k = 0; k <= n.knots; k++) {
-      evaluate(k * h, values, derivatives);
-      for (int j = 0; j < width; j++) {
-        float* to = n.spline.data() + size_t(k) * 2 * width + j / CHUNK * 2 * CHUNK + j % CHUNK;
-        to[0] = static_cast<float>(values[j]);
-        to[CHUNK] = static_cast<float>(derivatives[j] * h);
-      }
-      if (k > 0) {  // the cubic between two knots at its middle, where derivatives err by h^3 f'''' / 192 at most nearby
-        Array quarter_values, quarter;
-        evaluate((k - 0.75) * h, quarter_values, quarter);
-        for (int j = 0; j < width; j++) {
-          const double t = 0.25, f = last_values[j], g = values[j], df = last_derivatives[j] * h, dg = derivatives[j] * h;
-          const double slope = (6 * t * (1 - t) * (g - f) + (1 - t) * (1 - 3 * t) * df + t * (3 * t - 2) * dg) / h;
-          error += (slope - quarter[j]) * (slope - quarter[j]);
-          size += quarter[j] * quarter[j];
-        }
-      }
-      last_values = values, last_derivatives = derivatives;
-    }
-    if (error <= 1e-14 * size || n.knots >= 4096) return;
-  }
+  n.spline = spline(width, n.cutoff, functions);
 }
 
 void make_spline(Network<double>&, const Columns&) {}  // evaluated directly: exact

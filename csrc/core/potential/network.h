@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <new>
 #include <vector>
@@ -78,6 +79,16 @@ struct Coupled {
   std::vector<Entry> entries;
 };
 
+// Cubic splines of `width` functions over 0 .. cutoff. At each knot, for every chunk of a register's width: values, their
+// rise to the next knot, derivatives times the spacing. (Differences of rounded values would spoil the derivatives.)
+struct Spline {
+  int knots = 0, width = 0;
+  Aligned<float> data;
+};
+
+// Through functions(d, values, derivatives), with as many knots as float32 deserves.
+Spline spline(int width, double cutoff, const std::function<void(double, double*, double*)>& functions);
+
 template <class T>
 struct Product {
   Aligned<T> coefficients;  // (elements, order, degrees or 1, C)
@@ -114,11 +125,9 @@ struct Network {
   std::vector<UpdateMatrices<T>> updates;
   Aligned<T> pair;  // (sender, receiver, c): constants of the first messages
 
-  // The radial functions: matrices (R, width) on the Bessel functions, or splines (knots + 1, chunks of a register's
-  // worth of values then derivatives times the spacing).
+  // The radial functions: matrices (R, width) on the Bessel functions, and, in single precision, splines.
   Aligned<T> radial;
-  int knots = 0;
-  Aligned<T> spline;
+  Spline spline;
 
   std::vector<double> diagonal, alpha, beta;  // of the harmonics' recursion, (L+1), (L+1, L+1) by l, m
 

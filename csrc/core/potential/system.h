@@ -14,6 +14,8 @@ template <class T>
 struct Scratch {
   int longest = 0;  // row that there is room for
   Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
+  Aligned<int32_t> knot;
+  Aligned<float> weights;
   Aligned<T> state, by_state, x_gradient, silu_gradient, read, read_gradient, hidden;
   Aligned<T> radial, radial_gradient, message, product, by_product;
   Aligned<T> gathered, by_gathered, by_gathered_t, density, by_density, features, by_features, small;
