@@ -16,5 +16,7 @@ namespace avx512 {
 #include "registers.inl"
 #include "product.inl"
 #include "evaluate.inl"
+#include "paired.inl"
+#include "run.inl"
 }  // namespace avx512
 }  // namespace equitensor

@@ -20,5 +20,7 @@ namespace baseline {
 #include "registers.inl"
 #include "product.inl"
 #include "evaluate.inl"
+#include "paired.inl"
+#include "run.inl"
 }  // namespace baseline
 }  // namespace equitensor

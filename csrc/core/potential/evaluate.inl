@@ -48,6 +48,13 @@ class Engine {
   void backward(int r, int64_t i) const;
   void forces(int64_t j) const;
 
+  // Rounds of two with splines of pairs: see paired.inl.
+  template <int L>
+  void paired_forward(int64_t i) const;
+  void paired_last(int64_t i) const;
+  template <int L>
+  void paired_backward(int64_t i) const;
+
  private:
   System<T>& s;
   const Network<T>& n;
@@ -77,6 +84,9 @@ class Engine {
   void lengths(const Row& row) const;
   void coordination(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
+  const Spline* const* tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const;
+  template <int from, int to>
+  void sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const;
   void by_degree(const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const;
   void begin(const Row& row, int64_t i) const;
 };
@@ -599,20 +609,3 @@ void Engine<T>::forces(int64_t j) const {
   }
 }
 
-template <class T>
-void run(System<T>& system, Stage stage, int round, int thread, int64_t first, int64_t last) {
-  const Engine<T> engine(system, thread);
-  for (int64_t i = first; i < last; i++) switch (stage) {
-      case Stage::arrive: engine.arrive(i); break;
-      case Stage::leave: engine.leave(i); break;
-      case Stage::forward: engine.forward(round, i); break;
-      case Stage::read: engine.read(round, i); break;
-      case Stage::last: engine.last(i); break;
-      case Stage::unread: engine.unread(round, i); break;
-      case Stage::backward: engine.backward(round, i); break;
-      case Stage::forces: engine.forces(i); break;
-    }
-}
-
-template void run(System<float>&, Stage, int, int, int64_t, int64_t);
-template void run(System<double>&, Stage, int, int, int64_t, int64_t);

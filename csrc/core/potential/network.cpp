@@ -4,7 +4,6 @@
 #include <cmath>
 
 namespace equitensor {
-namespace {
 
 Array multiply(const Array& a, const Array& b, int rows, int inner, int columns) {
   Array out(size_t(rows) * columns, 0.0);
@@ -13,6 +12,8 @@ Array multiply(const Array& a, const Array& b, int rows, int inner, int columns)
       for (int j = 0; j < columns; j++) out[i * columns + j] += a[i * inner + k] * b[k * columns + j];
   return out;
 }
+
+namespace {
 
 // `stack` matrices (rows, columns), each row and column padded with zeros.
 template <class T>
@@ -122,11 +123,10 @@ void harmonics(Network<T>& n) {
     }
 }
 
-template <class F>
-Spline sampled(int width, double cutoff, int knots, const F& functions, double& error) {
+Spline sampled(int width, double cutoff, int knots, const Functions& functions, double& error) {
   constexpr int CHUNK = PAD_BYTES / sizeof(float);
   const double h = cutoff / knots, t = 0.25;
-  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * 3 * width)};
+  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * 3 * width), {}};
   Array now(2 * width), last(2 * width), middle(2 * width);
   double wrong = 0, size = 0;
   for (int k = 0; k <= knots; k++) {
@@ -152,9 +152,37 @@ Spline sampled(int width, double cutoff, int knots, const F& functions, double& 
 
 }  // namespace
 
-Spline spline(int width, double cutoff, const std::function<void(double, double*, double*)>& functions) {
+void bessel_functions(double d, double cutoff, int R, double* out) {
+  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x2 = x * x, x5 = x2 * x2 * x;
+  const double u = x < 1 ? 1 + x5 * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x5 * (1 - x) * (1 - x) / cutoff : 0;
+  for (int n = 0; n < R; n++) {
+    const double k = (n + 1) * angle, y = k * d;
+    double b, db;
+    if (y > 1e-2) {
+      b = norm * std::sin(y) / d;
+      db = norm * (k * std::cos(y) - std::sin(y) / d) / d;
+    } else {  // sin(y) / y and its derivative near zero
+      b = norm * k * (1 - y * y / 6 * (1 - y * y / 20));
+      db = -norm * k * k * y / 3 * (1 - y * y / 10);
+    }
+    out[n] = b, out[R + n] = db;
+    out[2 * R + n] = u * b, out[3 * R + n] = u * db + du * b;
+  }
+}
+
+Array pair_constants(const Model& m) {
+  const int c = m.edge_channels, elements = m.num_elements();
+  Array pair(size_t(elements) * elements * c);
+  for (int j = 0; j < elements; j++)
+    for (int i = 0; i < elements; i++)
+      for (int k = 0; k < c; k++)
+        pair[(size_t(j) * elements + i) * c + k] = m.bias[k] + m.sender[size_t(j) * c + k] + m.receiver[size_t(i) * c + k];
+  return pair;
+}
+
+Spline spline(int width, double cutoff, int knots, const Functions& functions) {
   double error = 0;
-  for (int knots = 256;; knots *= 2) {
+  for (knots = std::max(knots, 256);; knots *= 2) {
     Spline made = sampled(width, cutoff, knots, functions, error);
     if (error < 5e-7 || knots >= 4096) return made;
   }
@@ -183,32 +211,14 @@ struct Columns {
   }
 };
 
-// b_n(d), u(d) b_n(d) and their derivatives: 4 x R.
-void bessel(double d, double cutoff, int R, double* out) {
-  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x2 = x * x, x5 = x2 * x2 * x;
-  const double u = x < 1 ? 1 + x5 * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x5 * (1 - x) * (1 - x) / cutoff : 0;
-  for (int n = 0; n < R; n++) {
-    const double k = (n + 1) * angle, y = k * d;
-    double b, db;
-    if (y > 1e-2) {
-      b = norm * std::sin(y) / d;
-      db = norm * (k * std::cos(y) - std::sin(y) / d) / d;
-    } else {  // sin(y) / y and its derivative near zero
-      b = norm * k * (1 - y * y / 6 * (1 - y * y / 20));
-      db = -norm * k * k * y / 3 * (1 - y * y / 10);
-    }
-    out[n] = b, out[R + n] = db;
-    out[2 * R + n] = u * b, out[3 * R + n] = u * db + du * b;
-  }
-}
-
 // Cubic splines through values and derivatives at the knots, so close that derivatives in between err by less than half a
 // millionth of their size.
 void make_spline(Network<float>& n, const Columns& columns) {
   const int width = columns.width, R = n.R;
-  const auto functions = [&](double d, double* values, double* derivatives) {
+  const double cutoff = n.cutoff;
+  const Functions functions = [width, R, cutoff, columns](double d, double* values, double* derivatives) {
     Array b(4 * R);
-    bessel(d, n.cutoff, R, b.data());
+    bessel_functions(d, cutoff, R, b.data());
     std::fill(values, values + width, 0.0), std::fill(derivatives, derivatives + width, 0.0);
     for (const Segment& s : columns.segments) {
       const double* from = b.data() + (s.enveloped ? 2 * R : 0);
@@ -219,7 +229,8 @@ void make_spline(Network<float>& n, const Columns& columns) {
         }
     }
   };
-  n.spline = spline(width, n.cutoff, functions);
+  n.spline = spline(width, cutoff, 0, functions);
+  n.spline.remade = [width, cutoff, functions](int knots) { return spline(width, cutoff, knots, functions); };
 }
 
 void make_spline(Network<double>&, const Columns&) {}  // evaluated directly: exact
@@ -269,12 +280,7 @@ Network<T> fold(const Model& model) {
   n.radial = pad<T>(columns.matrix, 1, n.R, columns.width, n.R, columns.width);
   make_spline(n, columns);
 
-  Array pair(size_t(n.elements) * n.elements * n.c);
-  for (int j = 0; j < n.elements; j++)
-    for (int i = 0; i < n.elements; i++)
-      for (int k = 0; k < n.c; k++)
-        pair[(size_t(j) * n.elements + i) * n.c + k] = model.bias[k] + model.sender[j * n.c + k] + model.receiver[i * n.c + k];
-  n.pair = pad<T>(pair, 1, n.elements * n.elements, n.c, n.elements * n.elements, n.cp);
+  n.pair = pad<T>(pair_constants(model), 1, n.elements * n.elements, n.c, n.elements * n.elements, n.cp);
 
   for (int slot = 0; slot < 3; slot++) n.coupled[slot] = coupled<T>(model, slot);
   n.symmetric = is_symmetric(model);

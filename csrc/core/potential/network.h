@@ -84,10 +84,21 @@ struct Coupled {
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;
+  std::function<Spline(int)> remade;  // with at least so many knots, where that can be
 };
+using Functions = std::function<void(double, double*, double*)>;
 
-// Through functions(d, values, derivatives), with as many knots as float32 deserves.
-Spline spline(int width, double cutoff, const std::function<void(double, double*, double*)>& functions);
+// Through functions(d, values, derivatives), with at least so many knots and as many as float32 deserves.
+Spline spline(int width, double cutoff, int knots, const Functions& functions);
+
+// a (rows, inner) b (inner, columns).
+Array multiply(const Array& a, const Array& b, int rows, int inner, int columns);
+
+// b_n(d), its derivative, u(d) b_n(d) and its derivative: 4 x num.
+void bessel_functions(double d, double cutoff, int num, double* out);
+
+// (sender, receiver, c): what the elements of a pair and the bias put into the first messages.
+Array pair_constants(const Model& model);
 
 template <class T>
 struct Product {

@@ -8,11 +8,13 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
+#include "pairs.h"
 #include "system.h"
 
 namespace {
@@ -62,7 +64,7 @@ class Simulation {
 template <class T>
 class Typed : public Simulation {
  public:
-  Typed(const Model& model, int threads) : network_(fold<T>(model)), run_(widest<T>()) {
+  Typed(const Model& model, int threads) : network_(fold<T>(model)), run_(widest<T>()), tables_(model) {
     s_.network = &network_;
     s_.threads = threads;
     s_.scratch.resize(threads);
@@ -76,6 +78,8 @@ class Typed : public Simulation {
     if (owned < 0 || total < owned || total > INT32_MAX) fail("there are " + std::to_string(owned) + " owned atoms of " + std::to_string(total));
     s_.owned = -1;  // until all is set
     take_species(total, z);
+    s_.pairs = nullptr;
+    if constexpr (std::is_same<T, float>::value) s_.pairs = tables_.of(s_.species, network_.spline);
     take_edges(owned, total, start, sender);
     lay_out(owned, total);
     s_.owned = owned, s_.total = total;
@@ -115,6 +119,7 @@ class Typed : public Simulation {
   Network<T> network_;
   Run<T> run_;
   System<T> s_;
+  PairTables tables_;
   std::vector<int64_t> bounds_owned_, bounds_total_;  // of each thread's atoms
 
   void take_species(int64_t total, const int32_t* z) {
@@ -209,7 +214,7 @@ class Typed : public Simulation {
     constexpr int lanes = PAD_BYTES / sizeof(T);
     const size_t e = longest, G = std::max(n.Gp, n.cp), C = std::max(n.Cp, n.cp);
     w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e), w.basis.grow(4 * n.R * e);
-    w.knot.grow(e), w.weights.grow(6 * e);
+    w.tables.grow(e), w.knot.grow(e), w.weights.grow(6 * e);
     for (auto* array : {&w.state, &w.by_state}) array->grow(n.layers * n.cp * e);
     for (auto* array : {&w.x_gradient, &w.silu_gradient, &w.read, &w.read_gradient, &w.hidden}) array->grow(n.cp * e);
     for (auto* array : {&w.radial, &w.radial_gradient, &w.message, &w.product, &w.by_product}) array->grow(G * e);

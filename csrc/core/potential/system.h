@@ -14,6 +14,7 @@ template <class T>
 struct Scratch {
   int longest = 0;  // row that there is room for
   Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
+  Aligned<const Spline*> tables;
   Aligned<int32_t> knot;
   Aligned<float> weights;
   Aligned<T> state, by_state, x_gradient, silu_gradient, read, read_gradient, hidden;
@@ -22,9 +23,16 @@ struct Scratch {
   Aligned<T> powers, by_powers;
 };
 
+// By (sender, receiver), of the pairs that there are: the mixed functions (L+1, C) of the first density; M x0 and R V x0
+// of the second round.
+struct PairSplines {
+  std::vector<Spline> density, messages;
+};
+
 template <class T>
 struct System {
   const Network<T>* network = nullptr;
+  const PairSplines* pairs = nullptr;
   int threads = 1;
   bool exchanges = false, wants_features = false;
 

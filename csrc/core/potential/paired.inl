@@ -1,0 +1,202 @@
+// The two rounds of a model of two densities, in single precision, with what depends on a pair of elements and their
+// distance alone taken from splines: the first density's functions f_lc(d), mixed; M x0, which enters the update; R V x0,
+// which enters the second density. Included once per instruction set.
+
+// Tiles as in `columns`, handed to done(row, first column's register, registers of the tile's row) instead of stored.
+template <class T, int V, class F>
+INLINE void columns_then(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, const F& done) {
+  constexpr int most = EQUITENSOR_REGISTERS == 32 ? 24 / V : 12 / V;
+  T out[most * V * W<T>] __attribute__((aligned(PAD_BYTES)));
+  for (int64_t m = 0, tiles = (M + most - 1) / most; tiles > 0; tiles--) {
+    const int64_t rows = (M - m + tiles - 1) / tiles;
+    columns<T, V>(rows, K, a + m * am, am, ak, b, ldb, out, V * W<T>, false);
+    for (int64_t r = 0; r < rows; r++) done(m + r, out + r * V * W<T>);
+    m += rows;
+  }
+}
+
+// By blocks of columns: done(row, column, values of V registers, V).
+template <class T, class F>
+INLINE void multiply_then(int64_t M, int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, const F& done) {
+  int64_t n = 0;
+  if constexpr (EQUITENSOR_REGISTERS == 32)
+    for (; n + 4 * W<T> <= N; n += 4 * W<T>)
+      columns_then<T, 4>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 4>()); });
+  for (; n + 2 * W<T> <= N; n += 2 * W<T>)
+    columns_then<T, 2>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 2>()); });
+  for (; n < N; n += W<T>)
+    columns_then<T, 1>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 1>()); });
+}
+
+// Degrees from .. to of a register of channels: sums over the row of Y_lm f_l.
+template <class T>
+template <int from, int to>
+INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const {
+  constexpr int first = from * from, count = (to + 1) * (to + 1) - first;
+  const int64_t Cp = n.Cp;
+  vec<T> total[count];
+#pragma GCC unroll 25
+  for (int m = 0; m < count; m++) total[m] = vec<T>{};
+  for (int64_t e = 0; e < row.n; e++) {
+    const Between at = between(row, e);
+    const T* Y = w.harmonics.data() + e;
+#pragma GCC unroll 5
+    for (int l = from; l <= to; l++) {
+      const vec<T> f = at.value(*tables[e], l * Cp + c);
+#pragma GCC unroll 11
+      for (int m = l * l; m < (l + 1) * (l + 1); m++) total[m - first] += splat(Y[m * row.length]) * f;
+    }
+  }
+#pragma GCC unroll 25
+  for (int m = 0; m < count; m++) store(out + (first + m) * Cp + c, total[m]);
+}
+
+template <class T>
+const Spline* const* Engine<T>::tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const {
+  const Spline** out = w.tables.data();
+  for (int64_t e = 0; e < row.n; e++) out[e] = &tables[s.species[s.from[row.first + e]] * n.elements + s.species[i]];
+  return out;
+}
+
+template <class T>
+template <int L>
+void Engine<T>::paired_forward(int64_t i) const {
+  if (s.species[i] < 0) return;
+  const Row row = arriving(i);
+  T* density = s.density[0].data() + i * n.D * n.Cp;
+  harmonics(row, s.direction);
+  locate(row);
+  const Spline* const* tables = tables_of(row, i, s.pairs->density);
+  constexpr int most = EQUITENSOR_REGISTERS == 32 ? 3 : 2;  // degrees whose sums fit into registers
+  for (int64_t c = 0; c < n.Cp; c += W<T>) {
+    sum_degrees<0, (L < most ? L : most)>(row, tables, c, density);
+    if constexpr (L > most) sum_degrees<most + 1, most + 1>(row, tables, c, density);
+    if constexpr (L > most + 1) sum_degrees<most + 2, most + 2>(row, tables, c, density);
+  }
+  shape(0, i);
+}
+
+template <class T>
+void Engine<T>::paired_last(int64_t i) const {
+  if (s.species[i] < 0) return;
+  const Row row = arriving(i);
+  const UpdateMatrices<T>& update = n.updates[0];
+  const DensityMatrices<T>& density = n.densities[1];
+  const int64_t cp = n.cp, Gp = n.Gp;
+  harmonics(row, s.direction);
+  locate(row);
+  const Spline* const* tables = tables_of(row, i, s.pairs->messages);
+  const T *scalars = s.scalars[0].data() + i * cp, *OV = density.message.data() + cp * Gp;  // beyond the block of x0
+
+  // a = silu(h), h = M x0 + R'(d) g + S b + bias; x_gradient, silu_gradient and read: what a gradient by a does to the
+  // distance, to the scalars and to what is read.
+  for (int64_t e = 0; e < row.n; e++) {
+    const Between at = between(row, e);
+    const T* read = s.read[0].data() + int64_t(s.place[row.first + e]) * cp;
+    for (int64_t c = 0; c < cp; c += W<T>) {
+      vec<T> message, dmessage, radial, dradial;
+      at.both(*tables[e], c, message, dmessage);
+      at.both(n.spline, update.radial.offset + c, radial, dradial);
+      const vec<T> g = load(read + c), h = message + radial * g + load(scalars + c), p = sigmoid<T>(h), gradient = p * (T(1) + h * (T(1) - p));
+      store(w.state.data() + e * cp + c, h * p);
+      store(w.silu_gradient.data() + e * cp + c, gradient);
+      store(w.x_gradient.data() + e * cp + c, gradient * (dmessage + dradial * g));
+      store(w.read.data() + e * cp + c, gradient * radial);
+    }
+  }
+  // product = R V x0 + R (O V a), radial = R, radial_gradient: the product's derivative by the distance.
+  multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
+    const Between at = between(row, e);
+#pragma GCC unroll 4
+    for (int v = 0; v < decltype(count)::value; v++) {
+      const int64_t to = g + v * W<T>;
+      vec<T> pair, dpair, radial, dradial;
+      at.both(*tables[e], cp + to, pair, dpair);
+      at.both(n.spline, density.radial.offset + to, radial, dradial);
+      const vec<T> message = load(values + v * W<T>);
+      store(w.product.data() + e * Gp + to, pair + radial * message);
+      store(w.radial_gradient.data() + e * Gp + to, dpair + dradial * message);
+      store(w.radial.data() + e * Gp + to, radial);
+    }
+  });
+  gather(row);
+  by_degree(w.gathered.data(), Gp, density.mix.data(), w.density.data(), n.Cp);
+  head(i);
+
+  by_degree(w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), Gp);
+  for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(w.by_distance.data() + k, vec<T>{});
+  multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
+    vec<T> along = load(w.by_distance.data() + e * W<T>);
+#pragma GCC unroll 4
+    for (int v = 0; v < decltype(count)::value; v++) {
+      const int64_t to = e * Gp + g + v * W<T>;
+      const vec<T> by_product = load(values + v * W<T>);
+      along += by_product * load(w.radial_gradient.data() + to);
+      store(w.by_product.data() + to, by_product * load(w.radial.data() + to));
+    }
+    store(w.by_distance.data() + e * W<T>, along);
+  });
+  turn<T>(n.Dp, Gp, w.by_gathered.data(), Gp, w.by_gathered_t.data(), n.Dp);
+  multiply<T>(row.n, n.Dp, Gp, w.product.data(), Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
+  T* by_scalars = s.by_scalars[0].data() + i * cp;
+  for (int64_t c = 0; c < cp; c += W<T>) store(by_scalars + c, vec<T>{});
+  const T* OV_t = density.message_t.data() + cp;
+  multiply_then<T>(row.n, cp, Gp, w.by_product.data(), Gp, 1, OV_t, 2 * cp, [&](int64_t e, int64_t c, const T* values, auto count) {
+    T *read = s.read[0].data() + int64_t(s.place[row.first + e]) * cp + c, *distance = w.by_distance.data() + e * W<T>;
+    vec<T> along = load(distance);
+#pragma GCC unroll 4
+    for (int v = 0; v < decltype(count)::value; v++) {
+      const int64_t from = e * cp + c + v * W<T>;
+      const vec<T> by = load(values + v * W<T>);
+      along += by * load(w.x_gradient.data() + from);
+      store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(w.silu_gradient.data() + from));
+      store(read + v * W<T>, by * load(w.read.data() + from));
+    }
+    store(distance, along);
+  });
+  lengths(row);
+}
+
+template <class T>
+template <int L>
+void Engine<T>::paired_backward(int64_t i) const {
+  if (s.species[i] < 0) return;
+  const Row row = arriving(i);
+  constexpr int D = (L + 1) * (L + 1), lanes = W<T>;
+  const int64_t Cp = n.Cp;
+  unshape(0, i);
+  harmonics(row, s.direction);
+  locate(row);
+  const Spline* const* tables = tables_of(row, i, s.pairs->density);
+  T by[(D + lanes - 1) / lanes * lanes * lanes] __attribute__((aligned(PAD_BYTES)));
+  for (int m = D; m < (D + lanes - 1) / lanes * lanes; m++) store(by + m * lanes, vec<T>{});
+  for (int64_t e = 0; e < row.n; e++) {
+    const Between at = between(row, e);
+    const T* Y = w.harmonics.data() + e;
+    vec<T> along = vec<T>{};
+    // One degree after another, so that the sums over channels of Y's gradient stay in registers.
+#pragma GCC unroll 5
+    for (int l = 0; l <= L; l++) {
+      vec<T> total[2 * L + 1];
+#pragma GCC unroll 11
+      for (int k = 0; k <= 2 * l; k++) total[k] = vec<T>{};
+      for (int64_t c = 0; c < Cp; c += lanes) {
+        vec<T> f, df, sum = vec<T>{};
+        at.both(*tables[e], l * Cp + c, f, df);
+#pragma GCC unroll 11
+        for (int k = 0; k <= 2 * l; k++) {
+          const vec<T> g = load(w.by_density.data() + (l * l + k) * Cp + c);
+          total[k] += f * g;
+          sum += splat(Y[(l * l + k) * row.length]) * g;
+        }
+        along += sum * df;
+      }
+#pragma GCC unroll 11
+      for (int k = 0; k <= 2 * l; k++) store(by + (l * l + k) * lanes, total[k]);
+    }
+    store(w.by_distance.data() + e * lanes, along);
+#pragma GCC unroll 4
+    for (int m = 0; m < D; m += lanes) store(w.by_harmonics.data() + e * n.Dp + m, sums(by + m * lanes));
+  }
+  lengths(row);
+}

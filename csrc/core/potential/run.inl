@@ -1,0 +1,36 @@
+// One stage for a range of atoms. Included once per instruction set.
+
+template <class T, int L>
+void run_paired(const Engine<T>& engine, Stage stage, int64_t first, int64_t last) {
+  for (int64_t i = first; i < last; i++) switch (stage) {
+      case Stage::forward: engine.template paired_forward<L>(i); break;
+      case Stage::last: engine.paired_last(i); break;
+      default: engine.template paired_backward<L>(i);
+    }
+}
+
+template <class T>
+void run(System<T>& system, Stage stage, int round, int thread, int64_t first, int64_t last) {
+  const Engine<T> engine(system, thread);
+  if constexpr (std::is_same<T, float>::value)
+    if (system.pairs && (stage == Stage::forward || stage == Stage::last || stage == Stage::backward)) switch (system.network->L) {
+        case 0: return run_paired<T, 0>(engine, stage, first, last);
+        case 1: return run_paired<T, 1>(engine, stage, first, last);
+        case 2: return run_paired<T, 2>(engine, stage, first, last);
+        case 3: return run_paired<T, 3>(engine, stage, first, last);
+        case 4: return run_paired<T, 4>(engine, stage, first, last);
+      }
+  for (int64_t i = first; i < last; i++) switch (stage) {
+      case Stage::arrive: engine.arrive(i); break;
+      case Stage::leave: engine.leave(i); break;
+      case Stage::forward: engine.forward(round, i); break;
+      case Stage::read: engine.read(round, i); break;
+      case Stage::last: engine.last(i); break;
+      case Stage::unread: engine.unread(round, i); break;
+      case Stage::backward: engine.backward(round, i); break;
+      case Stage::forces: engine.forces(i); break;
+    }
+}
+
+template void run(System<float>&, Stage, int, int, int64_t, int64_t);
+template void run(System<double>&, Stage, int, int, int64_t, int64_t);
