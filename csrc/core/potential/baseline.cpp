@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "gaunt_tables.h"
 #include "system.h"
 #include "zbl.h"
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gaunt_tables.h"
+
 namespace equitensor {
 
 Array multiply(const Array& a, const Array& b, int rows, int inner, int columns) {
@@ -97,6 +99,30 @@ bool is_symmetric(const Model& model) {
       return false;
   }
   return true;
+}
+
+template <int L>
+bool equals(const Model& model) {
+  const int d = model.components();
+  Array dense(size_t(d) * d * d, 0.0);
+  for (const Coupling& t : model.coupling) dense[(size_t(t.first) * d + t.second) * d + t.out] += t.coefficient;
+  for (const GauntEntry& t : Gaunt<L>::entries) {
+    dense[(size_t(t.i) * d + t.j) * d + t.k] -= t.value;
+    if (t.i != t.j) dense[(size_t(t.j) * d + t.i) * d + t.k] -= t.value;
+  }
+  return std::all_of(dense.begin(), dense.end(), [](double value) { return std::fabs(value) < 1e-12; });
+}
+
+// The degree of the Gaunt tensor that the coupling is, if there is an unrolled product with it; else 0.
+int gaunt_degree(const Model& model) {
+  if (model.paths) return 0;
+  switch (model.lmax) {
+    case 1: return equals<1>(model) ? 1 : 0;
+    case 2: return equals<2>(model) ? 2 : 0;
+    case 3: return equals<3>(model) ? 3 : 0;
+    case 4: return equals<4>(model) ? 4 : 0;
+  }
+  return 0;
 }
 
 template <class T>
@@ -284,6 +310,7 @@ Network<T> fold(const Model& model) {
 
   for (int slot = 0; slot < 3; slot++) n.coupled[slot] = coupled<T>(model, slot);
   n.symmetric = is_symmetric(model);
+  n.gaunt = gaunt_degree(model);
   for (int l = 0; l <= n.L; l++) n.degree.insert(n.degree.end(), 2 * l + 1, l);
   n.invariants = product(n, model, model.invariants, true);
   Array head_out = model.head_out;

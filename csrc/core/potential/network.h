@@ -144,6 +144,7 @@ struct Network {
 
   Coupled<T> coupled[3];  // into x, into y, into z
   bool symmetric;
+  int gaunt;  // L where the coupling is the Gaunt tensor of degree L that products are unrolled for, else 0
   std::vector<int32_t> degree;  // of a component
   std::vector<Product<T>> products;
   Product<T> invariants;

@@ -56,7 +56,61 @@ INLINE void couple(const Coupled<T>& c, int D, const T* paths, int64_t path_row,
   }
 }
 
-template <class T, int B>
+// Entry t of the Gaunt tensor of degree L: z_k += T_ijk (x_i y_j + x_j y_i), whose sum of products entries of a pair share.
+template <class T, int L, size_t t>
+INLINE void couple_entry(const vec<T>* x, const vec<T>* y, vec<T>& pair, vec<T>* z) {
+  constexpr GauntEntry now = Gaunt<L>::entries[t];
+  constexpr GauntEntry last = Gaunt<L>::entries[t ? t - 1 : 0];
+  if constexpr (t == 0 || last.i != now.i || last.j != now.j) {
+    if constexpr (now.i == now.j)
+      pair = x[now.i] * y[now.i];
+    else
+      pair = x[now.i] * y[now.j] + x[now.j] * y[now.i];
+  }
+  z[now.k] += static_cast<T>(now.value) * pair;
+}
+template <class T, int L, size_t t>
+INLINE void square_entry(const vec<T>* x, vec<T>& pair, vec<T>* z) {
+  constexpr GauntEntry now = Gaunt<L>::entries[t];
+  constexpr GauntEntry last = Gaunt<L>::entries[t ? t - 1 : 0];
+  if constexpr (t == 0 || last.i != now.i || last.j != now.j) pair = x[now.i] * x[now.j];
+  z[now.k] += static_cast<T>(now.i == now.j ? now.value : 2 * now.value) * pair;
+}
+template <class T, int L, size_t... t>
+INLINE void couple_entries(const vec<T>* x, const vec<T>* y, vec<T>* z, std::index_sequence<t...>) {
+  vec<T> pair;
+  (couple_entry<T, L, t>(x, y, pair, z), ...);
+}
+template <class T, int L, size_t... t>
+INLINE void square_entries(const vec<T>* x, vec<T>* z, std::index_sequence<t...>) {
+  vec<T> pair;
+  (square_entry<T, L, t>(x, pair, z), ...);
+}
+
+// The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y.
+template <class T, int L>
+__attribute__((noinline)) void couple_gaunt(const T* x, const T* y, T* z, T factor, bool add) {
+  constexpr int D = (L + 1) * (L + 1);
+  vec<T> a[D], b[D], sum[D];
+#pragma GCC unroll 25
+  for (int m = 0; m < D; m++) a[m] = load(x + m * W<T>), b[m] = factor * load(y + m * W<T>), sum[m] = add ? load(z + m * W<T>) : vec<T>{};
+  couple_entries<T, L>(a, b, sum, std::make_index_sequence<Gaunt<L>::count>());
+#pragma GCC unroll 25
+  for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
+}
+template <class T, int L>
+__attribute__((noinline)) void square_gaunt(const T* x, T* z) {
+  constexpr int D = (L + 1) * (L + 1);
+  vec<T> a[D], sum[D];
+#pragma GCC unroll 25
+  for (int m = 0; m < D; m++) a[m] = load(x + m * W<T>), sum[m] = vec<T>{};
+  square_entries<T, L>(a, sum, std::make_index_sequence<Gaunt<L>::count>());
+#pragma GCC unroll 25
+  for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
+}
+
+// Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled.
+template <class T, int B, int gaunt = 0>
 struct Powers {
   static constexpr int S = B * W<T>;
   const Network<T>& n;
@@ -67,11 +121,23 @@ struct Powers {
   INLINE T* by_power(int k) const { return gP + k * n.D * S; }
 
   INLINE void raise(int powers) const {
-    for (int k = 1; k < powers; k++) couple<T, B>(n.coupled[2], n.D, paths, n.Cp, power(k - 1), P, power(k), T(1), false);
+    for (int k = 1; k < powers; k++) {
+      if constexpr (gaunt > 0) {
+        if (k == 1)
+          square_gaunt<T, gaunt>(P, power(1));
+        else
+          couple_gaunt<T, gaunt>(power(k - 1), P, power(k), T(1), false);
+      } else {
+        couple<T, B>(n.coupled[2], n.D, paths, n.Cp, power(k - 1), P, power(k), T(1), false);
+      }
+    }
   }
   INLINE void lower(int powers) const {
     for (int k = powers - 1; k > 0; k--) {
-      if (k == 1 && n.symmetric) {
+      if constexpr (gaunt > 0) {
+        couple_gaunt<T, gaunt>(k == 1 ? P : power(k - 1), by_power(k), gP, T(k == 1 ? 2 : 1), true);
+        if (k > 1) couple_gaunt<T, gaunt>(P, by_power(k), by_power(k - 1), T(1), true);
+      } else if (k == 1 && n.symmetric) {
         couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(1), gP, T(2), true);
       } else {
         couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(k), by_power(k - 1), T(1), true);
@@ -85,8 +151,19 @@ struct Powers {
 };
 
 // The channels' blocks, one after another: body(Powers, first channel).
+template <class T, int gaunt, class F>
+INLINE void gaunt_blocks(const Network<T>& n, T* P, T* gP, const F& body) {
+  for (int c = 0; c < n.Cp; c += W<T>) body(Powers<T, 1, gaunt>{n, nullptr, P, gP}, c);
+}
+
 template <class T, class F>
 INLINE void blocks(const Network<T>& n, const Product<T>& product, T* P, T* gP, const F& body) {
+  switch (n.gaunt) {
+    case 1: return gaunt_blocks<T, 1>(n, P, gP, body);
+    case 2: return gaunt_blocks<T, 2>(n, P, gP, body);
+    case 3: return gaunt_blocks<T, 3>(n, P, gP, body);
+    case 4: return gaunt_blocks<T, 4>(n, P, gP, body);
+  }
   constexpr int B = EQUITENSOR_BYTES == 64 ? 2 : 4;
   const T* paths = product.paths.size() ? product.paths.data() : nullptr;
   int c = 0;
