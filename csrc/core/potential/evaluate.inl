@@ -7,30 +7,30 @@ struct Row {
   int64_t first, n, length;
 };
 
-// An edge between two knots of splines that have the same: `knot` is the first one's number, `weights` (6, length) are
-// those of the rise and the two derivatives, in values and in derivatives.
+// An edge between two knots of splines that have the same: `weights` (6, length) are those of the rise and the two
+// derivatives, in values and in derivatives.
 struct Between {
+  static constexpr int chunk = PAD_BYTES / sizeof(float);
   int64_t knot;
-  const float* weights;
-  int64_t length;
+  vec<float> rise, left, right, drise, dleft, dright;
 
-  INLINE vec<float> weight(int k) const { return splat(weights[k * length]); }
-  // Functions v, v + 1, ... as many as a register holds, in the rows of their chunk.
-  INLINE const float* place(const Spline& spline, int64_t v) const {
-    constexpr int chunk = PAD_BYTES / sizeof(float);
-    return spline.data.data() + knot * 3 * spline.width + v / chunk * 3 * chunk + v % chunk;
+  INLINE Between(int64_t knot, const float* weights, int64_t length)
+      : knot(knot), rise(splat(weights[0])), left(splat(weights[length])), right(splat(weights[2 * length])),
+        drise(splat(weights[3 * length])), dleft(splat(weights[4 * length])), dright(splat(weights[5 * length])) {}
+
+  // The row of the knot, from function v of a chunk's start on.
+  INLINE const float* row(const Spline& spline, int64_t v) const { return spline.data.data() + (knot * spline.width + v) * 3; }
+
+  // Functions v, v + 1, ... of a row, as many as a register holds.
+  INLINE vec<float> value(const float* row, int64_t stride, int64_t v) const {
+    const float* at = row + v / chunk * 3 * chunk + v % chunk;
+    return load(at) + load(at + chunk) * rise + load(at + 2 * chunk) * left + load(at + stride + 2 * chunk) * right;
   }
-  INLINE vec<float> value(const Spline& spline, int64_t v) const {
-    constexpr int chunk = PAD_BYTES / sizeof(float);
-    const float* at = place(spline, v);
-    return load(at) + load(at + chunk) * weight(0) + load(at + 2 * chunk) * weight(1) + load(at + 3 * spline.width + 2 * chunk) * weight(2);
-  }
-  INLINE void both(const Spline& spline, int64_t v, vec<float>& value, vec<float>& derivative) const {
-    constexpr int chunk = PAD_BYTES / sizeof(float);
-    const float* at = place(spline, v);
-    const vec<float> step = load(at + chunk), a = load(at + 2 * chunk), z = load(at + 3 * spline.width + 2 * chunk);
-    value = load(at) + step * weight(0) + a * weight(1) + z * weight(2);
-    derivative = step * weight(3) + a * weight(4) + z * weight(5);
+  INLINE void both(const float* row, int64_t stride, int64_t v, vec<float>& value, vec<float>& derivative) const {
+    const float* at = row + v / chunk * 3 * chunk + v % chunk;
+    const vec<float> step = load(at + chunk), a = load(at + 2 * chunk), z = load(at + stride + 2 * chunk);
+    value = load(at) + step * rise + a * left + z * right;
+    derivative = step * drise + a * dleft + z * dright;
   }
 };
 
@@ -65,10 +65,14 @@ class Engine {
   Row departing(int64_t j) const { return {s.leaving_row[j], s.leaving_count[j], whole<T>(s.leaving_count[j])}; }
 
   void harmonics(const Row& row, const Aligned<T>* direction) const;
+  template <int degree>
+  void harmonics_of(const Row& row, const Aligned<T>* direction) const;
+  template <int degree>
+  void direction_gradient_of(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, T* out) const;
   void radial(const Segment& segment, const Row& row, T* values, T* gradients) const;
   void bessel(const Row& row) const;
   void locate(const Row& row) const;
-  Between between(const Row& row, int64_t e) const { return {w.knot[e], w.weights.data() + e, row.length}; }
+  INLINE Between between(const Row& row, int64_t e) const { return Between(w.knot[e], w.weights.data() + e, row.length); }
   void embed(const Row& row, int species) const;
   void activate(int q, const Row& row, int64_t i, bool first) const;
   void state(int r, const Row& row, int64_t i, bool forward) const;
@@ -76,14 +80,16 @@ class Engine {
   void gather(const Row& row) const;
   void density_gradient(int r, const Row& row) const;
   void update_gradient(int q, const Row& row, int64_t i) const;
-  void direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, const Aligned<T>* out) const;
+  void direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, T* out) const;
   void shape(int r, int64_t i) const;
   void unshape(int r, int64_t i) const;
   void head(int64_t i) const;
+  void collect(const Row& row, int64_t i) const;
   void finish(const Row& row) const;
   void lengths(const Row& row) const;
   void coordination(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
+  void paired_activate(const Row& row, int64_t i, const Spline* const* tables) const;
   const Spline* const* tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const;
   template <int from, int to>
   void sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const;
@@ -121,8 +127,9 @@ void Engine<T>::arrive(int64_t i) const {
     const T inverse = 1 / d[slot];
     x[slot] *= inverse, y[slot] *= inverse, z[slot] *= inverse;
   }
-  for (int a = 0; a < 3; a++)
-    for (slot = first; slot < first + row.length; slot++) s.gradient[a][slot] = 0;
+  for (slot = first; slot < first + row.length; slot += W<T>)
+    store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), load(d + slot));
+  for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
   s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
   if (n.shift != 0 && row.n) coordination(row, i);
   if (n.zbl) repulsion(row, i);
@@ -142,7 +149,7 @@ void Engine<T>::coordination(const Row& row, int64_t i) const {
     const double x = s.distance[e] / n.cutoff, rest = 1 - x;
     if (x >= 1) continue;
     const double by_distance = factor * x * x * x * x * x * rest * rest;
-    for (int a = 0; a < 3; a++) s.gradient[a][e] += static_cast<T>(by_distance * s.direction[a][e]);
+    for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
   }
 }
 
@@ -152,7 +159,7 @@ void Engine<T>::repulsion(const Row& row, int64_t i) const {
     double energy, by_distance;
     zbl_pair(n.z[s.species[s.from[e]]], n.z[s.species[i]], s.distance[e], n.cutoff, energy, by_distance);
     s.energies[i] += energy;
-    for (int a = 0; a < 3; a++) s.gradient[a][e] += static_cast<T>(by_distance * s.direction[a][e]);
+    for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
   }
 }
 
@@ -165,29 +172,32 @@ void Engine<T>::leave(int64_t j) const {
   for (int64_t k = s.leaving_start[j]; k < s.leaving_start[j + 1]; k++) {
     const int32_t slot = s.slot_of[s.leaving[k]];
     if (slot < 0) continue;
-    x[place] = s.direction[0][slot], y[place] = s.direction[1][slot], z[place] = s.direction[2][slot];
-    inverse[place] = 1 / s.distance[slot];
+    const four<T> edge = four_at(s.edge.data(), slot);
+    x[place] = edge[0], y[place] = edge[1], z[place] = edge[2], inverse[place] = edge[3];
     s.slot[place] = slot;
     s.place[slot] = static_cast<int32_t>(place);
     place++;
   }
   s.leaving_count[j] = static_cast<int32_t>(place - first);
   const Row row = departing(j);
-  for (; place < first + row.length; place++) x[place] = 1, y[place] = z[place] = 0, inverse[place] = 0;
-  for (int a = 0; a < 3; a++)
-    for (place = first; place < first + row.length; place++) s.leaving_gradient[a][place] = 0;
+  for (; place < first + row.length; place++) x[place] = 1, y[place] = z[place] = 0, inverse[place] = 1;
+  for (place = first; place < first + row.length; place += W<T>) store(inverse + place, T(1) / load(inverse + place));
+  for (place = 4 * first; place < 4 * (first + row.length); place += W<T>) store(s.leaving_gradient.data() + place, vec<T>{});
 }
 
-// Y (D, length): q_lm(y) times the real or imaginary part of (z + i x)^m.
+// Y (D, length): q_lm(y) times the real or imaginary part of (z + i x)^m. Unrolled for a degree, or (-1) for any.
 template <class T>
-void Engine<T>::harmonics(const Row& row, const Aligned<T>* direction) const {
-  const int L = n.L;
+template <int degree>
+void Engine<T>::harmonics_of(const Row& row, const Aligned<T>* direction) const {
+  const int L = degree < 0 ? n.L : degree;
   T* Y = w.harmonics.data();
   for (int64_t e = 0; e < row.length; e += W<T>) {
     const vec<T> x = load(direction[0].data() + row.first + e), y = load(direction[1].data() + row.first + e), z = load(direction[2].data() + row.first + e);
     vec<T> real = splat(T(1)), imaginary = vec<T>{};
+#pragma GCC unroll 5
     for (int m = 0; m <= L; m++) {
       vec<T> before = vec<T>{}, q = splat(static_cast<T>(n.diagonal[m]));
+#pragma GCC unroll 5
       for (int l = m; l <= L; l++) {
         store(Y + (l * l + l + m) * row.length + e, q * real);
         if (m) store(Y + (l * l + l - m) * row.length + e, q * imaginary);
@@ -202,17 +212,42 @@ void Engine<T>::harmonics(const Row& row, const Aligned<T>* direction) const {
   }
 }
 
+template <class T>
+void Engine<T>::harmonics(const Row& row, const Aligned<T>* direction) const {
+  switch (n.L) {
+    case 1: return harmonics_of<1>(row, direction);
+    case 2: return harmonics_of<2>(row, direction);
+    case 3: return harmonics_of<3>(row, direction);
+    case 4: return harmonics_of<4>(row, direction);
+    default: return harmonics_of<-1>(row, direction);
+  }
+}
+
+template <class T>
+void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, T* out) const {
+  switch (n.L) {
+    case 1: return direction_gradient_of<1>(row, direction, inverse, by_distance, out);
+    case 2: return direction_gradient_of<2>(row, direction, inverse, by_distance, out);
+    case 3: return direction_gradient_of<3>(row, direction, inverse, by_distance, out);
+    case 4: return direction_gradient_of<4>(row, direction, inverse, by_distance, out);
+    default: return direction_gradient_of<-1>(row, direction, inverse, by_distance, out);
+  }
+}
+
 // Adds to `out` the gradient by the edges' vectors, given that by Y (by_harmonics (length, Dp)) and by the length.
 template <class T>
-void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, const Aligned<T>* out) const {
-  const int L = n.L;
+template <int degree>
+void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance, T* out) const {
+  const int L = degree < 0 ? n.L : degree;
   turn<T>(row.length, n.Dp, w.by_harmonics.data(), n.Dp, w.turned.data(), row.length);
   const T* g = w.turned.data();
   for (int64_t e = 0; e < row.length; e += W<T>) {
     const vec<T> x = load(direction[0].data() + row.first + e), y = load(direction[1].data() + row.first + e), z = load(direction[2].data() + row.first + e);
     vec<T> gx = vec<T>{}, gy = vec<T>{}, gz = vec<T>{}, real = splat(T(1)), imaginary = vec<T>{}, real_below = vec<T>{}, imaginary_below = vec<T>{};
+#pragma GCC unroll 5
     for (int m = 0; m <= L; m++) {
       vec<T> before = vec<T>{}, q = splat(static_cast<T>(n.diagonal[m])), dbefore = vec<T>{}, dq = vec<T>{}, by_real = vec<T>{}, by_imaginary = vec<T>{};
+#pragma GCC unroll 5
       for (int l = m; l <= L; l++) {
         const vec<T> a = load(g + (l * l + l + m) * row.length + e);
         by_real += q * a;
@@ -237,10 +272,9 @@ void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, 
       real = turned;
     }
     const vec<T> along = x * gx + y * gy + z * gz, scale = load(inverse + e), by_length = by_distance ? load(by_distance + e) : vec<T>{};
-    T *ox = out[0].data() + row.first + e, *oy = out[1].data() + row.first + e, *oz = out[2].data() + row.first + e;
-    store(ox, load(ox) + (gx - along * x) * scale + by_length * x);
-    store(oy, load(oy) + (gy - along * y) * scale + by_length * y);
-    store(oz, load(oz) + (gz - along * z) * scale + by_length * z);
+    T fours[4 * W<T>] __attribute__((aligned(PAD_BYTES)));
+    store_fours(fours, (gx - along * x) * scale + by_length * x, (gy - along * y) * scale + by_length * y, (gz - along * z) * scale + by_length * z, vec<T>{});
+    for (int k = 0; k < 4 * W<T>; k += W<T>) store(out + 4 * e + k, load(out + 4 * e + k) + load(fours + k));
   }
 }
 
@@ -296,12 +330,16 @@ void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gra
     multiply<T>(row.n, width, n.R, basis, 1, row.length, matrix, n.radial_width, values, width);
     multiply<T>(row.n, width, n.R, basis + n.R * row.length, 1, row.length, matrix, n.radial_width, gradients, width);
   } else {
-    for (int64_t e = 0; e < row.n; e++)
+    const int64_t stride = 3 * n.spline.width;
+    for (int64_t e = 0; e < row.n; e++) {
+      const Between at = between(row, e);
+      const float* from = at.row(n.spline, segment.offset);
       for (int64_t v = 0; v < width; v += W<T>) {
         vec<T> value, derivative;
-        between(row, e).both(n.spline, segment.offset + v, value, derivative);
+        at.both(from, stride, v, value, derivative);
         store(values + e * width + v, value), store(gradients + e * width + v, derivative);
       }
+    }
   }
 }
 
@@ -459,7 +497,7 @@ void Engine<T>::lengths(const Row& row) const {
     store(by_distance + e, sums(w.by_distance.data() + e * W<T>));
     store(inverse + e, T(1) / load(s.distance.data() + row.first + e));
   }
-  direction_gradient(row, s.direction, inverse, by_distance, s.gradient);
+  direction_gradient(row, s.direction, inverse, by_distance, s.gradient.data() + 4 * row.first);
 }
 
 // ---------------------------------------------------------------------------------------------------------- stages
@@ -514,6 +552,7 @@ void Engine<T>::last(int64_t i) const {
   density_gradient(r, row);
   if (r > 0) update_gradient(r - 1, row, i);
   finish(row);
+  if (r == 0) collect(row, i);
 }
 
 // The last energy, from the density, and the gradient by it.
@@ -554,7 +593,7 @@ void Engine<T>::unread(int q, int64_t j) const {
   for (int64_t k = n.D * cp; k < n.Dp * cp; k++) w.by_gathered[k] = 0;
   turn<T>(n.Dp, cp, w.by_gathered.data(), cp, w.by_gathered_t.data(), n.Dp);
   multiply<T>(row.n, n.Dp, cp, by_read, cp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
-  direction_gradient(row, s.leaving_direction, s.leaving_inverse.data() + row.first, nullptr, s.leaving_gradient);
+  direction_gradient(row, s.leaving_direction, s.leaving_inverse.data() + row.first, nullptr, s.leaving_gradient.data() + 4 * row.first);
 }
 
 template <class T>
@@ -567,6 +606,7 @@ void Engine<T>::backward(int r, int64_t i) const {
   density_gradient(r, row);
   if (r > 0) update_gradient(r - 1, row, i);
   finish(row);
+  if (r == 0) collect(row, i);
 }
 
 // The gradient by the density of a round.
@@ -579,33 +619,49 @@ void Engine<T>::unshape(int r, int64_t i) const {
   product_gradient(n, n.products[r], s.species[i], s.density[r].data() + i * n.D * n.Cp, w.by_features.data(), w.powers.data(), w.by_powers.data(), w.by_density.data());
 }
 
-// Sums of what edges pull at an atom, and the virial.
+// What arriving edges pull at an atom, and the virial: the last step of an atom's way back. Afterwards `gradient` is whole.
 template <class T>
-void Engine<T>::forces(int64_t j) const {
-  double force[3] = {0, 0, 0}, virial[6] = {0, 0, 0, 0, 0, 0};
-  const auto add = [&](int64_t slot, int64_t place, double sign) {
-    double g[3], r[3];
-    for (int a = 0; a < 3; a++) {
-      g[a] = double(s.gradient[a][slot]) + (n.layers > 1 ? double(s.leaving_gradient[a][place]) : 0.0);
-      r[a] = double(s.direction[a][slot]) * s.distance[slot];
-      force[a] += sign * g[a];
-    }
-    for (int a = 0; a < 3; a++) virial[a] -= 0.5 * r[a] * g[a];
-    virial[3] -= 0.25 * (r[0] * g[1] + r[1] * g[0]);
-    virial[4] -= 0.25 * (r[0] * g[2] + r[2] * g[0]);
-    virial[5] -= 0.25 * (r[1] * g[2] + r[2] * g[1]);
-  };
-  if (j < s.owned) {
-    const Row row = arriving(j);
-    for (int64_t e = row.first; e < row.first + row.n; e++) add(e, s.place[e], -1);
+void Engine<T>::collect(const Row& row, int64_t i) const {
+  typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
+  four_doubles force = {0, 0, 0, 0};
+  double virial[6] = {0, 0, 0, 0, 0, 0};
+  for (int64_t e = row.first; e < row.first + row.n; e++) {
+    four<T>& gradient = four_at(s.gradient.data(), e);
+    if (n.layers > 1) gradient += four_at(s.leaving_gradient.data(), s.place[e]);
+    const four_doubles g = __builtin_convertvector(gradient, four_doubles);
+    force += g;
+    const four<T> edge = four_at(s.edge.data(), e);
+    double part[6];
+    for (int a = 0; a < 3; a++) part[a] = double(edge[a] * edge[3]) * g[a];
+    part[3] = 0.5 * edge[3] * (edge[0] * g[1] + edge[1] * g[0]);
+    part[4] = 0.5 * edge[3] * (edge[0] * g[2] + edge[2] * g[0]);
+    part[5] = 0.5 * edge[3] * (edge[1] * g[2] + edge[2] * g[1]);
+    for (int k = 0; k < 6; k++) virial[k] -= part[k];
   }
-  const Row row = departing(j);
-  for (int64_t p = row.first; p < row.first + row.n; p++) add(s.slot[p], p, 1);
   if (s.forces)
-    for (int a = 0; a < 3; a++) s.forces[3 * j + a] += force[a];
+    for (int a = 0; a < 3; a++) s.forces[3 * i + a] -= force[a];
   for (int k = 0; k < 6; k++) {
     s.virials[thread_ * 8 + k] += virial[k];
-    if (s.atom_virials) s.atom_virials[6 * j + k] += virial[k];
+    if (s.atom_virials) s.atom_virials[6 * i + k] += 0.5 * virial[k];
   }
 }
 
+// What leaving edges pull at an atom.
+template <class T>
+void Engine<T>::forces(int64_t j) const {
+  typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
+  four_doubles force = {0, 0, 0, 0};
+  const Row row = departing(j);
+  for (int64_t p = row.first; p < row.first + row.n; p++) {
+    const four_doubles g = __builtin_convertvector(four_at(s.gradient.data(), s.slot[p]), four_doubles);
+    force += g;
+    if (!s.atom_virials) continue;
+    const four<T> edge = four_at(s.edge.data(), s.slot[p]);
+    for (int a = 0; a < 3; a++) s.atom_virials[6 * j + a] -= 0.5 * edge[3] * edge[a] * g[a];
+    s.atom_virials[6 * j + 3] -= 0.25 * edge[3] * (edge[0] * g[1] + edge[1] * g[0]);
+    s.atom_virials[6 * j + 4] -= 0.25 * edge[3] * (edge[0] * g[2] + edge[2] * g[0]);
+    s.atom_virials[6 * j + 5] -= 0.25 * edge[3] * (edge[1] * g[2] + edge[2] * g[1]);
+  }
+  if (s.forces)
+    for (int a = 0; a < 3; a++) s.forces[3 * j + a] += force[a];
+}

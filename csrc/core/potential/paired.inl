@@ -33,18 +33,20 @@ template <class T>
 template <int from, int to>
 INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const {
   constexpr int first = from * from, count = (to + 1) * (to + 1) - first;
-  const int64_t Cp = n.Cp;
+  const int64_t Cp = n.Cp, stride = 3 * (n.L + 1) * Cp, length = row.length;
+  const T* const harmonics = w.harmonics.data();
   vec<T> total[count];
 #pragma GCC unroll 25
   for (int m = 0; m < count; m++) total[m] = vec<T>{};
   for (int64_t e = 0; e < row.n; e++) {
     const Between at = between(row, e);
-    const T* Y = w.harmonics.data() + e;
+    const float* table = at.row(*tables[e], 0);
+    const T* Y = harmonics + e;
 #pragma GCC unroll 5
     for (int l = from; l <= to; l++) {
-      const vec<T> f = at.value(*tables[e], l * Cp + c);
+      const vec<T> f = at.value(table, stride, l * Cp + c);
 #pragma GCC unroll 11
-      for (int m = l * l; m < (l + 1) * (l + 1); m++) total[m - first] += splat(Y[m * row.length]) * f;
+      for (int m = l * l; m < (l + 1) * (l + 1); m++) total[m - first] += splat(Y[m * length]) * f;
     }
   }
 #pragma GCC unroll 25
@@ -53,8 +55,10 @@ INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, 
 
 template <class T>
 const Spline* const* Engine<T>::tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const {
-  const Spline** out = w.tables.data();
-  for (int64_t e = 0; e < row.n; e++) out[e] = &tables[s.species[s.from[row.first + e]] * n.elements + s.species[i]];
+  const Spline** const out = w.tables.data();
+  const int32_t *from = s.from.data() + row.first, *species = s.species.data();
+  const Spline* const own = tables.data() + species[i];
+  for (int64_t e = 0; e < row.n; e++) out[e] = own + int64_t(species[from[e]]) * n.elements;
   return out;
 }
 
@@ -76,47 +80,65 @@ void Engine<T>::paired_forward(int64_t i) const {
   shape(0, i);
 }
 
+// a = silu(h), h = M x0 + R'(d) g + S b + bias; x_gradient, silu_gradient and read: what a gradient by a does to the
+// distance, to the scalars and to what is read. The next atom's numbers are fetched meanwhile.
+template <class T>
+void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables) const {
+  const UpdateMatrices<T>& update = n.updates[0];
+  const int64_t cp = n.cp, pair_stride = 3 * (cp + n.Gp), stride = 3 * n.spline.width;
+  const T* const scalars = s.scalars[0].data() + i * cp;
+  T *const activation = w.state.data(), *const by_scalars = w.silu_gradient.data(), *const by_distance = w.x_gradient.data(), *const by_read = w.read.data();
+  const T* const all_read = s.read[0].data();
+  const int32_t* const place = s.place.data() + row.first;
+  const Row next = i + 1 < s.owned ? arriving(i + 1) : Row{row.first, 0, 0};
+  const int32_t* const next_place = s.place.data() + next.first;
+  for (int64_t e = 0; e < row.n; e++) {
+    if (e < next.n)
+      for (int64_t c = 0; c < cp; c += PAD_BYTES / sizeof(T)) __builtin_prefetch(all_read + int64_t(next_place[e]) * cp + c, 1, 2);
+    const Between at = between(row, e);
+    const T* const read = all_read + int64_t(place[e]) * cp;
+    const float *pair = at.row(*tables[e], 0), *common = at.row(n.spline, update.radial.offset);
+    for (int64_t c = 0; c < cp; c += W<T>) {
+      vec<T> message, dmessage, radial, dradial;
+      at.both(pair, pair_stride, c, message, dmessage);
+      at.both(common, stride, c, radial, dradial);
+      const vec<T> g = load(read + c), h = message + radial * g + load(scalars + c), p = sigmoid<T>(h), gradient = p * (T(1) + h * (T(1) - p));
+      store(activation + e * cp + c, h * p);
+      store(by_scalars + e * cp + c, gradient);
+      store(by_distance + e * cp + c, gradient * (dmessage + dradial * g));
+      store(by_read + e * cp + c, gradient * radial);
+    }
+  }
+}
+
 template <class T>
 void Engine<T>::paired_last(int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
-  const UpdateMatrices<T>& update = n.updates[0];
   const DensityMatrices<T>& density = n.densities[1];
   const int64_t cp = n.cp, Gp = n.Gp;
   harmonics(row, s.direction);
   locate(row);
-  const Spline* const* tables = tables_of(row, i, s.pairs->messages);
-  const T *scalars = s.scalars[0].data() + i * cp, *OV = density.message.data() + cp * Gp;  // beyond the block of x0
+  const Spline* const* const tables = tables_of(row, i, s.pairs->messages);
+  paired_activate(row, i, tables);
 
-  // a = silu(h), h = M x0 + R'(d) g + S b + bias; x_gradient, silu_gradient and read: what a gradient by a does to the
-  // distance, to the scalars and to what is read.
-  for (int64_t e = 0; e < row.n; e++) {
-    const Between at = between(row, e);
-    const T* read = s.read[0].data() + int64_t(s.place[row.first + e]) * cp;
-    for (int64_t c = 0; c < cp; c += W<T>) {
-      vec<T> message, dmessage, radial, dradial;
-      at.both(*tables[e], c, message, dmessage);
-      at.both(n.spline, update.radial.offset + c, radial, dradial);
-      const vec<T> g = load(read + c), h = message + radial * g + load(scalars + c), p = sigmoid<T>(h), gradient = p * (T(1) + h * (T(1) - p));
-      store(w.state.data() + e * cp + c, h * p);
-      store(w.silu_gradient.data() + e * cp + c, gradient);
-      store(w.x_gradient.data() + e * cp + c, gradient * (dmessage + dradial * g));
-      store(w.read.data() + e * cp + c, gradient * radial);
-    }
-  }
   // product = R V x0 + R (O V a), radial = R, radial_gradient: the product's derivative by the distance.
+  T *const product = w.product.data(), *const radial = w.radial.data(), *const radial_gradient = w.radial_gradient.data();
+  const T* const OV = density.message.data() + cp * Gp;  // beyond the block of x0
+  const int64_t pair_stride = 3 * (cp + Gp), stride = 3 * n.spline.width;
   multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
     const Between at = between(row, e);
+    const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
 #pragma GCC unroll 4
     for (int v = 0; v < decltype(count)::value; v++) {
       const int64_t to = g + v * W<T>;
-      vec<T> pair, dpair, radial, dradial;
-      at.both(*tables[e], cp + to, pair, dpair);
-      at.both(n.spline, density.radial.offset + to, radial, dradial);
+      vec<T> from_pair, dfrom_pair, r, dr;
+      at.both(pair, pair_stride, to, from_pair, dfrom_pair);
+      at.both(common, stride, to, r, dr);
       const vec<T> message = load(values + v * W<T>);
-      store(w.product.data() + e * Gp + to, pair + radial * message);
-      store(w.radial_gradient.data() + e * Gp + to, dpair + dradial * message);
-      store(w.radial.data() + e * Gp + to, radial);
+      store(product + e * Gp + to, from_pair + r * message);
+      store(radial_gradient + e * Gp + to, dfrom_pair + dr * message);
+      store(radial + e * Gp + to, r);
     }
   });
   gather(row);
@@ -124,35 +146,38 @@ void Engine<T>::paired_last(int64_t i) const {
   head(i);
 
   by_degree(w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), Gp);
-  for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(w.by_distance.data() + k, vec<T>{});
+  T *const by_distance = w.by_distance.data(), *const by_product = w.by_product.data();
+  for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(by_distance + k, vec<T>{});
   multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
-    vec<T> along = load(w.by_distance.data() + e * W<T>);
+    vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
     for (int v = 0; v < decltype(count)::value; v++) {
       const int64_t to = e * Gp + g + v * W<T>;
-      const vec<T> by_product = load(values + v * W<T>);
-      along += by_product * load(w.radial_gradient.data() + to);
-      store(w.by_product.data() + to, by_product * load(w.radial.data() + to));
+      const vec<T> by = load(values + v * W<T>);
+      along += by * load(radial_gradient + to);
+      store(by_product + to, by * load(radial + to));
     }
-    store(w.by_distance.data() + e * W<T>, along);
+    store(by_distance + e * W<T>, along);
   });
   turn<T>(n.Dp, Gp, w.by_gathered.data(), Gp, w.by_gathered_t.data(), n.Dp);
-  multiply<T>(row.n, n.Dp, Gp, w.product.data(), Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
-  T* by_scalars = s.by_scalars[0].data() + i * cp;
+  multiply<T>(row.n, n.Dp, Gp, product, Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
+
+  T *const by_scalars = s.by_scalars[0].data() + i * cp, *const all_read = s.read[0].data();
+  const T *const to_scalars = w.silu_gradient.data(), *const to_distance = w.x_gradient.data(), *const to_read = w.read.data();
+  const int32_t* const place = s.place.data() + row.first;
   for (int64_t c = 0; c < cp; c += W<T>) store(by_scalars + c, vec<T>{});
-  const T* OV_t = density.message_t.data() + cp;
-  multiply_then<T>(row.n, cp, Gp, w.by_product.data(), Gp, 1, OV_t, 2 * cp, [&](int64_t e, int64_t c, const T* values, auto count) {
-    T *read = s.read[0].data() + int64_t(s.place[row.first + e]) * cp + c, *distance = w.by_distance.data() + e * W<T>;
-    vec<T> along = load(distance);
+  multiply_then<T>(row.n, cp, Gp, by_product, Gp, 1, density.message_t.data() + cp, 2 * cp, [&](int64_t e, int64_t c, const T* values, auto count) {
+    T* const read = all_read + int64_t(place[e]) * cp + c;
+    vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
     for (int v = 0; v < decltype(count)::value; v++) {
       const int64_t from = e * cp + c + v * W<T>;
       const vec<T> by = load(values + v * W<T>);
-      along += by * load(w.x_gradient.data() + from);
-      store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(w.silu_gradient.data() + from));
-      store(read + v * W<T>, by * load(w.read.data() + from));
+      along += by * load(to_distance + from);
+      store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(to_scalars + from));
+      store(read + v * W<T>, by * load(to_read + from));
     }
-    store(distance, along);
+    store(by_distance + e * W<T>, along);
   });
   lengths(row);
 }
@@ -162,17 +187,20 @@ template <int L>
 void Engine<T>::paired_backward(int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
-  constexpr int D = (L + 1) * (L + 1), lanes = W<T>;
-  const int64_t Cp = n.Cp;
+  constexpr int D = (L + 1) * (L + 1), lanes = W<T>, Dw = (D + lanes - 1) / lanes * lanes;
+  const int64_t Cp = n.Cp, stride = 3 * (L + 1) * Cp, length = row.length;
   unshape(0, i);
   harmonics(row, s.direction);
   locate(row);
-  const Spline* const* tables = tables_of(row, i, s.pairs->density);
-  T by[(D + lanes - 1) / lanes * lanes * lanes] __attribute__((aligned(PAD_BYTES)));
-  for (int m = D; m < (D + lanes - 1) / lanes * lanes; m++) store(by + m * lanes, vec<T>{});
+  const Spline* const* const tables = tables_of(row, i, s.pairs->density);
+  const T *const by_density = w.by_density.data(), *const harmonics = w.harmonics.data();
+  T *const by_distance = w.by_distance.data(), *const by_harmonics = w.by_harmonics.data();
+  T by[Dw * lanes] __attribute__((aligned(PAD_BYTES)));
+  for (int m = D; m < Dw; m++) store(by + m * lanes, vec<T>{});
   for (int64_t e = 0; e < row.n; e++) {
     const Between at = between(row, e);
-    const T* Y = w.harmonics.data() + e;
+    const float* const table = at.row(*tables[e], 0);
+    const T* const Y = harmonics + e;
     vec<T> along = vec<T>{};
     // One degree after another, so that the sums over channels of Y's gradient stay in registers.
 #pragma GCC unroll 5
@@ -182,21 +210,22 @@ void Engine<T>::paired_backward(int64_t i) const {
       for (int k = 0; k <= 2 * l; k++) total[k] = vec<T>{};
       for (int64_t c = 0; c < Cp; c += lanes) {
         vec<T> f, df, sum = vec<T>{};
-        at.both(*tables[e], l * Cp + c, f, df);
+        at.both(table, stride, l * Cp + c, f, df);
 #pragma GCC unroll 11
         for (int k = 0; k <= 2 * l; k++) {
-          const vec<T> g = load(w.by_density.data() + (l * l + k) * Cp + c);
+          const vec<T> g = load(by_density + (l * l + k) * Cp + c);
           total[k] += f * g;
-          sum += splat(Y[(l * l + k) * row.length]) * g;
+          sum += splat(Y[(l * l + k) * length]) * g;
         }
         along += sum * df;
       }
 #pragma GCC unroll 11
       for (int k = 0; k <= 2 * l; k++) store(by + (l * l + k) * lanes, total[k]);
     }
-    store(w.by_distance.data() + e * lanes, along);
+    store(by_distance + e * lanes, along);
 #pragma GCC unroll 4
-    for (int m = 0; m < D; m += lanes) store(w.by_harmonics.data() + e * n.Dp + m, sums(by + m * lanes));
+    for (int m = 0; m < D; m += lanes) store(by_harmonics + e * n.Dp + m, sums(by + m * lanes));
   }
   lengths(row);
+  collect(row, i);
 }

@@ -188,9 +188,10 @@ class Typed : public Simulation {
     const Network<T>& n = network_;
     const size_t slots = s_.slots + 64, places = s_.places + 64, owned = s_.owned, total = s_.total;
     for (int a = 0; a < 3; a++) {
-      s_.direction[a].grow(slots), s_.gradient[a].grow(slots);
-      s_.leaving_direction[a].grow(places), s_.leaving_gradient[a].grow(places);
+      s_.direction[a].grow(slots);
+      s_.leaving_direction[a].grow(places);
     }
+    s_.edge.grow(4 * slots), s_.gradient.grow(4 * slots), s_.leaving_gradient.grow(4 * places);
     s_.distance.grow(slots), s_.leaving_inverse.grow(places);
     s_.from.grow(slots), s_.place.grow(slots), s_.slot.grow(places);
     s_.energies.grow(owned);

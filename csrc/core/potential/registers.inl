@@ -30,6 +30,27 @@ INLINE vec<T> splat(T value) {
   return value - vec<T>{};
 }
 
+// A vector in space and a fourth number.
+template <class T>
+struct Four {
+  typedef T type __attribute__((vector_size(4 * sizeof(T)), may_alias));
+};
+template <class T>
+using four = typename Four<T>::type;
+template <class T>
+INLINE four<T>& four_at(T* rows, int64_t row) {
+  return *reinterpret_cast<four<T>*>(rows + 4 * row);
+}
+
+// Four registers as columns of W rows of four numbers.
+template <class T>
+INLINE void store_fours(T* rows, vec<T> x, vec<T> y, vec<T> z, vec<T> last) {
+  T column[4][W<T>] __attribute__((aligned(PAD_BYTES)));
+  store(column[0], x), store(column[1], y), store(column[2], z), store(column[3], last);
+#pragma GCC unroll 16
+  for (int k = 0; k < W<T>; k++) four_at(rows, k) = four<T>{column[0][k], column[1][k], column[2][k], column[3][k]};
+}
+
 // The next multiple of the widest register of any instruction set: how rows are laid out.
 template <class T>
 INLINE int64_t whole(int64_t n) {

@@ -47,7 +47,8 @@ struct System {
   std::vector<int32_t> count, leaving_count, slot_of;
   Aligned<int32_t> from, place, slot;  // sender and place of each slot; slot of each place
   Aligned<T> direction[3], distance, leaving_direction[3], leaving_inverse;
-  Aligned<T> gradient[3], leaving_gradient[3];  // dE/dr by slot, and its part that read-outs have, by place
+  Aligned<T> edge, gradient, leaving_gradient;  // four numbers each: direction and length by slot; dE/dr by slot, and its
+                                                // part that read-outs have, by place
 
   // Per round: density (owned, D, C), what neighbours read (total, D, c) and its gradient, scalars put into messages
   // and their gradient (owned, c), what is read (places, c) and then its gradient, hidden values of messages (slots, c)
