@@ -104,24 +104,30 @@ void Engine<T>::arrive(int64_t i) const {
   const double *at = s.pos + 3 * i, reach = n.cutoff * n.cutoff;
   const int64_t first = s.row[i];
   int64_t slot = first;
-  T *x = s.direction[0].data(), *y = s.direction[1].data(), *z = s.direction[2].data();
-  for (int64_t e = s.start[i]; e < s.start[i + 1]; e++) {
-    const int32_t j = s.sender[e];
-    const double* other = s.pos + 3 * int64_t(j);
+  T *const x = s.direction[0].data(), *const y = s.direction[1].data(), *const z = s.direction[2].data();
+  const double *const pos = s.pos, *const shift = s.shift;
+  const int32_t *const sender = s.sender.data(), *const species = s.species.data();
+  int32_t *const from = s.from.data(), *const slot_of = s.slot_of.data();
+  const bool takes_part = species[i] >= 0;
+  double closest = reach;
+  for (int64_t e = s.start[i], end = s.start[i + 1]; e < end; e++) {
+    const int32_t j = sender[e];
+    const double* other = pos + 3 * int64_t(j);
     double dx = at[0] - other[0], dy = at[1] - other[1], dz = at[2] - other[2];
-    if (s.shift) dx += s.shift[3 * e], dy += s.shift[3 * e + 1], dz += s.shift[3 * e + 2];
+    if (shift) dx += shift[3 * e], dy += shift[3 * e + 1], dz += shift[3 * e + 2];
     const double square = dx * dx + dy * dy + dz * dz;
-    const bool near = square < reach && s.species[j] >= 0 && s.species[i] >= 0;
-    if (near && square < 1e-8) s.coincident[thread_] = i;
+    const bool near = (square < reach) & (species[j] >= 0) & takes_part;
+    closest = near && square < closest ? square : closest;
     x[slot] = static_cast<T>(dx), y[slot] = static_cast<T>(dy), z[slot] = static_cast<T>(dz);
-    s.from[slot] = j;
-    s.slot_of[e] = near ? static_cast<int32_t>(slot) : -1;
+    from[slot] = j;
+    slot_of[e] = near ? static_cast<int32_t>(slot) : -1;
     slot += near;
   }
+  if (closest < 1e-8) s.coincident[thread_] = i;
   s.count[i] = static_cast<int32_t>(slot - first);
   const Row row = arriving(i);
   for (; slot < first + row.length; slot++) x[slot] = static_cast<T>(n.cutoff), y[slot] = z[slot] = 0, s.from[slot] = static_cast<int32_t>(i);
-  T* d = s.distance.data();
+  T* const d = s.distance.data();
   for (slot = first; slot < first + row.length; slot++) {
     d[slot] = std::sqrt(x[slot] * x[slot] + y[slot] * y[slot] + z[slot] * z[slot]);
     const T inverse = 1 / d[slot];
@@ -167,15 +173,17 @@ template <class T>
 void Engine<T>::leave(int64_t j) const {
   const int64_t first = s.leaving_row[j];
   int64_t place = first;
-  T *x = s.leaving_direction[0].data(), *y = s.leaving_direction[1].data(), *z = s.leaving_direction[2].data();
-  T* inverse = s.leaving_inverse.data();
-  for (int64_t k = s.leaving_start[j]; k < s.leaving_start[j + 1]; k++) {
-    const int32_t slot = s.slot_of[s.leaving[k]];
+  T *const x = s.leaving_direction[0].data(), *const y = s.leaving_direction[1].data(), *const z = s.leaving_direction[2].data();
+  T *const inverse = s.leaving_inverse.data(), *const edges = s.edge.data();
+  const int32_t *const slot_of = s.slot_of.data(), *const leaving = s.leaving.data();
+  int32_t *const slot_at = s.slot.data(), *const place_of = s.place.data();
+  for (int64_t k = s.leaving_start[j], end = s.leaving_start[j + 1]; k < end; k++) {
+    const int32_t slot = slot_of[leaving[k]];
     if (slot < 0) continue;
-    const four<T> edge = four_at(s.edge.data(), slot);
+    const four<T> edge = four_at(edges, slot);
     x[place] = edge[0], y[place] = edge[1], z[place] = edge[2], inverse[place] = edge[3];
-    s.slot[place] = slot;
-    s.place[slot] = static_cast<int32_t>(place);
+    slot_at[place] = slot;
+    place_of[slot] = static_cast<int32_t>(place);
     place++;
   }
   s.leaving_count[j] = static_cast<int32_t>(place - first);
@@ -310,12 +318,17 @@ void Engine<T>::bessel(const Row& row) const {
 template <class T>
 void Engine<T>::locate(const Row& row) const {
   const float scale = static_cast<float>(n.spline.knots / n.cutoff);
+  const int32_t most = n.spline.knots - 1;
+  const T* const distance = s.distance.data() + row.first;
+  float* const weights = w.weights.data();
+  int32_t* const knot = w.knot.data();
+#pragma GCC ivdep
   for (int64_t e = 0; e < row.length; e++) {
-    const float at = static_cast<float>(s.distance[row.first + e]) * scale;
-    const int32_t k = std::min(static_cast<int32_t>(at), n.spline.knots - 1);
+    const float at = static_cast<float>(distance[e]) * scale;
+    const int32_t whole_part = static_cast<int32_t>(at), k = whole_part < most ? whole_part : most;
     const float t = at - static_cast<float>(k), r = 1 - t;
-    float* to = w.weights.data() + e;
-    w.knot[e] = k;
+    float* to = weights + e;
+    knot[e] = k;
     to[0] = t * t * (3 - 2 * t), to[row.length] = t * r * r, to[2 * row.length] = -t * t * r;
     to[3 * row.length] = 6 * t * r * scale, to[4 * row.length] = r * (1 - 3 * t) * scale, to[5 * row.length] = t * (3 * t - 2) * scale;
   }
@@ -623,26 +636,27 @@ void Engine<T>::unshape(int r, int64_t i) const {
 template <class T>
 void Engine<T>::collect(const Row& row, int64_t i) const {
   typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
-  four_doubles force = {0, 0, 0, 0};
-  double virial[6] = {0, 0, 0, 0, 0, 0};
+  four_doubles force = {0, 0, 0, 0}, product[3] = {force, force, force};
+  T *const gradients = s.gradient.data(), *const leaving = s.leaving_gradient.data(), *const edges = s.edge.data();
+  const int32_t* const place = s.place.data();
   for (int64_t e = row.first; e < row.first + row.n; e++) {
-    four<T>& gradient = four_at(s.gradient.data(), e);
-    if (n.layers > 1) gradient += four_at(s.leaving_gradient.data(), s.place[e]);
+    four<T> gradient = four_at(gradients, e);
+    if (n.layers > 1) {
+      gradient += four_at(leaving, place[e]);
+      four_at(gradients, e) = gradient;
+    }
     const four_doubles g = __builtin_convertvector(gradient, four_doubles);
     force += g;
-    const four<T> edge = four_at(s.edge.data(), e);
-    double part[6];
-    for (int a = 0; a < 3; a++) part[a] = double(edge[a] * edge[3]) * g[a];
-    part[3] = 0.5 * edge[3] * (edge[0] * g[1] + edge[1] * g[0]);
-    part[4] = 0.5 * edge[3] * (edge[0] * g[2] + edge[2] * g[0]);
-    part[5] = 0.5 * edge[3] * (edge[1] * g[2] + edge[2] * g[1]);
-    for (int k = 0; k < 6; k++) virial[k] -= part[k];
+    const four<T> edge = four_at(edges, e), r = edge * edge[3];
+    for (int a = 0; a < 3; a++) product[a] += double(r[a]) * g;
   }
   if (s.forces)
     for (int a = 0; a < 3; a++) s.forces[3 * i + a] -= force[a];
+  const double virial[6] = {product[0][0], product[1][1], product[2][2], 0.5 * (product[0][1] + product[1][0]),
+                            0.5 * (product[0][2] + product[2][0]), 0.5 * (product[1][2] + product[2][1])};
   for (int k = 0; k < 6; k++) {
-    s.virials[thread_ * 8 + k] += virial[k];
-    if (s.atom_virials) s.atom_virials[6 * i + k] += 0.5 * virial[k];
+    s.virials[thread_ * 8 + k] -= virial[k];
+    if (s.atom_virials) s.atom_virials[6 * i + k] -= 0.5 * virial[k];
   }
 }
 

@@ -98,15 +98,30 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
     const Between at = between(row, e);
     const T* const read = all_read + int64_t(place[e]) * cp;
     const float *pair = at.row(*tables[e], 0), *common = at.row(n.spline, update.radial.offset);
-    for (int64_t c = 0; c < cp; c += W<T>) {
-      vec<T> message, dmessage, radial, dradial;
-      at.both(pair, pair_stride, c, message, dmessage);
-      at.both(common, stride, c, radial, dradial);
-      const vec<T> g = load(read + c), h = message + radial * g + load(scalars + c), p = sigmoid<T>(h), gradient = p * (T(1) + h * (T(1) - p));
-      store(activation + e * cp + c, h * p);
-      store(by_scalars + e * cp + c, gradient);
-      store(by_distance + e * cp + c, gradient * (dmessage + dradial * g));
-      store(by_read + e * cp + c, gradient * radial);
+    constexpr int pack = PAD_BYTES / EQUITENSOR_BYTES > 1 ? 2 : 1;  // registers in a chunk's width come in twos
+    for (int64_t c = 0; c < cp; c += 2 * W<T>) {
+      const bool two = pack == 2 || c + W<T> < cp;
+      vec<T> radial[2], along[2], h[2], p[2];
+#pragma GCC unroll 2
+      for (int k = 0; k < 2; k++) {
+        const int64_t v = two ? c + k * W<T> : c;
+        vec<T> message, dmessage, dradial;
+        at.both(pair, pair_stride, v, message, dmessage);
+        at.both(common, stride, v, radial[k], dradial);
+        const vec<T> g = load(read + v);
+        h[k] = message + radial[k] * g + load(scalars + v);
+        along[k] = dmessage + dradial * g;
+      }
+      sigmoids(h, p);
+#pragma GCC unroll 2
+      for (int k = 0; k < 2; k++) {
+        const int64_t to = e * cp + (two ? c + k * W<T> : c);
+        const vec<T> gradient = p[k] * (T(1) + h[k] * (T(1) - p[k]));
+        store(activation + to, h[k] * p[k]);
+        store(by_scalars + to, gradient);
+        store(by_distance + to, gradient * along[k]);
+        store(by_read + to, gradient * radial[k]);
+      }
     }
   }
 }

@@ -42,15 +42,6 @@ INLINE four<T>& four_at(T* rows, int64_t row) {
   return *reinterpret_cast<four<T>*>(rows + 4 * row);
 }
 
-// Four registers as columns of W rows of four numbers.
-template <class T>
-INLINE void store_fours(T* rows, vec<T> x, vec<T> y, vec<T> z, vec<T> last) {
-  T column[4][W<T>] __attribute__((aligned(PAD_BYTES)));
-  store(column[0], x), store(column[1], y), store(column[2], z), store(column[3], last);
-#pragma GCC unroll 16
-  for (int k = 0; k < W<T>; k++) four_at(rows, k) = four<T>{column[0][k], column[1][k], column[2][k], column[3][k]};
-}
-
 // The next multiple of the widest register of any instruction set: how rows are laid out.
 template <class T>
 INLINE int64_t whole(int64_t n) {
@@ -61,6 +52,19 @@ INLINE int64_t whole(int64_t n) {
 template <class T, int half, size_t... i>
 INLINE vec<T> interleave(vec<T> a, vec<T> b, std::index_sequence<i...>) {
   return __builtin_shufflevector(a, b, (half * W<T> / 2 + int(i) / 2 + (int(i) % 2) * W<T>)...);
+}
+
+// Four registers as columns of W rows of four numbers.
+template <class T>
+INLINE void store_fours(T* rows, vec<T> x, vec<T> y, vec<T> z, vec<T> last) {
+  constexpr auto lanes = std::make_index_sequence<W<T>>();
+  const vec<T> xz[2] = {interleave<T, 0>(x, z, lanes), interleave<T, 1>(x, z, lanes)};
+  const vec<T> yl[2] = {interleave<T, 0>(y, last, lanes), interleave<T, 1>(y, last, lanes)};
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; k++) {
+    store(rows + 2 * k * W<T>, interleave<T, 0>(xz[k], yl[k], lanes));
+    store(rows + (2 * k + 1) * W<T>, interleave<T, 1>(xz[k], yl[k], lanes));
+  }
 }
 
 // W registers as the rows of a matrix, which is turned: log2 W rounds of a perfect shuffle.
@@ -94,17 +98,24 @@ void turn(int64_t rows, int64_t columns, const T* in, int64_t ld_in, T* out, int
     }
 }
 
-// The sums of W registers each, one in a lane.
+constexpr int reversed(int i, int count) {  // the bits of i < count in reverse order
+  int out = 0;
+  for (int bit = 1; bit < count; bit *= 2) out = 2 * out + (i / bit) % 2;
+  return out;
+}
+
+// The sums of W registers, one in a lane each: two become one by adding their halves, until one is left.
 template <class T>
 INLINE vec<T> sums(const T* rows) {
+  constexpr auto lanes = std::make_index_sequence<W<T>>();
   vec<T> block[W<T>];
 #pragma GCC unroll 16
-  for (int k = 0; k < W<T>; k++) block[k] = load(rows + k * W<T>);
-  turn<T>(block);
+  for (int k = 0; k < W<T>; k++) block[k] = load(rows + reversed(k, W<T>) * W<T>);
 #pragma GCC unroll 4
-  for (int half = W<T> / 2; half > 0; half /= 2)
+  for (int count = W<T> / 2; count > 0; count /= 2)
 #pragma GCC unroll 8
-    for (int k = 0; k < half; k++) block[k] += block[k + half];
+    for (int k = 0; k < count; k++)
+      block[k] = interleave<T, 0>(block[2 * k], block[2 * k + 1], lanes) + interleave<T, 1>(block[2 * k], block[2 * k + 1], lanes);
   return block[0];
 }
 
@@ -204,11 +215,12 @@ struct Exponential<double> {
                           rounder = 6755399441055744.0;
 };
 
+// 1 + exp(-x)
 template <class T>
-INLINE vec<T> sigmoid(vec<T> x) {
+INLINE vec<T> one_and_exponential(vec<T> x, T limit = Exponential<T>::limit) {
   using E = Exponential<T>;
   typedef typename E::integer integers __attribute__((vector_size(EQUITENSOR_BYTES)));
-  const vec<T> most = splat(T(E::limit));
+  const vec<T> most = splat(limit);
   x = x < -most ? most : (x > most ? -most : -x);
   const vec<T> shifted = x * T(1.44269504088896340736) + T(E::rounder);
   const vec<T> whole_part = shifted - T(E::rounder);
@@ -217,5 +229,16 @@ INLINE vec<T> sigmoid(vec<T> x) {
 #pragma GCC unroll 13
   for (int k = E::terms; k > 0; k--) total = total * rest * T(1.0 / k) + T(1);
   const integers power = ((integers)shifted + E::bias) << E::mantissa;  // the low bits of `shifted` are the whole part
-  return T(1) / (T(1) + total * (vec<T>)power);
+  return T(1) + total * (vec<T>)power;
+}
+
+template <class T>
+INLINE vec<T> sigmoid(vec<T> x) {
+  return T(1) / one_and_exponential<T>(x);
+}
+
+// Of two registers with one division, which is dear. Beyond 43 the product of both would overflow; below 1e-18 nothing counts.
+INLINE void sigmoids(const vec<float>* x, vec<float>* out) {
+  const vec<float> a = one_and_exponential<float>(x[0], 43), b = one_and_exponential<float>(x[1], 43), inverse = 1.0f / (a * b);
+  out[0] = b * inverse, out[1] = a * inverse;
 }
