@@ -600,6 +600,8 @@ void Engine<T>::unread(int q, int64_t j) const {
     return;
   }
   harmonics(row, s.leaving_direction);
+  const T* const next = s.read[q].data() + (row.first + whole<T>(s.leaving_row[j + 1] - s.leaving_row[j])) * cp;
+  for (int64_t k = 0; k < row.n * cp; k += PAD_BYTES / sizeof(T)) __builtin_prefetch(next + k, 0, 2);
   const T *by_read = s.read[q].data() + row.first * cp, *features = s.read_features[q].data() + j * n.D * cp;
   multiply<T>(n.D, cp, row.n, w.harmonics.data(), row.length, 1, by_read, cp, by_features, cp);
   for (int64_t k = 0; k < n.D * cp; k++) w.by_gathered[k] = features[k];

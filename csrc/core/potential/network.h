@@ -12,12 +12,16 @@
 #include <memory>
 #include <new>
 #include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "model.h"
 
 namespace equitensor {
 
 constexpr int PAD_BYTES = 64;  // the widest register
+constexpr size_t HUGE_PAGE = size_t(2) << 20;
 
 template <class T>
 constexpr int padded(int n) {
@@ -46,9 +50,12 @@ class Aligned {
     if (count <= count_) return;
     std::free(data_);
     data_ = nullptr, count_ = 0;
-    const size_t bytes = (count * sizeof(T) + 4095) / 4096 * 4096;
-    data_ = static_cast<T*>(std::aligned_alloc(4096, bytes));
+    const size_t page = count * sizeof(T) < HUGE_PAGE ? 4096 : HUGE_PAGE, bytes = (count * sizeof(T) + page - 1) / page * page;
+    data_ = static_cast<T*>(std::aligned_alloc(page, bytes));
     if (!data_) throw std::bad_alloc();
+#if defined(__linux__)
+    if (page == HUGE_PAGE) madvise(data_, bytes, MADV_HUGEPAGE);  // fewer pages to look up; a refusal changes nothing
+#endif
     for (size_t i = 0; i < bytes / sizeof(T); i++) data_[i] = T{};
     count_ = count;
   }

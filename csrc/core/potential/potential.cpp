@@ -134,13 +134,15 @@ class Typed : public Simulation {
   }
 
   void take_edges(int64_t owned, int64_t total, const int64_t* start, const int32_t* sender) {
-    if (start[0] != 0) fail("the neighbours of the first atom do not start at 0");
+    if (owned > 0 && start[0] != 0) fail("the neighbours of the first atom do not start at 0");
     for (int64_t i = 0; i < owned; i++)
       if (start[i + 1] < start[i]) fail("the neighbours of atom " + std::to_string(i) + " end before they start");
-    const int64_t edges = start[owned];
+    const int64_t edges = owned > 0 ? start[owned] : 0;
     if (edges > INT32_MAX - 64 * total) fail("there are too many edges: " + std::to_string(edges));
-    s_.start.assign(start, start + owned + 1);
-    s_.sender.assign(sender, sender + edges);
+    s_.start.assign(owned + 1, 0);
+    if (owned > 0) s_.start.assign(start, start + owned + 1);
+    s_.sender.clear();
+    if (edges) s_.sender.assign(sender, sender + edges);
     s_.leaving_start.assign(total + 1, 0);
     for (int32_t j : s_.sender) {
       if (j < 0 || j >= total) fail("an edge comes from atom " + std::to_string(j) + ", which does not exist");
@@ -221,7 +223,7 @@ class Typed : public Simulation {
     for (auto* array : {&w.radial, &w.radial_gradient, &w.message, &w.product, &w.by_product}) array->grow(G * e);
     for (auto* array : {&w.gathered, &w.by_gathered, &w.by_gathered_t, &w.density, &w.by_density, &w.features, &w.by_features}) array->grow(n.Dp * std::max(G, C));
     w.small.grow(2 * std::max<size_t>(C, e) + 64);
-    for (auto* array : {&w.powers, &w.by_powers}) array->grow(n.order * n.D * 4 * lanes);
+    w.powers.grow(size_t(n.order) * n.D * n.Cp), w.by_powers.grow(n.order * n.D * 4 * lanes);
   }
 
   void stage(Stage which, int round, int64_t atoms) {

@@ -87,174 +87,197 @@ INLINE void square_entries(const vec<T>* x, vec<T>* z, std::index_sequence<t...>
   (square_entry<T, L, t>(x, pair, z), ...);
 }
 
-// The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y.
+// The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y. Rows of x are sx
+// numbers apart.
 template <class T, int L>
-__attribute__((noinline)) void couple_gaunt(const T* x, const T* y, T* z, T factor, bool add) {
+__attribute__((noinline)) void couple_gaunt(const T* x, int64_t sx, const T* y, T* z, T factor, bool add) {
   constexpr int D = (L + 1) * (L + 1);
   vec<T> a[D], b[D], sum[D];
 #pragma GCC unroll 25
-  for (int m = 0; m < D; m++) a[m] = load(x + m * W<T>), b[m] = factor * load(y + m * W<T>), sum[m] = add ? load(z + m * W<T>) : vec<T>{};
+  for (int m = 0; m < D; m++) a[m] = load(x + m * sx), b[m] = factor * load(y + m * W<T>), sum[m] = add ? load(z + m * W<T>) : vec<T>{};
   couple_entries<T, L>(a, b, sum, std::make_index_sequence<Gaunt<L>::count>());
 #pragma GCC unroll 25
   for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
 }
 template <class T, int L>
-__attribute__((noinline)) void square_gaunt(const T* x, T* z) {
+__attribute__((noinline)) void square_gaunt(const T* x, int64_t sx, T* z) {
   constexpr int D = (L + 1) * (L + 1);
   vec<T> a[D], sum[D];
 #pragma GCC unroll 25
-  for (int m = 0; m < D; m++) a[m] = load(x + m * W<T>), sum[m] = vec<T>{};
+  for (int m = 0; m < D; m++) a[m] = load(x + m * sx), sum[m] = vec<T>{};
   square_entries<T, L>(a, sum, std::make_index_sequence<Gaunt<L>::count>());
 #pragma GCC unroll 25
   for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
 }
 
-// Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled.
+// Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled. The first power is
+// where it lies, its rows `row` numbers apart, the others' rows are together.
 template <class T, int B, int gaunt = 0>
 struct Powers {
   static constexpr int S = B * W<T>;
   const Network<T>& n;
   const T* paths;
-  T *P, *gP;  // (powers, D, S): the powers, and what the output's gradient is by each
+  const T* first;
+  int64_t row;
+  T *P, *gP;  // (powers, D, S): the powers, and the gradient by each; P's first is unused where the first lies elsewhere
 
-  INLINE T* power(int k) const { return P + k * n.D * S; }
-  INLINE T* by_power(int k) const { return gP + k * n.D * S; }
+  INLINE const T* at(int k, int m) const { return k == 0 ? first + m * row : P + (int64_t(k) * n.D + m) * S; }
+  INLINE T* by(int k, int m) const { return gP + (int64_t(k) * n.D + m) * S; }
 
   INLINE void raise(int powers) const {
     for (int k = 1; k < powers; k++) {
+      T* const to = P + int64_t(k) * n.D * S;
       if constexpr (gaunt > 0) {
         if (k == 1)
-          square_gaunt<T, gaunt>(P, power(1));
+          square_gaunt<T, gaunt>(first, row, to);
         else
-          couple_gaunt<T, gaunt>(power(k - 1), P, power(k), T(1), false);
+          couple_gaunt<T, gaunt>(first, row, at(k - 1, 0), to, T(1), false);
       } else {
-        couple<T, B>(n.coupled[2], n.D, paths, n.Cp, power(k - 1), P, power(k), T(1), false);
+        couple<T, B>(n.coupled[2], n.D, paths, n.Cp, at(k - 1, 0), P, to, T(1), false);
       }
     }
   }
   INLINE void lower(int powers) const {
     for (int k = powers - 1; k > 0; k--) {
       if constexpr (gaunt > 0) {
-        couple_gaunt<T, gaunt>(k == 1 ? P : power(k - 1), by_power(k), gP, T(k == 1 ? 2 : 1), true);
-        if (k > 1) couple_gaunt<T, gaunt>(P, by_power(k), by_power(k - 1), T(1), true);
+        if (k == 1) {
+          couple_gaunt<T, gaunt>(first, row, by(1, 0), gP, T(2), true);
+        } else {
+          couple_gaunt<T, gaunt>(at(k - 1, 0), S, by(k, 0), gP, T(1), true);
+          couple_gaunt<T, gaunt>(first, row, by(k, 0), by(k - 1, 0), T(1), true);
+        }
       } else if (k == 1 && n.symmetric) {
-        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(1), gP, T(2), true);
+        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by(1, 0), gP, T(2), true);
       } else {
-        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by_power(k), by_power(k - 1), T(1), true);
-        couple<T, B>(n.coupled[1], n.D, paths, n.Cp, power(k - 1), by_power(k), gP, T(1), true);
+        couple<T, B>(n.coupled[0], n.D, paths, n.Cp, P, by(k, 0), by(k - 1, 0), T(1), true);
+        couple<T, B>(n.coupled[1], n.D, paths, n.Cp, at(k - 1, 0), by(k, 0), gP, T(1), true);
       }
     }
   }
-  INLINE void take(const T* rows, int row) const {  // the density, as the first power
-    for (int m = 0; m < n.D; m++) Block<T, B>::read(rows + m * row).write(P + m * S);
-  }
 };
 
-// The channels' blocks, one after another: body(Powers, first channel).
-template <class T, int gaunt, class F>
-INLINE void gaunt_blocks(const Network<T>& n, T* P, T* gP, const F& body) {
-  for (int c = 0; c < n.Cp; c += W<T>) body(Powers<T, 1, gaunt>{n, nullptr, P, gP}, c);
+// The density's channels (D, C), a block after the other: body(Powers, first channel). Each block has a part of P of its
+// own, so that powers raised once can be used again.
+template <class T, int B, int gaunt, class F>
+INLINE void block(const Network<T>& n, const T* paths, const T* density, int c, T* P, T* gP, const F& body) {
+  constexpr int S = B * W<T>;
+  T* const own = P + int64_t(c) * n.order * n.D;
+  if constexpr (gaunt > 0) {
+    body(Powers<T, B, gaunt>{n, nullptr, density + c, n.Cp, own, gP}, c);
+  } else {
+    for (int m = 0; m < n.D; m++) Block<T, B>::read(density + m * n.Cp + c).write(own + m * S);
+    body(Powers<T, B>{n, paths ? paths + c : nullptr, own, S, own, gP}, c);
+  }
 }
-
+template <class T, int gaunt, class F>
+INLINE void gaunt_blocks(const Network<T>& n, const T* density, T* P, T* gP, const F& body) {
+  for (int c = 0; c < n.Cp; c += W<T>) block<T, 1, gaunt>(n, nullptr, density, c, P, gP, body);
+}
 template <class T, class F>
-INLINE void blocks(const Network<T>& n, const Product<T>& product, T* P, T* gP, const F& body) {
+INLINE void blocks(const Network<T>& n, const Product<T>& product, const T* density, T* P, T* gP, const F& body) {
   switch (n.gaunt) {
-    case 1: return gaunt_blocks<T, 1>(n, P, gP, body);
-    case 2: return gaunt_blocks<T, 2>(n, P, gP, body);
-    case 3: return gaunt_blocks<T, 3>(n, P, gP, body);
-    case 4: return gaunt_blocks<T, 4>(n, P, gP, body);
+    case 1: return gaunt_blocks<T, 1>(n, density, P, gP, body);
+    case 2: return gaunt_blocks<T, 2>(n, density, P, gP, body);
+    case 3: return gaunt_blocks<T, 3>(n, density, P, gP, body);
+    case 4: return gaunt_blocks<T, 4>(n, density, P, gP, body);
   }
   constexpr int B = EQUITENSOR_BYTES == 64 ? 2 : 4;
   const T* paths = product.paths.size() ? product.paths.data() : nullptr;
   int c = 0;
-  for (; c + B * W<T> <= n.Cp; c += B * W<T>) body(Powers<T, B>{n, paths ? paths + c : nullptr, P, gP}, c);
-  for (; c < n.Cp; c += W<T>) body(Powers<T, 1>{n, paths ? paths + c : nullptr, P, gP}, c);
+  for (; c + B * W<T> <= n.Cp; c += B * W<T>) block<T, B, 0>(n, paths, density, c, P, gP, body);
+  for (; c < n.Cp; c += W<T>) block<T, 1, 0>(n, paths, density, c, P, gP, body);
 }
 
 // B_m = sum_k w_k,l(m) P_k,m: features (D, C) of the density (D, C).
 template <class T>
 void product_features(const Network<T>& n, const Product<T>& product, int species, const T* density, T* P, T* features) {
-  const T* weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
-  blocks(n, product, P, P, [&](auto powers, int c) {
+  const T* const weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
+  blocks(n, product, density, P, P, [&](auto powers, int c) {
     using Powers = decltype(powers);
-    constexpr int S = Powers::S;
-    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
-    powers.take(density + c, n.Cp);
+    using Block = equitensor::EQUITENSOR_SET::Block<T, Powers::S / W<T>>;
     powers.raise(n.order);
-    for (int m = 0; m < n.D; m++) {
-      Block total = Block::zero();
-      for (int k = 0; k < n.order; k++)
-        total.add(Block::read(weights + (k * (n.L + 1) + n.degree[m]) * n.Cp + c), Block::read(powers.power(k) + m * S));
-      total.write(features + m * n.Cp + c);
-    }
+    for (int l = 0; l <= n.L; l++)
+      for (int m = l * l; m < (l + 1) * (l + 1); m++) {
+        Block total = Block::zero();
+        for (int k = 0; k < n.order; k++) total.add(Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c), Block::read(powers.at(k, m)));
+        total.write(features + m * n.Cp + c);
+      }
   });
 }
 
 template <class T>
 void product_gradient(const Network<T>& n, const Product<T>& product, int species, const T* density, const T* by_features,
                       T* P, T* gP, T* by_density) {
-  const T* weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
-  blocks(n, product, P, gP, [&](auto powers, int c) {
+  const T* const weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
+  blocks(n, product, density, P, gP, [&](auto powers, int c) {
     using Powers = decltype(powers);
-    constexpr int S = Powers::S;
-    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
-    powers.take(density + c, n.Cp);
+    using Block = equitensor::EQUITENSOR_SET::Block<T, Powers::S / W<T>>;
     powers.raise(n.order - 1);
-    for (int k = 0; k < n.order; k++)
-      for (int m = 0; m < n.D; m++)
-        Block::read(weights + (k * (n.L + 1) + n.degree[m]) * n.Cp + c).times(Block::read(by_features + m * n.Cp + c)).write(powers.by_power(k) + m * S);
+    for (int l = 0; l <= n.L; l++)
+      for (int m = l * l; m < (l + 1) * (l + 1); m++) {
+        const Block g = Block::read(by_features + m * n.Cp + c);
+        for (int k = 0; k < n.order; k++) Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c).times(g).write(powers.by(k, m));
+      }
     powers.lower(n.order);
-    for (int m = 0; m < n.D; m++) Block::read(gP + m * S).write(by_density + m * n.Cp + c);
+    for (int m = 0; m < n.D; m++) Block::read(gP + m * Powers::S).write(by_density + m * n.Cp + c);
   });
 }
 
-// I = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k, a <= b: invariants (C,).
+// I = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k, a <= b: invariants (C,). The powers stay in P.
 template <class T>
 void invariants(const Network<T>& n, int species, const T* density, T* P, T* out) {
-  const T* weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
-  blocks(n, n.invariants, P, P, [&](auto powers, int c) {
+  const T* const weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
+  blocks(n, n.invariants, density, P, P, [&](auto powers, int c) {
     using Powers = decltype(powers);
-    constexpr int S = Powers::S;
-    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
-    powers.take(density + c, n.Cp);
+    using Block = equitensor::EQUITENSOR_SET::Block<T, Powers::S / W<T>>;
     powers.raise(n.order - n.order / 2);
-    Block total = Block::read(weights + c).times(Block::read(P));
+    Block total = Block::read(weights + c).times(Block::read(powers.at(0, 0)));
     for (int k = 2; k <= n.order; k++) {
-      const T *a = powers.power(k / 2 - 1), *b = powers.power(k - k / 2 - 1);
+      const int a = k / 2 - 1, b = k - k / 2 - 1;
       Block scalar = Block::zero();
-      for (int m = 0; m < n.D; m++) scalar.add(Block::read(a + m * S), Block::read(b + m * S));
+      for (int m = 0; m < n.D; m++) scalar.add(Block::read(powers.at(a, m)), Block::read(powers.at(b, m)));
       total.add(Block::read(weights + (k - 1) * n.Cp + c), scalar);
     }
     total.write(out + c);
   });
 }
 
+// By the density, from the powers that `invariants` left in P. With the Gaunt tensor all terms of orders up to 3 are multiples
+// of A and P_2: d(P_2 . A) = 3 P_2 . dA, the tensor being totally symmetric.
 template <class T>
 void invariants_gradient(const Network<T>& n, int species, const T* density, const T* by_invariants, T* P, T* gP, T* by_density) {
-  const T* weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
-  blocks(n, n.invariants, P, gP, [&](auto powers, int c) {
+  const T* const weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
+  blocks(n, n.invariants, density, P, gP, [&](auto powers, int c) {
     using Powers = decltype(powers);
-    constexpr int S = Powers::S;
-    using Block = equitensor::EQUITENSOR_SET::Block<T, S / W<T>>;
+    using Block = equitensor::EQUITENSOR_SET::Block<T, Powers::S / W<T>>;
+    const Block g = Block::read(by_invariants + c), first = Block::read(weights + c).times(g);
+    if (n.gaunt && n.order == 3) {
+      Block second = Block::read(weights + n.Cp + c).times(g), third = Block::read(weights + 2 * n.Cp + c).times(g);
+      for (int b = 0; b < Powers::S / W<T>; b++) second.part[b] *= T(2), third.part[b] *= T(3);
+      for (int m = 0; m < n.D; m++) {
+        Block by = m ? Block::zero() : first;
+        by.add(second, Block::read(powers.at(0, m)));
+        by.add(third, Block::read(powers.at(1, m)));
+        by.write(by_density + m * n.Cp + c);
+      }
+      return;
+    }
     const int count = n.order == 1 ? 1 : n.order - n.order / 2;
-    const Block g = Block::read(by_invariants + c);
-    powers.take(density + c, n.Cp);
-    powers.raise(count);
-    for (int i = 0; i < count * n.D; i++) Block::zero().write(gP + i * S);
-    Block::read(weights + c).times(g).write(gP);
+    for (int i = 0; i < count * n.D; i++) Block::zero().write(gP + i * Powers::S);
+    first.write(gP);
     for (int k = 2; k <= n.order; k++) {
       const int a = k / 2 - 1, b = k - k / 2 - 1;
       const Block along = Block::read(weights + (k - 1) * n.Cp + c).times(g);
       for (int m = 0; m < n.D; m++) {
-        Block by_a = Block::read(powers.by_power(a) + m * S);
-        by_a.add(along, Block::read(powers.power(b) + m * S));
-        by_a.write(powers.by_power(a) + m * S);
-        Block by_b = Block::read(powers.by_power(b) + m * S);
-        by_b.add(along, Block::read(powers.power(a) + m * S));
-        by_b.write(powers.by_power(b) + m * S);
+        Block by_a = Block::read(powers.by(a, m));
+        by_a.add(along, Block::read(powers.at(b, m)));
+        by_a.write(powers.by(a, m));
+        Block by_b = Block::read(powers.by(b, m));
+        by_b.add(along, Block::read(powers.at(a, m)));
+        by_b.write(powers.by(b, m));
       }
     }
     powers.lower(count);
-    for (int m = 0; m < n.D; m++) Block::read(gP + m * S).write(by_density + m * n.Cp + c);
+    for (int m = 0; m < n.D; m++) Block::read(gP + m * Powers::S).write(by_density + m * n.Cp + c);
   });
 }
