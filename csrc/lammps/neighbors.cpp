@@ -41,10 +41,13 @@ void PairEquitensor::find_origins() {
   set_rows(origin.data(), 2, 32);
   comm->forward_comm(this, slots);
   finding_origins = false;
+  total = atom->nlocal;
+  for (int i = total; i < atom->nlocal + atom->nghost; i++)
+    if (!is_image(i)) total = i + 1;
 }
 
 void PairEquitensor::convert_neighbors() {
-  const int owned = atom->nlocal, total = owned + atom->nghost;
+  const int owned = atom->nlocal;
   z.resize(total);
   for (int i = 0; i < total; i++) z[i] = z_of_type[atom->type[i]];
   counts.assign(owned, 0); // LAMMPS's list does not set the rows of other atoms

@@ -206,8 +206,7 @@ void PairEquitensor::compute(int eflag, int vflag) {
   update_neighbors();
 
   const bool direct = scale == 1.0; // then LAMMPS's arrays are added to as they are
-  const int owned = atom->nlocal, total = owned + atom->nghost;
-  if (eflag_atom) energies.resize(owned);
+  if (eflag_atom) energies.resize(atom->nlocal);
   if (!direct) forces.assign(3 * static_cast<size_t>(total), 0.0);
   if (!direct && vflag_atom) virials.assign(6 * static_cast<size_t>(total), 0.0);
 
@@ -227,7 +226,6 @@ void PairEquitensor::add_results(double energy, const double* total_virial, doub
     for (int k = 0; k < 6; k++) virial[k] += scale * total_virial[k];
   if (eflag_atom)
     for (int i = 0; i < atom->nlocal; i++) eatom[i] += scale * energies[i];
-  const int total = atom->nlocal + atom->nghost;
   for (int i = 0; f && i < total; i++)
     for (int k = 0; k < 3; k++) atom->f[i][k] += scale * f[3 * static_cast<size_t>(i) + k];
   for (int i = 0; v && i < total; i++)

@@ -81,6 +81,7 @@ class PairEquitensor : public Pair {
     int32_t rank, atom;
   };
   std::vector<Origin> origin;
+  int total = 0; // atoms up to the last ghost that is none of these images
   std::vector<int32_t> z, counts, sender, image;
   std::vector<int64_t> start;
   std::vector<double> shift; // empty where no neighbour is such an image

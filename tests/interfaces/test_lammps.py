@@ -168,7 +168,7 @@ def test_per_atom_values_sum_to_those_of_all(run, potential):
 
 def test_energies_of_atoms_are_those_of_the_calculator(run, potential, tmp_path):
     atoms = alloy((3, 3, 3))
-    atoms.calc = Calculator(potential, device="cpu", dtype="float64")
+    atoms.calc = Calculator(potential, device="cpu", dtype="float64", backend="torch")
     run("compute e all pe/atom\ndump 1 all custom 1 energies c_e\ndump_modify 1 sort id format float %.15g\nrun 0\n")
     found = np.loadtxt(tmp_path / "energies", skiprows=9)
     np.testing.assert_allclose(found, atoms.get_potential_energies(), rtol=1e-10)

@@ -108,13 +108,14 @@ def installed(package: str, ending: str) -> Path:
 
 
 def _compile(headers, library, sources, target):
+    words = compiler(headers.compilers)
     if _first_rank():
         print(f"equitensor: compiling pair_style equitensor for LAMMPS {headers.version}", file=sys.stderr)
     version = f'-DEQUITENSOR_LAMMPS_VERSION="{headers.version}"' if headers.version else ""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder, NAME)
         command = [
-            *compiler(headers.compilers),
+            *words,
             *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
             *([version] if version else []),
             *shlex.split(os.environ.get("CXXFLAGS", "")),
