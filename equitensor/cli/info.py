@@ -43,6 +43,7 @@ def _machine():
     import torch
 
     import equitensor
+    from equitensor.interfaces.evaluator_library import why_not
 
     lines = [("equitensor", equitensor.__version__), ("python", platform.python_version())]
     for package in _PACKAGES:
@@ -57,6 +58,10 @@ def _machine():
         ("cpu", f"{platform.processor() or platform.machine()}, {cpu}"),
         ("gpu", ", ".join(gpus) or "none that torch sees"),
         ("threads", f"{torch.get_num_threads()} (inside an operation)"),
+        (
+            "simulations",
+            f"torch: {reason}" if (reason := why_not()) else "on a CPU by the compiled evaluator, without torch",
+        ),
         *_kernels(),
     ]
 

@@ -1,32 +1,26 @@
 """Files and formats: from what people have to snapshots, stores and graphs (which alone need torch)."""
 
-from equitensor.data.convert import convert
-from equitensor.data.coverage import Coverage, coverage, coverage_table
-from equitensor.data.e0s import E0s, resolve_e0s
-from equitensor.data.sequence import Memory, Snapshots
-from equitensor.data.snapshots import open_snapshots
-from equitensor.data.splits import Split, split_by_group, split_notes, usable
-from equitensor.data.store import Store, StoreWriter
 from equitensor.lazy import lazy
 
-_LAZY = {"GraphDataset": "equitensor.data.dataset", "graph_loader": "equitensor.data.dataset"}
-__getattr__, __dir__ = lazy(__name__, _LAZY)
+_LAZY = {
+    "Coverage": "equitensor.data.coverage",
+    "E0s": "equitensor.data.e0s",
+    "GraphDataset": "equitensor.data.dataset",
+    "Memory": "equitensor.data.sequence",
+    "Snapshots": "equitensor.data.sequence",
+    "Split": "equitensor.data.splits",
+    "Store": "equitensor.data.store",
+    "StoreWriter": "equitensor.data.store",
+    "convert": "equitensor.data.convert",
+    "coverage": "equitensor.data.coverage",
+    "coverage_table": "equitensor.data.coverage",
+    "graph_loader": "equitensor.data.dataset",
+    "open_snapshots": "equitensor.data.snapshots",
+    "resolve_e0s": "equitensor.data.e0s",
+    "split_by_group": "equitensor.data.splits",
+    "split_notes": "equitensor.data.splits",
+    "usable": "equitensor.data.splits",
+}
 
-__all__ = [
-    *_LAZY,
-    "Coverage",
-    "E0s",
-    "Memory",
-    "Snapshots",
-    "Split",
-    "Store",
-    "StoreWriter",
-    "convert",
-    "coverage",
-    "coverage_table",
-    "open_snapshots",
-    "resolve_e0s",
-    "split_by_group",
-    "split_notes",
-    "usable",
-]
+__all__ = sorted(_LAZY)
+__getattr__, __dir__ = lazy(__name__, _LAZY)

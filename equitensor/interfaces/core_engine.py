@@ -58,8 +58,9 @@ class CoreEngine:
 
     def _evaluate(self, structure, features=False) -> Evaluated:
         self.neighbors.follow(structure)
-        note_threads(self.neighbors.system.threads)
-        return self.neighbors.system.evaluate(structure.pos, self.neighbors.translation, features=features)
+        system = self.neighbors.system
+        note_threads(system.threads)
+        return system.evaluate(structure.pos, self.neighbors.translation, features=features)
 
 
 class _Rows(SkinList):
@@ -68,11 +69,22 @@ class _Rows(SkinList):
     def __init__(self, model: Model, precision: str, skin: float, threads: int | None):
         super().__init__(model.cutoff, skin)
         self.model, self.precision, self.threads = model, precision, threads
-        self.system: System | None = None
+        self._system: System | None = None
         self.translation: np.ndarray | None = None  # (edges, 3) Angstrom
 
     def __getstate__(self):
-        return self.__dict__ | {"system": None, "origin": None, "translation": None}  # found again when needed
+        return self.__dict__ | {"_system": None}
+
+    @property
+    def system(self) -> System:
+        """The system with these neighbours; made anew in a copy, and where its threads would hang."""
+        if self._system is None or (self.threads is None and self._system.threads > 1 and threads_hang()):
+            self._system = System(self.model, self.precision, self._count_threads())
+            self._system.set_neighbors(self._numbers, self._start, self._sender)
+        return self._system
+
+    def _count_threads(self) -> int:
+        return self.threads or min(_available_threads(), max(1, len(self._numbers) // _ATOMS_PER_THREAD))
 
     def within_cutoff(self, pos: np.ndarray) -> np.ndarray:
         """(n,) how many neighbours each atom has."""
@@ -83,13 +95,14 @@ class _Rows(SkinList):
         return np.bincount(self._receiver[near], minlength=len(pos))
 
     def _take(self, origin, edge_index, shift, rev) -> None:
-        threads = self.threads or min(_available_threads(), max(1, len(origin) // _ATOMS_PER_THREAD))
-        if self.system is None or self.system.threads != threads:
-            self.system = System(self.model, self.precision, threads)
+        self._numbers = origin.z
         self._sender, self._receiver = edge_index
+        self._start = np.concatenate([[0], np.cumsum(np.bincount(self._receiver, minlength=len(origin)))])
         self._shift = shift if origin.pbc.any() else None
-        start = np.concatenate([[0], np.cumsum(np.bincount(self._receiver, minlength=len(origin)))])
-        self.system.set_neighbors(origin.z, start, self._sender)
+        if self._system is None or self._system.threads != self._count_threads():
+            self._system = None  # see `system`
+        else:
+            self._system.set_neighbors(self._numbers, self._start, self._sender)
 
     def _set_cell(self, cell) -> None:
         self.translation = None if self._shift is None else self._shift @ cell

@@ -43,7 +43,10 @@ class Model:
         self.elements = np.array(lib.equitensor_model_elements(handle)[:count], dtype=np.int64)
         self.cutoff = float(lib.equitensor_model_cutoff(handle))
         self.num_features = int(lib.equitensor_model_num_features(handle))
-        self.header = json.loads(lib.equitensor_model_header(handle))
+        try:
+            self.header = json.loads(lib.equitensor_model_header(handle))
+        except ValueError as error:
+            raise InputError(f"{self.name}: its header is damaged ({error}): take another copy of the file") from None
 
     def __getstate__(self):
         return {"name": self.name, "_bytes": self._bytes}

@@ -1,6 +1,8 @@
 """Which backend computes, why, and that the compiled one starts without torch."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from evaluator_cases import random_potential, structures
 
 from equitensor import models
 from equitensor.errors import InputError
-from equitensor.interfaces import Calculator
+from equitensor.interfaces import Calculator, one_at_a_time
 from equitensor.interfaces.backend import backend_of
 from equitensor.interfaces.evaluator_library import why_not
 
@@ -112,6 +114,38 @@ def test_threads_of_the_core(path, monkeypatch):
         assert calc._engine.threads == threads
         assert fixed._engine.threads == 2
         np.testing.assert_array_equal(calc.results["forces"], fixed.results["forces"])
+
+
+@needs_core
+def test_copies_count_neighbours_and_go_on(path):
+    atoms = structures()["skewed"]
+    calc = Calculator(path, "cpu", "float64")
+    calc.calculate(atoms)
+    forces, counts = calc.results["forces"], calc.coordination
+    assert counts.min() > 0
+    for twin in (copy.deepcopy(calc), pickle.loads(pickle.dumps(calc))):
+        np.testing.assert_array_equal(twin.coordination, counts)
+        atoms.positions += 0.01
+        twin.calculate(atoms)
+        np.testing.assert_allclose(twin.results["forces"], forces, rtol=0, atol=1e-12)
+
+
+@needs_core
+def test_in_a_forked_process_one_thread_computes(path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    atoms = structures()["skewed"] * (4, 4, 5)
+    calc, fixed = Calculator(path, "cpu"), Calculator(path, "cpu", threads=2)
+    calc.calculate(atoms)
+    assert calc._engine.threads == 2
+    expected = calc.results["forces"]
+    monkeypatch.setattr(one_at_a_time, "_forked_after", True)
+    calc.calculate(atoms)
+    assert calc._engine.threads == 1
+    np.testing.assert_array_equal(calc.results["forces"], expected)
+    with pytest.raises(RuntimeError, match="OpenMP hangs"):
+        fixed.calculate(atoms)
+    with pytest.raises(RuntimeError, match="OpenMP hangs"):
+        Calculator(path, "cpu", threads=2)
 
 
 WITHOUT_TORCH = """

@@ -1,0 +1,27 @@
+"""Public names that are loaded on first use are what they say, whatever was imported before."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+LAZY = ["equitensor", *(f"equitensor.{room}" for room in ("data", "graph", "interfaces", "models", "training"))]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_every_public_name_is_there(package):
+    module = importlib.import_module(package)
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match=r"has no attribute 'nothing'"):
+        _ = module.nothing
+
+
+@pytest.mark.parametrize("name", ["data.coverage", "data.convert", "training.fit"])
+def test_a_function_and_its_module_may_share_a_name(name):
+    package, _, function = name.partition(".")
+    for first in (f"import equitensor.{name}", f"from equitensor.{name} import {function}", "pass"):
+        script = f"{first}; from equitensor.{package} import {function}; assert callable({function})"
+        subprocess.run([sys.executable, "-c", script], check=True)
