@@ -48,11 +48,28 @@ def _build(args):
     print(f"plugin load {made}")
 
 
+def _structure(args):
+    """The atoms; what is wrong with them names the file."""
+    from equitensor.errors import InputError
+    from equitensor.interfaces.lammps import inputs
+    from equitensor.interfaces.trajectory import read_atoms
+    from equitensor.models import read_header
+
+    elements = read_header(args.model)["elements"]
+    atoms = read_atoms(args.structure)
+    try:
+        inputs.check_structure(atoms, elements)
+    except InputError as error:
+        raise InputError(f"{args.structure}: {error}") from None
+    inputs.check_model(args.model)
+    return atoms
+
+
 def _write(args) -> int:
     from equitensor.interfaces.lammps import inputs
-    from equitensor.interfaces.trajectory import path_for, read_atoms
+    from equitensor.interfaces.trajectory import path_for
 
-    atoms = read_atoms(args.structure)
+    atoms = _structure(args)
     name = args.out or path_for(args.structure, "")
     script, data = inputs.write(args.model, atoms, name, args.dtype, args.overwrite)
     print(f"input {script}, data {data}; run: lmp -in {script}, or on 2 ranks: mpiexec -n 2 lmp -in {script}")
@@ -61,9 +78,8 @@ def _write(args) -> int:
 
 def _check(args) -> int:
     from equitensor.interfaces.lammps.check import check
-    from equitensor.interfaces.trajectory import read_atoms
 
-    lines = check(args.model, read_atoms(args.structure))
+    lines = check(args.model, _structure(args))
     print(f"{'quantity':10} {'ranks':>5} {'difference':>12} {'allowed':>9}")
     for line in lines:
         mark = "" if line.passed else "  TOO LARGE"

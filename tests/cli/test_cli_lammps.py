@@ -14,6 +14,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLength, FixScaled
 from ase.neighborlist import neighbor_list
 
+from equitensor import models
 from equitensor.cli import main
 from equitensor.errors import InputError
 from equitensor.interfaces.lammps import check, inputs, plugin, program
@@ -47,13 +48,16 @@ def test_input_and_data_run_as_they_are(lammps, potential, here, capsys):
         ([], "MODEL and STRUCTURE are missing"),
         (["MODEL"], "STRUCTURE is missing"),
         (["MODEL", "molecule.xyz", "--include", "x"], "add --build"),
-        (["MODEL", "silane.xyz"], "holds Si .*H, C, O, Al, Cu only"),
+        (["MODEL", "silane.xyz"], r"silane\.xyz: the structure holds Si .*H, C, O, Al, Cu only"),
         (["MODEL", "molecule.xyz", "--out", "there"], r"there\.data exists: choose another name"),
         (["--build", "--include", "nowhere"], "nowhere: no LAMMPS there"),
+        (["dimenet.eqt", "molecule.xyz"], r"needs the compiled evaluator, which is not to be had for dimenet\.eqt"),
     ],
 )
 def test_bad_input_is_one_line(potential, here, capsys, argv, message):
     molecule("SiH4").write("silane.xyz")
+    settings = {"architecture": "dimenet++", "cutoff": 4.0, "channels": 8}
+    models.save(models.build(settings, (1, 6, 8), {1: 0.0, 6: 0.0, 8: 0.0}), "dimenet.eqt")
     Path("there.data").write_text("mine")
     assert main(["lammps", *(str(potential) if word == "MODEL" else word for word in argv)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

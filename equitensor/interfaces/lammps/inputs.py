@@ -92,22 +92,33 @@ def dynamics(box: Box) -> str:
 def write(model, atoms: Atoms, name, dtype: str = "float32", overwrite: bool = False) -> tuple[Path, Path]:
     """Write NAME.in and NAME.data, and give their paths.
 
-    Raises InputError where one exists, the model lacks an element, or LAMMPS has no such structure (see `box`).
+    Raises InputError where one exists, or LAMMPS has no such structure (see `box`).
     """
-    from equitensor import models
-
     script, data = Path(f"{name}.in"), Path(f"{name}.data")
     for path in (script, data):
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists: choose another name with --out, or say --overwrite")
-    known = models.read_header(model)["elements"]
-    StructureCheck(known)(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     prepared = box(atoms)
     head = f"# Written by equitensor for {len(atoms)} atoms, {atoms.symbols.formula:metal}. Change what you like.\n\n"
     text = head + setup(prepared, data.name, Path(model).resolve(), dtype) + dynamics(prepared)
     write_data(data, prepared)
     script.write_text(text)
     return script, data
+
+
+def check_structure(atoms: Atoms, elements: list[int]) -> None:
+    """Raise InputError for a structure that LAMMPS cannot take, or a model that knows these elements cannot."""
+    StructureCheck(elements)(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    _fixed(box(atoms).atoms)
+
+
+def check_model(model) -> None:
+    """Raise InputError for a model file that only torch evaluates."""
+    from equitensor.interfaces.backend import backend_of
+
+    backend, why = backend_of(model, device="cpu")
+    if backend != "core":
+        raise InputError(f"LAMMPS needs the compiled evaluator, which is not to be had for {model}: {why}")
 
 
 def _complete(atoms: Atoms, margin: float) -> None:
