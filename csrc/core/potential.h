@@ -35,9 +35,15 @@ EQUITENSOR_API const int32_t* equitensor_model_elements(const equitensor_model* 
 EQUITENSOR_API int equitensor_model_num_features(const equitensor_model* model);
 EQUITENSOR_API const char* equitensor_model_header(const equitensor_model* model); /* the file's header, JSON */
 
+/* The instruction sets that this processor has, the widest first; null beyond the last. */
+EQUITENSOR_API const char* equitensor_instructions(int which);
+
 /* Arrays for one simulation; precision is 32 or 64, threads at least 1. The model must outlive it. */
 EQUITENSOR_API int equitensor_system_new(const equitensor_model* model, int precision, int threads,
                                          equitensor_system** system);
+/* The same with one of the instruction sets above, instead of the widest. */
+EQUITENSOR_API int equitensor_system_new_with(const equitensor_model* model, int precision, int threads,
+                                              const char* instructions, equitensor_system** system);
 EQUITENSOR_API void equitensor_system_free(equitensor_system* system);
 
 /* Atoms and neighbours, until the next call. Atoms 0 .. owned-1 have energies; those up to total-1 (ghosts) only neighbour

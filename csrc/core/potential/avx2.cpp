@@ -9,6 +9,7 @@
 #include "zbl.h"
 
 #define EQUITENSOR_SET avx2
+#define EQUITENSOR_NAME "AVX2"
 #define EQUITENSOR_BYTES 32
 #define EQUITENSOR_REGISTERS 16
 

@@ -9,6 +9,7 @@
 #include "zbl.h"
 
 #define EQUITENSOR_SET avx512
+#define EQUITENSOR_NAME "AVX-512"
 #define EQUITENSOR_BYTES 64
 #define EQUITENSOR_REGISTERS 32
 

@@ -9,6 +9,11 @@
 #include "zbl.h"
 
 #define EQUITENSOR_SET baseline
+#if defined(__x86_64__)
+#define EQUITENSOR_NAME "SSE2"
+#else
+#define EQUITENSOR_NAME "128-bit vectors"
+#endif
 #define EQUITENSOR_BYTES 16
 #if defined(__aarch64__)
 #define EQUITENSOR_REGISTERS 32

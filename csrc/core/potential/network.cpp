@@ -153,25 +153,27 @@ Spline sampled(int width, double cutoff, int knots, const Functions& functions, 
   constexpr int CHUNK = PAD_BYTES / sizeof(float);
   const double h = cutoff / knots, t = 0.25;
   Spline made{knots, width, Aligned<float>(size_t(knots + 1) * 3 * width), {}};
-  Array now(2 * width), last(2 * width), middle(2 * width);
-  double wrong = 0, size = 0;
-  for (int k = 0; k <= knots; k++) {
-    functions(k * h, now.data(), now.data() + width);
+  Array at, between;
+  for (int k = 0; k <= knots; k++) at.push_back(k * h);
+  for (int k = 4; k <= knots; k += 4) between.push_back((k - 1 + t) * h);  // the error is largest near the quarters
+  Array f(at.size() * width), df(f.size()), g(between.size() * width), dg(g.size());
+  functions(static_cast<int>(at.size()), at.data(), f.data(), df.data());
+  functions(static_cast<int>(between.size()), between.data(), g.data(), dg.data());
+  for (int k = 0; k <= knots; k++)
     for (int j = 0; j < width; j++) {
+      const size_t i = size_t(k) * width + j;
       float* to = made.data.data() + size_t(k) * 3 * width + j / CHUNK * 3 * CHUNK + j % CHUNK;
-      to[0] = static_cast<float>(now[j]), to[2 * CHUNK] = static_cast<float>(now[width + j] * h);
-      if (k > 0) to[CHUNK - 3 * width] = static_cast<float>(now[j] - last[j]);
+      to[0] = static_cast<float>(f[i]), to[2 * CHUNK] = static_cast<float>(df[i] * h);
+      to[CHUNK] = k < knots ? static_cast<float>(f[i + width] - f[i]) : 0.0f;
     }
-    if (k > 0 && k % 4 == 0) {  // the error is largest near the quarters
-      functions((k - 1 + t) * h, middle.data(), middle.data() + width);
-      for (int j = 0; j < width; j++) {
-        const double rise = (now[j] - last[j]) / h, exact = middle[width + j];
-        const double found = 6 * t * (1 - t) * rise + (1 - t) * (1 - 3 * t) * last[width + j] + t * (3 * t - 2) * now[width + j];
-        wrong += (found - exact) * (found - exact), size += exact * exact;
-      }
+  double wrong = 0, size = 0;
+  for (size_t b = 0; b < between.size(); b++)
+    for (int j = 0; j < width; j++) {
+      const size_t last = size_t(4 * b + 3) * width + j, now = last + width;
+      const double found = 6 * t * (1 - t) * (f[now] - f[last]) / h + (1 - t) * (1 - 3 * t) * df[last] + t * (3 * t - 2) * df[now];
+      const double exact = dg[b * width + j];
+      wrong += (found - exact) * (found - exact), size += exact * exact;
     }
-    last.swap(now);
-  }
   error = size > 0 ? std::sqrt(wrong / size) : 0;
   return made;
 }
@@ -242,17 +244,19 @@ struct Columns {
 void make_spline(Network<float>& n, const Columns& columns) {
   const int width = columns.width, R = n.R;
   const double cutoff = n.cutoff;
-  const Functions functions = [width, R, cutoff, columns](double d, double* values, double* derivatives) {
+  const Functions functions = [width, R, cutoff, columns](int count, const double* at, double* values, double* derivatives) {
     Array b(4 * R);
-    bessel_functions(d, cutoff, R, b.data());
-    std::fill(values, values + width, 0.0), std::fill(derivatives, derivatives + width, 0.0);
-    for (const Segment& s : columns.segments) {
-      const double* from = b.data() + (s.enveloped ? 2 * R : 0);
-      for (int i = 0; i < R; i++)
-        for (int j = s.offset; j < s.offset + s.width; j++) {
-          values[j] += from[i] * columns.matrix[size_t(i) * width + j];
-          derivatives[j] += from[R + i] * columns.matrix[size_t(i) * width + j];
-        }
+    std::fill(values, values + size_t(count) * width, 0.0), std::fill(derivatives, derivatives + size_t(count) * width, 0.0);
+    for (int k = 0; k < count; k++, values += width, derivatives += width) {
+      bessel_functions(at[k], cutoff, R, b.data());
+      for (const Segment& s : columns.segments) {
+        const double* from = b.data() + (s.enveloped ? 2 * R : 0);
+        for (int i = 0; i < R; i++)
+          for (int j = s.offset; j < s.offset + s.width; j++) {
+            values[j] += from[i] * columns.matrix[size_t(i) * width + j];
+            derivatives[j] += from[R + i] * columns.matrix[size_t(i) * width + j];
+          }
+      }
     }
   };
   n.spline = spline(width, cutoff, 0, functions);

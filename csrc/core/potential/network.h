@@ -93,10 +93,14 @@ struct Spline {
   Aligned<float> data;
   std::function<Spline(int)> remade;  // with at least so many knots, where that can be
 };
-using Functions = std::function<void(double, double*, double*)>;
+// Values and derivatives (n, width) at n distances.
+using Functions = std::function<void(int, const double*, double*, double*)>;
 
-// Through functions(d, values, derivatives), with at least so many knots and as many as float32 deserves.
+// Through these functions, with at least so many knots and as many as float32 deserves.
 Spline spline(int width, double cutoff, int knots, const Functions& functions);
+
+// c (rows, columns) = a (rows, inner) b (inner, columns), with columns a multiple of 8: of an instruction set.
+using MatrixProduct = void (*)(int64_t rows, int64_t columns, int64_t inner, const double* a, const double* b, double* c);
 
 // a (rows, inner) b (inner, columns).
 Array multiply(const Array& a, const Array& b, int rows, int inner, int columns);

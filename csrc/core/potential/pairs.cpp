@@ -7,91 +7,126 @@
 
 namespace equitensor {
 namespace {
-constexpr size_t MOST_BYTES = size_t(48) << 20;  // beyond it the caches are of no help, and evaluating anew is quicker
-}
+constexpr size_t MOST_BYTES = size_t(48) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
 
-// The functions themselves, in double precision.
+int eights(int n) { return (n + 7) / 8 * 8; }
+
+// (stack, rows, columns) with columns padded by zeros to a multiple of 8.
+Array widened(const Array& a, int columns) {
+  const int wide = eights(columns);
+  const size_t rows = a.size() / columns;
+  Array out(rows * wide, 0.0);
+  for (size_t i = 0; i < rows; i++) std::copy_n(a.data() + i * columns, columns, out.data() + i * wide);
+  return out;
+}
+}  // namespace
+
+// The functions themselves, in double precision, at many distances at once: arrays (n, channels), each with its derivative.
 struct PairTables::Functions {
   int c, C, G, R, degrees, Cp, cp, Gp, elements;
   double cutoff;
-  Array radial, pair;       // (R, c); (sender, receiver, c)
-  Array first, mix;         // x0 to the first density: (c, G), (L+1, G, C)
-  Array first_radial;       // (R, G)
-  Array message, second;    // x0 to the update (c, c) and to the second density (c, G)
-  Array second_radial;      // (R, G)
+  MatrixProduct product;
+  Array radial, pair;                // of x0: (R, c); (sender, receiver, c)
+  Array first, message, second;      // x0 to the first density, the update and the second density: (c, G), (c, c), (c, G)
+  Array first_radial, second_radial; // (R, G)
+  Array mix;                         // (L+1, G, C)
 
-  explicit Functions(const Model& m)
+  Functions(const Model& m, MatrixProduct product)
       : c(m.edge_channels), C(m.channels), G(m.gathered), R(m.num_radial), degrees(m.lmax + 1), Cp(padded<float>(C)),
-        cp(padded<float>(c)), Gp(padded<float>(G)), elements(m.num_elements()), cutoff(m.cutoff), radial(m.radial),
-        mix(m.densities[0].mix), first_radial(m.densities[0].radial), second_radial(m.densities[1].radial) {
-    first = multiply(m.out, m.densities[0].message, c, c, G);
-    message = multiply(m.out, m.updates[0].message, c, c, c);
-    second = multiply(m.out, m.densities[1].message, c, c, G);
+        cp(padded<float>(c)), Gp(padded<float>(G)), elements(m.num_elements()), cutoff(m.cutoff), product(product), radial(m.radial) {
     pair = pair_constants(m);
+    first = widened(multiply(m.out, m.densities[0].message, c, c, G), G);
+    message = widened(multiply(m.out, m.updates[0].message, c, c, c), c);
+    second = widened(multiply(m.out, m.densities[1].message, c, c, G), G);
+    first_radial = m.densities[0].radial, second_radial = m.densities[1].radial;
+    mix = widened(m.densities[0].mix, C);
   }
 
-  // Each value is followed by its derivative by the distance.
-  struct Dual {
-    double value, tangent;
+  struct Pair {
+    Array value, derivative;
+    explicit Pair(size_t size = 0) : value(size, 0.0), derivative(size, 0.0) {}
   };
-  static Array product(const Array& x, const Array& matrix, int inner, int columns) {  // x (inner,)
-    return multiply(x, matrix, 1, inner, columns);
+
+  Pair times(int n, int inner, const Pair& x, const double* matrix, int columns) const {
+    Pair out(size_t(n) * eights(columns));
+    product(n, eights(columns), inner, x.value.data(), matrix, out.value.data());
+    product(n, eights(columns), inner, x.derivative.data(), matrix, out.derivative.data());
+    return out;
   }
 
-  // x0 = silu(U b(d) + constants) and its derivative; the Bessel functions (4, R).
-  void embed(double d, int sender, int receiver, Array& b, Array& x, Array& dx) const {
-    b.assign(4 * R, 0.0), x.assign(c, 0.0), dx.assign(c, 0.0);
-    bessel_functions(d, cutoff, R, b.data());
+  Array bessel(int n, const double* d) const {
+    Array b(size_t(n) * 4 * R);
+    for (int k = 0; k < n; k++) bessel_functions(d[k], cutoff, R, b.data() + size_t(k) * 4 * R);
+    return b;
+  }
+
+  // x0 = silu(U b(d) + constants)
+  Pair embed(int n, const Array& b, int sender, int receiver) const {
+    Pair x(size_t(n) * c);
     const double* constant = pair.data() + (size_t(sender) * elements + receiver) * c;
-    for (int k = 0; k < c; k++) {
-      double h = constant[k], dh = 0;
-      for (int i = 0; i < R; i++) h += b[i] * radial[size_t(i) * c + k], dh += b[R + i] * radial[size_t(i) * c + k];
-      const double p = 1 / (1 + std::exp(-h));
-      x[k] = h * p, dx[k] = p * (1 + h * (1 - p)) * dh;
-    }
+    for (int k = 0; k < n; k++)
+      for (int j = 0; j < c; j++) {
+        double h = constant[j], dh = 0;
+        const double* own = b.data() + size_t(k) * 4 * R;
+        for (int i = 0; i < R; i++) h += own[i] * radial[size_t(i) * c + j], dh += own[R + i] * radial[size_t(i) * c + j];
+        const double p = 1 / (1 + std::exp(-h));
+        x.value[size_t(k) * c + j] = h * p, x.derivative[size_t(k) * c + j] = p * (1 + h * (1 - p)) * dh;
+      }
+    return x;
   }
 
-  // R(d) times x V, both (G,), and its derivative.
-  void carried(const Array& b, const Array& x, const Array& dx, const Array& V, const Array& radial_matrix, Array& p, Array& dp) const {
-    const Array m = product(x, V, c, G), dm = product(dx, V, c, G);
-    p.assign(G, 0.0), dp.assign(G, 0.0);
-    for (int g = 0; g < G; g++) {
-      double r = 0, dr = 0;
-      for (int i = 0; i < R; i++) r += b[2 * R + i] * radial_matrix[size_t(i) * G + g], dr += b[3 * R + i] * radial_matrix[size_t(i) * G + g];
-      p[g] = r * m[g], dp[g] = r * dm[g] + dr * m[g];
-    }
+  // R(d) times x V
+  Pair carried(int n, const Array& b, const Pair& x, const Array& V, const Array& radial_matrix) const {
+    Pair m = times(n, c, x, V.data(), G), p(size_t(n) * G);
+    const int wide = eights(G);
+    for (int k = 0; k < n; k++)
+      for (int g = 0; g < G; g++) {
+        double r = 0, dr = 0;
+        const double* own = b.data() + size_t(k) * 4 * R + 2 * R;
+        for (int i = 0; i < R; i++) r += own[i] * radial_matrix[size_t(i) * G + g], dr += own[R + i] * radial_matrix[size_t(i) * G + g];
+        const double value = m.value[size_t(k) * wide + g];
+        p.value[size_t(k) * G + g] = r * value;
+        p.derivative[size_t(k) * G + g] = r * m.derivative[size_t(k) * wide + g] + dr * value;
+      }
+    return p;
+  }
+
+  // `columns` of each row of `from` to rows of `width`, from `first` on.
+  static void place(int n, const Array& from, int from_width, int columns, int first, int width, double* to) {
+    for (int k = 0; k < n; k++) std::copy_n(from.data() + size_t(k) * from_width, columns, to + size_t(k) * width + first);
   }
 
   Spline density(int sender, int receiver, int knots) const {
-    return spline(degrees * Cp, cutoff, knots, [&](double d, double* values, double* derivatives) {
-      Array b, x, dx, p, dp;
-      embed(d, sender, receiver, b, x, dx);
-      carried(b, x, dx, first, first_radial, p, dp);
-      std::fill(values, values + degrees * Cp, 0.0), std::fill(derivatives, derivatives + degrees * Cp, 0.0);
-      for (int l = 0; l < degrees; l++)
-        for (int g = 0; g < G; g++) {
-          const double* row = mix.data() + (size_t(l) * G + g) * C;
-          for (int k = 0; k < C; k++) values[l * Cp + k] += p[g] * row[k], derivatives[l * Cp + k] += dp[g] * row[k];
-        }
+    const int width = degrees * Cp;
+    return spline(width, cutoff, knots, [=](int n, const double* d, double* values, double* derivatives) {
+      const Array b = bessel(n, d);
+      const Pair p = carried(n, b, embed(n, b, sender, receiver), first, first_radial);
+      std::fill_n(values, size_t(n) * width, 0.0), std::fill_n(derivatives, size_t(n) * width, 0.0);
+      for (int l = 0; l < degrees; l++) {
+        const Pair f = times(n, G, p, mix.data() + size_t(l) * G * eights(C), C);
+        place(n, f.value, eights(C), C, l * Cp, width, values);
+        place(n, f.derivative, eights(C), C, l * Cp, width, derivatives);
+      }
     });
   }
 
   Spline messages(int sender, int receiver, int knots) const {
-    return spline(cp + Gp, cutoff, knots, [&](double d, double* values, double* derivatives) {
-      Array b, x, dx, p, dp;
-      embed(d, sender, receiver, b, x, dx);
-      carried(b, x, dx, second, second_radial, p, dp);
-      const Array m = product(x, message, c, c), dm = product(dx, message, c, c);
-      std::fill(values, values + cp + Gp, 0.0), std::fill(derivatives, derivatives + cp + Gp, 0.0);
-      std::copy(m.begin(), m.end(), values), std::copy(dm.begin(), dm.end(), derivatives);
-      std::copy(p.begin(), p.end(), values + cp), std::copy(dp.begin(), dp.end(), derivatives + cp);
+    const int width = cp + Gp;
+    return spline(width, cutoff, knots, [=](int n, const double* d, double* values, double* derivatives) {
+      const Array b = bessel(n, d);
+      const Pair x = embed(n, b, sender, receiver), p = carried(n, b, x, second, second_radial), m = times(n, c, x, message.data(), c);
+      std::fill_n(values, size_t(n) * width, 0.0), std::fill_n(derivatives, size_t(n) * width, 0.0);
+      place(n, m.value, eights(c), c, 0, width, values);
+      place(n, m.derivative, eights(c), c, 0, width, derivatives);
+      place(n, p.value, G, G, cp, width, values);
+      place(n, p.derivative, G, G, cp, width, derivatives);
     });
   }
 };
 
-PairTables::PairTables(const Model& model) {
+PairTables::PairTables(const Model& model, MatrixProduct product) {
   if (model.layers != 2 || model.lmax > 4) return;
-  functions_ = std::make_shared<const Functions>(model);
+  functions_ = std::make_shared<const Functions>(model, product);
   const size_t pairs = size_t(model.num_elements()) * model.num_elements();
   splines_.density.resize(pairs), splines_.messages.resize(pairs);
 }

@@ -44,13 +44,16 @@ namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
-template <class T>
-Run<T> widest() {
+// What this processor has, the widest first.
+std::vector<const InstructionSet*> instruction_sets() {
+  std::vector<const InstructionSet*> sets;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma")) return avx512::run<T>;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::run<T>;
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) sets.push_back(&avx512::instructions);
+  if (has_avx2) sets.push_back(&avx2::instructions);
 #endif
-  return baseline::run<T>;
+  sets.push_back(&baseline::instructions);
+  return sets;
 }
 
 // A system of either precision.
@@ -64,7 +67,8 @@ class Simulation {
 template <class T>
 class Typed : public Simulation {
  public:
-  Typed(const Model& model, int threads) : network_(fold<T>(model)), run_(widest<T>()), tables_(model) {
+  Typed(const Model& model, int threads, const InstructionSet& instructions)
+      : network_(fold<T>(model)), run_(run_of(instructions, static_cast<T*>(nullptr))), tables_(model, instructions.product) {
     s_.network = &network_;
     s_.threads = threads;
     s_.scratch.resize(threads);
@@ -116,6 +120,9 @@ class Typed : public Simulation {
   }
 
  private:
+  static Run<float> run_of(const InstructionSet& instructions, float*) { return instructions.run_float; }
+  static Run<double> run_of(const InstructionSet& instructions, double*) { return instructions.run_double; }
+
   Network<T> network_;
   Run<T> run_;
   System<T> s_;
@@ -287,15 +294,28 @@ const int32_t* equitensor_model_elements(const equitensor_model* model) { return
 int equitensor_model_num_features(const equitensor_model* model) { return model->model.num_features(); }
 const char* equitensor_model_header(const equitensor_model* model) { return model->model.header.c_str(); }
 
+const char* equitensor_instructions(int which) {
+  const auto sets = equitensor::instruction_sets();
+  return which >= 0 && which < static_cast<int>(sets.size()) ? sets[which]->name : nullptr;
+}
+
 int equitensor_system_new(const equitensor_model* model, int precision, int threads, equitensor_system** system) {
+  return equitensor_system_new_with(model, precision, threads, nullptr, system);
+}
+
+int equitensor_system_new_with(const equitensor_model* model, int precision, int threads, const char* instructions, equitensor_system** system) {
   return guarded([&] {
+    const equitensor::InstructionSet* chosen = nullptr;
+    for (const auto* set : equitensor::instruction_sets())
+      if (!chosen && (!instructions || std::string(instructions) == set->name)) chosen = set;
+    if (!chosen) throw std::runtime_error(std::string("this processor has no instructions \"") + instructions + "\"");
     if (precision != 32 && precision != 64) throw std::runtime_error("precision is " + std::to_string(precision) + ": 32 or 64");
     if (threads < 1 || threads > 4096) throw std::runtime_error("threads is " + std::to_string(threads));
     auto made = std::make_unique<equitensor_system>();
     if (precision == 32)
-      made->simulation = std::make_unique<equitensor::Typed<float>>(model->model, threads);
+      made->simulation = std::make_unique<equitensor::Typed<float>>(model->model, threads, *chosen);
     else
-      made->simulation = std::make_unique<equitensor::Typed<double>>(model->model, threads);
+      made->simulation = std::make_unique<equitensor::Typed<double>>(model->model, threads, *chosen);
     *system = made.release();
   });
 }

@@ -6,10 +6,7 @@
 template <class T>
 struct Register {
   typedef T type __attribute__((vector_size(EQUITENSOR_BYTES), may_alias));
-};
-template <>
-struct Register<int32_t> {
-  typedef int32_t type __attribute__((vector_size(EQUITENSOR_BYTES), may_alias));
+  typedef T in_memory __attribute__((vector_size(EQUITENSOR_BYTES), aligned(sizeof(T)), may_alias));
 };
 template <class T>
 using vec = typename Register<T>::type;
@@ -19,11 +16,11 @@ constexpr int W = EQUITENSOR_BYTES / sizeof(T);
 
 template <class T>
 INLINE vec<T> load(const T* p) {
-  return *reinterpret_cast<const vec<T>*>(p);
+  return *reinterpret_cast<const typename Register<T>::in_memory*>(p);
 }
 template <class T>
 INLINE void store(T* p, vec<T> v) {
-  *reinterpret_cast<vec<T>*>(p) = v;
+  *reinterpret_cast<typename Register<T>::in_memory*>(p) = v;
 }
 template <class T>
 INLINE vec<T> splat(T value) {

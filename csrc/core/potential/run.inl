@@ -32,5 +32,8 @@ void run(System<T>& system, Stage stage, int round, int thread, int64_t first, i
     }
 }
 
-template void run(System<float>&, Stage, int, int, int64_t, int64_t);
-template void run(System<double>&, Stage, int, int, int64_t, int64_t);
+void product(int64_t rows, int64_t columns, int64_t inner, const double* a, const double* b, double* c) {
+  multiply<double>(rows, columns, inner, a, inner, 1, b, columns, c, columns);
+}
+
+const InstructionSet instructions = {EQUITENSOR_NAME, run<float>, run<double>, product};

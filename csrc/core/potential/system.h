@@ -68,8 +68,15 @@ enum class Stage { arrive, leave, forward, read, last, unread, backward, forces 
 template <class T>
 using Run = void (*)(System<T>&, Stage, int round, int thread, int64_t first, int64_t last);
 
-namespace baseline { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
-namespace avx2 { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
-namespace avx512 { template <class T> void run(System<T>&, Stage, int, int, int64_t, int64_t); }
+// What is compiled for one instruction set.
+struct InstructionSet {
+  const char* name;
+  Run<float> run_float;
+  Run<double> run_double;
+  MatrixProduct product;
+};
+namespace baseline { extern const InstructionSet instructions; }
+namespace avx2 { extern const InstructionSet instructions; }
+namespace avx512 { extern const InstructionSet instructions; }
 
 }  // namespace equitensor
