@@ -102,6 +102,17 @@ def test_build_for_another_lammps(lammps, here, capsys, tmp_path):
     assert "compiled for LAMMPS version 1 Jan 2025" in printed
 
 
+def test_other_sizes_of_integers_are_refused(lammps, here, monkeypatch):
+    """A plug-in compiled for 64-bit atom IDs would read a LAMMPS of 32-bit ones wrongly."""
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+        patch.setenv("CXXFLAGS", "-DLAMMPS_BIGBIG")
+        made = plugin.build(plugin.of_pypi())
+    printed = program.run(f"plugin unload pair equitensor\nplugin load {made}\nplugin list\n", here)
+    assert "pair style plugin equitensor" not in printed
+    assert "pair style plugin equitensor" in program.run("plugin list\n", here)
+
+
 def test_lammps_starts_without_a_plugin_that_cannot_be_made(lammps, here, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     monkeypatch.setenv("CXX", "c++ -no-such-option")

@@ -127,13 +127,13 @@ def rows(frame):
 def run(lammps, potential, tmp_path):
     """Run lines after the pair style on the alloy; gives what was printed."""
 
-    def run(lines, atoms=None, ranks=2, pair=None, first="", units="metal", ending=""):
+    def run(lines, atoms=None, ranks=2, pair=None, first="", units="metal", ending="", threads=1):
         box = inputs.box(alloy((3, 3, 3)) if atoms is None else atoms)
         inputs.write_data(tmp_path / "atoms.data", box)
         head = inputs.setup(box, "atoms.data", potential, "float64").replace("units metal", f"units {units}")
         if pair is not None:
             head = head[: head.index("pair_style")] + pair.format(model=potential, types=" ".join(box.symbols))
-        return program.run(first + head + lines + ending, tmp_path, ranks, timeout=120)
+        return program.run(first + head + lines + ending, tmp_path, ranks, threads, timeout=120)
 
     return run
 
@@ -200,6 +200,11 @@ def test_sums_with_other_styles(run, other, coefficients):
     np.testing.assert_allclose(numbers(run(forces, pair=both, ranks=1)), numbers(run(forces, pair=both)), rtol=1e-9)
 
 
+def test_threads_of_a_rank(run):
+    lines = "fix 1 all nve\nrun 10\n" + ENERGY
+    np.testing.assert_allclose(numbers(run(lines, threads=3)), numbers(run(lines)), rtol=1e-12)
+
+
 def test_atoms_without_an_element_take_no_part(run):
     atoms = alloy((3, 3, 3))
     pair = "pair_style hybrid/overlay equitensor float64 zbl 0.5 0.6\npair_coeff * * equitensor {model} Al NULL\n"
@@ -237,6 +242,15 @@ def test_restart_continues_the_run(run, potential):
     np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-9)
     with pytest.raises(InputError, match="coeff"):
         run("clear\nread_restart half\nrun 0\n")
+
+
+def test_restart_of_hybrid_styles(run, potential):
+    styles = "pair_style hybrid/overlay equitensor float64 zbl 3.0 4.0\n"
+    coefficients = f"pair_coeff * * equitensor {potential} Al Cu\npair_coeff 1 1 zbl 13 13\n"
+    coefficients += "pair_coeff 1 2 zbl 13 29\npair_coeff 2 2 zbl 29 29\n"
+    alone = numbers(run(ENERGY + "write_restart there\n", pair=styles + coefficients))
+    found = numbers(run("clear\nread_restart there\n" + coefficients + ENERGY))
+    np.testing.assert_allclose(found, alone, rtol=1e-13)  # as float64: the style's setting is kept
 
 
 def test_minimization(run):
