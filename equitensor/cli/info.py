@@ -44,6 +44,7 @@ def _machine():
 
     import equitensor
     from equitensor.interfaces.evaluator_library import why_not
+    from equitensor.interfaces.lammps import plugin
 
     lines = [("equitensor", equitensor.__version__), ("python", platform.python_version())]
     for package in _PACKAGES:
@@ -62,6 +63,7 @@ def _machine():
             "simulations",
             f"torch: {reason}" if (reason := why_not()) else "on a CPU by the compiled evaluator, without torch",
         ),
+        ("LAMMPS", plugin.status()),
         *_kernels(),
     ]
 

@@ -121,6 +121,15 @@ def test_lammps_starts_without_a_plugin_that_cannot_be_made(lammps, here, capsys
     assert not list(here.rglob("*plugin.so"))
 
 
+def test_info_says_whether_there_is_a_style(lammps, capsys, monkeypatch, tmp_path):
+    assert main(["info"]) == 0
+    assert re.search(r"^LAMMPS .*, pair_style equitensor is compiled$", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert plugin.status().endswith("is compiled when it first starts")
+    monkeypatch.setenv("PATH", "")
+    assert "no pair_style equitensor: no C++ compiler" in plugin.status()
+
+
 def test_entry_point_is_light():
     """LAMMPS waits for it whenever it starts."""
     slow = "[name for name in ('numpy', 'ase', 'torch') if name in sys.modules]"

