@@ -38,6 +38,10 @@ EQUITENSOR_API const char* equitensor_model_header(const equitensor_model* model
 /* The instruction sets that this processor has, the widest first; null beyond the last. */
 EQUITENSOR_API const char* equitensor_instructions(int which);
 
+/* Operations a second of one core with the widest registers when nothing but multiply-adds is done: what speeds are a share
+ * of. It takes some hundredths of a second; precision is 32 or 64. */
+EQUITENSOR_API double equitensor_peak(int precision);
+
 /* Arrays for one simulation; precision is 32 or 64, threads at least 1. The model must outlive it. */
 EQUITENSOR_API int equitensor_system_new(const equitensor_model* model, int precision, int threads,
                                          equitensor_system** system);

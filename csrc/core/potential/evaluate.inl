@@ -137,6 +137,7 @@ void Engine<T>::arrive(int64_t i) const {
     store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), load(d + slot));
   for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
   s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
+  for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
   if (n.shift != 0 && row.n) coordination(row, i);
   if (n.zbl) repulsion(row, i);
 }
@@ -657,7 +658,7 @@ void Engine<T>::collect(const Row& row, int64_t i) const {
   const double virial[6] = {product[0][0], product[1][1], product[2][2], 0.5 * (product[0][1] + product[1][0]),
                             0.5 * (product[0][2] + product[2][0]), 0.5 * (product[1][2] + product[2][1])};
   for (int k = 0; k < 6; k++) {
-    s.virials[thread_ * 8 + k] -= virial[k];
+    s.virials[6 * i + k] = -virial[k];
     if (s.atom_virials) s.atom_virials[6 * i + k] -= 0.5 * virial[k];
   }
 }

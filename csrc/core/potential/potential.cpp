@@ -2,8 +2,10 @@
 
 #include "../potential.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <memory>
 #include <stdexcept>
@@ -73,7 +75,6 @@ class Typed : public Simulation {
     s_.threads = threads;
     s_.scratch.resize(threads);
     s_.coincident.resize(threads);
-    s_.virials.grow(8 * threads);
     const int rounds = network_.layers - 1;
     for (auto* arrays : {&s_.density, &s_.read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden, &s_.by_activation}) arrays->resize(rounds);
   }
@@ -97,7 +98,6 @@ class Typed : public Simulation {
     s_.pos = pos, s_.shift = shift;
     s_.forces = result.forces, s_.features = result.features, s_.atom_virials = result.virials;
     for (auto& atom : s_.coincident) atom = -1;
-    for (size_t k = 0; k < s_.virials.size(); k++) s_.virials[k] = 0;
     const int64_t owned = s_.owned, total = s_.total;
     const int rounds = network_.layers - 1;
     stage(Stage::arrive, 0, owned);
@@ -203,7 +203,7 @@ class Typed : public Simulation {
     s_.edge.grow(4 * slots), s_.gradient.grow(4 * slots), s_.leaving_gradient.grow(4 * places);
     s_.distance.grow(slots), s_.leaving_inverse.grow(places);
     s_.from.grow(slots), s_.place.grow(slots), s_.slot.grow(places);
-    s_.energies.grow(owned);
+    s_.energies.grow(owned), s_.virials.grow(6 * owned);
     for (int r = 0; r + 1 < n.layers; r++) {
       s_.density[r].grow(owned * n.D * n.Cp);
       s_.read_features[r].grow(total * n.D * n.cp);
@@ -251,13 +251,11 @@ class Typed : public Simulation {
 
   void collect(equitensor_result& result) {
     result.energy = 0;
+    for (double& part : result.virial) part = 0;
     for (int64_t i = 0; i < s_.owned; i++) {
       result.energy += s_.energies[i];
       if (result.energies) result.energies[i] = s_.energies[i];
-    }
-    for (int k = 0; k < 6; k++) {
-      result.virial[k] = 0;
-      for (int t = 0; t < s_.threads; t++) result.virial[k] += s_.virials[8 * t + k];
+      for (int k = 0; k < 6; k++) result.virial[k] += s_.virials[6 * i + k];
     }
     if (!std::isfinite(result.energy)) fail("the energy is not finite: atoms are too close to each other");
   }
@@ -297,6 +295,19 @@ const char* equitensor_model_header(const equitensor_model* model) { return mode
 const char* equitensor_instructions(int which) {
   const auto sets = equitensor::instruction_sets();
   return which >= 0 && which < static_cast<int>(sets.size()) ? sets[which]->name : nullptr;
+}
+
+double equitensor_peak(int precision) {
+  const auto& set = *equitensor::instruction_sets().front();
+  const int64_t rounds = 200000;
+  double best = 0, kept = 0;
+  for (int trial = 0; trial < 20; trial++) {
+    const std::clock_t start = std::clock();
+    kept += precision == 32 ? set.adds_float(rounds) : set.adds_double(rounds);
+    const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
+    if (seconds > 0) best = std::max(best, rounds * set.operations[precision == 32 ? 0 : 1] / seconds);
+  }
+  return std::isfinite(kept) ? best : 0;
 }
 
 int equitensor_system_new(const equitensor_model* model, int precision, int threads, equitensor_system** system) {

@@ -36,4 +36,22 @@ void product(int64_t rows, int64_t columns, int64_t inner, const double* a, cons
   multiply<double>(rows, columns, inner, a, inner, 1, b, columns, c, columns);
 }
 
-const InstructionSet instructions = {EQUITENSOR_NAME, run<float>, run<double>, product};
+// 2 x 20 x registers' width x rounds operations, nothing but multiply-adds in registers.
+template <class T>
+T multiply_adds(int64_t rounds) {
+  constexpr int count = EQUITENSOR_REGISTERS == 32 ? 20 : 12;
+  vec<T> sum[count];
+  for (int k = 0; k < count; k++) sum[k] = splat(T(k));
+  const vec<T> x = splat(T(0.999)), y = splat(T(0.001));
+  for (int64_t i = 0; i < rounds; i++)
+#pragma GCC unroll 20
+    for (int k = 0; k < count; k++) sum[k] = sum[k] * x + y;
+  T total = 0;
+  for (int k = 0; k < count; k++) total += sum[k][0];
+  return total;
+}
+
+template <class T>
+constexpr int64_t operations_each = 2 * W<T> * (EQUITENSOR_REGISTERS == 32 ? 20 : 12);
+
+const InstructionSet instructions = {EQUITENSOR_NAME, run<float>, run<double>, product, multiply_adds<float>, multiply_adds<double>, {operations_each<float>, operations_each<double>}};

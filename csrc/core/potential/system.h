@@ -55,8 +55,7 @@ struct System {
   // and gradients of their activations.
   std::vector<Aligned<T>> density, read_features, scalars, by_scalars, read, hidden, by_activation;
   Aligned<T> by_read_features;
-  Aligned<double> energies;  // (owned,)
-  Aligned<double> virials;   // (threads, 6)
+  Aligned<double> energies, virials;  // (owned,), (owned, 6): added up in the end, in order
   double *forces = nullptr, *features = nullptr, *atom_virials = nullptr;
   std::vector<Scratch<T>> scratch;
   std::vector<int64_t> coincident;  // per thread: an atom with a neighbour in its place, or -1
@@ -74,6 +73,10 @@ struct InstructionSet {
   Run<float> run_float;
   Run<double> run_double;
   MatrixProduct product;
+  // Multiply-adds in registers, to measure what the processor can do, and operations in each round of them.
+  float (*adds_float)(int64_t rounds);
+  double (*adds_double)(int64_t rounds);
+  int64_t operations[2];
 };
 namespace baseline { extern const InstructionSet instructions; }
 namespace avx2 { extern const InstructionSet instructions; }
