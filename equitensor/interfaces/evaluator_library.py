@@ -1,12 +1,10 @@
 """The compiled evaluator of potentials, csrc/core/potential.h, through ctypes: no torch."""
 
 import ctypes
-import os
-import sys
 from functools import cache
-from pathlib import Path
 
-_NAME = "libequitensor" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+from equitensor import core
+
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 
 EXCHANGE = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _INT, _INT)
@@ -60,16 +58,13 @@ def why_not() -> str | None:
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str | None]:
-    if os.environ.get("EQUITENSOR_NO_EXT", "0") != "0":
-        return None, "EQUITENSOR_NO_EXT is set"
-    path = Path(__file__).resolve().parents[1] / _NAME
-    if not path.is_file():
-        return None, f"the core was not built: there is no {path.name} in the package; a C++ compiler is needed"
+    found = core.LIBRARY
+    if found is None:
+        return None, core.WHY_NOT
     try:
-        found = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(found, f"equitensor_{name}")
             function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
+    except AttributeError as error:
         return None, f"the core does not load ({error}): build it again on this machine"
     return found, None

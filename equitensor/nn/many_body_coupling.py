@@ -12,7 +12,8 @@ from equitensor.o3.polynomial_terms import independent_rows, polynomial_terms
 from equitensor.o3.symmetric_coupling import symmetric_paths
 from equitensor.ops import extension
 from equitensor.ops.element_tiles import Tiles, element_tiles, from_tiles, to_tiles
-from equitensor.ops.many_body import Block, Products, element_polynomials, polynomials
+from equitensor.ops.many_body import element_polynomials
+from equitensor.ops.polynomials import Block, Products, polynomials
 
 OVERHEAD = 120  # coefficients that cost as much as a further block: least time of 0 to 2000, lmax 1 to 3
 
@@ -20,7 +21,7 @@ OVERHEAD = 120  # coefficients that cost as much as a further block: least time 
 class ElementPolynomials(Tables):
     """z_M = sum over paths of w (path of x)_M with weights by element and channel: (n, C, d) to (n, C, outputs).
 
-    Compiled where the extension is loaded; in TorchScript, and without it, small dense blocks in plain torch.
+    On the core where it is loaded; in TorchScript, and without it, small dense blocks in plain torch.
 
     Args:
         terms: the paths.
@@ -92,7 +93,7 @@ class ElementPolynomials(Tables):
 
     @torch.jit.unused
     def _follow_terms(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor | None:
-        """What `forward` returns, compiled; None where the extension does not take the operands."""
+        """What `forward` returns, on the core; None where it does not take the operands."""
         if not extension.compiled(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
             return None
         rows = x if self._channels_last else x.transpose(1, 2)

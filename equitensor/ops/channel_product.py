@@ -1,7 +1,7 @@
-"""z_k = sum over i, j of T_ijk x_i y_j, channel by channel, for a sparse tensor T: compiled operators only.
+"""z_k = sum over i, j of T_ijk x_i y_j, channel by channel, for a sparse tensor T.
 
-In plain torch the same map is faster on a quadrature grid or as small matrix products (`direct_product`): those are
-its reference.
+In plain torch the same map is faster on a quadrature grid or as small matrix products (`direct_product`): layers take
+those where there is no kernel.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops import extension
 from equitensor.ops.cuda import channel_product as on_gpu
-from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.direct_product import OPERANDS
+from equitensor.ops.operator import Kernel, define
 
 
 def channel_product(x: Tensor, y: Tensor, index: Tensor, coefficients: Tensor, sizes: tuple[int, int, int]) -> Tensor:
     """(n, d3, C) of x (n, d1, C), y (n, d2, C) and the tables of `sparse_entries`; closed under differentiation."""
-    return torch.ops.equitensor.channel_product(x, y, index, coefficients, sizes, 2)
+    return _product(x, y, index, coefficients, sizes, 2)
 
 
 def sparse_entries(tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,5 +42,54 @@ def sort_entries(columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(index).to(torch.int32).contiguous(), torch.stack(coefficients).contiguous()
 
 
-if extension.WHY_NOT is None:
-    implement("channel_product", 2, on_gpu.product, on_gpu.reference)
+_PRODUCT = Kernel("channel_product", sizes=7, arrays=5)
+
+
+def check_tables(name: str, index: Tensor, coefficients: Tensor) -> int:
+    """The number of entries; RuntimeError unless they are laid out as by `sort_entries`."""
+    entries = index.shape[-1]
+    known = index.dtype == torch.int32 and coefficients.dtype == torch.float64
+    if not known or index.shape != (3, 4, entries) or coefficients.shape != (3, entries):
+        raise RuntimeError(
+            f"{name}: a product needs index (3, 4, t) int32 and coefficients (3, t) float64, got {list(index.shape)} "
+            f"{index.dtype} and {list(coefficients.shape)} {coefficients.dtype}"
+        )
+    return entries
+
+
+def _on_core(x, y, index, coefficients, sizes, slot):
+    x, y, index, coefficients = x.contiguous(), y.contiguous(), index.contiguous(), coefficients.contiguous()
+    entries = check_tables("channel_product", index, coefficients)
+    first, second = (sizes[operand] for operand in OPERANDS[slot])
+    if x.dim() != 3 or x.shape[1] != first:
+        raise RuntimeError(f"channel_product: x has shape {list(x.shape)}, expected (n, {first}, channels)")
+    items, _, channels = x.shape
+    if y.shape != (items, second, channels) or y.dtype != x.dtype:
+        raise RuntimeError(
+            f"channel_product: y is {list(y.shape)} {y.dtype}, expected {[items, second, channels]} {x.dtype}"
+        )
+    z = x.new_empty(items, sizes[slot], channels)
+    _PRODUCT(x.dtype, (items, channels, slot, *sizes, entries), (x, y, index, coefficients, z))
+    return z
+
+
+def _backward(arguments, needs, g):
+    """The derivative in either operand is the same product into that operand's slot."""
+    x, y, index, coefficients, sizes, slot = arguments
+    known = dict(zip(OPERANDS[slot], (x, y), strict=True)) | {slot: g}
+    found = []
+    for to, need in zip(OPERANDS[slot], needs[:2], strict=True):
+        first, second = (known[operand] for operand in OPERANDS[to])
+        found.append(_product(first, second, index, coefficients, sizes, to) if need else None)
+    return found
+
+
+_product = define(
+    "channel_product(Tensor x, Tensor y, Tensor index, Tensor coefficients, int[] sizes, int slot) -> Tensor",
+    kernel=_on_core,
+    fake=lambda x, y, index, coefficients, sizes, slot: x.new_empty(x.shape[0], sizes[slot], x.shape[2]),
+    backward=_backward,
+    reference=on_gpu.reference,
+    on_gpu=on_gpu.product,
+    operands=2,
+)

@@ -1,19 +1,21 @@
-"""Weighted powers of atomic densities in one pass over the channels: compiled operators only.
+"""Weighted powers of atomic densities in one pass over the channels: kernels only, which may be differentiated twice.
 
 P_1 = A, P_k = P_{k-1} (x) A with a sparse tensor T. Its reference is nn.DensityProduct and nn.DensityInvariants in
-plain torch; the compiled ones (csrc/ops/density_product.inl) may be differentiated twice.
+plain torch.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from equitensor.ops import extension
+from equitensor.ops.channel_product import check_tables
 from equitensor.ops.cuda import density_product as on_gpu
-from equitensor.ops.cuda.dispatch import implement
+from equitensor.ops.operator import Kernel, contiguous, define, given, room
 
 MOST_ENTRIES_ON_GPU = 400  # lmax 3; kernels for more take minutes to compile
 
@@ -37,17 +39,128 @@ def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Ten
     x (n, d, C), weight (elements, order, degrees, C), mix (paths, C) the weights of the paths (None: ones), species
     (n,).
     """
-    return torch.ops.equitensor.density_product(x, weight, mix, species, *tensor[:2], False, tensor.symmetric)
+    return _product(x, weight, mix, species, *tensor[:2], False, tensor.symmetric)
 
 
 def density_invariants(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
     """w_{z,1} A_00 + sum_k w_{z,k} sum_m P_a,m P_b,m with a + b = k, a <= b: (n, C); weight (elements, order, C)."""
     weight = weight.unsqueeze(2)
-    found = torch.ops.equitensor.density_product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
+    found = _product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
     return found.squeeze(1)
 
 
-if extension.WHY_NOT is None:
-    implement("density_product", 3, on_gpu.values)
-    implement("density_first", 4, on_gpu.first)
-    implement("density_second", 7, on_gpu.second)
+_PRODUCT = Kernel("density_product", sizes=11, arrays=14)
+
+
+@functools.lru_cache(maxsize=1024)
+def _check(x: Size, weight: Size, mix: Size | None, species: Size, invariants: bool) -> None:
+    """RuntimeError unless these shapes belong together."""
+    if len(x) != 3:
+        raise RuntimeError(f"density_product: x has shape {list(x)}, expected (n, d, channels)")
+    atoms, components, channels = x
+    if len(weight) != 4 or weight[3] != channels:
+        expected = f"(elements, order, degrees, {channels})"
+        raise RuntimeError(f"density_product: weight has shape {list(weight)}, expected {expected}")
+    degrees = weight[2]
+    if degrees != 1 if invariants else degrees * degrees != components:
+        raise RuntimeError(f"density_product: weight has {degrees} degrees for {components} components")
+    if mix is not None and (len(mix) != 2 or mix[1] != channels):
+        raise RuntimeError(f"density_product: mix must have shape (paths, {channels})")
+    if species.numel() != atoms:
+        raise RuntimeError(f"density_product: species has shape {list(species)}, expected ({atoms},)")
+
+
+def _run(operands, g, along, constants, results) -> None:
+    """operands: x, weight, mix; along: tangents of theirs, or None; results: out, dx, dweight, dmix, or None."""
+    species, index, coefficients, invariants, symmetric = constants
+    x, weight, mix = operands = [contiguous(t) for t in operands]
+    species, index, coefficients = species.contiguous(), index.contiguous(), coefficients.contiguous()
+    _check(x.shape, weight.shape, None if mix is None else mix.shape, species.shape, invariants)
+    if weight.dtype != x.dtype or (mix is not None and mix.dtype != x.dtype) or species.dtype != torch.int64:
+        raise RuntimeError(f"density_product: x is {x.dtype}, the weights are not, or species is not int64")
+    entries = check_tables("density_product", index, coefficients)
+    atoms, components, channels = x.shape
+    if g is not None and (g.shape != (atoms, 1 if invariants else components, channels) or g.dtype != x.dtype):
+        raise RuntimeError(f"density_product: g is {list(g.shape)} {g.dtype}")
+    tangents = (None,) * 3 if along is None else [contiguous(t) for t in along]
+    for t, like in zip(tangents, operands, strict=True):
+        if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
+            raise RuntimeError(f"density_product: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
+    paths = 0 if mix is None else mix.shape[0]
+    flags = (invariants, symmetric, along is not None)
+    _PRODUCT(
+        x.dtype,
+        (*x.shape, *weight.shape[:3], paths, entries, *flags),
+        (*operands, contiguous(g), *tangents, species, index, coefficients, *results),
+    )
+
+
+def _output(x: Tensor, invariants: bool) -> Tensor:
+    return x.new_empty(x.shape[0], 1 if invariants else x.shape[1], x.shape[2])
+
+
+def _on_core(x, weight, mix, *constants):
+    out = _output(x, constants[3])
+    _run((x, weight, mix), None, None, constants, (out, None, None, None))
+    return out
+
+
+def _rooms(x, weight, mix, g, *more):
+    """Memory for dx, dweight, dmix and, where a fourth is asked for, the change of the output."""
+    wanted = more[-1]
+    likes = (x, weight, x if mix is None else mix, g)
+    asked = (*wanted[:2], wanted[2] and mix is not None, *wanted[3:])
+    return tuple(room(like, want) for like, want in zip(likes, asked, strict=False))
+
+
+def _first_on_core(x, weight, mix, g, *more):
+    found = _rooms(x, weight, mix, g, *more)
+    _run((x, weight, mix), g, None, more[:-1], (None, *found))
+    return found
+
+
+def _second_on_core(x, weight, mix, g, h_x, h_weight, h_mix, *more):
+    *found, of_out = _rooms(x, weight, mix, g, *more)
+    _run((x, weight, mix), g, (h_x, h_weight, h_mix), more[:-1], (of_out, *found))
+    return *found, of_out
+
+
+def _first_backward(arguments, needs, h_x, h_weight, h_mix):
+    x, weight, mix, g, *constants, _ = arguments
+    wanted = [*needs[:2], needs[2] and mix is not None, needs[3]]
+    h_mix = None if mix is None else h_mix
+    return given(_second(x, weight, mix, g, h_x, h_weight, h_mix, *constants, wanted), wanted)
+
+
+def _backward(arguments, needs, g):
+    x, weight, mix, *constants = arguments
+    wanted = [*needs[:2], needs[2] and mix is not None]
+    return given(_first(x, weight, mix, g, *constants, wanted), wanted)
+
+
+_OPERANDS = "Tensor x, Tensor weight, Tensor? mix"
+_CONSTANTS = "Tensor species, Tensor index, Tensor coefficients, bool invariants, bool symmetric"
+_second = define(
+    f"density_second({_OPERANDS}, Tensor g, Tensor? h_x, Tensor? h_weight, Tensor? h_mix, {_CONSTANTS}, bool[4] wanted)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_second_on_core,
+    fake=_rooms,
+    on_gpu=on_gpu.second,
+    operands=7,
+)
+_first = define(
+    f"density_first({_OPERANDS}, Tensor g, {_CONSTANTS}, bool[3] wanted) -> (Tensor, Tensor, Tensor)",
+    kernel=_first_on_core,
+    fake=_rooms,
+    backward=_first_backward,
+    on_gpu=on_gpu.first,
+    operands=4,
+)
+_product = define(
+    f"density_product({_OPERANDS}, {_CONSTANTS}) -> Tensor",
+    kernel=_on_core,
+    fake=lambda x, weight, mix, species, index, coefficients, invariants, symmetric: _output(x, invariants),
+    backward=_backward,
+    on_gpu=on_gpu.values,
+    operands=3,
+)

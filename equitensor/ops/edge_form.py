@@ -2,18 +2,19 @@
 
 F = sum over atoms i, slots j, components m, channels c of Y_ijm a_ijc b_ijc G_imc. `gather_edges` is dF/dG,
 `read_edges` dF/db with rows at the reverse edges. The derivatives of both are other derivatives of F, which the
-compiled operators (csrc/ops/edge_form.inl) fuse, to the second order.
+kernels fuse, to the second order.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import functools
 
-from equitensor.ops import extension
+import torch
+from torch import Size, Tensor
+
 from equitensor.ops.cuda import edge_form as on_gpu
-from equitensor.ops.cuda.dispatch import implement
 from equitensor.ops.extension import compiled
+from equitensor.ops.operator import Kernel, contiguous, define, given, room
 
 
 def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
     harmonics Y (n, width, d), a and b (n width, C). float32 or float64.
     """
     if compiled(harmonics, a, b, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
-        return torch.ops.equitensor.edge_gather(harmonics, a, b)
+        return _gather(harmonics, a, b)
     return gather_edges_reference(harmonics, a, b)
 
 
@@ -32,7 +33,7 @@ def read_edges(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor)
     harmonics Y (n, width, d), features G (n, d, C), factor r (n width, C), rev (n width,) an involution of the slots.
     """
     if compiled(harmonics, features, factor, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
-        return torch.ops.equitensor.edge_read(harmonics, features, factor, rev)
+        return _read(harmonics, features, factor, rev)
     return read_edges_reference(harmonics, features, factor, rev)
 
 
@@ -44,8 +45,139 @@ def read_edges_reference(harmonics: Tensor, features: Tensor, factor: Tensor, re
     return torch.bmm(harmonics, features).flatten(0, 1).index_select(0, rev) * factor
 
 
-if extension.WHY_NOT is None:
-    implement("edge_gather", 3, on_gpu.gather)
-    implement("edge_read", 3, on_gpu.read)
-    implement("edge_first", 4, on_gpu.first)
-    implement("edge_second", 4, on_gpu.second)
+_GATHER = Kernel("edge_gather", sizes=4, arrays=4)
+_READ = Kernel("edge_read", sizes=4, arrays=5)
+_GRADIENT = Kernel("edge_gradient", sizes=5, arrays=13)
+
+
+def _check_one_precision(harmonics: Tensor, *others: Tensor) -> None:
+    for array in others:
+        if array.dtype != harmonics.dtype:
+            raise RuntimeError(f"edge_form: rows are {array.dtype}, harmonics {harmonics.dtype}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _sizes(harmonics: Size, rows: tuple[Size, ...], features: Size | None, rev: Size | None) -> tuple[int, ...]:
+    """Atoms, width, components and channels of these shapes, if they fit."""
+    if len(harmonics) != 3:
+        raise RuntimeError(f"edge_form: harmonics has shape {list(harmonics)}, expected (n, width, d)")
+    atoms, width, components = harmonics
+    for shape in rows:
+        if len(shape) != 2 or shape[0] != atoms * width or shape != rows[0]:
+            expected = f"({atoms * width}, channels)"
+            raise RuntimeError(f"edge_form: an array of rows has shape {list(shape)}, expected {expected}")
+    channels = rows[0][1]
+    if features is not None and features != (atoms, components, channels):
+        expected = [atoms, components, channels]
+        raise RuntimeError(f"edge_form: features has shape {list(features)}, expected {expected}")
+    if rev is not None and rev.numel() != atoms * width:
+        raise RuntimeError(f"edge_form: rev has shape {list(rev)}, expected {atoms * width} entries")
+    return atoms, width, components, channels
+
+
+def _shape(rev: Tensor | None) -> Size | None:
+    if rev is None:
+        return None
+    if rev.dtype != torch.int64:
+        raise RuntimeError(f"edge_form: rev is {rev.dtype}, expected int64")
+    return rev.shape
+
+
+def _gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    harmonics, a, b = harmonics.contiguous(), a.contiguous(), b.contiguous()
+    _check_one_precision(harmonics, a, b)
+    atoms, _, components, channels = sizes = _sizes(harmonics.shape, (a.shape, b.shape), None, None)
+    found = harmonics.new_empty(atoms, components, channels)
+    _GATHER(harmonics.dtype, sizes, (harmonics, a, b, found))
+    return found
+
+
+def _read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
+    harmonics, features = harmonics.contiguous(), features.contiguous()
+    factor, rev = factor.contiguous(), rev.contiguous()
+    _check_one_precision(harmonics, features, factor)
+    sizes = _sizes(harmonics.shape, (factor.shape,), features.shape, _shape(rev))
+    out = torch.empty_like(factor)
+    _READ(harmonics.dtype, sizes, (harmonics, features, factor, rev, out))
+    return out
+
+
+def _gradient(point: tuple, rev: Tensor | None, along: tuple | None, wanted: list[bool]) -> tuple[Tensor, ...]:
+    """The wanted parts of the gradient of F, or of its derivative along a tangent."""
+    harmonics, a, b, features = point = [t.contiguous() for t in point]
+    _check_one_precision(harmonics, a, b, features)
+    sizes, rev = _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev)), contiguous(rev)
+    tangent = (None,) * 4 if along is None else [contiguous(t) for t in along]
+    for t, like in zip(tangent, point, strict=True):
+        if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
+            raise RuntimeError(f"edge_form: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
+    out = [room(t, want) for t, want in zip(point, wanted, strict=True)]
+    _GRADIENT(harmonics.dtype, (*sizes, along is not None), (*point, rev, *tangent, *out))
+    return tuple(out)
+
+
+def _first_on_core(harmonics, a, b, features, rev, wanted):
+    return _gradient((harmonics, a, b, features), rev, None, wanted)
+
+
+def _second_on_core(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_features, wanted):
+    return _gradient((harmonics, a, b, features), rev, (h_harmonics, h_a, h_b, h_features), wanted)
+
+
+def _rooms(harmonics, a, b, features, *others):
+    return tuple(room(t, want) for t, want in zip((harmonics, a, b, features), others[-1], strict=True))
+
+
+def _first_backward(arguments, needs, *along):
+    """The gradient of F is differentiable once more; its own gradient is not."""
+    *point, rev, _ = arguments
+    wanted = list(needs[:4])
+    return given(_second(*point, rev, *along, wanted), wanted)
+
+
+def _gather_backward(arguments, needs, g):
+    wanted = [*needs[:3], False]
+    return given(_first(*arguments, g, None, wanted)[:3], wanted[:3])
+
+
+def _read_backward(arguments, needs, g):
+    harmonics, features, factor, rev = arguments
+    of_harmonics, of_features, of_factor = needs[:3]
+    wanted = [of_harmonics, of_factor, False, of_features]
+    found = given(_first(harmonics, factor, g, features, rev, wanted), wanted)
+    return found[0], found[3], found[1]
+
+
+_second = define(
+    "edge_second(Tensor harmonics, Tensor a, Tensor b, Tensor features, Tensor? rev, Tensor? h_harmonics, Tensor? h_a,"
+    " Tensor? h_b, Tensor? h_features, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_second_on_core,
+    fake=_rooms,
+    on_gpu=on_gpu.second,
+    operands=4,
+)
+_first = define(
+    "edge_first(Tensor harmonics, Tensor a, Tensor b, Tensor features, Tensor? rev, bool[4] wanted)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_first_on_core,
+    fake=_rooms,
+    backward=_first_backward,
+    on_gpu=on_gpu.first,
+    operands=4,
+)
+_gather = define(
+    "edge_gather(Tensor harmonics, Tensor a, Tensor b) -> Tensor",
+    kernel=_gather_on_core,
+    fake=lambda harmonics, a, b: harmonics.new_empty(harmonics.shape[0], harmonics.shape[2], a.shape[1]),
+    backward=_gather_backward,
+    on_gpu=on_gpu.gather,
+    operands=3,
+)
+_read = define(
+    "edge_read(Tensor harmonics, Tensor features, Tensor factor, Tensor rev) -> Tensor",
+    kernel=_read_on_core,
+    fake=lambda harmonics, features, factor, rev: room(factor, True),
+    backward=_read_backward,
+    on_gpu=on_gpu.read,
+    operands=3,
+)

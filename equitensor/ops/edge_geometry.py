@@ -1,13 +1,15 @@
 """What edge vectors are turned into, in one operator: harmonics of their direction, Bessel functions of their length.
 
-The compiled operator (csrc/ops/edge_geometry.inl) computes in float64 whatever it is given and may be differentiated
-twice; its reference is `spherical_harmonics`, `bessel` and `envelope`.
+The kernel computes in float64 whatever it is given, and may be differentiated twice; its reference is
+`spherical_harmonics`, `bessel` and `envelope`.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from equitensor.ops.operator import Kernel, contiguous, define, given, room
 
 
 def edge_geometry(
@@ -17,7 +19,7 @@ def edge_geometry(
 
     index and coefficients: of `raising_entries`.
     """
-    return torch.ops.equitensor.edge_geometry(vectors, cutoff, num_radial, lmax, index, coefficients)
+    return _geometry(vectors, cutoff, num_radial, lmax, index, coefficients)
 
 
 def raising_entries(tables: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -34,3 +36,76 @@ def raising_entries(tables: list[Tensor]) -> tuple[Tensor, Tensor]:
     if not tables:
         return torch.zeros(3, 0, dtype=torch.int32), torch.zeros(0, dtype=torch.float64)
     return torch.cat(index, dim=1).to(torch.int32).contiguous(), torch.cat(coefficients).contiguous()
+
+
+_GEOMETRY = Kernel("edge_geometry", sizes=4, constants=1, arrays=11)
+
+
+def _run(vectors, along, slopes, constants, results) -> None:
+    cutoff, num_radial, lmax, index, coefficients = constants
+    if vectors.dim() != 2 or vectors.shape[1] != 3:
+        raise RuntimeError(f"edge_geometry: vectors has shape {list(vectors.shape)}, expected (edges, 3)")
+    if index.dtype != torch.int32 or coefficients.dtype != torch.float64 or index.shape != (3, len(coefficients)):
+        raise RuntimeError("edge_geometry: expected index (3, t) int32 and coefficients (t,) float64")
+    widths = ((lmax + 1) ** 2, num_radial, num_radial)
+    for slope, width in zip(slopes, widths, strict=True):
+        if slope is not None and (slope.shape != (len(vectors), width) or slope.dtype != vectors.dtype):
+            raise RuntimeError(f"edge_geometry: a gradient has shape {list(slope.shape)}, expected (edges, {width})")
+    numbers = (vectors.shape[0], num_radial, lmax, index.shape[1], cutoff)
+    tables = index.contiguous(), coefficients.contiguous()
+    _GEOMETRY(vectors.dtype, numbers, (vectors, along, *slopes, *tables, *results))
+
+
+def _results(vectors: Tensor, num_radial: int, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
+    widths = ((lmax + 1) ** 2, num_radial, num_radial)
+    return tuple(vectors.new_empty(vectors.shape[0], width) for width in widths)
+
+
+def _on_core(vectors, *constants):
+    vectors, results = vectors.contiguous(), _results(vectors, *constants[1:3])
+    _run(vectors, None, (None, None, None), constants, (*results, None))
+    return results
+
+
+def _first_on_core(vectors, g_harmonics, g_functions, g_radial, *constants):
+    vectors, slopes = vectors.contiguous(), [contiguous(g) for g in (g_harmonics, g_functions, g_radial)]
+    found = torch.empty_like(vectors)
+    _run(vectors, None, slopes, constants, (None, None, None, found))
+    return found
+
+
+def _second_on_core(vectors, along, g_harmonics, g_functions, g_radial, *more):
+    *constants, wanted = more
+    slopes, results = [contiguous(g) for g in (g_harmonics, g_functions, g_radial)], _results(vectors, *constants[1:3])
+    vectors, along, found = vectors.contiguous(), along.contiguous(), room(vectors, wanted)
+    _run(vectors, along, slopes, constants, (*results, found))
+    return found, *results
+
+
+def _first_backward(arguments, needs, along):
+    vectors, *more = arguments
+    of_vectors, *of_slopes = _second(vectors, along, *more, needs[0])
+    wanted = [need and g is not None for need, g in zip(needs[1:4], more, strict=False)]
+    return of_vectors if needs[0] else None, *given(of_slopes, wanted)
+
+
+_CONSTANTS = "float cutoff, int num_radial, int lmax, Tensor index, Tensor coefficients"
+_SLOPES = "Tensor? g_harmonics, Tensor? g_functions, Tensor? g_radial"
+_second = define(
+    f"edge_geometry_second(Tensor vectors, Tensor along, {_SLOPES}, {_CONSTANTS}, bool wanted)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_second_on_core,
+    fake=lambda vectors, *more: (room(vectors, more[-1]), *_results(vectors, *more[5:7])),
+)
+_first = define(
+    f"edge_geometry_first(Tensor vectors, {_SLOPES}, {_CONSTANTS}) -> Tensor",
+    kernel=_first_on_core,
+    fake=lambda vectors, *more: room(vectors, True),
+    backward=_first_backward,
+)
+_geometry = define(
+    f"edge_geometry(Tensor vectors, {_CONSTANTS}) -> (Tensor, Tensor, Tensor)",
+    kernel=_on_core,
+    fake=lambda vectors, cutoff, num_radial, lmax, *tables: _results(vectors, num_radial, lmax),
+    backward=lambda arguments, needs, *slopes: (_first(arguments[0], *slopes, *arguments[1:]),),
+)

@@ -1,181 +1,133 @@
-"""Polynomials of a feature, z_M = sum_k x_k T_Mk with T = P v(x), v the products of components of x.
+"""The polynomials of `polynomials`, entry by entry with coefficients by element: kernels only, twice differentiable."""
 
-Arrays are (rows, G, T): G sets of coefficients (element and channel), each with T atoms. Two multilinear forms make
-everything, and the derivative of each in any of its three slots is the same form with the slots exchanged:
-
-    products   sum_r u_r x_i(r) y_j(r)             slots u, x, y
-    blocks     sum over blocks of u_b^T P_b v_b    slots u, P, v
-
-Where the extension is loaded, `element_polynomials` follows the same polynomials entry by entry instead.
-
-TorchScript follows them as plain operations, and reads the annotations: no `from __future__ import annotations`.
-"""
-
-from typing import NamedTuple
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 18  # numbers in the array of products, which stays in the cache
-OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 and 2
-
-
-class Products(NamedTuple):
-    """sum_r u_r x_i(r) y_j(r): where i, then j, start in a table of integers, how many they are, rows of x and y."""
-
-    start: int
-    count: int
-    first: int
-    second: int
-
-
-class Block(NamedTuple):
-    """A dense block: its rows in u, its columns in v."""
-
-    row: int
-    rows: int
-    column: int
-    columns: int
-
-
-def polynomials(
-    x: Tensor, p: Tensor, table: Tensor, stages: list[Products], final: Products, blocks: list[Block]
-) -> Tensor:
-    """z (outputs, G, T) of x (d, G, T) and coefficients p (G, sum of block sizes).
-
-    stages: products that make the columns v from x and a last component 1; final: sum_r T_r z_M(r) x_k(r).
-    """
-    extended = torch.cat([x, torch.ones_like(x[:1])])
-    v = extended
-    for stage in stages:
-        v = sparse_product(v, extended, table, stage, 0)
-    return sparse_product(block_product(p, v, blocks, 0), x, table, final, 1)
+from equitensor.ops.operator import Kernel, contiguous, define, given, integers, room
 
 
 def element_polynomials(
     x: Tensor, weight: Tensor, element: Tensor, reduction: Tensor | None, basis: Tensor, table: Tensor, sizes: list[int]
 ) -> Tensor:
-    """z (n, outputs, C), compiled; may be differentiated twice.
+    """z (n, outputs, C), may be differentiated twice.
 
     x (n, d, C) with any strides, weight (elements, paths, C), element (n,) int64, reduction (paths, rank) or None for
     the unit matrix, basis (rank, size) and table, sizes of `o3.polynomial_terms`:
     z_M = sum of weight[element, path] reduction[path, r] basis[r, position] x_k v_node.
     """
-    return torch.ops.equitensor.many_body(x, weight, element, reduction, basis, table, sizes)
+    return _polynomials(x, weight, element, reduction, basis, table, sizes)
 
 
-def sparse_product(first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
-    """The derivative of sum_r u_r x_i(r) y_j(r) in one slot, from the other two in their order."""
-    if torch.jit.is_scripting() or not torch.is_grad_enabled():
-        return sum_products(first, second, table, products, slot)
-    return _SparseProduct.apply(first, second, table, products, slot)
+_COMPONENTS, _OUTPUTS, _SIZES = 0, 1, 7  # places in `sizes`, and how many there are
+_KERNEL = Kernel("many_body", sizes=8, arrays=14)
 
 
-def block_product(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
-    """The derivative of sum_b u_b^T P_b v_b in one slot, from the other two in their order.
-
-    u (R, G, T), v (S, G, T), P (G, sum of block sizes), each block row by row.
-    """
-    if torch.jit.is_scripting() or not torch.is_grad_enabled():
-        return multiply_blocks(first, second, blocks, slot)
-    return _BlockProduct.apply(first, second, blocks, slot)
+def _check_like(name: str, tensor: Tensor | None, shape: tuple, x: Tensor) -> None:
+    if tensor is not None and (tensor.shape != shape or tensor.dtype != x.dtype):
+        found = f"{tensor.dtype} {list(tensor.shape)}"
+        raise RuntimeError(f"many_body: {name} is {found}, expected {x.dtype} {list(shape)}")
 
 
-class _SparseProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int) -> Tensor:
-        ctx.save_for_backward(first, second, table)
-        ctx.products, ctx.slot = products, slot
-        return sum_products(first, second, table, products, slot)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        *operands, table = ctx.saved_tensors
-        pairs = _exchanged(ctx.slot, operands, grad)
-        grads = [
-            _SparseProduct.apply(*pair, table, ctx.products, slot) if needed else None
-            for (slot, pair), needed in zip(pairs, ctx.needs_input_grad[:2], strict=True)
-        ]
-        return (*grads, None, None, None)
-
-
-class _BlockProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
-        ctx.save_for_backward(first, second)
-        ctx.blocks, ctx.slot = blocks, slot
-        return multiply_blocks(first, second, blocks, slot)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        pairs = _exchanged(ctx.slot, ctx.saved_tensors, grad)
-        grads = [
-            _BlockProduct.apply(*pair, ctx.blocks, slot) if needed else None
-            for (slot, pair), needed in zip(pairs, ctx.needs_input_grad[:2], strict=True)
-        ]
-        return (*grads, None, None)
+def _check(x, weight, element, reduction, basis, table, sizes) -> None:
+    if len(sizes) != _SIZES:
+        raise RuntimeError(f"many_body: {len(sizes)} sizes, expected {_SIZES}")
+    if x.dim() != 3 or x.shape[1] != sizes[_COMPONENTS]:
+        raise RuntimeError(f"many_body: x has shape {list(x.shape)}, expected (n, {sizes[_COMPONENTS]}, channels)")
+    atoms, _, channels = x.shape
+    paths = (basis if reduction is None else reduction).shape[0]
+    if weight.dim() != 3 or weight.shape[1:] != (paths, channels):
+        raise RuntimeError(
+            f"many_body: weight has shape {list(weight.shape)}, expected (elements, {paths}, {channels})"
+        )
+    if not x.dtype == weight.dtype == basis.dtype:
+        raise RuntimeError(f"many_body: x is {x.dtype}, weight {weight.dtype}, basis {basis.dtype}")
+    _check_like("reduction", reduction, (paths, basis.shape[0]), x)
+    if element.dtype != torch.int64 or element.shape != (atoms,):
+        found = f"{element.dtype} {list(element.shape)}"
+        raise RuntimeError(f"many_body: element is {found}, expected torch.int64 [{atoms}]")
+    if table.dtype != torch.int32 or basis.dim() != 2:
+        raise RuntimeError(f"many_body: table is {table.dtype}, basis {list(basis.shape)}, expected int32 and a matrix")
 
 
-def _exchanged(slot: int, operands: list, grad: Tensor) -> list[tuple[int, tuple]]:
-    """For both operands of a form that led to `slot`: their own slot, and what leads to it."""
-    known = dict(zip(OPERANDS[slot], operands, strict=True)) | {slot: grad}
-    return [(other, tuple(known[s] for s in OPERANDS[other])) for other in OPERANDS[slot]]
+def _strides(*tensors: Tensor | None) -> Tensor:
+    return integers(tuple(s for t in tensors for s in ((0, 0, 0) if t is None or t.dim() != 3 else t.stride())))
 
 
-def sum_products(
-    first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int, scratch: int = SCRATCH
-) -> Tensor:
-    """`sparse_product` in plain operations, some products at a time."""
-    i = table.narrow(0, products.start, products.count)
-    j = table.narrow(0, products.start + products.count, products.count)
-    if torch.is_grad_enabled():  # in TorchScript only: what follows works in place
-        if slot == 0:
-            return first.index_select(0, i) * second.index_select(0, j)
-        terms = first * second.index_select(0, j if slot == 1 else i)
-        return _zeros(first, products, slot).index_add(0, i if slot == 1 else j, terms)
-    step = max(1, scratch // max(1, first.shape[1] * first.shape[2]))
-    if slot == 0 and products.count <= step:
-        return first.index_select(0, i).mul_(second.index_select(0, j))
-    if slot == 0:
-        out = first.new_empty([products.count, first.shape[1], first.shape[2]])
-    else:
-        out = _zeros(first, products, slot)
-    for start in range(0, products.count, step):
-        count = min(step, products.count - start)
-        if slot == 0:
-            part = out.narrow(0, start, count)
-            # PyG replaces torch.index_select by a function that TorchScript cannot read.
-            torch.ops.aten.index_select(first, 0, i.narrow(0, start, count), out=part)
-            part.mul_(second.index_select(0, j.narrow(0, start, count)))
-        else:
-            other, owner = (j, i) if slot == 1 else (i, j)
-            terms = second.index_select(0, other.narrow(0, start, count)).mul_(first.narrow(0, start, count))
-            out.index_add_(0, owner.narrow(0, start, count), terms)
+def _run(operands, g, along, constants, results) -> None:
+    """operands: x, weight; along: tangents of theirs, or None; results: out, dx, dweight, empty where not wanted."""
+    (x, weight), (h_x, h_weight), (out, dx, dweight) = operands, along or (None, None), results
+    element, reduction, basis, table, sizes = constants
+    _check(x, weight, *constants)
+    _check_like("g", g, (x.shape[0], sizes[_OUTPUTS], x.shape[2]), x)
+    _check_like("along_x", h_x, x.shape, x)
+    _check_like("along_weight", h_weight, weight.shape, x)
+    weight, h_weight, reduction = contiguous(weight), contiguous(h_weight), contiguous(reduction)
+    element, basis, table = contiguous(element), contiguous(basis), contiguous(table)
+    shapes = (x.shape[0], x.shape[2], *weight.shape[:2], *basis.shape, table.numel(), along is not None)
+    tables = (element, reduction, basis, table, integers(tuple(sizes)), _strides(x, h_x, g, out, dx))
+    _KERNEL(x.dtype, shapes, (x, weight, g, h_x, h_weight, *tables, out, dx, dweight))
+
+
+def _output(x: Tensor, sizes: list[int]) -> Tensor:
+    return x.new_empty(x.shape[0], sizes[_OUTPUTS], x.shape[2])
+
+
+def _rooms(x: Tensor, weight: Tensor, sizes: list[int], wanted: list[bool]) -> tuple[Tensor, ...]:
+    """Memory for dx, with the strides of x, dweight and, where a third is asked for, the change of the output."""
+    found = (torch.empty_like(x) if wanted[0] else x.new_empty(0), room(weight, wanted[1]))
+    return found if len(wanted) == 2 else (*found, _output(x, sizes) if wanted[2] else x.new_empty(0))
+
+
+def _on_core(x, weight, *constants):
+    out = _output(x, constants[-1])
+    _run((x, weight), None, None, constants, (out, None, None))
     return out
 
 
-def _zeros(first: Tensor, products: Products, slot: int) -> Tensor:
-    rows = products.first if slot == 1 else products.second
-    return first.new_zeros([rows, first.shape[1], first.shape[2]])
+def _first_on_core(x, weight, g, *more):
+    *constants, wanted = more
+    found = _rooms(x, weight, constants[-1], wanted)
+    _run((x, weight), g, None, constants, (None, *found))
+    return found
 
 
-def multiply_blocks(first: Tensor, second: Tensor, blocks: list[Block], slot: int) -> Tensor:
-    """`block_product` in plain operations."""
-    parts: list[Tensor] = []
-    start = 0
-    for block in blocks:
-        size = block.rows * block.columns
-        if slot == 1:
-            u = first.narrow(0, block.row, block.rows).permute(1, 0, 2)
-            v = second.narrow(0, block.column, block.columns).permute(1, 2, 0)
-            parts.append(torch.bmm(u, v).view(-1, size))
-        elif slot == 0:
-            p = first.narrow(1, start, size).view(-1, block.rows, block.columns)
-            v = second.narrow(0, block.column, block.columns).transpose(0, 1)
-            parts.append(torch.bmm(p, v).transpose(0, 1))
-        else:
-            p = second.narrow(1, start, size).view(-1, block.rows, block.columns)
-            u = first.narrow(0, block.row, block.rows).transpose(0, 1)
-            parts.append(torch.bmm(p.transpose(1, 2), u).transpose(0, 1))
-        start += size
-    return torch.cat(parts, dim=1 if slot == 1 else 0)
+def _second_on_core(x, weight, g, h_x, h_weight, *more):
+    *constants, wanted = more
+    dx, dweight, out = found = _rooms(x, weight, constants[-1], wanted)
+    _run((x, weight), g, (h_x, h_weight), constants, (out, dx, dweight))
+    return found
+
+
+def _first_backward(arguments, needs, h_x, h_weight):
+    x, weight, g, *constants, _ = arguments
+    wanted = list(needs[:3])
+    return given(_second(x, weight, g, h_x, h_weight, *constants, wanted), wanted)
+
+
+def _backward(arguments, needs, g):
+    x, weight, *constants = arguments
+    wanted = list(needs[:2])
+    return given(_first(x, weight, g, *constants, wanted), wanted)
+
+
+_CONSTANTS = "Tensor element, Tensor? reduction, Tensor basis, Tensor table, int[] sizes"
+_second = define(
+    f"many_body_second(Tensor x, Tensor weight, Tensor g, Tensor? h_x, Tensor? h_weight, {_CONSTANTS}, bool[3] wanted)"
+    " -> (Tensor, Tensor, Tensor)",
+    kernel=_second_on_core,
+    fake=lambda x, weight, g, h_x, h_weight, *more: _rooms(x, weight, more[-2], more[-1]),
+)
+_first = define(
+    f"many_body_first(Tensor x, Tensor weight, Tensor g, {_CONSTANTS}, bool[2] wanted) -> (Tensor, Tensor)",
+    kernel=_first_on_core,
+    fake=lambda x, weight, g, *more: _rooms(x, weight, more[-2], more[-1]),
+    backward=_first_backward,
+)
+_polynomials = define(
+    f"many_body(Tensor x, Tensor weight, {_CONSTANTS}) -> Tensor",
+    kernel=_on_core,
+    fake=lambda x, weight, *constants: _output(x, constants[-1]),
+    backward=_backward,
+)

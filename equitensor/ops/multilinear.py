@@ -1,74 +1,113 @@
-"""Operations linear in each of their operands, closed under differentiation, as torch.library operators.
+"""Operations linear in each of their operands, closed under differentiation: families of three operators.
 
 With three operands, S(x, y, w, g) = <g, z(x, y, w)> is linear in all four; with more it is the same. An operation is
-three kernels, each of which saves nothing but its arguments:
+three operators, each of which saves nothing but its arguments:
 
     name(x, y, w, ...)                      z = dS/dg
     name_gradients(x, y, w, g, needs, ...)  dS/dx, dS/dy, dS/dw
     name_tangents(x, y, w, g, h, ...)       dQ/dg, dQ/dx, dQ/dy, dQ/dw, with Q = S(h_x, y, w, g) + S(x, h_y, w, g)
                                             + S(x, y, h_w, g): what the gradient's own backward needs, in one pass
 
-The derivatives of the third are sums of the first two, so any order exists. As operators they can be called from
-TorchScript and are one node for torch.compile and torch.export: `torch.ops.equitensor.name`.
+The derivatives of the third are sums of the first two, so any order exists. TorchScript may call them as
+`torch.ops.equitensor.name`.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-LIBRARY = torch.library.Library("equitensor", "FRAGMENT")
-_TENSOR = "tensor"
+from equitensor.ops.operator import contiguous, define, given, room
+
+PARTS = ("", "_gradients", "_tangents")
+
+
+class Forms(NamedTuple):
+    """What computes the three.
+
+    They get (*operands, [g, needs | g, tangents], *constants), a need and a tangent for each operand; a gradient that
+    is not needed is an empty tensor, a tangent that is zero None.
+    """
+
+    values: Callable
+    gradients: Callable
+    tangents: Callable
 
 
 def register(
     name: str,
-    values: Callable,
-    gradients: Callable,
-    tangents: Callable,
+    reference: Forms,
+    kernel: Callable,
     constants: str,
     shape: Callable,
     operands: tuple[str, ...] = ("x", "y", "w"),
-):
+    on_gpu: Forms | None = None,
+) -> None:
     """Define the three operators; `constants` is the schema of the arguments that are not differentiated.
 
-    shape(*operands, *constants): the shape of z. Kernels get (*operands, [g, needs | g, tangents], *constants), a need
-    and a tangent for each operand; a gradient that is not needed is an empty tensor, a tangent that is zero None.
+    shape(*operands, *constants): the shape of z. kernel(operands, g, tangents, results, constants), all of them
+    contiguous: fills results, z or its change first, then a gradient for each operand, None where there is none; g and
+    tangents are None where they do not belong.
     """
-    count, given = len(operands), ", ".join(f"Tensor {operand}" for operand in operands)
+    count, arguments = len(operands), ", ".join(f"Tensor {operand}" for operand in operands)
     needs = ", ".join(f"bool need_{operand}" for operand in operands)
     along = ", ".join(f"Tensor? h_{operand}" for operand in operands)
     found = ", ".join(["Tensor"] * count)
-    _define(f"{name}({given}, {constants}) -> Tensor", values)
-    _define(f"{name}_gradients({given}, Tensor g, {needs}, {constants}) -> ({found})", gradients)
-    _define(f"{name}_tangents({given}, Tensor g, {along}, {constants}) -> (Tensor, {found})", tangents)
-    _register_fakes(name, shape, count)
-    _register_values(name, count)
-    _register_gradients(name, count)
-    _register_tangents(name, count)
+    schemas = (
+        f"{name}({arguments}, {constants}) -> Tensor",
+        f"{name}_gradients({arguments}, Tensor g, {needs}, {constants}) -> ({found})",
+        f"{name}_tangents({arguments}, Tensor g, {along}, {constants}) -> (Tensor, {found})",
+    )
+    kernels, fakes = _on_core(name, kernel, shape, count), _fakes(shape, count)
+    derivatives = _values_backward(name, count), _gradients_backward(name, count), _tangents_backward(name, count)
+    for n, schema in enumerate(schemas):
+        define(
+            schema,
+            kernel=kernels[n],
+            fake=fakes[n],
+            backward=derivatives[n],
+            reference=reference[n],
+            on_gpu=None if on_gpu is None else on_gpu[n],
+            operands=count + (n > 0),
+        )
 
 
-def _define(schema: str, kernel: Callable) -> None:
-    @functools.wraps(kernel)
-    def call(x, *others):
-        """In the precision of the operands: autocast would lower it in the middle of a sum."""
-        if not torch.is_autocast_enabled(x.device.type):
-            return kernel(x, *others)
-        with torch.autocast(x.device.type, enabled=False):
-            return kernel(x, *others)
+def _on_core(name: str, kernel: Callable, shape: Callable, count: int) -> Forms:
+    def ready(tensors, like: Tensor):
+        for t in tensors:
+            if t is not None and t.dtype != like.dtype:
+                raise RuntimeError(f"{name}: x is {like.dtype}, another operand {t.dtype}")
+        return [contiguous(t) for t in tensors]
 
-    LIBRARY.define(schema)
-    LIBRARY.impl(schema.partition("(")[0], call, "CompositeExplicitAutograd")
+    def values(*arguments):
+        operands, constants = ready(arguments[:count], arguments[0]), arguments[count:]
+        z = operands[0].new_empty(shape(*arguments))
+        kernel(operands, None, None, (z, *[None] * count), constants)
+        return z
+
+    def gradients(*arguments):
+        (*operands, g), needs = ready(arguments[: count + 1], arguments[0]), arguments[count + 1 : 2 * count + 1]
+        found = tuple(room(t, need) for t, need in zip(operands, needs, strict=True))
+        kernel(operands, g, None, (None, *found), arguments[2 * count + 1 :])
+        return found
+
+    def tangents(*arguments):
+        *operands, g = ready(arguments[: count + 1], arguments[0])
+        found = tuple(room(t, True) for t in (g, *operands))
+        along = ready(arguments[count + 1 : 2 * count + 1], g)
+        for t, like in zip(along, operands, strict=True):
+            if t is not None and t.shape != like.shape:
+                raise RuntimeError(f"{name}: a tangent has shape {list(t.shape)}, expected {list(like.shape)}")
+        kernel(operands, g, along, found, arguments[2 * count + 1 :])
+        return found
+
+    return Forms(values, gradients, tangents)
 
 
-def _operator(name: str) -> Callable:
-    return getattr(torch.ops.equitensor, name).default
-
-
-def _register_fakes(name: str, shape: Callable, count: int) -> None:
+def _fakes(shape: Callable, count: int) -> Forms:
     def values(*arguments):
         return arguments[0].new_empty(shape(*arguments))
 
@@ -79,57 +118,45 @@ def _register_fakes(name: str, shape: Callable, count: int) -> None:
     def tangents(*arguments):
         return tuple(t.new_empty(t.shape) for t in (arguments[count], *arguments[:count]))
 
-    for suffix, fake in (("", values), ("_gradients", gradients), ("_tangents", tangents)):
-        torch.library.register_fake(f"equitensor::{name}{suffix}", fake, lib=LIBRARY)
+    return Forms(values, gradients, tangents)
 
 
-def _register_values(name: str, count: int) -> None:
-    gradients = _operator(f"{name}_gradients")
-
-    def setup_context(ctx, inputs, output):
-        _keep(ctx, inputs)
-
-    def backward(ctx, g):
-        inputs, needs = _inputs(ctx), ctx.needs_input_grad[:count]
-        operands, constants = inputs[:count], inputs[count:]
-        found = gradients(*operands, g.contiguous(), *needs, *constants)
-        return (*_kept(found, needs), *[None] * len(constants))
-
-    torch.library.register_autograd(f"equitensor::{name}", backward, setup_context=setup_context, lib=LIBRARY)
+def _operators(name: str) -> tuple[Callable, ...]:
+    return tuple(getattr(torch.ops.equitensor, name + part) for part in PARTS)
 
 
-def _register_gradients(name: str, count: int) -> None:
-    tangents = _operator(f"{name}_tangents")
+def _values_backward(name: str, count: int) -> Callable:
+    def backward(arguments, needs, g):
+        _, gradients, _ = _operators(name)
+        operands, constants, needs = arguments[:count], arguments[count:], needs[:count]
+        return given(gradients(*operands, g, *needs, *constants), needs)
 
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        _keep(ctx, inputs)
+    return backward
 
-    def backward(ctx, *h):
-        inputs = _inputs(ctx)
-        operands, g = inputs[:count], inputs[count]
-        needs, constants = inputs[count + 1 : 2 * count + 1], inputs[2 * count + 1 :]
-        h = [None if t is None or not need else t.contiguous() for t, need in zip(h, needs, strict=True)]
+
+def _gradients_backward(name: str, count: int) -> Callable:
+    def backward(arguments, needs, *h):
+        _, _, tangents = _operators(name)
+        operands, g = arguments[:count], arguments[count]
+        wanted, constants = arguments[count + 1 : 2 * count + 1], arguments[2 * count + 1 :]
+        h = [t if want else None for t, want in zip(h, wanted, strict=True)]
         if all(t is None for t in h):
-            return (None,) * len(inputs)
+            return ()
         of_g, *others = tangents(*operands, g, *h, *constants)
-        kept = _kept((*others, of_g), ctx.needs_input_grad[: count + 1])
-        return (*kept, *[None] * (count + len(constants)))
+        return given((*others, of_g), needs[: count + 1])
 
-    torch.library.register_autograd(f"equitensor::{name}_gradients", backward, setup_context=setup_context, lib=LIBRARY)
+    return backward
 
 
-def _register_tangents(name: str, count: int) -> None:
-    values, gradients, tangents = (_operator(name + suffix) for suffix in ("", "_gradients", "_tangents"))
-
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        _keep(ctx, inputs)
-
-    def backward(ctx, *cotangents):
+def _tangents_backward(name: str, count: int) -> Callable:
+    def backward(arguments, needs, *cotangents):
         """With b = (b_x, b_y, b_w, b_g): the gradients of D_b D_h S, in h by polarisation, in the operands by pairs."""
-        inputs = _inputs(ctx)
-        operands, h, constants = inputs[: count + 1], inputs[count + 1 : 2 * count + 1], inputs[2 * count + 1 :]
+        values, gradients, tangents = _operators(name)
+        operands, h, constants = (
+            arguments[: count + 1],
+            arguments[count + 1 : 2 * count + 1],
+            arguments[2 * count + 1 :],
+        )
         b = [*cotangents[1:], cotangents[0]]
         totals, of_h = [None] * (count + 1), [None] * count
         if any(t is not None for t in b[:count]):
@@ -147,25 +174,10 @@ def _register_tangents(name: str, count: int) -> None:
                 _accumulate(totals, [slot for slot in rest if slot < count], [found[r] for r in rest if r < count])
                 if count in rest:
                     _accumulate(totals, [count], [values(*swapped[:count], *constants)])
-        of_h = [None if given is None else term for given, term in zip(h, of_h, strict=True)]
-        return (*totals, *of_h, *[None] * len(constants))
+        of_h = [None if tangent is None else term for tangent, term in zip(h, of_h, strict=True)]
+        return (*totals, *of_h)
 
-    torch.library.register_autograd(f"equitensor::{name}_tangents", backward, setup_context=setup_context, lib=LIBRARY)
-
-
-def _keep(ctx, inputs: tuple) -> None:
-    ctx.save_for_backward(*(t for t in inputs if isinstance(t, Tensor)))
-    ctx.others = [_TENSOR if isinstance(t, Tensor) else t for t in inputs]
-
-
-def _inputs(ctx) -> list:
-    """The arguments again: tensors from where autograd keeps them, others as they were."""
-    tensors = iter(ctx.saved_tensors)
-    return [next(tensors) if other == _TENSOR else other for other in ctx.others]
-
-
-def _kept(gradients: tuple, needs: tuple) -> list:
-    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+    return backward
 
 
 def _accumulate(totals: list, slots, terms) -> None:

@@ -1,6 +1,6 @@
 """z_i = sum over edges j -> i of (h_ij M) . (x_j (x) y_ij): the uvu convolution with a radial network's last layer.
 
-The compiled kernels take the edges in chunks whose weights h M, and the gradient by them, stay in the cache: nothing
+The kernels of the core take the edges in chunks whose weights h M, and the gradient by them, stay in the cache: nothing
 of size (edges, weights) reaches memory. Derivatives compute the weights again, one matrix product more than with
 weights that are kept. In plain torch, and on GPUs, a chunk is all edges.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.multilinear import register
+from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.operator import Kernel
 from equitensor.ops.uvu_convolution import uvu_convolution
+from equitensor.ops.uvu_paths import check_edges, check_rows
 
 NAME = "radial_convolution"
 CONSTANTS = "Tensor sender, Tensor receiver, Tensor table, Tensor plan, int width"
@@ -66,11 +68,26 @@ def _tangents(x, y, hidden, matrix, g, h_x, h_y, h_hidden, h_matrix, *constants)
     return of_g, of_x, of_y, of_hidden, of_matrix
 
 
+_KERNEL = Kernel("radial_convolution", sizes=10, arrays=18)
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, y, hidden, matrix), (sender, receiver, table, plan, width) = operands, constants
+    check_rows(NAME, x, y, hidden, table, plan)
+    check_edges(NAME, y, hidden, sender, receiver)
+    if matrix.dim() != 2 or matrix.shape[0] != hidden.shape[1]:
+        shapes = f"{list(hidden.shape)} and {list(matrix.shape)}"
+        raise RuntimeError(f"{NAME}: hidden and matrix have shapes {shapes}, expected (edges, H) and (H, weights)")
+    arrays = (*operands, g, *(h or (None,) * 4), *(t.contiguous() for t in (sender, receiver, table, plan)))
+    widths = (x.shape[1], y.shape[1], *matrix.shape, width)
+    sizes = (x.shape[0], y.shape[0], *widths, plan.shape[0], table.numel(), h is not None)
+    _KERNEL(x.dtype, sizes, (*arrays, *results))
+
+
 register(
     NAME,
-    _values,
-    _gradients,
-    _tangents,
+    Forms(_values, _gradients, _tangents),
+    _on_core,
     CONSTANTS,
     lambda x, y, hidden, matrix, sender, receiver, table, plan, width: (x.shape[0], width),
     ("x", "y", "hidden", "matrix"),

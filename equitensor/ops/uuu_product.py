@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import uuu_product as on_gpu
-from equitensor.ops.cuda.dispatch import implement
-from equitensor.ops.multilinear import register
+from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.operator import Kernel, integers
 from equitensor.ops.uuu_workspace import Layout, Workspace, unpack_pairs
 
 SCRATCH = 1 << 19  # numbers in the array of products of a portion
@@ -155,14 +155,35 @@ def _to_weights(pair: Workspace.Pair, terms: list[Tensor], add: bool = False) ->
             torch.sum(term.mul_(g), 0, out=total)
 
 
+_KERNEL = Kernel("uuu_product", sizes=12, arrays=16)
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, y, w), (table, plan, *layout) = operands, constants
+    layout = Layout(*layout)
+    channels, items = layout.channels, x.shape[0]
+    widths = [sum(sizes) * channels for sizes in layout[:2]]
+    if x.shape != (items, widths[0]) or y.shape != (items, widths[1]):
+        raise RuntimeError(
+            f"uuu_product: x and y have shapes {list(x.shape)} and {list(y.shape)}, expected (n, {widths[0]}) and "
+            f"(n, {widths[1]})"
+        )
+    if w.dim() != 3 or w.shape[1] not in (items, 1) or w.shape[2] not in (channels, 1):
+        expected = f"(paths, {items} or 1, {channels} or 1)"
+        raise RuntimeError(f"uuu_product: w has shape {list(w.shape)}, expected {expected}")
+    if plan.dim() != 2 or plan.shape[1] != 7 or plan.dtype != torch.int64 or table.dtype != x.dtype:
+        raise RuntimeError(f"uuu_product: expected plan (paths, 7) int64 and a table in {x.dtype}")
+    sizes = [integers(tuple(part)) for part in layout[:3]]
+    numbers = (items, channels, layout.channels_last, *w.shape, plan.shape[0], table.numel(), *map(len, layout[:3]))
+    arrays = (*operands, g, *(h or (None,) * 3), table.contiguous(), plan.contiguous(), *sizes)
+    _KERNEL(x.dtype, (*numbers, h is not None), (*arrays, *results))
+
+
 register(
     "uuu_product",
-    _values,
-    _gradients,
-    _tangents,
+    Forms(_values, _gradients, _tangents),
+    _on_core,
     "Tensor table, Tensor plan, int[] sizes_x, int[] sizes_y, int[] sizes_z, int channels, bool channels_last",
     lambda x, y, w, table, plan, *layout: Layout(*layout).shape(x),
+    on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
 )
-implement("uuu_product", 3, on_gpu.values, _values)
-implement("uuu_product_gradients", 4, on_gpu.gradients, _gradients)
-implement("uuu_product_tangents", 4, on_gpu.tangents, _tangents)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import uvu_convolution as on_gpu
-from equitensor.ops.cuda.dispatch import implement
-from equitensor.ops.multilinear import register
-from equitensor.ops.uvu_paths import unpack_paths
+from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.operator import Kernel
+from equitensor.ops.uvu_paths import check_edges, check_rows, unpack_paths
 
 SCRATCH = 1 << 17  # numbers in an array (edges, 2 l + 1, C) of a portion
 
@@ -208,14 +208,24 @@ def _sum(products: Tensor) -> Tensor:
     return products.squeeze(1) if products.shape[1] == 1 else products.sum(1)
 
 
+_KERNEL = Kernel("uvu_convolution", sizes=9, arrays=15)
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, y, w), (sender, receiver, table, plan, width) = operands, constants
+    check_rows("uvu_convolution", x, y, w, table, plan)
+    check_edges("uvu_convolution", y, w, sender, receiver)
+    arrays = (*operands, g, *(h or (None,) * 3), *(t.contiguous() for t in (sender, receiver, table, plan)))
+    widths = (*(t.shape[1] for t in operands), width)
+    sizes = (x.shape[0], y.shape[0], *widths, plan.shape[0], table.numel(), h is not None)
+    _KERNEL(x.dtype, sizes, (*arrays, *results))
+
+
 register(
     "uvu_convolution",
-    _values,
-    _gradients,
-    _tangents,
+    Forms(_values, _gradients, _tangents),
+    _on_core,
     "Tensor sender, Tensor receiver, Tensor table, Tensor plan, int width",
     lambda x, y, w, sender, receiver, table, plan, width: (x.shape[0], width),
+    on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
 )
-implement("uvu_convolution", 3, on_gpu.values, _values)
-implement("uvu_convolution_gradients", 4, on_gpu.gradients, _gradients)
-implement("uvu_convolution_tangents", 4, on_gpu.tangents, _tangents)

@@ -37,6 +37,27 @@ class Group(NamedTuple):
     paths: list[tuple[int, UVUPath]]
 
 
+def check_rows(name: str, x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor) -> None:
+    """RuntimeError unless these are what a kernel can read."""
+    if not x.dim() == y.dim() == w.dim() == 2:
+        raise RuntimeError(f"{name}: x, y and w must be matrices")
+    if table.dtype != x.dtype:
+        raise RuntimeError(f"{name}: x is {x.dtype}, another operand {table.dtype}")
+    if plan.dim() != 2 or plan.shape[1] != 8 or plan.dtype != torch.int64:
+        raise RuntimeError(f"{name}: plan must be (paths, 8) int64")
+
+
+def check_edges(name: str, y: Tensor, w: Tensor, sender: Tensor, receiver: Tensor) -> None:
+    counts = (y.shape[0], w.shape[0], sender.numel(), receiver.numel())
+    if len(set(counts)) > 1:
+        raise RuntimeError(
+            f"{name}: {counts[0]} rows of y, {counts[1]} of w, {counts[2]} senders, {counts[3]} receivers: one of each "
+            "per edge is needed"
+        )
+    if sender.dtype != torch.int64 or receiver.dtype != torch.int64:
+        raise RuntimeError(f"{name}: senders and receivers must be int64")
+
+
 def pack_paths(paths: list[UVUPath], couplings: list[Tensor]) -> tuple[Tensor, Tensor]:
     """(plan, table) for an operator that takes path by path; couplings[p] (2 l2 + 1, 2 l1 + 1, 2 l3 + 1)."""
     return torch.tensor(paths, dtype=torch.int64), torch.cat([c.flatten() for c in couplings])

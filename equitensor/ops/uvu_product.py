@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import uvu_product as on_gpu
-from equitensor.ops.cuda.dispatch import implement
-from equitensor.ops.multilinear import register
-from equitensor.ops.uvu_paths import Group, UVUPath, unpack_groups
+from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.operator import Kernel
+from equitensor.ops.uvu_paths import Group, UVUPath, check_rows, unpack_groups
 
 SCRATCH = 1 << 18  # numbers in the array of all paths of a block
 
@@ -182,14 +182,26 @@ def _write_weights(of_w: Tensor, group: Group, products: Tensor) -> None:
         torch.sum(products[:, row : row + p.k], dim=1, out=_weight(of_w, p))
 
 
+_KERNEL = Kernel("uvu_product", sizes=8, arrays=13)
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, y, w), (table, plan, width) = operands, constants
+    check_rows("uvu_product", x, y, w, table, plan)
+    if not x.shape[0] == y.shape[0] == w.shape[0]:
+        shapes = ", ".join(str(list(t.shape)) for t in operands)
+        raise RuntimeError(f"uvu_product: x, y and w have shapes {shapes}, expected one row per item in each")
+    arrays = (*operands, g, *(h or (None,) * 3), table.contiguous(), plan.contiguous())
+    widths = (*(t.shape[1] for t in operands), width)
+    sizes = (x.shape[0], *widths, plan.shape[0], table.numel(), h is not None)
+    _KERNEL(x.dtype, sizes, (*arrays, *results))
+
+
 register(
     "uvu_product",
-    _values,
-    _gradients,
-    _tangents,
+    Forms(_values, _gradients, _tangents),
+    _on_core,
     "Tensor table, Tensor plan, int width",
     lambda x, y, w, table, plan, width: (x.shape[0], width),
+    on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
 )
-implement("uvu_product", 3, on_gpu.values, _values)
-implement("uvu_product_gradients", 4, on_gpu.gradients, _gradients)
-implement("uvu_product_tangents", 4, on_gpu.tangents, _tangents)

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from equitensor import core
 from equitensor.nn import Convolution, Interaction
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.o3 import wigner_3j
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.sparse_coupling import coupling_tensor
+from equitensor.ops import degree_linear as degree_linear_module
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.edge_form import gather_edges, read_edges
@@ -200,14 +202,35 @@ def test_wrong_shapes_say_what_was_expected():
         OPERATORS.degree_linear(numbers(2, 4, 3), numbers(2, 6, 5), False)
     with pytest.raises(RuntimeError, match=r"rows has shape \[5, 5\], expected \(6, channels\)"):
         OPERATORS.edge_gather(numbers(2, 3, 4), numbers(5, 5), numbers(6, 5))
-    with pytest.raises(RuntimeError, match="rows are Float, harmonics Double"):
+    with pytest.raises(RuntimeError, match=r"rows are torch.float32, harmonics torch.float64"):
         OPERATORS.edge_gather(numbers(2, 3, 4), numbers(6, 5, dtype=torch.float32), numbers(6, 5))
+
+
+def test_third_derivatives_are_refused_where_there_are_none():
+    """Not taken for zero."""
+    x = numbers(5)
+    first = torch.autograd.grad(silu(x).sum(), x, create_graph=True)[0]
+    second = torch.autograd.grad(first.square().sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="silu_second has no derivative"):
+        torch.autograd.grad(second.sum(), x)
+
+
+def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
+    """Forces are such a pass."""
+    x, weight, wanted = numbers(2, 4, 3), numbers(2, 3, 5), []
+    kernel = degree_linear_module._OUTER
+    monkeypatch.setattr(degree_linear_module, "_OUTER", lambda *given: (wanted.append(1), kernel(*given)))
+    shifted = x + 1
+    torch.autograd.grad(degree_linear(shifted, weight).sum(), x)
+    assert not wanted
+    torch.autograd.grad(degree_linear(shifted, weight).sum(), [x, weight])
+    assert wanted
 
 
 @pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
 def test_two_threads_give_what_one_gives(build):
     """Enough items for two ranges, whose sums are added up; the same bits whenever there are two."""
-    assert OPERATORS.openmp() or sys.platform != "linux", "without OpenMP there never is more than one thread"
+    assert core.has_openmp() or sys.platform != "linux", "without OpenMP there never is more than one thread"
     irreps = "+".join(f"16x{l}{'eo'[l % 2]}" for l in range(4))
     if build == "degree linear":
         inputs = (numbers(64, 16, 32), numbers(4, 32, 32))

@@ -135,11 +135,11 @@ def test_wrong_operands_say_what_was_expected():
     for arguments, message in (
         ((x[:, :3], weight, element, *tables), r"x has shape \[4, 3, 3\], expected \(n, 4, channels\)"),
         ((x, weight[:, 1:], element, *tables), r"weight has shape .* expected \(elements, 7, 3\)"),
-        ((x, weight.float(), element, *tables), "x is Double, weight Float, basis Double"),
+        ((x, weight.float(), element, *tables), "x is torch.float64, weight torch.float32, basis torch.float64"),
         ((x, weight, element + 1, *tables), "element 3 is beyond the 3 elements of weight"),
-        ((x, weight, element.int(), *tables), r"element is Int \[4\], expected Long \(4\)"),
-        ((x, weight, element, reduction[:, 1:], *tables[1:]), "reduction is Double"),
-        ((x, weight, element, reduction, basis, table[:-1], sizes), "expected contiguous Int"),
+        ((x, weight, element.int(), *tables), r"element is torch.int32 \[4\], expected torch.int64 \[4\]"),
+        ((x, weight, element, reduction[:, 1:], *tables[1:]), "reduction is torch.float64"),
+        ((x, weight, element, reduction, basis, table[:-1], sizes), "table holds .* numbers, expected"),
         ((x, weight, element, reduction, basis, table + 100, sizes), "the table holds"),
         ((x, weight, element, reduction, basis, table, sizes[:-1]), "6 sizes, expected 7"),
     ):

@@ -1,4 +1,4 @@
-"""The sparse product of channels by csrc/cuda/channel_product.cu; its schema is in csrc/ops/channel_product.inl."""
+"""The sparse product of channels by csrc/cuda/channel_product.cu; its schema is in ops/channel_product.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighted powers of densities by csrc/cuda/density_product.cu; the schemas are in csrc/ops/density_product.inl."""
+"""Weighted powers of densities by csrc/cuda/density_product.cu; the schemas are in ops/density_product.py."""
 
 from __future__ import annotations
 

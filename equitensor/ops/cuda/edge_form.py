@@ -1,4 +1,4 @@
-"""Sums and read-outs along edges by csrc/cuda/edge_form.cu; their schemas are in csrc/ops/edge_form.inl."""
+"""Sums and read-outs along edges by csrc/cuda/edge_form.cu; their schemas are in ops/edge_form.py."""
 
 from __future__ import annotations
 

@@ -204,6 +204,8 @@ struct Kernels {
   void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   void (*many_body)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
   void (*many_body_along)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
+  // c (M, N) = a b, or += : see simd.h
+  void (*matrix_product)(int64_t, int64_t, int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, bool);
   int64_t (*padded)(int64_t);  // the next multiple of the register width
   void (*silu)(int64_t, const T*, T*);
   void (*silu_backward)(int64_t, const T*, const T*, T*);
@@ -213,6 +215,13 @@ struct Kernels {
 // Those for the widest vectors that this processor has.
 template <class T>
 const Kernels<T>& kernels();
+
+#if defined(__x86_64__)
+template <class T>
+const Kernels<T>& avx2_kernels();
+template <class T>
+const Kernels<T>& avx512_kernels();
+#endif
 
 const char* instruction_set();
 

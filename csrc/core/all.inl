@@ -11,4 +11,4 @@
 #include "uuu_product.inl"
 #include "uvu_path.inl"
 #include "uvu_convolution.inl"
-EQUITENSOR_TABLE
+#include "table.inl"

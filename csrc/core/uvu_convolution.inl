@@ -210,7 +210,9 @@ void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const
             });
           });
         });
-        pass.unfold(at.dy);
+        if (at.dy) pass.unfold(at.dy);
       },
-      [&](int64_t node) EQUITENSOR_LAMBDA { components_last(v.z, pass.z, at.dz + node * v.width_z); });
+      [&](int64_t node) EQUITENSOR_LAMBDA {
+        if (at.dz) components_last(v.z, pass.z, at.dz + node * v.width_z);
+      });
 }

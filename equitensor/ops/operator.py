@@ -1,0 +1,233 @@
+"""How an operator is made, see docs/operators.md: schema, kernels, reference, fake and derivatives in one place."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import _C, Tensor
+from torch.compiler import is_compiling
+
+from equitensor import core
+from equitensor.ops.cuda.dispatch import implement
+
+LIBRARY = torch.library.Library("equitensor", "FRAGMENT")
+PRECISIONS = {torch.float32: core.PRECISIONS["float32"], torch.float64: core.PRECISIONS["float64"]}
+_PLAIN = {Tensor, torch.nn.Parameter}
+_LEAF = type(torch.zeros(1, requires_grad=True).view(1).grad_fn.next_functions[0][0])
+
+
+KERNELS: list[Kernel] = []  # all there are, for the test that compares them with the header
+
+
+class Kernel:
+    """equitensor_`name` of csrc/core/equitensor.h, on tensors; see there for the order of its arguments."""
+
+    def __init__(self, name: str, sizes: int, arrays: int, constants: int = 0) -> None:
+        self.name, self.sizes, self.constants, self.arrays = name, sizes, constants, arrays
+        self.function = core.function(name, sizes, arrays, constants)
+        KERNELS.append(self)
+
+    def __call__(self, dtype: torch.dtype, numbers: Sequence, arrays: Sequence[Tensor | None]) -> None:
+        """numbers: sizes, flags and constants; arrays: contiguous tensors, empty or None where there is none.
+
+        Raises RuntimeError with the core's own message.
+        """
+        addresses = [None if t is None else t.data_ptr() for t in arrays]
+        if self.function(PRECISIONS[dtype], *numbers, *addresses, torch.get_num_threads()):
+            raise RuntimeError(core.error())
+
+
+def define(
+    schema: str,
+    *,
+    kernel: Callable,
+    fake: Callable,
+    backward: Callable | None = None,
+    reference: Callable | None = None,
+    on_gpu: Callable | None = None,
+    operands: int = 0,
+) -> Callable:
+    """Register torch.ops.equitensor.`name`; what is returned does the same, in less time where nobody looks on.
+
+    kernel: what computes it on the CPU where the core is loaded. reference: what computes it elsewhere, and what the
+    kernels do not take. on_gpu: its CUDA kernel, which needs the first `operands` arguments in one precision.
+    fake: results without numbers. backward(arguments, needs, *gradients): the gradients of the arguments, in their
+    order, None where not needed, and without those behind the last tensor that has one; `gradients`, those of the
+    results, may be None. Written with operators, it can be differentiated again; without it, that is refused.
+    """
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema)
+    if reference is not None:
+        LIBRARY.impl(name, _in_own_precision(reference), "CompositeExplicitAutograd")
+    if on_gpu is not None:
+        implement(name, operands, on_gpu, reference)
+    torch.library.register_fake(f"equitensor::{name}", fake, lib=LIBRARY)
+    registered = getattr(torch.ops.equitensor, name).default
+    arguments = Arguments(registered)
+    setup, differentiate = _differentiation(arguments, backward or _refusal(name))
+    torch.library.register_autograd(f"equitensor::{name}", differentiate, setup_context=setup, lib=LIBRARY)
+    if core.LIBRARY is None:
+        return registered
+    kernel = _first_that_can(kernel, reference)
+    LIBRARY.impl(name, kernel, "CPU")
+    return _at_once(registered, arguments.tensors, kernel, _node(name, kernel, setup, differentiate))
+
+
+class Arguments:
+    """An operator's arguments: its tensors, which autograd keeps, and its other arguments, apart and together again."""
+
+    def __init__(self, registered) -> None:
+        kinds = [str(argument.type) for argument in registered._schema.arguments]
+        tensors = [n for n, kind in enumerate(kinds) if "Tensor" in kind]
+        others = [n for n, kind in enumerate(kinds) if "Tensor" not in kind]
+        self.tensors, self.others = _getter(tensors), _getter(others)
+        order = tensors + others
+        self.together = _getter([order.index(n) for n in range(len(order))])
+
+
+def _getter(places: list[int]) -> Callable[[tuple], tuple]:
+    if not places:
+        return lambda items: ()
+    pick = operator.itemgetter(*places)
+    return pick if len(places) > 1 else lambda items: (pick(items),)
+
+
+def _at_once(registered: Callable, tensors: Callable, kernel: Callable, node: Callable) -> Callable:
+    """The operator, which goes straight to its kernel with plain tensors on the CPU that nobody traces or transforms.
+
+    The way through the dispatcher to a kernel in Python costs more than many kernels.
+    """
+
+    def call(*arguments):
+        if is_compiling() or _observed():
+            return registered(*arguments)
+        differentiable = False
+        for t in tensors(arguments):
+            if t is not None:
+                if type(t) not in _PLAIN or not t.is_cpu:
+                    return registered(*arguments)
+                differentiable = differentiable or t.requires_grad
+        return (node if differentiable and torch.is_grad_enabled() else kernel)(*arguments)
+
+    return call
+
+
+def _observed() -> bool:
+    """Whether a mode, a transform or a tracer must see every operator."""
+    return (
+        _C._len_torch_dispatch_stack() > 0
+        or _C._are_functorch_transforms_active()
+        or _C._get_tracing_state() is not None
+    )
+
+
+def _node(name: str, kernel: Callable, setup: Callable, differentiate: Callable) -> Callable:
+    """The kernel as a node of autograd's graph."""
+
+    def forward(ctx, *arguments):
+        setup(ctx, arguments, None)
+        return kernel(*arguments)
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(differentiate)}
+    function = type(name, (torch.autograd.Function,), members)
+    # The apply that Function inherits: its own adds what transforms need, of which there are none here.
+    return super(torch.autograd.Function, function).apply
+
+
+def _in_own_precision(function: Callable) -> Callable:
+    """Autocast would lower it in the middle of a sum."""
+
+    @functools.wraps(function)
+    def call(x, *others):
+        if not torch.is_autocast_enabled(x.device.type):
+            return function(x, *others)
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *others)
+
+    return call
+
+
+def _first_that_can(kernel: Callable, reference: Callable | None) -> Callable:
+    """The core knows float32 and float64; other precisions go to the reference."""
+    if reference is None:
+        return kernel
+    instead = _in_own_precision(reference)
+
+    @functools.wraps(kernel)
+    def call(x, *others):
+        return kernel(x, *others) if x.dtype in PRECISIONS else instead(x, *others)
+
+    return call
+
+
+def _differentiation(arguments: Arguments, backward: Callable) -> tuple[Callable, Callable]:
+    tensors, others, together = arguments.tensors, arguments.others, arguments.together
+
+    def setup(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors(inputs))
+        ctx.constants = others(inputs)
+
+    def differentiate(ctx, *gradients):
+        needs = ctx.needs_input_grad
+        if all(g is None for g in gradients):
+            return (None,) * len(needs)
+        found = backward(together(ctx.saved_tensors + ctx.constants), _needs(ctx, needs), *gradients)
+        return (*found, *[None] * (len(needs) - len(found)))
+
+    return setup, differentiate
+
+
+def _refusal(name: str) -> Callable:
+    """Without a derivative a result would pass for a constant."""
+
+    def backward(*_):
+        raise RuntimeError(f"equitensor::{name} has no derivative: what it belongs to may be differentiated twice only")
+
+    return backward
+
+
+_pass = threading.local()  # of autograd: the last one that asked for the gradient of a leaf
+
+
+def _needs(ctx, needs: tuple[bool, ...]) -> Sequence[bool]:
+    """Whose gradients this pass of autograd wants, of those that could have one: forces need none of the weights'."""
+    if sum(needs) < 2:
+        return needs
+    return [need and _is_on_the_way(node) for need, (node, _) in zip(needs, ctx.next_functions, strict=False)]
+
+
+def _is_on_the_way(node) -> bool:
+    leaf = type(node) is _LEAF
+    if leaf and _C._current_graph_task_id() == getattr(_pass, "with_leaves", None):
+        return True
+    try:
+        return _C._will_engine_execute_node(node)
+    except RuntimeError:  # what torch says of a leaf that was asked for; and of another engine than its own
+        if leaf:
+            _pass.with_leaves = _C._current_graph_task_id()
+        return True
+
+
+def room(like: Tensor, wanted: bool) -> Tensor:
+    """Memory for a result of the shape of `like`; parts that are not wanted have no elements."""
+    return like.new_empty(like.shape if wanted else 0)
+
+
+def contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def given(results: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Autograd is given no tensor for what was not wanted."""
+    return [result if want else None for result, want in zip(results, wanted, strict=True)]
+
+
+@functools.lru_cache(maxsize=4096)
+def integers(numbers: tuple[int, ...]) -> Tensor:
+    """Numbers as an array that a kernel can read."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
