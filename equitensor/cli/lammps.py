@@ -69,8 +69,9 @@ def _write(args) -> int:
     from equitensor.interfaces.lammps import inputs
     from equitensor.interfaces.trajectory import path_for
 
-    atoms = _structure(args)
     name = args.out or path_for(args.structure, "")
+    inputs.paths(name, args.overwrite)
+    atoms = _structure(args)
     script, data = inputs.write(args.model, atoms, name, args.dtype, args.overwrite)
     print(f"input {script}, data {data}; run: lmp -in {script}, or on 2 ranks: mpiexec -n 2 lmp -in {script}")
     return 0

@@ -94,16 +94,22 @@ def write(model, atoms: Atoms, name, dtype: str = "float32", overwrite: bool = F
 
     Raises InputError where one exists, or LAMMPS has no such structure (see `box`).
     """
-    script, data = Path(f"{name}.in"), Path(f"{name}.data")
-    for path in (script, data):
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists: choose another name with --out, or say --overwrite")
+    script, data = paths(name, overwrite)
     prepared = box(atoms)
     head = f"# Written by equitensor for {len(atoms)} atoms, {atoms.symbols.formula:metal}. Change what you like.\n\n"
     text = head + setup(prepared, data.name, Path(model).resolve(), dtype) + dynamics(prepared)
     write_data(data, prepared)
     script.write_text(text)
     return script, data
+
+
+def paths(name, overwrite: bool = False) -> tuple[Path, Path]:
+    """NAME.in and NAME.data. InputError where one exists."""
+    both = Path(f"{name}.in"), Path(f"{name}.data")
+    for path in both:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists: choose another name with --out, or say --overwrite")
+    return both
 
 
 def check_structure(atoms: Atoms, elements: list[int]) -> None:
