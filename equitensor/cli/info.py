@@ -43,7 +43,6 @@ def _machine():
     import torch
 
     import equitensor
-    from equitensor.interfaces.evaluator_library import why_not
     from equitensor.interfaces.lammps import plugin
 
     lines = [("equitensor", equitensor.__version__), ("python", platform.python_version())]
@@ -59,13 +58,18 @@ def _machine():
         ("cpu", f"{platform.processor() or platform.machine()}, {cpu}"),
         ("gpu", ", ".join(gpus) or "none that torch sees"),
         ("threads", f"{torch.get_num_threads()} (inside an operation)"),
-        (
-            "simulations",
-            f"torch: {reason}" if (reason := why_not()) else "on a CPU by the compiled evaluator, without torch",
-        ),
+        ("simulations", _simulations()),
         ("LAMMPS", plugin.status()),
         *_kernels(),
     ]
+
+
+def _simulations() -> str:
+    """What computes a trained potential on a CPU here."""
+    from equitensor.interfaces.evaluator import instruction_sets
+    from equitensor.interfaces.evaluator_library import why_not
+
+    return f"by torch: {why_not()}" if why_not() else f"compiled evaluator, without torch, {instruction_sets()[0]}"
 
 
 # What has compiled operators, for float32 and float64.

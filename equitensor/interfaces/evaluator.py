@@ -59,6 +59,14 @@ class Model:
         return self
 
 
+def instruction_sets() -> list[str]:
+    """Those of this processor that the evaluator can use, the widest first."""
+    names, lib = [], _library()
+    while name := lib.equitensor_instructions(len(names)):
+        names.append(name.decode())
+    return names
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """energy eV; virial (3, 3) eV, -sum r (x) dE/dr, symmetric; energies (owned,) eV, E0s included; forces (total, 3)
@@ -76,12 +84,13 @@ class System:
     """Atoms and neighbours of one simulation. It belongs to one thread at a time.
 
     Args: precision, "float32" or "float64", of the arithmetic (arrays are float64); threads, how many a call uses: the
-    numbers do not depend on it.
+    numbers do not depend on it; instructions, one of `instruction_sets()`, the widest unless named.
     """
 
-    def __init__(self, model: Model, precision: str = "float64", threads: int = 1):
+    def __init__(self, model: Model, precision: str = "float64", threads: int = 1, instructions: str | None = None):
         lib, handle = _library(), ctypes.c_void_p()
-        if lib.equitensor_system_new(model.handle, PRECISIONS[precision], threads, ctypes.byref(handle)):
+        name = (instructions or instruction_sets()[0]).encode()
+        if lib.equitensor_system_new_with(model.handle, PRECISIONS[precision], threads, name, ctypes.byref(handle)):
             raise InputError(_message(lib))
         self.model, self.precision, self.threads = model, precision, threads
         self._lib, self._handle = lib, handle

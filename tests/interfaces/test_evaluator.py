@@ -16,7 +16,7 @@ from equitensor import models
 from equitensor.errors import InputError
 from equitensor.graph import neighbor_list
 from equitensor.interfaces import Calculator
-from equitensor.interfaces.evaluator import Model, System
+from equitensor.interfaces.evaluator import Model, System, instruction_sets
 from equitensor.interfaces.evaluator_library import why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -97,9 +97,9 @@ def listed(model, atoms, skin=0.0):
     return start, sender, shift @ atoms.cell.array
 
 
-def evaluated(model, atoms, skin=0.0, precision="float64", threads=1):
+def evaluated(model, atoms, skin=0.0, precision="float64", threads=1, instructions=None):
     start, sender, shift = listed(model, atoms, skin)
-    system = System(model, precision, threads)
+    system = System(model, precision, threads, instructions)
     system.set_neighbors(atoms.numbers, start, sender)
     return system.evaluate(atoms.positions, shift, virials=True, features=True)
 
@@ -113,10 +113,23 @@ def test_threads_and_pairs_beyond_the_cutoff_change_no_bit(model, precision):
     one = evaluated(model, atoms, precision=precision)
     for options in ({"threads": 2}, {"threads": 3}, {"skin": 0.7}):
         other = evaluated(model, atoms, precision=precision, **options)
-        for name in NAMES[2:]:
+        for name in NAMES:
             np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=f"{name} {options}")
-        assert other.energy == one.energy
-        np.testing.assert_allclose(other.virial, one.virial, rtol=1e-12, atol=1e-12)  # summed by each thread
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-11), ("float32", 2e-5)])
+def test_every_instruction_set_gives_the_same_numbers(model, precision, tolerance):
+    sets = instruction_sets()
+    for kind, atoms in structures().items():
+        expected = evaluated(model, atoms)
+        for name in sets:
+            found = evaluated(model, atoms, precision=precision, instructions=name)
+            for quantity in NAMES:
+                one, other = getattr(found, quantity), getattr(expected, quantity)
+                error = np.abs(one - other).max() / max(1, np.abs(other).max())
+                assert error < tolerance, f"{quantity} of {kind}, {name}"
+    with pytest.raises(InputError, match="quantum"):
+        System(model, instructions="quantum")
 
 
 def test_virials_of_atoms_sum_to_the_virial(model):
