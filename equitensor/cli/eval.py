@@ -58,8 +58,11 @@ def _write_json(metrics, path):
     import json
     from pathlib import Path
 
+    from equitensor.whole_file import whole_file
+
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(metrics, indent=2) + "\n")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(metrics, indent=2) + "\n")
 
 
 def _write_predictions(evaluation, path):
@@ -67,6 +70,8 @@ def _write_predictions(evaluation, path):
     from pathlib import Path
 
     import ase.io
+
+    from equitensor.whole_file import whole_file
 
     frames = []
     for predicted, label in zip(evaluation.predictions, evaluation.labels, strict=True):
@@ -78,4 +83,5 @@ def _write_predictions(evaluation, path):
             atoms.new_array("label_forces", label.forces)
         frames.append(atoms)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    ase.io.write(path, frames, format="extxyz")
+    with whole_file(path) as partial:
+        ase.io.write(partial, frames, format="extxyz")

@@ -34,7 +34,7 @@ def check_structure(structure: Structure):
     for name, shape in (("pos", (n, 3)), ("forces", (n, 3)), ("stress", (3, 3)), ("cell", (3, 3))):
         _check_array(where, name, getattr(structure, name), shape)
     if structure.energy is not None and not np.isfinite(structure.energy):
-        raise InputError(f"{where}: the energy is {structure.energy}")
+        raise InputError(f"{where}: the energy is {structure.energy}; remove or repair this record")
     try:
         check_geometry(structure.pos, structure.cell, structure.pbc)
     except InputError as error:

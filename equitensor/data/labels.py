@@ -157,6 +157,11 @@ class LabelReader:
         if label == "energy":
             return float(_array(value, (), key, source)) * self._energy
         if label == "forces":
+            if is_gradient(key) and self._forces < 0:
+                raise InputError(
+                    f"{source}: {key} is a gradient by its name, whose sign is changed already: leave out the minus of "
+                    "forces_unit, or give forces another name"
+                )
             sign = -1.0 if is_gradient(key) else 1.0
             return _array(value, (n, 3), key, source) * (sign * self._forces)
         return self._tensor(value, key, source, volume) if volume else None
@@ -236,7 +241,7 @@ def _is_same_energy(key, chosen) -> bool:
 
 def _numbers(value, key, source):
     if _kind(value) not in "iuf":
-        raise InputError(f"{source}: {key} = {value!r} is not a number")
+        raise InputError(f"{source}: {key} = {value!r} is not a number alone; units are named by options")
     return np.array(value, dtype=np.float64, order="C")
 
 

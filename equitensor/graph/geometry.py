@@ -34,17 +34,37 @@ def check_cell_and_extent(pos, cell, pbc):
     Arguments as for `check_geometry`.
     """
     pos, cell, pbc = np.asarray(pos, np.float64), np.asarray(cell, np.float64), np.asarray(pbc, bool)
-    if not np.isfinite(cell).all():
-        raise InputError(f"the cell {cell.tolist()} holds numbers that are not finite")
-    _check_positions(pos)
+    check_positions(pos)
+    check_cell(cell, pbc)
     if not pbc.any() or len(pos) == 0:
         return
-    _check_span(cell, pbc)
     volume = _volume_per_atom(pos, cell, pbc)
     if volume <= _SMALLEST_VOLUME:
         raise InputError(
             f"the cell {cell.tolist()} looks like a placeholder: it leaves {volume:.2g} Angstrom^3 to each of "
-            f"{len(pos)} atoms; give the structure its cell (in Angstrom), or make it a molecule (no periodicity)"
+            f"{len(pos)} atoms; give the structure its cell (in Angstrom), or make it a molecule (pbc = False)"
+        )
+
+
+def check_cell(cell, pbc):
+    """Raise InputError where the lattice vectors are not finite or do not span the periodic directions.
+
+    Arguments as for `check_geometry`.
+    """
+    if not np.isfinite(cell).all():
+        raise InputError(f"the cell {cell.tolist()} holds numbers that are not finite")
+    vectors = cell[pbc]
+    lengths = np.linalg.norm(vectors, axis=1)
+    names = [name for name, periodic in zip("abc", pbc, strict=True) if periodic]
+    if not lengths.all():
+        raise InputError(
+            f"the structure is periodic along {', '.join(names)}, but along {names[int(np.argmin(lengths))]} its cell "
+            "has no lattice vector: give it a cell, or make it a molecule (pbc = False)"
+        )
+    if len(vectors) and np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < _FLATTEST:
+        raise InputError(
+            f"the structure is periodic along {', '.join(names)}, but its cell {cell.tolist()} does not span these: "
+            "the lattice vectors depend on each other; repair the cell, or make it a molecule (pbc = False)"
         )
 
 
@@ -60,7 +80,8 @@ def full_cell(cell, pbc) -> np.ndarray:
     return cell
 
 
-def _check_positions(pos):
+def check_positions(pos):
+    """Raise InputError for positions (n, 3) that are not finite or farther than 1e8 Angstrom from the origin."""
     if not np.isfinite(pos).all():
         raise InputError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
     if len(pos) and np.abs(pos).max() > _FARTHEST:
@@ -68,19 +89,6 @@ def _check_positions(pos):
         raise InputError(
             f"atom {atom} is {np.abs(pos[atom]).max():.3g} Angstrom from the origin: "
             "a damaged file, or a simulation that has flown apart"
-        )
-
-
-def _check_span(cell, pbc):
-    vectors = cell[pbc]
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not lengths.all():
-        raise InputError("the structure is periodic along a direction for which its cell has no lattice vector")
-    if np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < _FLATTEST:
-        names = ", ".join(name for name, periodic in zip("abc", pbc, strict=True) if periodic)
-        raise InputError(
-            f"the structure is periodic along {names}, but its cell {cell.tolist()} does not span these: the lattice "
-            "vectors depend on each other; repair the cell, or make it a molecule (no periodicity)"
         )
 
 

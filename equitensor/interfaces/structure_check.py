@@ -4,7 +4,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from equitensor.errors import InputError
-from equitensor.graph.geometry import check_cell_and_extent, check_geometry
+from equitensor.graph.geometry import check_cell_and_extent, check_geometry, check_positions
 
 
 class StructureCheck:
@@ -25,12 +25,10 @@ class StructureCheck:
         """
         if not len(numbers):
             raise InputError("the structure has no atoms")
-        if not np.isfinite(pos).all():
-            raise InputError(f"the position of atom {int(np.argwhere(~np.isfinite(pos))[0, 0])} is not finite")
+        check_positions(pos)
         whole, box = (numbers.tobytes(), pbc.tobytes()), cell.tobytes()
         if whole == self._whole and box == self._cell:
             return
-        check_cell(cell, pbc)
         if whole == self._whole:
             check_cell_and_extent(pos, cell, pbc)
         else:
@@ -51,19 +49,6 @@ def check_elements(numbers: np.ndarray, known: np.ndarray) -> None:
         f"the structure holds {missing} (first at atom {first}), but the model was trained on {knows} only: "
         "take a model that knows the element, or train one on data that contain it"
     )
-
-
-def check_cell(cell: np.ndarray, pbc: np.ndarray) -> None:
-    """Raise InputError where the lattice vectors are not finite or do not span the periodic directions."""
-    if not np.isfinite(cell).all():
-        raise InputError(f"the cell {cell.tolist()} holds numbers that are not finite")
-    vectors = cell[pbc]
-    if len(vectors) and np.linalg.matrix_rank(vectors) < len(vectors):
-        names = ", ".join(name for name, periodic in zip("abc", pbc, strict=True) if periodic)
-        raise InputError(
-            f"the structure is periodic along {names}, but its cell {cell.tolist()} does not span these: "
-            "give it a cell (atoms.cell = ...), or make it a molecule (atoms.pbc = False)"
-        )
 
 
 def no_stress(cell: np.ndarray, pbc: np.ndarray) -> str:

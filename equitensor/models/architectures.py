@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 
@@ -27,6 +27,8 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
     Raises InputError for an architecture that does not exist, for a setting that it does not have, and for values
     that no potential can have.
     """
+    if not (isinstance(seed, Integral) and 0 <= seed < 2**32):
+        raise InputError(f"seed is {seed!r}; it must be a whole number, 0 or more, and below 2^32")
     settings = {"cutoff": CUTOFF} | settings
     options = dict(settings)
     name = options.pop("architecture", "directional")
@@ -37,7 +39,7 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
     _refuse_values(options, elements, e0s, {"scale": scale, "shift": shift, "num_neighbors": num_neighbors})
     elements = sorted(int(z) for z in elements)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
     kept = {**_defaults(name), **settings, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)

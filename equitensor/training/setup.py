@@ -1,11 +1,14 @@
 """Everything a run needs before its first step: data, split, E0s, model, optimiser."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
 from rich.console import Console
+from rich.markup import escape
 
 from equitensor import models
 from equitensor.data import (
@@ -137,15 +140,22 @@ def _tests(data, options) -> dict[str, Snapshots]:
 def _report(run: RunData, console: Console) -> None:
     found = [coverage(snapshots, indices, name) for name, snapshots, indices in run.parts()]
     console.print(coverage_table(found))
-    for part in found:
-        for warning in part.warnings:
-            console.print(f"[yellow]warning:[/] {warning}")
+    for warning in _each_once(warning for part in found for warning in part.warnings):
+        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     (_, train, indices), *held_out = run.parts()
     for note in (text for name, *part in held_out for text in split_notes(train, indices, *part, name)):
-        console.print(f"note: {note}")
+        console.print(f"note: {escape(note)}", soft_wrap=True)
     if warning := _untrained_elements(run, found[0]):
         console.print(f"[yellow]warning:[/] {warning}")
     console.print(f"E0s: {run.e0s.origin}")
+
+
+def _each_once(warnings: Iterable[str]) -> list[str]:
+    """Without those that differ from an earlier one in numbers alone, as those of two parts of one file do."""
+    first: dict[str, str] = {}
+    for text in warnings:
+        first.setdefault(re.sub(r"[-+]?\d[\d.e+-]*", "", text), text)
+    return list(first.values())
 
 
 def _untrained_elements(run: RunData, train: Coverage) -> str | None:

@@ -174,6 +174,15 @@ def test_eval_writes_errors_plots_and_predictions(model_file, folder, capsys):
     assert list((folder / "plots").glob("*.png"))
 
 
+def test_eval_says_what_it_cannot_write(model_file, folder, capsys):
+    ase.io.write("data.extxyz", labelled(model_file))
+    (folder / "errors.json").mkdir()
+    for option in ("--json", "--out"):
+        assert main(["eval", str(model_file), "data.extxyz", "--device", "cpu", option, "errors.json"]) == 2
+        assert "errors.json could not be written" in capsys.readouterr().err
+    assert list(folder.glob("*.partial")) == []
+
+
 def test_eval_reads_labels_by_any_name_and_unit(model_file, folder):
     frames = labelled(model_file)
     for atoms in frames:

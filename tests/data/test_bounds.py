@@ -146,6 +146,24 @@ def test_real_data_are_silent(shared_data, path):
     assert coverage(open_snapshots(shared_data / path)).warnings == []
 
 
+@pytest.mark.parametrize(
+    ("path", "step"), [("acac/train_300K.xyz", 60), ("acac/train_300K.xyz", 97), ("rmd17/aspirin_train_01.xyz", 149)]
+)
+def test_a_few_frames_far_from_each_other_are_silent(shared_data, path, step):
+    assert warnings(open_snapshots(shared_data / path)[::step]) == []
+
+
+def test_a_molecule_that_turns_in_its_box_is_silent(molecules):
+    rng = np.random.default_rng(0)
+    turned = []
+    for s in molecules:
+        rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        rotation *= np.sign(np.linalg.det(rotation))
+        box = {"cell": (np.ptp(s.pos, axis=0).max() + 9.0) * np.eye(3), "pbc": np.ones(3, bool)}
+        turned.append(s.replace(pos=s.pos @ rotation, forces=s.forces @ rotation, **box))
+    assert warnings(turned) == []
+
+
 @pytest.mark.parametrize("factor", [KBAR, GPA, 1 / KBAR])
 def test_stress_of_unrelated_crystals_is_compared_with_their_forces(shared_data, factor):
     crystals = open_snapshots(shared_data / "periodic" / "mptrj-random-1k.xyz")

@@ -26,6 +26,7 @@ QM9 = (
         ("noname", b"\x89HDF\r\n\x1a\n" + bytes(600), "open it with h5py"),
         ("a.npz", b"PK\x03\x04", "np.load it and write one Atoms"),
         ("a.cfg", MTP.encode(), "PlusStress, a virial in eV, as REF_virial"),
+        ("train.cfgs", MTP.encode(), "PlusStress, a virial in eV, as REF_virial"),
         ("a.json", PYMATGEN.encode(), "AseAtomsAdaptor.get_atoms"),
         ("a.json.gz", gzip.compress(PYMATGEN.encode()), "AseAtomsAdaptor.get_atoms"),
         ("a.pkl.gz", gzip.compress(pickle.dumps({})), "pandas.read_pickle"),
@@ -49,6 +50,8 @@ def test_a_system_of_deepmd_is_a_folder(tmp_path):
     np.save(tmp_path / "set.000" / "energy.npy", [-3.5])
     with pytest.raises(InputError, match=r'dpdata\.LabeledSystem.*fmt="deepmd/npy"'):
         open_snapshots(tmp_path)
+    with pytest.raises(InputError, match=r"set.000: .*dpdata\.LabeledSystem"):
+        open_snapshots(tmp_path / "set.000")
 
 
 def test_a_folder_of_nothing_else_says_so_too(tmp_path):

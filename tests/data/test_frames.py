@@ -104,6 +104,15 @@ def test_a_broken_frame_in_the_middle_is_an_error(tmp_path):
         open_snapshots(path)
 
 
+def test_frames_behind_one_that_was_cut_are_an_error_that_says_where(tmp_path):
+    path = tmp_path / "run.extxyz"
+    ase.io.write(path, frames())
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines + lines[:-1] + lines))
+    with pytest.raises(InputError, match=f"frame {2 * len(frames())}: ASE cannot read it"):
+        open_snapshots(path)
+
+
 def test_the_ending_decides_before_the_name(tmp_path):
     crystal = Atoms("C", cell=[3, 3, 3], pbc=True)
     for name in ("POSCAR-md.traj", "CONTCAR-relaxed.extxyz", "OUTCAR.xyz", "my.vasp", "POSCAR", "CONTCAR.2", "x.cif"):

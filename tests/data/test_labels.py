@@ -301,6 +301,12 @@ def test_gradients_are_forces_with_the_sign_changed(read, caplog, key):
     assert f"forces were read from {key} with the sign changed" in caplog.text
 
 
+def test_a_gradient_is_not_turned_twice(read):
+    with pytest.raises(InputError, match=r"frame 0: dft_gradient is a gradient by its name.*leave out the minus"):
+        read(frame("energy=1", "dft_gradient"), forces_unit="-eV/Angstrom")
+    assert np.allclose(read(frame("energy=1", "forces"), forces_unit="-eV/Angstrom")[0].forces, -FORCES)
+
+
 @pytest.mark.parametrize(("key", "sign"), [("forces_upgraded", 1), ("forcesGrad", -1), ("my-gradients", -1)])
 def test_only_grad_as_a_word_changes_the_sign(read, key, sign):
     assert np.allclose(read(frame("energy=1", key), forces_key=key)[0].forces, sign * FORCES)

@@ -48,3 +48,9 @@ def test_settings_without_a_meaning(name, settings, message):
 def test_numbers_without_a_meaning(arguments, message):
     with pytest.raises(InputError, match=message):
         models.build(SMALL["directional"], *arguments)
+
+
+@pytest.mark.parametrize("seed", [2**70, -1, 1.5])
+def test_a_seed_that_is_none(seed):
+    with pytest.raises(InputError, match=r"seed is .*below 2\^32"):
+        models.build(SMALL["directional"], [1], {1: 0.0}, seed=seed)

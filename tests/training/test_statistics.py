@@ -115,6 +115,15 @@ def test_absurd_labels_are_named_with_what_to_do(config, frames, tmp_path, capsy
     assert "absurd" not in said(config(data=data), capsys)
 
 
+def test_a_unit_that_is_wrong_in_all_parts_of_a_file_is_said_once(config, frames, tmp_path, capsys):
+    spoilt = copy.deepcopy(frames)
+    for atoms in spoilt:
+        atoms.calc.results["energy"] *= 10000.0
+    ase.io.write(tmp_path / "small.xyz", spoilt, format="extxyz")
+    out = said(config(data={"valid_fraction": 0.3}), capsys)
+    assert out.count("times the energy of the atoms with all their electrons") == 1
+
+
 def build(config):
     quiet = Console(quiet=True)
     return build_model(config, open_data(config, quiet), quiet)

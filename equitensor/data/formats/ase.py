@@ -107,7 +107,7 @@ def _structure(atoms, labels: LabelReader, weights, source: str, group_key) -> S
     values = {**info, **atoms.arrays, **(atoms.calc.results if atoms.calc is not None else {})}
     for name in ("numbers", "positions", "tags"):
         values.pop(name, None)
-    volume = abs(atoms.cell.volume) if periodic else 0.0
+    volume = abs(atoms.cell.volume) if periodic and np.isfinite(atoms.cell).all() else 0.0
     found = labels.read(values, len(atoms), volume, source, atoms.arrays.keys())
     if group_key is not None and group_key not in info:
         raise InputError(f"{source}: group_key: no {group_key!r}; the frame has {', '.join(sorted(info))}")

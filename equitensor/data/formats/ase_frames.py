@@ -57,8 +57,10 @@ def frames(path: Path, name: str | None, given: dict, elements: list[str] | None
     except KeyError as error:
         raise InputError(f"{path}, frame {number}: unknown element or key {error}") from None
     except Exception as error:  # readers of a hundred formats raise whatever they like
-        if not number or whole_frames(path) != number:
-            raise InputError(f"{path}, frame {number}: ASE cannot read it: {error}") from None
+        whole = whole_frames(path)
+        if not number or whole != number:
+            where = number or whole or 0  # ASE looks for the beginnings of all frames before it reads the first
+            raise InputError(f"{path}, frame {where}: ASE cannot read it: {error}") from None
         warn_cut(path, number)
 
 

@@ -31,8 +31,8 @@ _ADVICE = {
     "archive": "an archive; unpack it and name what is in it",
     "qm9": (
         "XYZ in the form of QM9, which is not read: energies stand in the comment line (U0, in Hartree, is the 13th "
-        "word), numbers may be written 1.5*^-6, and there are no forces; write the first five columns as "
-        f"{_FRAME} without forces"
+        "word), numbers may be written 1.5*^-6, and there are no forces; make of symbols and positions (columns 1-4) "
+        'one Atoms(...) per molecule, atoms.info["REF_energy"] = U0 * 27.211386, ase.io.write("data.xyz", frames)'
     ),
 }
 _BY_ENDING = {
@@ -52,7 +52,7 @@ def advice(path: Path) -> str | None:
 
 
 def _folder(path):
-    return "deepmd" if (path / "type.raw").is_file() else None
+    return "deepmd" if any((folder / "type.raw").is_file() for folder in (path, path.parent)) else None
 
 
 def _file(path):
@@ -65,7 +65,7 @@ def _file(path):
     start = _start(path, 1 << 16 if ending == ".json" else 512)
     if start.startswith(b"\x89HDF\r\n"):
         return "hdf5"
-    if ending == ".cfg" and b"BEGIN_CFG" in start.upper():
+    if b"BEGIN_CFG" in start.upper():
         return "mtp"
     if ending == ".json" and b'"@module"' in start and b"pymatgen" in start:
         return "pymatgen"

@@ -11,8 +11,9 @@ from ase.data import atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
 from equitensor.errors import InputError
+from equitensor.graph.geometry import check_cell
 from equitensor.interfaces.constraints import names, simplified
-from equitensor.interfaces.structure_check import StructureCheck, check_cell
+from equitensor.interfaces.structure_check import StructureCheck
 
 
 class Box(NamedTuple):
