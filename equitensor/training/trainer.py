@@ -162,7 +162,7 @@ class Trainer:
         advice = "set train.clip" if clip is None else f"lower train.clip ({clip:g})"
         return (
             f"the loss became {'NaN' if math.isnan(value) else 'infinite'} at step {self.progress.step}: lower "
-            f"train.lr, {advice}, or look for structures with absurd labels (equitensor data info)"
+            f"train.lr, {advice}, or look for structures with absurd labels (named at the start of the run)"
         )
 
     @torch.no_grad()

@@ -101,12 +101,12 @@ def _structure(step, where, group, stage):
     try:
         symbols = [atom["atom"] for atom in atoms]
         positions = np.array([[atom["x"], atom["y"], atom["z"]] for atom in atoms], dtype=np.float64)
-        slopes = np.array([[atom["dx"], atom["dy"], atom["dz"]] for atom in gradient], dtype=np.float64)
+        gradients = np.array([[atom["dx"], atom["dy"], atom["dz"]] for atom in gradient], dtype=np.float64)
         same_atoms = [atom["atom"] for atom in gradient] == symbols
         energy = None if energy is None else float(energy) * Hartree
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: not the layout of a PubChemQCR step ({type(error).__name__}: {error})") from error
-    if len(slopes) == len(atoms) and not same_atoms:
+    if len(gradients) == len(atoms) and not same_atoms:
         raise InputError(f"{where}: the gradient lists other atoms than the coordinates")
     return Structure(
         z=_atomic_numbers(symbols, where),
@@ -114,7 +114,7 @@ def _structure(step, where, group, stage):
         cell=np.zeros((3, 3)),
         pbc=np.zeros(3, dtype=bool),
         energy=energy,
-        forces=-slopes * (Hartree / Bohr) if len(slopes) == len(atoms) else None,
+        forces=-gradients * (Hartree / Bohr) if len(gradients) == len(atoms) else None,
         config_type=stage,
         group=group,
         source=where,
