@@ -39,6 +39,7 @@ _SIGNATURES = {
     "model_num_features": (_INT, (_POINTER,)),
     "model_header": (ctypes.c_char_p, (_POINTER,)),
     "instructions": (ctypes.c_char_p, (_INT,)),
+    "peak": (ctypes.c_double, (_INT,)),
     "system_new_with": (_INT, (_POINTER, _INT, _INT, ctypes.c_char_p, ctypes.POINTER(_POINTER))),
     "system_free": (None, (_POINTER,)),
     "system_neighbors": (_INT, (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER)),

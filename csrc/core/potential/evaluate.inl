@@ -7,30 +7,35 @@ struct Row {
   int64_t first, n, length;
 };
 
-// An edge between two knots of splines that have the same: `weights` (6, length) are those of the rise and the two
-// derivatives, in values and in derivatives.
+// An edge between two knots of splines that have the same: `weights` (10, length) are those of the rise, of both first and
+// both second derivatives, in values and in derivatives.
 struct Between {
-  static constexpr int chunk = PAD_BYTES / sizeof(float);
+  static constexpr int chunk = PAD_BYTES / sizeof(float), rows = SPLINE_ROWS;
   int64_t knot;
-  vec<float> rise, left, right, drise, dleft, dright;
+  vec<float> w[5], dw[5];
 
-  INLINE Between(int64_t knot, const float* weights, int64_t length)
-      : knot(knot), rise(splat(weights[0])), left(splat(weights[length])), right(splat(weights[2 * length])),
-        drise(splat(weights[3 * length])), dleft(splat(weights[4 * length])), dright(splat(weights[5 * length])) {}
+  INLINE Between(int64_t knot, const float* weights, int64_t length) : knot(knot) {
+#pragma GCC unroll 5
+    for (int k = 0; k < 5; k++) w[k] = splat(weights[k * length]), dw[k] = splat(weights[(k + 5) * length]);
+  }
 
   // The row of the knot, from function v of a chunk's start on.
-  INLINE const float* row(const Spline& spline, int64_t v) const { return spline.data.data() + (knot * spline.width + v) * 3; }
+  INLINE const float* row(const Spline& spline, int64_t v) const { return spline.data.data() + (knot * spline.width + v) * rows; }
 
   // Functions v, v + 1, ... of a row, as many as a register holds.
   INLINE vec<float> value(const float* row, int64_t stride, int64_t v) const {
-    const float* at = row + v / chunk * 3 * chunk + v % chunk;
-    return load(at) + load(at + chunk) * rise + load(at + 2 * chunk) * left + load(at + stride + 2 * chunk) * right;
+    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
+    return load(at) + load(at + chunk) * w[0] + load(at + 2 * chunk) * w[1] + load(next + 2 * chunk) * w[2] + load(at + 3 * chunk) * w[3] + load(next + 3 * chunk) * w[4];
   }
   INLINE void both(const float* row, int64_t stride, int64_t v, vec<float>& value, vec<float>& derivative) const {
-    const float* at = row + v / chunk * 3 * chunk + v % chunk;
-    const vec<float> step = load(at + chunk), a = load(at + 2 * chunk), z = load(at + stride + 2 * chunk);
-    value = load(at) + step * rise + a * left + z * right;
-    derivative = step * drise + a * dleft + z * dright;
+    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
+    const vec<float> part[5] = {load(at + chunk), load(at + 2 * chunk), load(next + 2 * chunk), load(at + 3 * chunk), load(next + 3 * chunk)};
+    value = load(at), derivative = part[0] * dw[0];
+#pragma GCC unroll 5
+    for (int k = 0; k < 5; k++) {
+      value += part[k] * w[k];
+      if (k) derivative += part[k] * dw[k];
+    }
   }
 };
 
@@ -327,11 +332,19 @@ void Engine<T>::locate(const Row& row) const {
   for (int64_t e = 0; e < row.length; e++) {
     const float at = static_cast<float>(distance[e]) * scale;
     const int32_t whole_part = static_cast<int32_t>(at), k = whole_part < most ? whole_part : most;
-    const float t = at - static_cast<float>(k), r = 1 - t;
+    const float t = at - static_cast<float>(k), t2 = t * t, t3 = t2 * t, r = 1 - t, r2 = r * r;
     float* to = weights + e;
     knot[e] = k;
-    to[0] = t * t * (3 - 2 * t), to[row.length] = t * r * r, to[2 * row.length] = -t * t * r;
-    to[3 * row.length] = 6 * t * r * scale, to[4 * row.length] = r * (1 - 3 * t) * scale, to[5 * row.length] = t * (3 * t - 2) * scale;
+    to[0] = t3 * (10 - t * (15 - 6 * t));
+    to[row.length] = t - t3 * (6 - t * (8 - 3 * t));
+    to[2 * row.length] = -t3 * (4 - t * (7 - 3 * t));
+    to[3 * row.length] = 0.5f * t2 * r2 * r;
+    to[4 * row.length] = 0.5f * t3 * r2;
+    to[5 * row.length] = scale * (30 * t2 * r2);
+    to[6 * row.length] = scale * (1 - t2 * (18 - t * (32 - 15 * t)));
+    to[7 * row.length] = -scale * t2 * (12 - t * (28 - 15 * t));
+    to[8 * row.length] = scale * t * r2 * (1 - 2.5f * t);
+    to[9 * row.length] = scale * t2 * r * (1.5f - 2.5f * t);
   }
 }
 
@@ -344,7 +357,7 @@ void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gra
     multiply<T>(row.n, width, n.R, basis, 1, row.length, matrix, n.radial_width, values, width);
     multiply<T>(row.n, width, n.R, basis + n.R * row.length, 1, row.length, matrix, n.radial_width, gradients, width);
   } else {
-    const int64_t stride = 3 * n.spline.width;
+    const int64_t stride = SPLINE_ROWS * n.spline.width;
     for (int64_t e = 0; e < row.n; e++) {
       const Between at = between(row, e);
       const float* from = at.row(n.spline, segment.offset);

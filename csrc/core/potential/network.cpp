@@ -149,29 +149,44 @@ void harmonics(Network<T>& n) {
     }
 }
 
+// Weights of the rise, of both first and both second derivatives in a quintic's derivative, at t of an interval.
+void derivative_weights(double t, double* w) {
+  const double t2 = t * t, t3 = t2 * t, t4 = t3 * t;
+  w[0] = 30 * t2 - 60 * t3 + 30 * t4;
+  w[1] = 1 - 18 * t2 + 32 * t3 - 15 * t4;
+  w[2] = -12 * t2 + 28 * t3 - 15 * t4;
+  w[3] = t - 4.5 * t2 + 6 * t3 - 2.5 * t4;
+  w[4] = 1.5 * t2 - 4 * t3 + 2.5 * t4;
+}
+
 Spline sampled(int width, double cutoff, int knots, const Functions& functions, double& error) {
-  constexpr int CHUNK = PAD_BYTES / sizeof(float);
-  const double h = cutoff / knots, t = 0.25;
-  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * 3 * width), {}};
+  constexpr int CHUNK = PAD_BYTES / sizeof(float), ROWS = SPLINE_ROWS;
+  const double h = cutoff / knots, middle = 0.3;  // where derivatives err about most
+  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * ROWS * width), {}};
   Array at, between;
   for (int k = 0; k <= knots; k++) at.push_back(k * h);
-  for (int k = 4; k <= knots; k += 4) between.push_back((k - 1 + t) * h);  // the error is largest near the quarters
-  Array f(at.size() * width), df(f.size()), g(between.size() * width), dg(g.size());
-  functions(static_cast<int>(at.size()), at.data(), f.data(), df.data());
-  functions(static_cast<int>(between.size()), between.data(), g.data(), dg.data());
+  for (int k = 0; k < knots; k += 2) between.push_back((k + middle) * h);
+  const size_t count = at.size() * width, tried = between.size() * width;
+  Array f(3 * count), g(3 * tried);
+  functions(static_cast<int>(at.size()), at.data(), f.data());
+  functions(static_cast<int>(between.size()), between.data(), g.data());
+  const double *df = f.data() + count, *ddf = df + count;
   for (int k = 0; k <= knots; k++)
     for (int j = 0; j < width; j++) {
       const size_t i = size_t(k) * width + j;
-      float* to = made.data.data() + size_t(k) * 3 * width + j / CHUNK * 3 * CHUNK + j % CHUNK;
-      to[0] = static_cast<float>(f[i]), to[2 * CHUNK] = static_cast<float>(df[i] * h);
+      float* to = made.data.data() + (size_t(k) * width + j / CHUNK * CHUNK) * ROWS + j % CHUNK;
+      to[0] = static_cast<float>(f[i]);
       to[CHUNK] = k < knots ? static_cast<float>(f[i + width] - f[i]) : 0.0f;
+      to[2 * CHUNK] = static_cast<float>(df[i] * h);
+      to[3 * CHUNK] = static_cast<float>(ddf[i] * h * h);
     }
-  double wrong = 0, size = 0;
+  double w[5], wrong = 0, size = 0;
+  derivative_weights(middle, w);
   for (size_t b = 0; b < between.size(); b++)
     for (int j = 0; j < width; j++) {
-      const size_t last = size_t(4 * b + 3) * width + j, now = last + width;
-      const double found = 6 * t * (1 - t) * (f[now] - f[last]) / h + (1 - t) * (1 - 3 * t) * df[last] + t * (3 * t - 2) * df[now];
-      const double exact = dg[b * width + j];
+      const size_t k = 2 * b * width + j, next = k + width;
+      const double found = w[0] * (f[next] - f[k]) / h + w[1] * df[k] + w[2] * df[next] + (w[3] * ddf[k] + w[4] * ddf[next]) * h;
+      const double exact = g[tried + b * width + j];
       wrong += (found - exact) * (found - exact), size += exact * exact;
     }
   error = size > 0 ? std::sqrt(wrong / size) : 0;
@@ -181,20 +196,23 @@ Spline sampled(int width, double cutoff, int knots, const Functions& functions, 
 }  // namespace
 
 void bessel_functions(double d, double cutoff, int R, double* out) {
-  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x2 = x * x, x5 = x2 * x2 * x;
-  const double u = x < 1 ? 1 + x5 * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x5 * (1 - x) * (1 - x) / cutoff : 0;
+  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x4 = x * x * x * x, rest = 1 - x;
+  const double u = x < 1 ? 1 + x4 * x * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x4 * x * rest * rest / cutoff : 0;
+  const double ddu = x < 1 ? -168 * x4 * rest * (5 - 7 * x) / (cutoff * cutoff) : 0;
   for (int n = 0; n < R; n++) {
-    const double k = (n + 1) * angle, y = k * d;
-    double b, db;
-    if (y > 1e-2) {
+    const double k = (n + 1) * angle, y = k * d, y2 = y * y;
+    double b, db, ddb;
+    if (y > 0.05) {
       b = norm * std::sin(y) / d;
-      db = norm * (k * std::cos(y) - std::sin(y) / d) / d;
-    } else {  // sin(y) / y and its derivative near zero
-      b = norm * k * (1 - y * y / 6 * (1 - y * y / 20));
-      db = -norm * k * k * y / 3 * (1 - y * y / 10);
+      db = (norm * k * std::cos(y) - b) / d;
+      ddb = -k * k * b - 2 * db / d;
+    } else {  // sin(y) / y and its derivatives near zero
+      b = norm * k * (1 - y2 / 6 * (1 - y2 / 20 * (1 - y2 / 42)));
+      db = -norm * k * k * y / 3 * (1 - y2 / 10 * (1 - y2 / 28));
+      ddb = -norm * k * k * k / 3 * (1 - 3 * y2 / 10 * (1 - 5 * y2 / 84));
     }
-    out[n] = b, out[R + n] = db;
-    out[2 * R + n] = u * b, out[3 * R + n] = u * db + du * b;
+    out[n] = b, out[R + n] = db, out[2 * R + n] = ddb;
+    out[3 * R + n] = u * b, out[4 * R + n] = u * db + du * b, out[5 * R + n] = u * ddb + 2 * du * db + ddu * b;
   }
 }
 
@@ -210,9 +228,9 @@ Array pair_constants(const Model& m) {
 
 Spline spline(int width, double cutoff, int knots, const Functions& functions) {
   double error = 0;
-  for (knots = std::max(knots, 256);; knots *= 2) {
+  for (knots = std::max(knots, 64);; knots += 32) {
     Spline made = sampled(width, cutoff, knots, functions, error);
-    if (error < 5e-7 || knots >= 4096) return made;
+    if (error < 5e-7 || knots >= 1024) return made;
   }
 }
 
@@ -239,23 +257,23 @@ struct Columns {
   }
 };
 
-// Cubic splines through values and derivatives at the knots, so close that derivatives in between err by less than half a
+// Quintic splines through the functions' values and derivatives at the knots, so close that derivatives in between err by less than half a
 // millionth of their size.
 void make_spline(Network<float>& n, const Columns& columns) {
   const int width = columns.width, R = n.R;
   const double cutoff = n.cutoff;
-  const Functions functions = [width, R, cutoff, columns](int count, const double* at, double* values, double* derivatives) {
-    Array b(4 * R);
-    std::fill(values, values + size_t(count) * width, 0.0), std::fill(derivatives, derivatives + size_t(count) * width, 0.0);
-    for (int k = 0; k < count; k++, values += width, derivatives += width) {
+  const Functions functions = [width, R, cutoff, columns](int count, const double* at, double* out) {
+    Array b(6 * R);
+    std::fill(out, out + size_t(3) * count * width, 0.0);
+    for (int k = 0; k < count; k++) {
       bessel_functions(at[k], cutoff, R, b.data());
-      for (const Segment& s : columns.segments) {
-        const double* from = b.data() + (s.enveloped ? 2 * R : 0);
-        for (int i = 0; i < R; i++)
-          for (int j = s.offset; j < s.offset + s.width; j++) {
-            values[j] += from[i] * columns.matrix[size_t(i) * width + j];
-            derivatives[j] += from[R + i] * columns.matrix[size_t(i) * width + j];
-          }
+      for (int derivative = 0; derivative < 3; derivative++) {
+        double* to = out + (size_t(derivative) * count + k) * width;
+        for (const Segment& s : columns.segments) {
+          const double* from = b.data() + (s.enveloped ? 3 * R : 0) + derivative * R;
+          for (int i = 0; i < R; i++)
+            for (int j = s.offset; j < s.offset + s.width; j++) to[j] += from[i] * columns.matrix[size_t(i) * width + j];
+        }
       }
     }
   };

@@ -86,15 +86,17 @@ struct Coupled {
   std::vector<Entry> entries;
 };
 
-// Cubic splines of `width` functions over 0 .. cutoff. At each knot, for every chunk of a register's width: values, their
-// rise to the next knot, derivatives times the spacing. (Differences of rounded values would spoil the derivatives.)
+// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. At each knot, for every chunk of
+// a register's width: values, their rise to the next knot, first derivatives times the spacing, second derivatives times its
+// square. (Differences of rounded values would spoil the derivatives.) An eighth of the knots of cubic ones is enough.
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;
   std::function<Spline(int)> remade;  // with at least so many knots, where that can be
 };
-// Values and derivatives (n, width) at n distances.
-using Functions = std::function<void(int, const double*, double*, double*)>;
+// Values, first and second derivatives (3, n, width) at n distances.
+using Functions = std::function<void(int, const double*, double*)>;
+constexpr int SPLINE_ROWS = 4;
 
 // Through these functions, with at least so many knots and as many as float32 deserves.
 Spline spline(int width, double cutoff, int knots, const Functions& functions);
@@ -105,7 +107,7 @@ using MatrixProduct = void (*)(int64_t rows, int64_t columns, int64_t inner, con
 // a (rows, inner) b (inner, columns).
 Array multiply(const Array& a, const Array& b, int rows, int inner, int columns);
 
-// b_n(d), its derivative, u(d) b_n(d) and its derivative: 4 x num.
+// b_n(d) and its first two derivatives, then those of u(d) b_n(d): 6 x num.
 void bessel_functions(double d, double cutoff, int num, double* out);
 
 // (sender, receiver, c): what the elements of a pair and the bias put into the first messages.

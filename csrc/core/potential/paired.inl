@@ -33,7 +33,7 @@ template <class T>
 template <int from, int to>
 INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const {
   constexpr int first = from * from, count = (to + 1) * (to + 1) - first;
-  const int64_t Cp = n.Cp, stride = 3 * (n.L + 1) * Cp, length = row.length;
+  const int64_t Cp = n.Cp, stride = SPLINE_ROWS * (n.L + 1) * Cp, length = row.length;
   const T* const harmonics = w.harmonics.data();
   vec<T> total[count];
 #pragma GCC unroll 25
@@ -85,7 +85,7 @@ void Engine<T>::paired_forward(int64_t i) const {
 template <class T>
 void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables) const {
   const UpdateMatrices<T>& update = n.updates[0];
-  const int64_t cp = n.cp, pair_stride = 3 * (cp + n.Gp), stride = 3 * n.spline.width;
+  const int64_t cp = n.cp, pair_stride = SPLINE_ROWS * (cp + n.Gp), stride = SPLINE_ROWS * n.spline.width;
   const T* const scalars = s.scalars[0].data() + i * cp;
   T *const activation = w.state.data(), *const by_scalars = w.silu_gradient.data(), *const by_distance = w.x_gradient.data(), *const by_read = w.read.data();
   const T* const all_read = s.read[0].data();
@@ -140,7 +140,7 @@ void Engine<T>::paired_last(int64_t i) const {
   // product = R V x0 + R (O V a), radial = R, radial_gradient: the product's derivative by the distance.
   T *const product = w.product.data(), *const radial = w.radial.data(), *const radial_gradient = w.radial_gradient.data();
   const T* const OV = density.message.data() + cp * Gp;  // beyond the block of x0
-  const int64_t pair_stride = 3 * (cp + Gp), stride = 3 * n.spline.width;
+  const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
   multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
     const Between at = between(row, e);
     const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
@@ -203,7 +203,7 @@ void Engine<T>::paired_backward(int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
   constexpr int D = (L + 1) * (L + 1), lanes = W<T>, Dw = (D + lanes - 1) / lanes * lanes;
-  const int64_t Cp = n.Cp, stride = 3 * (L + 1) * Cp, length = row.length;
+  const int64_t Cp = n.Cp, stride = SPLINE_ROWS * (L + 1) * Cp, length = row.length;
   unshape(0, i);
   harmonics(row, s.direction);
   locate(row);

@@ -7,7 +7,7 @@
 
 namespace equitensor {
 namespace {
-constexpr size_t MOST_BYTES = size_t(48) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
+constexpr size_t MOST_BYTES = size_t(20) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
 
 int eights(int n) { return (n + 7) / 8 * 8; }
 
@@ -21,7 +21,7 @@ Array widened(const Array& a, int columns) {
 }
 }  // namespace
 
-// The functions themselves, in double precision, at many distances at once: arrays (n, channels), each with its derivative.
+// The functions themselves, in double precision, at many distances at once: arrays (n, channels) with two derivatives.
 struct PairTables::Functions {
   int c, C, G, R, degrees, Cp, cp, Gp, elements;
   double cutoff;
@@ -42,84 +42,88 @@ struct PairTables::Functions {
     mix = widened(m.densities[0].mix, C);
   }
 
-  struct Pair {
-    Array value, derivative;
-    explicit Pair(size_t size = 0) : value(size, 0.0), derivative(size, 0.0) {}
+  // Values, first and second derivatives by the distance.
+  struct Jet {
+    Array part[3];
+    explicit Jet(size_t size) : part{Array(size, 0.0), Array(size, 0.0), Array(size, 0.0)} {}
   };
 
-  Pair times(int n, int inner, const Pair& x, const double* matrix, int columns) const {
-    Pair out(size_t(n) * eights(columns));
-    product(n, eights(columns), inner, x.value.data(), matrix, out.value.data());
-    product(n, eights(columns), inner, x.derivative.data(), matrix, out.derivative.data());
+  Jet times(int n, int inner, const Jet& x, const double* matrix, int columns) const {
+    Jet out(size_t(n) * eights(columns));
+    for (int p = 0; p < 3; p++) product(n, eights(columns), inner, x.part[p].data(), matrix, out.part[p].data());
     return out;
   }
 
   Array bessel(int n, const double* d) const {
-    Array b(size_t(n) * 4 * R);
-    for (int k = 0; k < n; k++) bessel_functions(d[k], cutoff, R, b.data() + size_t(k) * 4 * R);
+    Array b(size_t(n) * 6 * R);
+    for (int k = 0; k < n; k++) bessel_functions(d[k], cutoff, R, b.data() + size_t(k) * 6 * R);
     return b;
   }
 
+  // One column of a matrix (R, columns) on the Bessel functions `from` (three rows of R): value and derivatives.
+  void column(const double* from, const Array& matrix, int columns, int j, double* out) const {
+    for (int p = 0; p < 3; p++) {
+      out[p] = 0;
+      for (int i = 0; i < R; i++) out[p] += from[p * R + i] * matrix[size_t(i) * columns + j];
+    }
+  }
+
   // x0 = silu(U b(d) + constants)
-  Pair embed(int n, const Array& b, int sender, int receiver) const {
-    Pair x(size_t(n) * c);
+  Jet embed(int n, const Array& b, int sender, int receiver) const {
+    Jet x(size_t(n) * c);
     const double* constant = pair.data() + (size_t(sender) * elements + receiver) * c;
     for (int k = 0; k < n; k++)
       for (int j = 0; j < c; j++) {
-        double h = constant[j], dh = 0;
-        const double* own = b.data() + size_t(k) * 4 * R;
-        for (int i = 0; i < R; i++) h += own[i] * radial[size_t(i) * c + j], dh += own[R + i] * radial[size_t(i) * c + j];
-        const double p = 1 / (1 + std::exp(-h));
-        x.value[size_t(k) * c + j] = h * p, x.derivative[size_t(k) * c + j] = p * (1 + h * (1 - p)) * dh;
+        double h[3];
+        column(b.data() + size_t(k) * 6 * R, radial, c, j, h);
+        h[0] += constant[j];
+        const double p = 1 / (1 + std::exp(-h[0])), first_by_h = p * (1 + h[0] * (1 - p)), second_by_h = p * (1 - p) * (2 + h[0] * (1 - 2 * p));
+        const size_t to = size_t(k) * c + j;
+        x.part[0][to] = h[0] * p, x.part[1][to] = first_by_h * h[1], x.part[2][to] = second_by_h * h[1] * h[1] + first_by_h * h[2];
       }
     return x;
   }
 
   // R(d) times x V
-  Pair carried(int n, const Array& b, const Pair& x, const Array& V, const Array& radial_matrix) const {
-    Pair m = times(n, c, x, V.data(), G), p(size_t(n) * G);
-    const int wide = eights(G);
+  Jet carried(int n, const Array& b, const Jet& x, const Array& V, const Array& radial_matrix) const {
+    const Jet m = times(n, c, x, V.data(), G);
+    Jet out(size_t(n) * G);
     for (int k = 0; k < n; k++)
       for (int g = 0; g < G; g++) {
-        double r = 0, dr = 0;
-        const double* own = b.data() + size_t(k) * 4 * R + 2 * R;
-        for (int i = 0; i < R; i++) r += own[i] * radial_matrix[size_t(i) * G + g], dr += own[R + i] * radial_matrix[size_t(i) * G + g];
-        const double value = m.value[size_t(k) * wide + g];
-        p.value[size_t(k) * G + g] = r * value;
-        p.derivative[size_t(k) * G + g] = r * m.derivative[size_t(k) * wide + g] + dr * value;
+        double r[3];
+        column(b.data() + size_t(k) * 6 * R + 3 * R, radial_matrix, G, g, r);
+        const size_t from = size_t(k) * eights(G) + g, to = size_t(k) * G + g;
+        const double m0 = m.part[0][from], m1 = m.part[1][from], m2 = m.part[2][from];
+        out.part[0][to] = r[0] * m0, out.part[1][to] = r[0] * m1 + r[1] * m0, out.part[2][to] = r[0] * m2 + 2 * r[1] * m1 + r[2] * m0;
       }
-    return p;
+    return out;
   }
 
   // `columns` of each row of `from` to rows of `width`, from `first` on.
-  static void place(int n, const Array& from, int from_width, int columns, int first, int width, double* to) {
-    for (int k = 0; k < n; k++) std::copy_n(from.data() + size_t(k) * from_width, columns, to + size_t(k) * width + first);
+  static void place(int n, const Jet& from, int from_width, int columns, int first, int width, double* to) {
+    for (int p = 0; p < 3; p++)
+      for (int k = 0; k < n; k++)
+        std::copy_n(from.part[p].data() + size_t(k) * from_width, columns, to + (size_t(p) * n + k) * width + first);
   }
 
   Spline density(int sender, int receiver, int knots) const {
     const int width = degrees * Cp;
-    return spline(width, cutoff, knots, [=](int n, const double* d, double* values, double* derivatives) {
+    return spline(width, cutoff, knots, [=](int n, const double* d, double* out) {
       const Array b = bessel(n, d);
-      const Pair p = carried(n, b, embed(n, b, sender, receiver), first, first_radial);
-      std::fill_n(values, size_t(n) * width, 0.0), std::fill_n(derivatives, size_t(n) * width, 0.0);
-      for (int l = 0; l < degrees; l++) {
-        const Pair f = times(n, G, p, mix.data() + size_t(l) * G * eights(C), C);
-        place(n, f.value, eights(C), C, l * Cp, width, values);
-        place(n, f.derivative, eights(C), C, l * Cp, width, derivatives);
-      }
+      const Jet p = carried(n, b, embed(n, b, sender, receiver), first, first_radial);
+      std::fill_n(out, size_t(3) * n * width, 0.0);
+      for (int l = 0; l < degrees; l++) place(n, times(n, G, p, mix.data() + size_t(l) * G * eights(C), C), eights(C), C, l * Cp, width, out);
     });
   }
 
   Spline messages(int sender, int receiver, int knots) const {
     const int width = cp + Gp;
-    return spline(width, cutoff, knots, [=](int n, const double* d, double* values, double* derivatives) {
+    return spline(width, cutoff, knots, [=](int n, const double* d, double* out) {
       const Array b = bessel(n, d);
-      const Pair x = embed(n, b, sender, receiver), p = carried(n, b, x, second, second_radial), m = times(n, c, x, message.data(), c);
-      std::fill_n(values, size_t(n) * width, 0.0), std::fill_n(derivatives, size_t(n) * width, 0.0);
-      place(n, m.value, eights(c), c, 0, width, values);
-      place(n, m.derivative, eights(c), c, 0, width, derivatives);
-      place(n, p.value, G, G, cp, width, values);
-      place(n, p.derivative, G, G, cp, width, derivatives);
+      const Jet x = embed(n, b, sender, receiver);
+      std::fill_n(out, size_t(3) * n * width, 0.0);
+      place(n, times(n, c, x, message.data(), c), eights(c), c, 0, width, out);
+      place(n, carried(n, b, x, second, second_radial), G, G, cp, width, out);
     });
   }
 };
@@ -141,7 +145,7 @@ const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& c
   int knots = std::max(common.knots, 1);
   for (bool finer = true; finer;) {  // all with the knots of the one that needs most
     finer = false;
-    if (kinds * kinds * (knots + 1) * 3 * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES) return nullptr;
+    if (kinds * kinds * (knots + 1) * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES) return nullptr;
     for (int j = 0; j < f.elements; j++)
       for (int i = 0; i < f.elements; i++) {
         if (!present[j] || !present[i]) continue;
