@@ -155,11 +155,10 @@ def test_a_few_frames_far_from_each_other_are_silent(shared_data, path, step):
 
 def test_a_molecule_that_turns_in_its_box_is_silent(molecules):
     rng = np.random.default_rng(0)
-    turned = []
+    turned, box = [], {"cell": 12.0 * np.eye(3), "pbc": np.ones(3, bool)}
     for s in molecules:
         rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
         rotation *= np.sign(np.linalg.det(rotation))
-        box = {"cell": (np.ptp(s.pos, axis=0).max() + 9.0) * np.eye(3), "pbc": np.ones(3, bool)}
         turned.append(s.replace(pos=s.pos @ rotation, forces=s.forces @ rotation, **box))
     assert warnings(turned) == []
 
