@@ -28,7 +28,6 @@ def add_parser(subparsers):
 def run(args) -> int:
     """Evaluate, print, write."""
     from equitensor.data import open_snapshots
-    from equitensor.data.sequence import ENERGY, FORCES, STRESS
     from equitensor.errors import InputError
     from equitensor.interfaces.backend import open_engine
     from equitensor.training import evaluate
@@ -38,7 +37,7 @@ def run(args) -> int:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
     engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, backend=args.backend, threads=args.threads)
     snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
-    labelled = bool(snapshots.index.has(ENERGY | FORCES | STRESS).any())
+    labelled = bool(snapshots.index.has_any.any())
     if args.plots and not labelled:
         raise InputError(f"{args.data}: no labels to plot predictions against; leave out --plots (--out writes them)")
     keep = bool(args.plots or args.out or not labelled)
@@ -71,16 +70,23 @@ def _write_predictions(evaluation, path):
 
     import ase.io
 
+    from equitensor.graph.labels import labels
     from equitensor.whole_file import whole_file
 
     frames = []
     for predicted, label in zip(evaluation.predictions, evaluation.labels, strict=True):
         atoms = predicted.to_ase()
-        known = {"label_energy": label.energy, "label_stress": label.stress}
-        known |= {"config_type": label.config_type, "group": label.group}
+        known = {"config_type": label.config_type, "group": label.group}
+        for each in labels():
+            for prefix, structure in (("", predicted), ("label_", label)):
+                value = getattr(structure, each.name)
+                if value is None or (each.ase and structure is predicted):  # where to_ase has put it
+                    continue
+                if each.per_atom:
+                    atoms.new_array(f"{prefix}{each.name}", value)
+                else:
+                    known[f"{prefix}{each.name}"] = value
         atoms.info |= {name: value for name, value in known.items() if value is not None}
-        if label.forces is not None:
-            atoms.new_array("label_forces", label.forces)
         frames.append(atoms)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:

@@ -7,9 +7,9 @@ in molecules, at surfaces, hot and cold.
 
 import numpy as np
 
-from equitensor.data import units
 from equitensor.data.near_frames import nearest_image, systems
-from equitensor.graph import neighbor_list
+from equitensor.graph import neighbor_list, units
+from equitensor.graph.labels import FORCES
 
 _PARTNERS = (5, 6, 7, 8)
 _LONGEST = 1.4  # Angstrom
@@ -22,7 +22,7 @@ _UNITS = ("kcal/mol/Angstrom", "kJ/mol/Angstrom", "Hartree/Bohr", "Hartree/Angst
 
 def hydrogen_force_constant(frames) -> float | None:
     """Median force constant in eV/Angstrom^2 of the bonds of hydrogen, or None where there are none to look at."""
-    found = [_force_constants(members) for members in systems(frames, ("forces",)) if len(members) >= _FEWEST_FRAMES]
+    found = [_force_constants(members) for members in systems(frames, (FORCES,)) if len(members) >= _FEWEST_FRAMES]
     found = np.concatenate([*found, np.zeros(0)])
     return float(np.median(found)) if len(found) else None
 

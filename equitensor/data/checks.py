@@ -6,6 +6,7 @@ import numpy as np
 
 from equitensor.errors import InputError
 from equitensor.graph import Structure, check_geometry
+from equitensor.graph.labels import labels
 
 _LAST_ELEMENT = 118
 
@@ -31,23 +32,26 @@ def check_structure(structure: Structure):
     if unknown.any():
         atom = int(np.argmax(unknown))
         raise InputError(f"{where}: atom {atom} has atomic number {int(structure.z[atom])}: no element")
-    for name, shape in (("pos", (n, 3)), ("forces", (n, 3)), ("stress", (3, 3)), ("cell", (3, 3))):
-        _check_array(where, name, getattr(structure, name), shape)
-    if structure.energy is not None and not np.isfinite(structure.energy):
-        raise InputError(f"{where}: the energy is {structure.energy}; remove or repair this record")
+    for name, array, shape in (("pos", structure.pos, (n, 3)), ("cell", structure.cell, (3, 3))):
+        _check_array(where, name, array, shape, "atom" if name == "pos" else "row")
+    for label in labels():
+        value = getattr(structure, label.name)
+        if value is None:
+            continue
+        if label.full_shape(n):
+            _check_array(where, label.name, np.asarray(value), label.full_shape(n), "atom" if label.per_atom else "row")
+        elif not np.isfinite(value):
+            raise InputError(f"{where}: the {label.name} is {value}; remove or repair this record")
     try:
         check_geometry(structure.pos, structure.cell, structure.pbc)
     except InputError as error:
         raise InputError(f"{where}: {error}; remove or repair this record") from None
 
 
-def _check_array(where, name, array, shape):
-    if array is None:
-        return
+def _check_array(where, name, array, shape, what):
     if array.shape != shape:
         raise InputError(f"{where}: {name} has shape {array.shape}, expected {shape}")
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argwhere(~finite)[0, 0])
-        what = "row" if name in ("stress", "cell") else "atom"
         raise InputError(f"{where}: {name} of {what} {row} is {array[row].tolist()}; remove or repair this record")

@@ -9,8 +9,9 @@ from equitensor.data.agreement import energy_sign_warning, unit_warning, uphill_
 from equitensor.data.bond_stretching import hydrogen_force_constant, stretching_warning
 from equitensor.data.bounds import DistanceBound, EnergyBound
 from equitensor.data.near_frames import near_pairs, sampled_frames
-from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+from equitensor.data.sequence import Snapshots
 from equitensor.data.stress_agreement import stress_warning
+from equitensor.graph.labels import ENERGY, FORCES, Label, labels
 
 _SAMPLE, _DISTANCES = 20_000, 500
 
@@ -20,7 +21,8 @@ class Coverage:
     """Counts over a data set; ranges are (smallest, largest), None where nothing has the label.
 
     elements: atomic number -> structures that contain it; energy_per_atom in eV/atom, forces (largest norm
-    of a force) and forces_rms (per component) in eV/Angstrom, stress (per component) in eV/Angstrom^3;
+    of a force) and forces_rms (per component) in eV/Angstrom; labels: name -> structures that have it; ranges: of the
+    labels beside energy and forces, per component, in their units;
     weights_range is None where all weights are 1, `weighted` counts those that are not.
     Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced; `shortest`,
     the shortest distance in Angstrom, from 500.
@@ -31,9 +33,7 @@ class Coverage:
     atoms: int
     isolated_atoms: int
     groups: int
-    energy: int
-    forces: int
-    stress: int
+    labels: dict[str, int]
     sampled: int
     periodic: int = 0
     elements: dict[int, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Coverage:
     energy_range: tuple | None = None
     forces_range: tuple | None = None
     forces_rms: float | None = None
-    stress_range: tuple | None = None
+    ranges: dict[str, tuple] = field(default_factory=dict)
     shortest: float | None = None
     weights_range: tuple | None = None
     weighted: int = 0
@@ -66,11 +66,9 @@ def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Cov
         name=name or snapshots.name,
         structures=len(indices),
         atoms=int(index.atoms[indices].sum()),
-        isolated_atoms=int(index.has(ISOLATED_ATOM)[indices].sum()),
+        isolated_atoms=int(index.isolated[indices].sum()),
         groups=len(np.unique(group[group >= 0])),
-        energy=int(index.has(ENERGY)[indices].sum()),
-        forces=int(index.has(FORCES)[indices].sum()),
-        stress=int(index.has(STRESS)[indices].sum()),
+        labels={label.name: int(index.has(label)[indices].sum()) for label in labels()},
         sampled=len(sample),
     )
     if len(indices):
@@ -104,7 +102,7 @@ def _distances(result, snapshots, sample) -> DistanceBound:
 def _read_ranges(result, structures, bound):
     elements, kinds, weights = Counter(), Counter(), Counter()
     energies, largest, squares, components = [], [], 0.0, 0
-    stress = []
+    others = {label.name: [] for label in labels() if label not in (ENERGY, FORCES)}
     for structure in structures:
         elements.update(np.unique(structure.z).tolist())
         bound.add(structure)
@@ -120,13 +118,15 @@ def _read_ranges(result, structures, bound):
             forces = np.asarray(structure.forces, dtype=np.float64)
             largest.append(np.linalg.norm(forces, axis=1).max())
             squares, components = squares + np.sum(forces**2), components + forces.size
-        if structure.stress is not None:
-            stress += [structure.stress.min(), structure.stress.max()]
+        for name, values in others.items():
+            if (value := getattr(structure, name)) is not None:
+                values += [np.min(value), np.max(value)]
     result.weighted = weights.total() - weights[1.0]
     result.weights_range = _range(list(weights)) if result.weighted else None
     result.elements = dict(sorted(elements.items()))
     result.config_types = dict(kinds.most_common())
-    result.energy_range, result.forces_range, result.stress_range = map(_range, (energies, largest, stress))
+    result.energy_range, result.forces_range = map(_range, (energies, largest))
+    result.ranges = {name: _range(values) for name, values in others.items() if values}
     result.forces_rms = float(np.sqrt(squares / components)) if components else None
 
 
@@ -142,7 +142,7 @@ def coverage_table(coverages: list[Coverage]):
     table.add_column("")
     for each in coverages:
         table.add_column(each.name, overflow="fold")
-    for label, show in _ROWS:
+    for label, show in _rows():
         cells = [show(each) for each in coverages]
         if any(cell != "-" for cell in cells):
             table.add_row(label, *cells)
@@ -157,7 +157,7 @@ def _elements(c):
 
 def _share(name):
     def show(c):
-        return f"{(n := getattr(c, name))} of {c.structures}" + ("" if n == c.structures else " (rest masked)")
+        return f"{(n := c.labels[name])} of {c.structures}" + ("" if n == c.structures else " (rest masked)")
 
     return show
 
@@ -167,14 +167,14 @@ def _count(name):
 
 
 def _span(name, digits):
-    def show(c):
-        values = getattr(c, name)
-        if values is None:
-            return "-"
-        low, high = (f"{value:.{digits}f}" for value in values)
-        return low if low == high else f"{low} to {high}"
+    return lambda c: _interval(getattr(c, name), digits)
 
-    return show
+
+def _interval(values, digits):
+    if values is None:
+        return "-"
+    low, high = (f"{value:.{digits}f}" for value in values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _weights(c):
@@ -186,22 +186,27 @@ def _config_types(c):
     return ", ".join(shown + ["..."] * (len(c.config_types) > 8)) or "-"
 
 
-_ROWS = (
-    ("structures", lambda c: str(c.structures)),
-    ("atoms", lambda c: str(c.atoms)),
-    ("atoms per structure", _span("atoms_range", 0)),
-    ("elements", _elements),
-    ("trajectories or systems", _count("groups")),
-    ("isolated atoms", _count("isolated_atoms")),
-    ("periodic", _count("periodic")),
-    ("with energy", _share("energy")),
-    ("with forces", _share("forces")),
-    ("with stress", _share("stress")),
-    ("shortest distance, Å", lambda c: "-" if c.shortest is None else f"{c.shortest:.3f}"),
-    ("energy per atom, eV", _span("energy_range", 3)),
-    ("largest force, eV/Å", _span("forces_range", 3)),
-    ("RMS force component, eV/Å", lambda c: "-" if c.forces_rms is None else f"{c.forces_rms:.3f}"),
-    ("stress components, eV/Å³", _span("stress_range", 4)),
-    ("weight in the loss", _weights),
-    ("config_type", _config_types),
-)
+def _ranges(label: Label):
+    unit = label.unit.replace("Angstrom", "Å").replace("^3", "³")
+    return f"{label.name} components, {unit}", lambda c: _interval(c.ranges.get(label.name), 4)
+
+
+def _rows():
+    """(heading, what a Coverage has to say there)."""
+    return (
+        ("structures", lambda c: str(c.structures)),
+        ("atoms", lambda c: str(c.atoms)),
+        ("atoms per structure", _span("atoms_range", 0)),
+        ("elements", _elements),
+        ("trajectories or systems", _count("groups")),
+        ("isolated atoms", _count("isolated_atoms")),
+        ("periodic", _count("periodic")),
+        *((f"with {label.name}", _share(label.name)) for label in labels()),
+        ("shortest distance, Å", lambda c: "-" if c.shortest is None else f"{c.shortest:.3f}"),
+        ("energy per atom, eV", _span("energy_range", 3)),
+        ("largest force, eV/Å", _span("forces_range", 3)),
+        ("RMS force component, eV/Å", lambda c: "-" if c.forces_rms is None else f"{c.forces_rms:.3f}"),
+        *(_ranges(label) for label in labels() if label not in (ENERGY, FORCES)),
+        ("weight in the loss", _weights),
+        ("config_type", _config_types),
+    )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from equitensor.data.sequence import ENERGY, ISOLATED_ATOM, Snapshots
+from equitensor.data.least_squares import ridge, undetermined
+from equitensor.data.sequence import Snapshots
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
+from equitensor.graph.labels import ENERGY
 from equitensor.whole_file import reason
 
 _log = logging.getLogger(__name__)
@@ -54,17 +56,17 @@ def resolve_e0s(setting, snapshots: Snapshots, indices=None) -> E0s:
 def isolated_atoms(snapshots: Snapshots) -> dict[int, float]:
     """Energies of the isolated atoms in the data. Raises InputError where two of one element disagree."""
     found: dict[int, float] = {}
-    for i in np.flatnonzero(snapshots.index.has(ISOLATED_ATOM) & snapshots.index.has(ENERGY)):
+    for i in np.flatnonzero(snapshots.index.isolated & snapshots.index.has(ENERGY)):
         structure = snapshots[i]
         _add(found, int(structure.z[0]), structure.energy, structure.source)
     return found
 
 
 def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
-    """Least squares sum_Z n_Z E0_Z = E over structures with an energy, in one pass.
+    """Least squares sum_Z n_Z E0_Z = E over structures with an energy, in one pass, with a ridge (`least_squares`).
 
-    Minimum norm, with a warning, where the compositions do not determine every element.
-    Raises InputError where no structure has an energy.
+    Elements that the compositions do not determine are named in a warning. Raises InputError where no structure has
+    an energy.
     """
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     indices = indices[snapshots.index.has(ENERGY)[indices]]
@@ -74,20 +76,24 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     compositions = _mean_energies(snapshots, indices, elements)
     counts = np.array(list(compositions), dtype=np.float64)
     energies, weights = np.array(list(compositions.values())).T
-    root = np.sqrt(weights)
-    solution, _, rank, _ = np.linalg.lstsq(counts * root[:, None], energies * root, rcond=1e-10)
-    if rank < len(elements):
+    solution = ridge(counts, energies, weights)
+    free, open_ones = undetermined(counts)
+    if free:
         _log.warning(
-            "E0s: %d independent compositions do not determine %d elements; taking the smallest that fit, "
+            "E0s: the compositions do not determine %s of the E0s of %s, which stay near the mean energy per atom, "
             "good for these compositions only. Energies of isolated atoms as data.e0s go beyond",
-            rank,
-            len(elements),
+            _combinations(free),
+            _names(z for z, is_open in zip(elements, open_ones, strict=True) if is_open),
         )
     return E0s(
         {z: float(e) for z, e in zip(elements, solution, strict=True)},
         f"least squares over {len(indices)} structures of {len(compositions)} compositions"
-        + (", minimum norm" if rank < len(elements) else ""),
+        + (f", {_combinations(free)} undetermined" if free else ""),
     )
+
+
+def _combinations(count: int) -> str:
+    return f"{count} combination" + "s" * (count > 1)
 
 
 def _mean_energies(snapshots, indices, elements):

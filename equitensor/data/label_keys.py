@@ -8,34 +8,25 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from equitensor.graph import labels as table
+from equitensor.graph.units import SEPARATOR
+
 # Words that name a reference calculation, in order of preference.
 REFERENCES = (
     *("ref", "reference", "dft", "qm", "target", "true", "label", "vasp", "cp2k", "castep", "aims", "espresso", "qe"),
     *("orca", "gpaw", "psi4", "pbe", "r2scan", "scan", "ccsd", "mp2"),
 )
 _NEUTRAL = ("total", "tot", "scf")  # words that say nothing about the calculation
-_SEPARATOR = r"[_\-. :]"
-_CORES = {  # (label, form) -> what remains of the name in lower case
-    ("energy", "free"): r"free_?energ(?:y|ies)",
-    ("energy", ""): r"energ(?:y|ies)",
-    ("forces", "gradient"): rf"(?:energy{_SEPARATOR}?)?grad(?:ient)?s?",
-    ("forces", ""): r"forces?",
-    ("stress", "virial"): r"virials?",
-    ("stress", ""): r"stress(?:es)?",
-}
-_FORMS = ("", "gradient", "virial", "free")  # in order of preference
 _WORDS = "|".join(sorted(REFERENCES + _NEUTRAL, key=len, reverse=True))
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-_GRADIENTS = {"grad", "grads", "gradient", "gradients"}
 
 
 @dataclass(frozen=True)
 class LabelKey:
-    """A name that holds a label: "energy", "forces" or "stress".
+    """A name that holds a label of the table.
 
-    family: the calculation it names ("ref", "dft", ...; "" for none). form: "" or "free" (energy), "gradient"
-    (forces with the sign changed), "virial" (-V stress). is_known: whether the family is "" or that of a
-    reference calculation, so that the name may be used unasked.
+    family: the calculation it names ("ref", "dft", ...; "" for none). form: one of the label's.
+    is_known: whether the family is "" or that of a reference calculation, so that the name may be used unasked.
     """
 
     name: str
@@ -47,7 +38,8 @@ class LabelKey:
     @property
     def rank(self) -> tuple:
         """Sorts keys of one label by preference: named references, then plain names."""
-        return (*family_rank(self.family), _FORMS.index(self.form), len(self.name), not self.name.islower(), self.name)
+        forms = [form.name for form in table.by_name(self.label).forms]
+        return (*family_rank(self.family), forms.index(self.form), len(self.name), not self.name.islower(), self.name)
 
 
 def family_rank(family: str) -> tuple:
@@ -56,36 +48,40 @@ def family_rank(family: str) -> tuple:
     return (not family, min(ranks, default=len(REFERENCES)), family)
 
 
-@lru_cache(maxsize=4096)
 def parse(name: str) -> LabelKey | None:
     """What the name of an entry or column says, or None where it names no label."""
+    return _parse(name, table.version())
+
+
+@lru_cache(maxsize=4096)
+def _parse(name: str, _version: int) -> LabelKey | None:
     if name == "E":
-        return LabelKey(name, "energy", "", "", True)
+        return LabelKey(name, table.ENERGY.name, "", "", True)
     lower = name.lower()
     for is_known, before, after in (
-        (True, rf"((?:(?:{_WORDS}){_SEPARATOR}*)*)", rf"((?:{_SEPARATOR}*(?:{_WORDS}))*)"),
-        (False, rf"((?:.+{_SEPARATOR})?)", rf"((?:{_SEPARATOR}.+)?)"),
+        (True, rf"((?:(?:{_WORDS}){SEPARATOR}*)*)", rf"((?:{SEPARATOR}*(?:{_WORDS}))*)"),
+        (False, rf"((?:.+{SEPARATOR})?)", rf"((?:{SEPARATOR}.+)?)"),
     ):
-        for (label, form), core in _CORES.items():
-            if match := re.fullmatch(rf"{before}(?:{core}){after}", lower):
-                return LabelKey(name, label, _family(match[1] + "_" + match[2]), form, is_known)
+        for label in table.labels():
+            for form in reversed(label.forms):  # free_energy is no energy of the family "free"
+                if match := re.fullmatch(rf"{before}(?:{form.pattern}){after}", lower):
+                    return LabelKey(name, label.name, _family(match[1] + "_" + match[2]), form.name, is_known)
     return None
 
 
-def is_gradient(name: str) -> bool:
-    """Whether a name speaks of a gradient, as a word of its own: `dft_grad`, not `forces_upgraded`."""
+def form_of(label: table.Label, name: str) -> table.Form:
+    """The form in which a name, whatever else it says, holds a label: `dft_grad` a gradient, `forces_upgraded` not."""
     key = parse(name)
     words = {word.lower() for word in _CAMEL.findall(name)}
-    return bool(words & _GRADIENTS) or (key is not None and key.form == "gradient")
-
-
-def is_virial(name: str) -> bool:
-    """Whether a name speaks of a virial."""
-    return "virial" in name.lower()
+    for form in label.forms[1:]:
+        inside = form.inside and form.inside in name.lower()
+        if words & form.words or inside or (key is not None and (key.label, key.form) == (label.name, form.name)):
+            return form
+    return label.forms[0]
 
 
 def _family(rest: str) -> str:
-    words = [word for part in re.split(_SEPARATOR, rest) if part for word in _known_words(part)]
+    words = [word for part in re.split(SEPARATOR, rest) if part for word in _known_words(part)]
     return "_".join(sorted({"ref" if word == "reference" else word for word in words} - set(_NEUTRAL)))
 
 

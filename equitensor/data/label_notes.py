@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from equitensor.graph.labels import Label, by_name
+
 # Columns of width 3 that are no forces, by their name in lower case.
 _OTHER_COLUMNS = {
     *("momenta", "velocities", "velocity", "velo", "vel", "initial_magmoms", "magmoms", "magmom", "move_mask"),
@@ -21,7 +23,7 @@ class LabelNotes:
     borrowed: dict = field(default_factory=dict)  # (label, name) -> the key of the energy
     free: dict = field(default_factory=dict)  # (free energy, energy) -> frames in which they differ
     words: dict = field(default_factory=dict)  # names without a number
-    gradients: dict = field(default_factory=dict)
+    gradients: dict = field(default_factory=dict)  # (label, name) -> None
     missing: dict = field(default_factory=dict)  # label -> frames without it in which something was unused
     unused: dict = field(default_factory=dict)  # (label, name) -> None
 
@@ -62,19 +64,20 @@ class LabelNotes:
         """A name of a label without a number."""
         self.words[name] = None
 
-    def add_gradient(self, name: str):
-        """Forces that are stored as a gradient."""
-        self.gradients[name] = None
+    def add_gradient(self, label: str, name: str):
+        """A label that is stored as a gradient."""
+        self.gradients[label, name] = None
 
-    def note_unused(self, values: dict, taken: set, n: int, volume: float, missing: list[str], columns):
+    def note_unused(self, values: dict, taken: set, n: int, volume: float, missing: list[Label], columns):
         """Columns and entries that nobody used and that could be the labels that a frame lacks."""
         rest = [(name, _shape(value)) for name, value in values.items() if name not in taken and _is_numbers(value)]
-        if "forces" in missing:
-            shaped = [name for name, shape in rest if shape == (n, 3) and name.lower() not in _OTHER_COLUMNS]
-            self._add_unused("forces", shaped)
-        if "stress" in missing and volume:
-            entries = [name for name, shape in rest if name not in columns and shape != (n,)]
-            self._add_unused("stress", [name for name in entries if np.size(values[name]) in (6, 9)])
+        entries = [name for name, shape in rest if name not in columns and shape != (n,)]
+        for each in missing:
+            if each.per_atom:
+                fit = [name for name, shape in rest if shape == (n, *each.shape) and name.lower() not in _OTHER_COLUMNS]
+                self._add_unused(each.name, fit)
+            elif each.shape and (volume or not each.periodic):
+                self._add_unused(each.name, [name for name in entries if np.size(values[name]) in _sizes(each)])
 
     def _add_unused(self, label, names):
         if names:
@@ -105,16 +108,17 @@ class LabelNotes:
                 f"the energy that was read is {free}, of which the forces are the derivative; {energy} (at zero "
                 f"smearing) differs in {count} frames, and energy_key={energy} reads that"
             )
-        for name in self.gradients:
-            yield f"forces were read from {name} with the sign changed, as a gradient of the energy"
+        for label, name in self.gradients:
+            yield f"{label} were read from {name} with the sign changed, as a gradient of the energy"
         for name in self.words:
             yield f"{name} stands there without a number, so it was not read as a label"
 
     def _absent(self):
-        kinds = {"forces": "columns of width 3", "stress": "entries of 6 or 9 numbers"}
-        for label, count in self.missing.items():
-            names = ", ".join(name for each, name in self.unused if each == label)
-            yield f"no {label} in {count} frames, but {kinds[label]} that nobody used: {names}; {label}_key names one"
+        for missing, count in self.missing.items():
+            names = ", ".join(name for each, name in self.unused if each == missing)
+            sizes = " or ".join(map(str, _sizes(by_name(missing))))
+            kind = f"columns of width {sizes}" if by_name(missing).per_atom else f"entries of {sizes} numbers"
+            yield f"no {missing} in {count} frames, but {kind} that nobody used: {names}; {missing}_key names one"
 
 
 def _grouped(notes):
@@ -123,6 +127,12 @@ def _grouped(notes):
     for (label, name), other in notes.items():
         groups.setdefault((label, other), []).append(name)
     return [(label, other, names) for (label, other), names in groups.items()]
+
+
+def _sizes(label: Label) -> list[int]:
+    """How many numbers make one."""
+    size = int(np.prod(label.shape))
+    return [6, size] if label.symmetric else [size]
 
 
 def _shape(value):

@@ -5,8 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+from equitensor.data.sequence import Snapshots
 from equitensor.graph import Structure
+from equitensor.graph.labels import ENERGY, FORCES
 
 FEWEST = 10  # pairs or frames below which nothing is said
 _FRAMES, _SYSTEMS, _PER_SYSTEM = 600, 10, 40
@@ -30,7 +31,7 @@ def sampled_frames(snapshots: Snapshots, indices=None) -> list[Structure]:
     """At most 600 labelled frames of a data set: all, or evenly spaced runs of ten (neighbours are often near)."""
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     index = snapshots.index
-    labelled = index.has(ENERGY | FORCES | STRESS) & ~index.has(ISOLATED_ATOM)
+    labelled = index.has_any & ~index.isolated
     indices, n = indices[labelled[indices]], int(labelled[indices].sum())
     if n > _FRAMES:
         starts = np.linspace(0, n - 10, _FRAMES // 10).astype(int)
@@ -43,7 +44,7 @@ def systems(frames, labels, same_cell: bool = False) -> list[list[Structure]]:
     cell) together: the ten largest such lists, of at most 40 frames."""
     found: dict[tuple, list] = {}
     for s in frames:
-        if any(getattr(s, label) is None for label in labels):
+        if not all(label.is_here(s) for label in labels):
             continue
         cell = np.round(s.cell, 3).tobytes() if same_cell and s.pbc.any() else b""
         members = found.setdefault((s.group, s.z.tobytes(), s.pbc.tobytes(), cell), [])
@@ -55,7 +56,7 @@ def systems(frames, labels, same_cell: bool = False) -> list[list[Structure]]:
 def near_pairs(frames) -> list[Pair]:
     """The nearest fifth of all pairs of frames in one cell, ten at least; none where they are too few or too far
     apart to tell anything."""
-    together = systems(frames, ("energy", "forces"), same_cell=True)
+    together = systems(frames, (ENERGY, FORCES), same_cell=True)
     pairs = [_pair(a, b) for members in together for a, b in combinations(members, 2)]
     pairs = sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)
     pairs = [pair for pair in pairs[: max(FEWEST, len(pairs) // 5)] if pair.distance < _APART]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from equitensor.graph import Structure
+from equitensor.graph.labels import ISOLATED_ATOM, Label, any_label, labels
 
-ENERGY, FORCES, STRESS, ISOLATED_ATOM = 1, 2, 4, 8
 _ISOLATED_NAMES = {"isolatedatom", "isolated_atom", "isolated_atoms"}
 _FAR = 10.0  # Angstrom: a periodic copy further away than this makes a single atom isolated
 
@@ -26,7 +26,7 @@ def is_isolated_atom(structure: Structure) -> bool:
 
 @dataclass
 class Index:
-    """Per structure: atoms, labels as bits (energy 1, forces 2, stress 4, isolated atom 8), group number.
+    """Per structure: atoms, labels as the table's bits (energy 1, forces 2, stress 4), isolated atom 8, group number.
 
     `group` is -1 where a structure belongs to no trajectory; otherwise an index into `group_names`.
     """
@@ -40,9 +40,19 @@ class Index:
     def __len__(self):
         return len(self.atoms)
 
-    def has(self, label: int) -> np.ndarray:
-        """(n,) bool: the structures that carry a label (ENERGY, FORCES, STRESS) or are an ISOLATED_ATOM."""
-        return (self.flags & label) != 0
+    def has(self, label: Label | int) -> np.ndarray:
+        """(n,) bool: the structures that carry a label, or any of these bits."""
+        return (self.flags & (label if isinstance(label, int) else label.bit)) != 0
+
+    @property
+    def has_any(self) -> np.ndarray:
+        """(n,) bool: the structures that carry some label."""
+        return self.has(any_label())
+
+    @property
+    def isolated(self) -> np.ndarray:
+        """(n,) bool: the isolated atoms."""
+        return self.has(ISOLATED_ATOM)
 
     @classmethod
     def join(cls, indices: list["Index"]) -> "Index":
@@ -69,10 +79,9 @@ class IndexBuilder:
     elements: set[int] = field(default_factory=set)
 
     def add(self, structure: Structure):
-        flags = ENERGY * (structure.energy is not None) | FORCES * (structure.forces is not None)
-        flags |= STRESS * (structure.stress is not None) | ISOLATED_ATOM * is_isolated_atom(structure)
+        flags = sum(label.bit for label in labels() if label.is_here(structure))
         self.atoms.append(len(structure))
-        self.flags.append(int(flags))
+        self.flags.append(flags + ISOLATED_ATOM * is_isolated_atom(structure))
         name = structure.group
         self.group.append(-1 if name is None else self.names.setdefault(name, len(self.names)))
         self.elements.update(np.unique(structure.z).tolist())

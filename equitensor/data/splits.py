@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equitensor.data.sequence import ENERGY, FORCES, ISOLATED_ATOM, STRESS, Snapshots
+from equitensor.data.sequence import Snapshots
 from equitensor.errors import InputError
 
 _MOST_READ = 20_000  # groups whose elements are looked up; among more, none is likely to be alone with one
@@ -30,7 +30,7 @@ def usable(snapshots: Snapshots) -> np.ndarray:
     Raises InputError where there are none.
     """
     index = snapshots.index
-    kept = np.flatnonzero(index.has(ENERGY | FORCES | STRESS) & ~index.has(ISOLATED_ATOM))
+    kept = np.flatnonzero(index.has_any & ~index.isolated)
     if len(kept) == 0:
         raise InputError(f"{snapshots.name}: no structure with a label (isolated atoms do not count)")
     return kept

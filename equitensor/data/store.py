@@ -1,12 +1,14 @@
 """The store: one LMDB file of structures under big-endian integer keys, with a metadata record."""
 
 import contextlib
+import logging
 import os
 import time
 from pathlib import Path
 
 import lmdb
 import msgspec
+import numpy as np
 from filelock import FileLock, Timeout
 
 from equitensor.data.environment import is_lmdb, open_lmdb
@@ -14,9 +16,11 @@ from equitensor.data.record import Array, decode, encode, pack_array, unpack_arr
 from equitensor.data.sequence import Index, IndexBuilder, Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
+from equitensor.graph import labels as table
 
+_log = logging.getLogger(__name__)
 SCHEMA = 1
-UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+_FIRST_BITS = {"energy": 1, "forces": 2, "stress": 4}  # of stores that do not say which
 _METADATA_KEY = b"equitensor"
 _BATCH_BYTES = 8 << 20
 
@@ -30,6 +34,7 @@ class Metadata(msgspec.Struct):
     count: int = 0
     elements: tuple[int, ...] = ()
     labels: dict[str, int] = {}
+    bits: dict[str, int] = msgspec.field(default_factory=lambda: dict(_FIRST_BITS))
     atoms: Array | None = None
     flags: Array | None = None
     group: Array | None = None
@@ -56,7 +61,7 @@ class Store(Snapshots):
         self.units, self.provenance, self.created = metadata.units, metadata.provenance, metadata.created
         self.index = Index(
             atoms=unpack_array(metadata.atoms),
-            flags=unpack_array(metadata.flags),
+            flags=_own_bits(unpack_array(metadata.flags), metadata.bits, self.name),
             group=unpack_array(metadata.group),
             group_names=metadata.group_names,
             elements=metadata.elements,
@@ -87,6 +92,17 @@ class Store(Snapshots):
             raise InputError(f"{self.path}, record {i}: damaged ({error}); convert it again") from None
         origin = f" ({structure.source})" if structure.source else ""
         return structure.replace(source=f"{self.path}, record {i}{origin}")
+
+
+def _own_bits(flags: np.ndarray, bits: dict[str, int], name: str) -> np.ndarray:
+    """The flags of a store, whose labels may have other bits than here; labels not known here are mentioned."""
+    own = flags & table.ISOLATED_ATOM
+    for label, bit in bits.items():
+        if table.is_label(label):
+            own = own | ((flags & bit) != 0) * np.uint8(table.by_name(label).bit)
+        elif (flags & bit).any():
+            _log.warning("%s holds labels of a kind that is not known here, %s: they are not read", name, label)
+    return own
 
 
 def is_store(path: Path) -> bool:
@@ -153,15 +169,16 @@ class StoreWriter:
 
     def _metadata(self, complete, provenance=None) -> bytes:
         index = self._index.build()
-        labels = {"energy": index.has(1), "forces": index.has(2), "stress": index.has(4)}
+        labels = table.labels()
         return msgspec.msgpack.encode(
             Metadata(
                 schema=SCHEMA,
                 complete=complete,
-                units=UNITS,
+                units={"length": "Angstrom"} | {label.name: label.unit for label in labels},
                 count=len(index),
                 elements=index.elements,
-                labels={name: int(present.sum()) for name, present in labels.items()},
+                labels={label.name: int(index.has(label).sum()) for label in labels},
+                bits={label.name: label.bit for label in labels},
                 atoms=pack_array(index.atoms, "<i4"),
                 flags=pack_array(index.flags, "|u1"),
                 group=pack_array(index.group, "<i4"),

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from equitensor.data.near_frames import FEWEST, systems
+from equitensor.graph.labels import ENERGY, STRESS
 
 _FACTOR = 20.0  # between the bias of the estimate where atoms move far, and GPa (160) or kbar against eV/Angstrom^3
 _ERRORS = 4.0  # standard errors that a deviation must exceed
@@ -22,7 +23,7 @@ def stress_warning(frames) -> str | None:
     With cells of one system that differ, sign and size are seen. Else the size alone is, and only by two to
     three magnitudes: virial per atom |stress| V / n against rms force times a bond length.
     """
-    members = systems(frames, ("energy", "stress"))
+    members = systems(frames, (ENERGY, STRESS))
     pairs = [pair for each in members for a, b in combinations(each, 2) if (pair := _strained_pair(a, b)) is not None]
     if len(pairs) < FEWEST:
         return _by_scale(frames)

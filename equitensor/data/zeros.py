@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from equitensor.graph import Structure
+from equitensor.graph.labels import names
 
 _log = logging.getLogger(__name__)
 
@@ -13,13 +14,13 @@ _log = logging.getLogger(__name__)
 def without_zero_labels(
     structures: Iterable[Structure], path, is_named: Callable[[str], bool] = lambda label: False
 ) -> Iterator[Structure]:
-    """The same structures, without energies, forces or stresses that are zero in all of them.
+    """The same structures, without labels (energies, forces ...) that are zero in all of them.
 
     A label whose key was named (`is_named("forces")`) is kept. Single atoms, whose forces are zero and whose
     energy may be the zero of the scale, say nothing either way. Structures are held back only while some
     label has been nothing but zero; what is left out is said in one warning.
     """
-    zero = {label: 0 for label in ("energy", "forces", "stress") if not is_named(label)}
+    zero = {label: 0 for label in names() if not is_named(label)}
     waiting = []
     for structure in structures:
         waiting.append(structure)

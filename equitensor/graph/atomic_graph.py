@@ -1,6 +1,6 @@
 """One batched graph of atoms: what every model takes."""
 
-from dataclasses import InitVar, dataclass, fields, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from equitensor.errors import InputError
 from equitensor.graph.edges import check_order, sort_edges
+from equitensor.graph.labels import Label, is_label, labels
 from equitensor.graph.neighbors import neighbor_list
 from equitensor.graph.structure import Structure
 
@@ -35,6 +36,7 @@ class AtomicGraph:
     | stress     | (b,3,3)| optional label, eV/Angstrom^3, tension positive; NaN where there is none         |
     | weight     | (b,)   | optional weight of each structure in the loss                                    |
     | index      | (b,)   | optional position of each structure in its data set                              |
+    | others     |        | further labels of the table by name, NaN where there is none; attributes too     |
     """
 
     z: Tensor
@@ -52,11 +54,18 @@ class AtomicGraph:
     stress: Tensor | None = None
     weight: Tensor | None = None
     index: Tensor | None = None
+    others: dict[str, Tensor] = field(default_factory=dict)
     ordered: InitVar[bool] = False  # known to be in order: not looked at again
 
     def __post_init__(self, ordered: bool):
         if not ordered:
             check_order(self.edge_index, self.shift, self.rev)
+
+    def __getattr__(self, name):
+        """A label that is no field."""
+        if name.startswith("_") or not is_label(name):
+            raise AttributeError(f"a graph has no {name!r}")
+        return self.others.get(name)
 
     @property
     def num_nodes(self) -> int:
@@ -102,11 +111,12 @@ class AtomicGraph:
         return self._map(lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
 
     def _map(self, function) -> "AtomicGraph":
-        return replace(self, ordered=True, **{name: function(value) for name, value in self._tensors()})
+        named = {name: function(value) for name, value in self._tensors()}
+        return replace(self, ordered=True, **_with_others(named))
 
     def _tensors(self):
-        named = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return [(name, value) for name, value in named if value is not None]
+        named = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name != "others")
+        return [*((name, value) for name, value in named if value is not None), *self.others.items()]
 
     @classmethod
     def from_structure(cls, structure: Structure, cutoff: float, index: int | None = None) -> "AtomicGraph":
@@ -120,9 +130,7 @@ class AtomicGraph:
             edge_index, shift, rev = neighbor_list(structure.pos, structure.cell, structure.pbc, cutoff)
         except InputError as error:
             raise InputError(f"{structure.source or 'structure'}: {error}") from None
-        n, nan = len(structure), float("nan")
-        tensor = torch.from_numpy
-        forces, stress = structure.forces, structure.stress
+        n, tensor = len(structure), torch.from_numpy
         return cls(
             z=tensor(structure.z),
             pos=tensor(structure.pos),
@@ -134,9 +142,7 @@ class AtomicGraph:
             pbc=tensor(structure.pbc)[None],
             fixed=torch.zeros(n, dtype=torch.bool) if structure.fixed is None else tensor(structure.fixed),
             tags=torch.zeros(n, dtype=torch.int64) if structure.tags is None else tensor(structure.tags),
-            energy=torch.tensor([nan if structure.energy is None else structure.energy], dtype=torch.float64),
-            forces=tensor(np.full((n, 3), nan) if forces is None else np.asarray(forces, np.float64)),
-            stress=tensor(np.full((3, 3), nan) if stress is None else np.asarray(stress, np.float64))[None],
+            **_with_others({label.name: _label(label, structure) for label in labels()}),
             weight=torch.tensor([structure.weight], dtype=torch.float64),
             index=None if index is None else torch.tensor([index]),
             ordered=True,
@@ -188,7 +194,23 @@ class AtomicGraph:
             if name in offsets:
                 parts = [part + int(offset) for part, offset in zip(parts, offsets[name], strict=False)]
             joined[name] = torch.cat(parts, dim=1 if name == "edge_index" else 0)
-        return cls(**joined, ordered=True)
+        return cls(**_with_others(joined), ordered=True)
+
+
+_FIELDS = frozenset(each.name for each in fields(AtomicGraph))
+
+
+def _with_others(values: dict[str, Tensor]) -> dict:
+    """The values of fields by name, the rest under `others`."""
+    others = {name: value for name, value in values.items() if name not in _FIELDS}
+    return {name: value for name, value in values.items() if name in _FIELDS} | {"others": others}
+
+
+def _label(label: Label, structure: Structure) -> Tensor:
+    """(n, ...) or (1, ...) float64, NaN where the structure has none."""
+    value, shape = getattr(structure, label.name), label.full_shape(len(structure))
+    value = np.full(shape, np.nan) if value is None else np.asarray(value, np.float64)
+    return torch.from_numpy(value if label.per_atom else value.reshape(1, *shape))
 
 
 def from_ase(atoms, cutoff: float) -> AtomicGraph:

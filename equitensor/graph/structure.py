@@ -1,10 +1,11 @@
 """One atomic structure with its labels, in plain numpy: what files are read into and graphs are built from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from equitensor.graph.constraints import held_atoms
+from equitensor.graph.labels import is_label, labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +14,8 @@ class Structure:
 
     z (n,) int64; pos (n, 3) float64; cell (3, 3) float64, rows are lattice vectors, zero where there is none;
     pbc (3,) bool; fixed (n,) bool, atoms held in place; tags (n,) int64 (OC20: 0 bulk, 1 surface, 2 adsorbate).
-    Labels that are missing are None: energy, forces (n, 3), stress (3, 3) with tension positive.
+    Labels that are missing are None: energy, forces (n, 3), stress (3, 3) with tension positive; `others` are further
+    ones of the table of labels, by name, and can be read as attributes and given to `replace` like these three.
     `group` names the trajectory or system a snapshot comes from: a split never parts a group.
     `source` says where it was read ("train.xyz, frame 3") and stands in every error message about it.
     """
@@ -31,17 +33,30 @@ class Structure:
     config_type: str | None = None
     group: str | None = None
     source: str = ""
+    others: dict[str, float | np.ndarray] = field(default_factory=dict)
 
     def __len__(self):
         return len(self.z)
 
+    def __getattr__(self, name):
+        """A label that is no field."""
+        if name.startswith("_") or not is_label(name):
+            raise AttributeError(f"a structure has no {name!r}")
+        return self.others.get(name)
+
     @property
     def has_labels(self) -> bool:
-        """Whether there is an energy, or forces, or a stress."""
-        return any(label is not None for label in (self.energy, self.forces, self.stress))
+        """Whether there is any label."""
+        return any(label.is_here(self) for label in labels())
 
     def replace(self, **changes):
-        return replace(self, **changes)
+        """A copy with these fields and labels."""
+        return replace(self, **_sorted_in(changes, self.others))
+
+    @classmethod
+    def of(cls, **values):
+        """From fields and any labels by name."""
+        return cls(**_sorted_in(values, {}))
 
     @classmethod
     def from_ase(cls, atoms, **labels):
@@ -54,7 +69,7 @@ class Structure:
             labels.setdefault("fixed", fixed)
         if atoms.has("tags"):
             labels.setdefault("tags", atoms.get_tags().astype(np.int64))
-        return cls(
+        return cls.of(
             z=atoms.numbers.astype(np.int64),
             pos=np.array(atoms.positions, dtype=np.float64),
             cell=np.array(atoms.cell.array, dtype=np.float64),
@@ -72,10 +87,26 @@ class Structure:
         atoms = Atoms(self.z, self.pos, cell=self.cell, pbc=self.pbc, tags=self.tags)
         if self.fixed is not None and self.fixed.any():
             atoms.set_constraint(FixAtoms(mask=self.fixed))
-        results = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
-        results = {name: value for name, value in results.items() if value is not None}
-        if "stress" in results:
-            results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
+        results = {}
+        for label in labels():
+            if label.ase and label.is_here(self):
+                value = getattr(self, label.name)
+                results[label.ase] = full_3x3_to_voigt_6_stress(value) if label.symmetric else value
         if results:
             atoms.calc = SinglePointCalculator(atoms, **results)
         return atoms
+
+
+_FIELDS = frozenset(each.name for each in fields(Structure))
+
+
+def _sorted_in(values: dict, others: dict) -> dict:
+    """The values of fields, those of other labels in `others`. Raises TypeError for a name that is neither."""
+    if values.keys() <= _FIELDS:
+        return values
+    own = {name: value for name, value in values.items() if name in _FIELDS}
+    more = {name: value for name, value in values.items() if name not in _FIELDS}
+    if unknown := [name for name in more if not is_label(name)]:
+        raise TypeError(f"a structure has no field or label {unknown[0]!r}")
+    more = {**others, **more}
+    return own | {"others": {name: value for name, value in more.items() if value is not None}}

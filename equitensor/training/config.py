@@ -3,13 +3,24 @@
 import difflib
 import glob
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
+from equitensor.graph.labels import Label, labels, version
 from equitensor.models.architectures import CUTOFF
 
 
@@ -120,17 +131,33 @@ class TrainConfig(_Section):
 
 
 class LossConfig(_Section):
-    """L = forces |dF|^2 + energy (dE / n)^2 + stress |dS|^2; from `late` of the run on, energy_late for energy.
+    """L = forces |dF|^2 + energy (dE / n)^2 + stress (V |dS| / n)^2, each label that is there; the table of labels has
+    the terms and their default weights. From `late` of the run on, energy_late for energy.
 
-    Errors of a force beyond `huber` times the RMS of the labelled forces count linearly; null: squared too.
+    Errors beyond `huber` times the RMS of the labelled forces (of energies per atom and virials per atom in eV, of
+    forces in eV/Angstrom) count linearly; null: squared too.
     """
 
-    forces: float = Field(100.0, ge=0)
-    energy: float = Field(10.0, ge=0)
-    energy_late: float = Field(300.0, ge=0)
-    stress: float = Field(0.0, ge=0)
     late: float = Field(0.75, ge=0, le=1)
     huber: PositiveFloat | None = 1.0
+
+    def weights(self, late: bool) -> dict[str, float]:
+        """label -> weight of its term, before or after `late`."""
+        return {label.name: getattr(self, _loss_key(label, late)) for label in labels()}
+
+
+def _loss_key(label: Label, late: bool) -> str:
+    return f"{label.name}_late" if late and label.late is not None else label.name
+
+
+def _loss_section() -> type[LossConfig]:
+    """With the weights of all labels."""
+    fields = {}
+    for label in labels():
+        fields[label.name] = (float, Field(label.weight, ge=0))
+        if label.late is not None:
+            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0))
+    return create_model("LossConfig", __base__=LossConfig, **fields)
 
 
 class Config(_Section):
@@ -145,6 +172,17 @@ class Config(_Section):
 
     def resolved(self) -> dict:
         return self.model_dump(mode="json")
+
+
+def config_class() -> type[Config]:
+    """The config with what the table of labels adds to its sections."""
+    return _config_class(version())
+
+
+@lru_cache(maxsize=4)
+def _config_class(_version: int) -> type[Config]:
+    loss = _loss_section()
+    return create_model("Config", __base__=Config, loss=(loss, loss()))
 
 
 def seconds(clock: str) -> float:
@@ -178,7 +216,7 @@ def load_config(path, overrides: list[str] = ()) -> Config:
 def validate(values: dict, origin: str) -> Config:
     """A Config of plain values; `origin` is named in errors."""
     try:
-        return Config.model_validate(values)
+        return config_class().model_validate(values)
     except ValidationError as error:
         lines = [_explain(problem) for problem in _once_each(error.errors())]
         raise InputError(f"{origin}: " + "; ".join(lines)) from None
@@ -216,7 +254,7 @@ def _explain(problem: dict[str, Any]) -> str:
     where = problem["loc"]
     key = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
-        section = Config
+        section = config_class()
         for part in where[:-1]:
             section = section.model_fields[part].annotation
         close = difflib.get_close_matches(str(where[-1]), section.model_fields, n=1, cutoff=0.5)

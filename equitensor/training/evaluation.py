@@ -9,15 +9,15 @@ import numpy as np
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-
-QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
+from equitensor.graph.labels import labels
+from equitensor.training.errors import ErrorSums, counted, errors_of, quantities
 
 
 @dataclass
 class Evaluation:
     """metrics, by the names of `equitensor eval --json` (None where nothing was labelled); the same by config_type;
-    forces MAE and RMSE by element; predictions and labels, structure by structure, where they were asked for;
-    excluded: structures left out because the model does not know their elements, counted by those elements."""
+    MAE and RMSE of what atoms have (forces) by element; predictions and labels, structure by structure, where they were
+    asked for; excluded: structures left out because the model does not know their elements, counted by these."""
 
     metrics: dict[str, float | int | None]
     by_config_type: dict[str, dict] = field(default_factory=dict)
@@ -38,27 +38,6 @@ class Evaluation:
         return plot_evaluation(self, Path(folder))
 
 
-class _Errors:
-    """Streaming MAE and RMSE of some quantities: sums and counts in float64."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, np.ndarray] = {}  # quantity -> sum of |error|, sum of error^2, number
-
-    def add(self, found: dict[str, np.ndarray]) -> None:
-        for name, errors in found.items():
-            if errors.size:
-                sums = np.array([np.abs(errors).sum(), np.square(errors).sum(), errors.size])
-                self._sums[name] = self._sums.get(name, 0.0) + sums
-
-    def values(self, names=QUANTITIES) -> dict[str, float | None]:
-        found = {}
-        for name in names:
-            absolute, square, count = self._sums.get(name, (None, None, 1))
-            found[f"{name}_mae"] = None if absolute is None else float(absolute / count)
-            found[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
-        return found
-
-
 def evaluate(
     model, snapshots: Snapshots, indices=None, batch_size: int = 16, device=None, keep: bool = True
 ) -> Evaluation:
@@ -72,7 +51,7 @@ def evaluate(
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     elements = [int(z) for z in model.elements]
     indices, excluded = with_known_elements(elements, snapshots, indices)
-    total, by_type, by_element = _Errors(), {}, {}
+    total, by_type, by_element = ErrorSums(), {}, {}
     result = Evaluation(metrics={}, excluded=excluded)
     counts = {"n_structures": 0, "n_atoms": 0}
     if hasattr(model, "compute"):
@@ -82,17 +61,18 @@ def evaluate(
     for label, prediction in predicted:
         counts["n_structures"] += 1
         counts["n_atoms"] += len(label)
-        errors = _errors(label, prediction)
+        errors = errors_of(label, prediction)
         total.add(errors)
-        _add_by_element(by_element, label, errors["forces"])
-        by_type.setdefault(label.config_type or "(none)", _Errors()).add(errors)
+        _add_by_element(by_element, label, errors)
+        by_type.setdefault(label.config_type or "(none)", ErrorSums()).add(errors)
         if keep:
             result.labels.append(label)
             result.predictions.append(prediction)
     result.metrics = total.values() | counts
     if set(by_type) != {"(none)"}:
         result.by_config_type = {name: errors.values() for name, errors in sorted(by_type.items())}
-    result.by_element = {z: errors.values(("forces",)) for z, errors in sorted(by_element.items())}
+    of_atoms = quantities(tuple(label for label in labels() if label.per_atom))
+    result.by_element = {z: errors.values(of_atoms) for z, errors in sorted(by_element.items())}
     return result
 
 
@@ -122,10 +102,8 @@ def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, Structur
     """(labels, prediction) of each structure."""
     for i in indices:
         label = snapshots[int(i)]
-        periodic = bool(label.pbc.all())
-        out = model.compute(label, stress=periodic)
-        stress = out["stress"] if periodic else None
-        yield label, label.replace(energy=out["energy"], forces=out["forces"], stress=stress)
+        out = model.compute(label, stress=bool(label.pbc.all()))
+        yield label, _prediction(label, {name: np.asarray(value) for name, value in out.items()})
 
 
 def _in_batches(model, snapshots, indices, batch_size, device) -> Iterator[tuple[Structure, Structure]]:
@@ -135,40 +113,33 @@ def _in_batches(model, snapshots, indices, batch_size, device) -> Iterator[tuple
     model = model.eval()
     device = model.device if device is None else device
     dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
+    of_atoms = {label.key for label in labels() if label.per_atom}
     for graph in graph_loader(dataset, batch_size=batch_size):
         out = {name: value.detach().cpu().double().numpy() for name, value in model(graph.to(device)).items()}
         start = 0
         for k, i in enumerate(graph.index.tolist()):
             label = snapshots[i]
             stop = start + len(label)
-            stress = out["stress"][k] if label.pbc.all() else None
-            yield label, label.replace(energy=float(out["energy"][k]), forces=out["forces"][start:stop], stress=stress)
+            own = {name: value[start:stop] if name in of_atoms else value[k] for name, value in out.items()}
+            yield label, _prediction(label, own)
             start = stop
 
 
-def _errors(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
-    """Errors of what is labelled, empty where nothing is: energy, energy_per_atom, forces (atoms, 3), stress (3, 3)."""
-    found = {name: np.zeros(0) for name in QUANTITIES}
-    if label.energy is not None and not np.isnan(label.energy):
-        found["energy"] = np.array([prediction.energy - label.energy])
-        found["energy_per_atom"] = found["energy"] / len(label)
-    if label.forces is not None:
-        counted = _counted(label)
-        found["forces"] = prediction.forces[counted] - label.forces[counted]
-    if label.stress is not None and prediction.stress is not None and not np.isnan(label.stress).any():
-        found["stress"] = prediction.stress - label.stress
-    return found
+def _prediction(structure: Structure, out: dict[str, np.ndarray]) -> Structure:
+    """The structure with what a model returns for it as labels, None for what it does not, or has no meaning there."""
+    found = {}
+    for label in labels():
+        value = out.get(label.key)
+        has_meaning = value is not None and (structure.pbc.all() or not label.periodic)
+        found[label.name] = None if not has_meaning else value if np.ndim(value) else float(value)
+    return structure.replace(**found)
 
 
-def _counted(label: Structure) -> np.ndarray:
-    """(n,) bool, the atoms that have a force and are not fixed."""
-    known = ~np.isnan(label.forces).any(axis=1)
-    return known if label.fixed is None else known & ~label.fixed
-
-
-def _add_by_element(by_element, label: Structure, errors: np.ndarray) -> None:
-    if label.forces is None:
-        return
-    z = label.z[_counted(label)]
-    for number in np.unique(z).tolist():
-        by_element.setdefault(number, _Errors()).add({"forces": errors[z == number]})
+def _add_by_element(by_element, structure: Structure, errors: dict[str, np.ndarray]) -> None:
+    for label in labels():
+        if not label.per_atom or label.term not in errors:
+            continue
+        z = structure.z[counted(label, structure, getattr(structure, label.name))]
+        for number in np.unique(z).tolist():
+            own = {quantity.name: errors[quantity.name][z == number] for quantity in label.quantities}
+            by_element.setdefault(number, ErrorSums()).add(own)

@@ -6,11 +6,12 @@ import numpy as np
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
+from equitensor.graph.labels import names
 
 _ALL = 50_000  # structures: up to here every one counts
 _SAMPLE = 2_000
 _GEOMETRY = {"z": "<i8", "pos": "<f8", "cell": "<f8", "pbc": "|u1"}
-_LABELS = {"energy": "<f8", "forces": "<f8", "stress": "<f8", "weight": "<f8", "fixed": "|u1"}
+_MARKS = {"weight": "<f8", "fixed": "|u1"}
 
 
 def fingerprint(snapshots: Snapshots) -> dict[str, int | str]:
@@ -20,6 +21,7 @@ def fingerprint(snapshots: Snapshots) -> dict[str, int | str]:
     which a store was written. Names of files and the order of keys in them do not count.
     """
     count, index = len(snapshots), snapshots.index
+    fields = dict.fromkeys(names(), "<f8") | _MARKS
     geometry, labels = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     geometry.update(np.ascontiguousarray(index.atoms, "<i8").tobytes())
     labels.update(np.ascontiguousarray(index.flags, "|u1").tobytes())
@@ -30,7 +32,7 @@ def fingerprint(snapshots: Snapshots) -> dict[str, int | str]:
     for i in chosen:
         structure = snapshots[i]
         _add(geometry, structure, _GEOMETRY)
-        _add(labels, structure, _LABELS)
+        _add(labels, structure, fields)
     return {"structures": count, "geometry": geometry.hexdigest(), "labels": labels.hexdigest()}
 
 

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from equitensor.data import GraphDataset
-from equitensor.data.sequence import ENERGY, FORCES, STRESS
 from equitensor.errors import InputError
+from equitensor.graph.labels import Label, labels
 from equitensor.training.config import LossConfig
 from equitensor.training.statistics import LabelSample, spread
 
@@ -13,14 +13,14 @@ _NAMED = 5  # absurd labels that are named one by one
 
 
 def check_labels(train: GraphDataset, weights: LossConfig, console: Console) -> list[str]:
-    """The labels that are trained on; says which are there in vain, and which are asked for but not there."""
-    energy = max(weights.energy if weights.late > 0 else 0.0, weights.energy_late if weights.late < 1 else 0.0)
-    counted = {"energy": energy, "forces": weights.forces, "stress": weights.stress}
-    asked = [name for name, weight in counted.items() if weight]
+    """The labels that are trained on; says what each weighs, which are there in vain, and which are asked for but not
+    there."""
+    early, late = weights.weights(late=False), weights.weights(late=True)
+    asked = [name for name in early if (early[name] and weights.late > 0) or (late[name] and weights.late < 1)]
     if not asked:
-        raise InputError("loss.energy, loss.forces and loss.stress are all 0: nothing to learn from")
-    index, bits = train.snapshots.index, {"energy": ENERGY, "forces": FORCES, "stress": STRESS}
-    present = {name: int(index.has(bit)[train.indices].sum()) for name, bit in bits.items()}
+        raise InputError(f"{', '.join(f'loss.{name}' for name in early)} are all 0: nothing to learn from")
+    index = train.snapshots.index
+    present = {label.name: int(index.has(label)[train.indices].sum()) for label in labels()}
     trained = [name for name in asked if present[name]]
     if not trained:
         raise InputError(
@@ -33,12 +33,24 @@ def check_labels(train: GraphDataset, weights: LossConfig, console: Console) -> 
                 f"[yellow]warning:[/] {name} labels in {count} structures are not trained on: set loss.{name}",
                 soft_wrap=True,
             )
-        if name == "stress" and name in asked and not count:
+    for label in labels():
+        name = label.name
+        if name in asked and not present[name] and early[name] != label.weight:  # the default asks for what is there
             console.print(
-                f"[yellow]warning:[/] loss.stress is {weights.stress:g}, but no training structure has a stress",
+                f"[yellow]warning:[/] loss.{name} is {early[name]:g}, but no training structure has {name} labels",
                 soft_wrap=True,
             )
+    console.print("loss: " + "; ".join(_term(label, weights, present) for label in labels() if label.name in trained))
     return trained
+
+
+def _term(label: Label, weights: LossConfig, present: dict[str, int]) -> str:
+    """What a term weighs, in words."""
+    early, late = weights.weights(late=False)[label.name], weights.weights(late=True)[label.name]
+    changes = f" ({late:g} from {weights.late:.0%} of the run on)" if late != early and 0 < weights.late < 1 else ""
+    weight = late if weights.late == 0 else early
+    of = label.term.replace("_", " ")
+    return f"{weight:g}{changes} x ({of})^2 in {label.quantity.unit}, {present[label.name]} structures"
 
 
 def name_absurd(name: str, part: GraphDataset | None, labels: LabelSample, console: Console) -> None:

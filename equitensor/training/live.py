@@ -5,6 +5,9 @@ import time
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from equitensor.graph.labels import FORCES, labels
+from equitensor.training.errors import ErrorSums
+
 _REFRESH = 0.25  # seconds
 
 
@@ -36,14 +39,12 @@ class Live:
         self.bar.stop()
 
     def _reset(self):
-        self.steps, self.loss, self.squares, self.components = 0, 0.0, 0.0, 0
+        self.steps, self.loss, self.errors = 0, 0.0, ErrorSums()
 
     def step(self, found, value: float, speed: float) -> None:
         self.steps += 1
         self.loss += value
-        if "forces" in found and found["forces"].numel():
-            self.squares += float(found["forces"].detach().square().sum())
-            self.components += found["forces"].numel()
+        self.errors.add({FORCES.term: found[FORCES.term]})
         self.speed = speed
         if self.console.is_terminal and time.monotonic() - self.shown > _REFRESH:
             self.shown = time.monotonic()
@@ -58,7 +59,7 @@ class Live:
             )
 
     def averages(self) -> dict:
-        rmse = (self.squares / self.components) ** 0.5 if self.components else None
+        rmse = self.errors.values((FORCES.term,))[f"{FORCES.term}_rmse"]
         return {"train_loss": self.loss / self.steps if self.steps else None, "train_forces_rmse": rmse}
 
     def report(self, row: dict) -> None:
@@ -66,13 +67,9 @@ class Live:
         parts = [f"{row['seconds']:7.0f} s", f"epoch {row['epoch']:4d}"]
         if row["train_loss"] is not None:
             parts.append(f"loss {row['train_loss']:9.4g}")
-        for name, label, unit in (
-            ("valid_energy_rmse", "valid energy", "meV"),
-            ("valid_forces_rmse", "forces", "meV/A"),
-            ("valid_stress_rmse", "stress", "meV/A^3"),
-        ):
-            if name in row:
-                parts.append(f"{label} {1000 * row[name]:.2f} {unit}")
+        for quantity in (label.quantities[0] for label in labels()):
+            if (value := row.get(f"valid_{quantity.name}_rmse")) is not None:
+                parts.append(f"valid {quantity.title} {1000 * value:.2f} m{quantity.unit}")
         self.console.print("  ".join(parts), highlight=False)
         self.console.file.flush()  # a log file is read while the run goes on
         self._reset()

@@ -1,4 +1,4 @@
-"""The loss: weighted squared errors of forces, energies per atom and stress, missing labels left out."""
+"""The loss: weighted squared errors of forces, of energies and of virials per atom ...; missing labels are left out."""
 
 import math
 
@@ -6,73 +6,116 @@ import torch
 from torch import Tensor
 
 from equitensor.graph import AtomicGraph
-
-TERMS = {"forces": "forces", "energy": "energy_per_atom", "stress": "stress"}  # term of the loss -> its residuals
+from equitensor.graph.labels import Label, labels
 
 
 def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:
-    """Errors of what is labelled: energy (per structure), energy_per_atom, forces and stress (components), flat.
+    """Errors of what is labelled, by quantity, (rows, components): energy and energy_per_atom (rows,), forces, ...
 
-    Forces on atoms marked fixed do not count. Also `<name>_weight`, the weight of the structure each belongs to. Every
-    name is there, with no rows where nothing is labelled or predicted: parts of a batch can be joined.
+    Forces on atoms marked fixed do not count. Also `<label>_weight`, the weight of the structure each row belongs to.
+    Every name is there, with no rows where nothing is labelled or predicted: parts of a batch can be joined.
     """
     energy = prediction["energy"]
     weight = torch.ones_like(energy) if graph.weight is None else graph.weight
-    none = {"energy": energy.new_zeros(0), "forces": energy.new_zeros(0, 3), "stress": energy.new_zeros(0, 9)}
-    none["energy_per_atom"] = none["energy"]
-    found = none | {f"{name}_weight": weight[:0] for name in TERMS}
-    if graph.energy is not None:
-        known = ~graph.energy.isnan()
-        error = (energy - graph.energy)[known]
-        found["energy"] = error
-        found["energy_per_atom"] = error / graph.atoms_per_graph[known]
-        found["energy_weight"] = weight[known]
-    if graph.forces is not None and "forces" in prediction:
-        known = ~graph.forces.isnan().any(dim=1)
-        if graph.fixed is not None:
-            known = known & ~graph.fixed
-        found["forces"] = (prediction["forces"] - graph.forces)[known]
-        found["forces_weight"] = weight.index_select(0, graph.batch)[known]
-    if graph.stress is not None and "stress" in prediction:
-        known = labelled_stress(graph)
-        found["stress"] = (prediction["stress"] - graph.stress)[known].flatten(1)
-        found["stress_weight"] = weight[known]
+    found = {}
+    for label in labels():
+        value, predicted = getattr(graph, label.name), prediction.get(label.key)
+        if value is None or predicted is None:
+            _add_nothing(found, label, energy, weight)
+            continue
+        known = labelled(label, graph)
+        error = (predicted - value)[known]
+        rows = graph.batch if label.per_atom else None
+        for quantity in label.quantities:
+            factor = None if quantity.factor is None else quantity.factor(graph.atoms_per_graph, _volume(label, graph))
+            found[quantity.name] = _flat(_scaled(error, factor, rows, known))
+        found[f"{label.name}_weight"] = (weight if rows is None else weight.index_select(0, rows))[known]
     return found
 
 
-def labelled_stress(graph: AtomicGraph) -> Tensor:
-    """(b,) bool: the structures whose stress counts, periodic along all directions and labelled."""
-    return ~graph.stress.isnan().flatten(1).any(dim=1) & graph.pbc.all(dim=1)
+def labelled(label: Label, graph: AtomicGraph) -> Tensor:
+    """(b,) or (n,) bool: the structures or atoms whose label counts."""
+    value = getattr(graph, label.name)
+    known = ~value.isnan()
+    known = known.flatten(1).all(dim=1) if known.dim() > 1 else known
+    if label.periodic:
+        periodic = graph.pbc.all(dim=1)
+        known = known & (periodic.index_select(0, graph.batch) if label.per_atom else periodic)
+    if label.moving_only and graph.fixed is not None:
+        known = known & ~graph.fixed
+    return known
+
+
+def requests(graphs: list[AtomicGraph], weights: dict[str, float] | None = None) -> dict[str, bool]:
+    """What to ask of a model for a batch in these parts: whether any has a label that is computed on request and, where
+    `weights` are given, counted. Once for the batch: a part of molecules alone has no stress."""
+    return {
+        label.name: (weights is None or weights[label.name] > 0)
+        and any(getattr(graph, label.name) is not None and bool(labelled(label, graph).any()) for graph in graphs)
+        for label in labels()
+        if label.on_request
+    }
 
 
 def square_sums(found: dict[str, Tensor], huber: float = math.inf) -> dict[str, tuple[Tensor, int]]:
-    """term -> (sum of weighted squares of its residuals, their number), for the terms that have any.
+    """label -> (sum of weighted squares of the residuals of its term, their number), for those that have any.
 
-    Sums and numbers of several batches, shards or ranks add up. A force that is off by more than `huber`
-    (eV/Angstrom) counts linearly beyond it, so that a few atoms far from equilibrium do not rule the training.
+    Sums and numbers of several batches, shards or ranks add up. A force (eV/Angstrom), energy or virial per atom (eV,
+    by bonds of 1 Angstrom) that is off by more than `huber` counts linearly beyond it, so that a few structures far
+    from equilibrium do not rule the training.
     """
     sums = {}
-    for name, quantity in TERMS.items():
-        if len(found[quantity]) == 0:
+    for label in labels():
+        residual = found[label.term]
+        if len(residual) == 0:
             continue
-        square = found[quantity].square()
-        if name == "forces" and math.isfinite(huber):
-            square = _linear_beyond(square.sum(dim=1), huber**2) / 3
-        square = square.mean(dim=1) if square.dim() > 1 else square
-        sums[name] = ((found[f"{name}_weight"] * square).sum(), len(square))
+        square = residual.square()
+        components = square.shape[1] if square.dim() > 1 else 1
+        square = square.sum(dim=1) if square.dim() > 1 else square
+        if label.robust and math.isfinite(huber):
+            square = _linear_beyond(square, huber**2)
+        square = square / components
+        sums[label.name] = ((found[f"{label.name}_weight"] * square).sum(), len(square))
     return sums
 
 
 def loss(found: dict[str, Tensor], weights: dict[str, float], huber: float = math.inf, counts=None) -> Tensor:
-    """sum over forces, energy and stress of weight times the mean square of its residuals (energy: per atom).
+    """sum over the labels of weight times the mean square of the residuals of its term (energy, virial: per atom).
 
-    `counts` (term -> number) are what the sums are divided by where these residuals are only a part of a batch.
+    `counts` (label -> number) are what the sums are divided by where these residuals are only a part of a batch.
     """
     total = 0.0
     for name, (square, count) in square_sums(found, huber).items():
         if weights[name]:
             total = total + weights[name] * square / (count if counts is None else counts[name])
     return total
+
+
+def numbers(found: dict[str, Tensor]) -> list[int]:
+    """How many residuals each term has, in the order of the table."""
+    return [len(found[label.term]) for label in labels()]
+
+
+def _add_nothing(found, label, energy, weight):
+    components = math.prod(label.shape)
+    for quantity in label.quantities:
+        found[quantity.name] = energy.new_zeros((0, components) if label.shape else 0)
+    found[f"{label.name}_weight"] = weight[:0]
+
+
+def _volume(label: Label, graph: AtomicGraph) -> Tensor | None:
+    return torch.linalg.det(graph.cell).abs() if label.periodic else None
+
+
+def _scaled(error, factor, rows, known):
+    if factor is None:
+        return error
+    factor = (factor if rows is None else factor.index_select(0, rows))[known]
+    return error * factor.view(-1, *[1] * (error.dim() - 1))
+
+
+def _flat(rows: Tensor) -> Tensor:
+    return rows.flatten(1) if rows.dim() > 1 else rows
 
 
 def _linear_beyond(square: Tensor, limit: float) -> Tensor:

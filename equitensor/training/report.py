@@ -8,12 +8,12 @@ from ase.formula import Formula
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = (
-    ("energy", "meV", "energy"),
-    ("energy_per_atom", "meV/atom", "energy per atom"),
-    ("forces", "meV/A", "forces"),
-    ("stress", "meV/A^3", "stress"),
-)
+from equitensor.graph.labels import Quantity, labels
+
+
+def columns() -> list[Quantity]:
+    """The quantities that have a column in tables."""
+    return [quantity for label in labels() for quantity in label.quantities if quantity.title]
 
 
 def error_table(rows: dict[str, dict], title: str = "") -> Table:
@@ -21,14 +21,14 @@ def error_table(rows: dict[str, dict], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left")
     table.add_column("")
     table.add_column("structures", justify="right")
-    columns = [c for c in COLUMNS if any(m.get(f"{c[0]}_mae") is not None for m in rows.values())]
-    for _, unit, label in columns:
-        table.add_column(f"{label}\nMAE {unit}", justify="right")
-        table.add_column(f"\nRMSE {unit}", justify="right")
+    shown = [each for each in columns() if any(m.get(f"{each.name}_mae") is not None for m in rows.values())]
+    for each in shown:
+        table.add_column(f"{each.title}\nMAE m{each.unit}", justify="right")
+        table.add_column(f"\nRMSE m{each.unit}", justify="right")
     for name, metrics in rows.items():
         cells = [name, str(metrics.get("n_structures", ""))]
-        for quantity, _, _ in columns:
-            cells += [_milli(metrics.get(f"{quantity}_{kind}")) for kind in ("mae", "rmse")]
+        for each in shown:
+            cells += [_milli(metrics.get(f"{each.name}_{kind}")) for kind in ("mae", "rmse")]
         table.add_row(*cells)
     return table
 

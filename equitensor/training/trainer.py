@@ -16,10 +16,11 @@ from torch.optim.swa_utils import AveragedModel
 from equitensor import models
 from equitensor.data import graph_loader
 from equitensor.errors import InputError
+from equitensor.graph.labels import ENERGY
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
-from equitensor.training.loss import TERMS, labelled_stress, loss
+from equitensor.training.loss import loss, numbers, requests
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.origin import Origin
 from equitensor.training.progress import Progress, lr_factor
@@ -138,9 +139,7 @@ class Trainer:
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        # Once for the batch, not shard by shard: a shard of molecules alone has no stress.
-        stress = self.config.loss.stress > 0 and any(bool(labelled_stress(graph).any()) for graph in graphs)
-        parts = self.shards.residuals(self.model, graphs, stress=stress)
+        parts = self.shards.residuals(self.model, graphs, **requests(graphs, self._weights(self.late)))
         found = joined(parts)
         self.optimizer.zero_grad()
         value = self._backward_shards(parts, found) if len(parts) > 1 else self._backward(found)
@@ -188,13 +187,13 @@ class Trainer:
         So a rank with one labelled stress does not outweigh one with ten, and one with none still takes part.
         """
         weights = self._weights(self.late)
-        counts = torch.tensor([len(found[quantity]) for quantity in TERMS.values()], dtype=torch.float64)
+        counts = torch.tensor(numbers(found), dtype=torch.float64)
         counts = self.fabric.all_reduce(counts.to(self.fabric.device), reduce_op="mean").tolist()
-        counts = dict(zip(TERMS, counts, strict=True))
+        counts = dict(zip(weights, counts, strict=True))
         if not any(weights[name] and counts[name] for name in counts):
             return None
         # The last term: every parameter has a gradient, which the other ranks wait for.
-        value = loss(found, weights, self.huber, counts) + 0.0 * found["energy"].sum()
+        value = loss(found, weights, self.huber, counts) + 0.0 * found[ENERGY.term].sum()
         self.fabric.backward(value)
         return self.fabric.all_reduce(value.detach(), reduce_op="mean")
 
@@ -210,12 +209,7 @@ class Trainer:
         return value.detach()
 
     def _weights(self, late: bool) -> dict[str, float]:
-        weights = self.config.loss
-        return {
-            "forces": weights.forces,
-            "energy": weights.energy_late if late else weights.energy,
-            "stress": weights.stress,
-        }
+        return self.config.loss.weights(late)
 
     def _validate(self) -> dict[str, float]:
         """Errors of the averaged model on the validation set, and its loss with the weights of the last stage."""
@@ -226,8 +220,7 @@ class Trainer:
             size = 2 * self.batch_size
             for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):
                 graphs = [graph.to(self.fabric.device) for graph in graphs]
-                stress = any(bool(labelled_stress(graph).any()) for graph in graphs)
-                errors.add(joined(self.shards.residuals(self.ema.module, graphs, stress=stress)))
+                errors.add(joined(self.shards.residuals(self.ema.module, graphs, **requests(graphs))))
         errors = errors.values()
         self.last_validation, self.validated = time.monotonic(), self.now
         # The first one also builds neighbour lists: the quickest says what a validation costs.

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from equitensor.training.evaluation import QUANTITIES
+from equitensor.training.errors import ErrorSums
 from equitensor.training.loss import square_sums
 
 
@@ -14,27 +14,18 @@ class ValidationErrors:
 
     def __init__(self, weights: dict[str, float], huber: float) -> None:
         self.weights, self.huber = weights, huber
-        self.sums: dict[str, list[float]] = {}  # quantity -> sum of |error|, sum of error^2, number
-        self.terms: dict[str, list[float]] = {}  # term of the loss -> sum of weighted squares, number
+        self.errors = ErrorSums()
+        self.terms: dict[str, tuple[float, int]] = {}  # term of the loss -> sum of weighted squares, number
 
     def add(self, found: dict[str, Tensor]) -> None:
         """The residuals of a batch."""
-        for name in QUANTITIES:
-            if found[name].numel():
-                error = found[name].double()
-                _add(self.sums, name, float(error.abs().sum()), float(error.square().sum()), error.numel())
+        self.errors.add(found)
         for name, (square, count) in square_sums(found, self.huber).items():
-            _add(self.terms, name, float(square), count)
+            squares, number = self.terms.get(name, (0.0, 0))
+            self.terms[name] = squares + float(square), number + count
 
     def values(self) -> dict[str, float]:
         """`<quantity>_mae`, `<quantity>_rmse` of the quantities that had labels, and `loss`."""
-        errors = {}
-        for name, (absolute, square, count) in self.sums.items():
-            errors[f"{name}_mae"] = absolute / count
-            errors[f"{name}_rmse"] = (square / count) ** 0.5
+        errors = {name: value for name, value in self.errors.values().items() if value is not None}
         errors["loss"] = sum(self.weights[name] * square / count for name, (square, count) in self.terms.items())
         return errors
-
-
-def _add(sums, name, *values):
-    sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * len(values)), values, strict=True)]

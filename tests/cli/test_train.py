@@ -96,7 +96,10 @@ def test_check(workplace, capsys):
         (["train.yaml", "train.device=mps"], r"train\.device is 'mps': say auto, cpu or cuda"),
         (["train.yaml", "seed=-1"], r"seed: .*greater than or equal to 0"),
         (["train.yaml", "train.lr=1e30", "train.clip=1.0", "train.max_epochs=9"], r"became \w+ .* lower train\.clip"),
-        (["train.yaml", "loss.forces=0", "loss.energy=0", "loss.energy_late=0"], "nothing to learn from"),
+        (
+            ["train.yaml", "loss.forces=0", "loss.energy=0", "loss.energy_late=0", "loss.stress=0"],
+            "nothing to learn from",
+        ),
         (["train.yaml", "train.lr=1e30", "train.max_epochs=9"], r"the loss became \w+ at step \d+: lower train\.lr"),
         (["train.yaml", "output=."], r"\. is not empty"),
         (["train.yaml", "output=data.xyz"], r"data\.xyz"),

@@ -8,8 +8,8 @@ from ase.calculators.emt import EMT
 from equitensor.data import Memory, coverage, open_snapshots
 from equitensor.data.bounds import all_electron_energy
 from equitensor.data.labels import LabelReader
-from equitensor.data.units import energy_factor, forces_factor, stress_factor
 from equitensor.graph import Structure
+from equitensor.graph.units import energy_factor, forces_factor, stress_factor
 
 KCAL, BOHR, KBAR, GPA = 23.0605, 0.529177, 1602.18, 160.218
 

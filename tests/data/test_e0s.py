@@ -80,11 +80,36 @@ def test_least_squares_find_what_compositions_determine(caplog):
     assert "4 structures of 4 compositions" in found.origin
 
 
-def test_one_composition_gives_the_smallest_with_a_warning(caplog):
+def test_one_composition_gives_its_mean_per_atom_with_a_warning(caplog):
     snapshots = Memory([molecule([8, 1, 1], -18.0), molecule([8, 1, 1], -12.0), molecule([8, 1, 1], 1e6)])
     found = resolve_e0s("fit", snapshots, indices=[0, 1])
-    assert found.values == pytest.approx({1: -6.0, 8: -3.0})
-    assert "do not determine" in caplog.text and "minimum norm" in found.origin
+    assert found.values == pytest.approx({1: -5.0, 8: -5.0})
+    assert "do not determine 1 combination of the E0s of H, O" in caplog.text
+    assert "1 combination undetermined" in found.origin
+
+
+def test_elements_that_share_all_their_structures_are_named(caplog):
+    """NaCl and H2O, O2: the sum of Na and Cl is determined, and H and O are."""
+    frames = [molecule([11, 17], -20.0), molecule([8, 1, 1], -15.0), molecule([8, 8], -10.0)]
+    found = resolve_e0s("fit", Memory(frames))
+    assert "1 combination of the E0s of Na, Cl" in caplog.text
+    assert found.values[11] + found.values[17] == pytest.approx(-20.0)
+    assert (found.values[8], found.values[1]) == pytest.approx((-5.0, -5.0))
+
+
+def test_a_rare_element_does_not_take_the_whole_residual_of_its_structure():
+    """Formation energies of 0.5 eV an atom beside E0s that spread by 1 eV: what one structure says is shrunk."""
+    rng = np.random.default_rng(0)
+    e0 = dict(zip(range(1, 11), -5 + rng.normal(size=10), strict=True))
+    frames = []
+    for _ in range(60):
+        z = rng.integers(1, 10, 3).tolist()
+        frames.append(molecule(z, sum(e0[i] for i in z) + 1.5 * rng.normal()))
+    lone = molecule([1, 2, 3, 4, 10], sum(e0[i] for i in (1, 2, 3, 4, 10)) - 10.0)
+    fitted = resolve_e0s("fit", Memory([*frames, lone])).values
+    free = -10.0 + e0[10]  # what least squares alone would give it, nearly
+    assert abs(fitted[10] - e0[10]) < 0.5 * abs(free - e0[10])
+    assert np.mean([abs(fitted[i] - e0[i]) for i in range(1, 10)]) < 0.6
 
 
 def test_no_energies_to_fit():

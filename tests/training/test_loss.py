@@ -35,7 +35,8 @@ def test_the_formula():
         labelled(2, True, energy=1.0, forces=np.zeros((2, 3)), stress=np.eye(3)),
     )
     found = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
-    expected = 100 * 0.1**2 + 2 * (0.1**2 + 0.2**2) / 2 + 5 * 0.2**2
+    virial = 0.2 * 5**3 / 2  # of two atoms in a cube of 5 Angstrom
+    expected = 100 * 0.1**2 + 2 * (0.1**2 + 0.2**2) / 2 + 5 * virial**2
     assert float(loss(found, WEIGHTS)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -48,7 +49,7 @@ def test_missing_labels_do_not_count():
     )
     found = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
     assert [found[name].shape for name in ("energy", "forces", "stress")] == [(1,), (2, 3), (1, 9)]
-    assert float(loss(found, WEIGHTS)) == pytest.approx(100 * 0.01 + 2 * 0.01 + 5 * 0.04, rel=1e-12)
+    assert float(loss(found, WEIGHTS)) == pytest.approx(100 * 0.01 + 2 * 0.01 + 5 * (0.2 * 5**3 / 3) ** 2, rel=1e-12)
 
 
 def test_fixed_atoms_do_not_count():

@@ -170,7 +170,7 @@ def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
 
 def test_a_config_that_fails_leaves_the_folder_free(config, tmp_path):
     with pytest.raises(InputError, match="nothing to learn from"):
-        fit(config(loss={"energy": 0, "energy_late": 0, "forces": 0}))
+        fit(config(loss={"energy": 0, "energy_late": 0, "forces": 0, "stress": 0}))
     fit(config(train={"max_epochs": 1}))
 
 
@@ -245,7 +245,7 @@ def test_labels_that_are_missing_here_and_there(config, frames, tmp_path):
 
 def test_labels_that_the_loss_does_not_count(config, frames, tmp_path):
     ase.io.write(tmp_path / "small.xyz", [without(a, "forces") for a in frames], format="extxyz")
-    with pytest.raises(InputError, match=r"none of the labels that the loss counts \(forces\)"):
+    with pytest.raises(InputError, match=r"none of the labels that the loss counts \(forces, stress\)"):
         fit(config(loss={"energy": 0, "energy_late": 0}))
 
 

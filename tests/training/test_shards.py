@@ -11,8 +11,9 @@ from rich.console import Console
 
 from equitensor import models
 from equitensor.graph import AtomicGraph
+from equitensor.graph.labels import STRESS
 from equitensor.training import evaluate, fit
-from equitensor.training.loss import labelled_stress
+from equitensor.training.loss import labelled
 from equitensor.training.setup import build_model, open_data
 from equitensor.training.shards import Shards, joined, split
 from equitensor.training.trainer import Trainer
@@ -64,7 +65,7 @@ def test_two_shards_take_the_step_of_one(mixed, stress):
     assert len(two[3]) == 2
     assert two[0] == pytest.approx(value, rel=1e-10)
     assert {name: len(rows) for name, rows in two[1].items()} == {name: len(rows) for name, rows in found.items()}
-    assert len(found["stress"]) == (int(labelled_stress(graphs[0]).sum()) if stress else 0)
+    assert len(found["stress"]) == (int(labelled(STRESS, graphs[0]).sum()) if stress else 0)
     for one, other in zip(gradients, two[2], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
@@ -75,7 +76,7 @@ def test_a_shard_without_periodic_structures_has_no_stress_and_spoils_none(mixed
     molecules, crystals = ([g for g in graphs if bool(g.pbc.all()) is periodic] for periodic in (False, True))
     shards = [AtomicGraph.collate(part) for part in (molecules, crystals)]
     parts = trainer.shards.residuals(trainer.model, shards)
-    assert [len(part["stress"]) for part in parts] == [0, int(labelled_stress(shards[1]).sum())]
+    assert [len(part["stress"]) for part in parts] == [0, int(labelled(STRESS, shards[1]).sum())]
     for order in (parts, parts[::-1]):
         assert len(joined(order)["stress"]) == len(parts[1]["stress"]) > 0
 

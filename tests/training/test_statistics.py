@@ -132,9 +132,14 @@ def build(config):
 def test_stress_labels_that_are_not_trained_on_are_said(config, crystal, tmp_path, capsys):
     ase.io.write(tmp_path / "small.xyz", [crystal(i, stress=i > 3) for i in range(10)], format="extxyz")
     data = {"group_key": None, "valid_fraction": 0.0, "e0s": {"C": -1035.0}}
-    assert "stress labels in 6 structures are not trained on: set loss.stress" in said(config(data=data), capsys)
+    assert "stress labels in 6 structures are not trained on: set loss.stress" in said(
+        config(data=data, loss={"stress": 0.0}), capsys
+    )
+    found = said(config(data=data), capsys)
+    assert "x (virial per atom)^2 in eV/atom, 6 structures" in found
+    assert "10 (300 from 75% of the run on) x (energy per atom)^2 in eV/atom, 10 structures" in found
     assert "not trained on" not in said(config(data=data, loss={"stress": 1.0}), capsys)
 
 
 def test_a_stress_that_is_asked_for_but_not_there_is_said(config, capsys):
-    assert "loss.stress is 5, but no training structure has a stress" in said(config(loss={"stress": 5.0}), capsys)
+    assert "loss.stress is 5, but no training structure has stress labels" in said(config(loss={"stress": 5.0}), capsys)

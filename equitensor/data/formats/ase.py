@@ -13,6 +13,7 @@ from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
+from equitensor.graph.labels import names
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEY = "config_weight"
@@ -61,7 +62,12 @@ def read(
     name = ase_frames.file_format(path)
     given = {"energy_unit": energy_unit, "length_unit": length_unit}
     given |= {"forces_unit": forces_unit, "stress_unit": stress_unit}
-    labels = LabelReader(energy_key, forces_key, stress_key, **ase_frames.default_units(path, name, given))
+    labels = LabelReader(
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        **ase_frames.default_units(path, name, given),
+    )
     weights = _Weights(weight_key)
     frames = ase_frames.frames(path, name, given, elements)
     structures = _structures(path, frames, labels, weights, group_key)
@@ -72,10 +78,11 @@ def read(
     for message in [*labels.messages(), *weights.messages()]:
         _log.warning("%s: %s", path, message)
     if not is_labelled:
+        options = [f"{name}_key" for name in names()]
         raise NoLabelsError(
-            f"{path}: no energy, forces or stress found. The keys in this file are {labels.notes.describe_keys()}. "
-            "Name the right ones with energy_key, forces_key, stress_key "
-            "(--energy-key NAME on the command line, data.energy_key in a config)"
+            f"{path}: no {', '.join(names()[:-1])} or {names()[-1]} found. The keys in this file are "
+            f"{labels.notes.describe_keys()}. Name the right ones with {', '.join(options)} "
+            f"(--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} in a config)"
         )
 
 

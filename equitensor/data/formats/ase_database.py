@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from equitensor.errors import InputError
+from equitensor.graph.labels import names
 
 _log = logging.getLogger(__name__)
-_LABELS = {"energy_unit": "energy", "forces_unit": "forces", "stress_unit": "stress"}
 
 
 def units(path: Path, given: dict) -> dict:
     """The units named in the metadata (schnetpack's), as options of the reader that are not in `given`."""
     metadata = _metadata(path)
     named = metadata.get("_property_unit_dict") or {}
-    found = {option: named[label] for option, label in _LABELS.items() if named.get(label)}
+    found = {f"{label}_unit": named[label] for label in names() if named.get(label)}
     found["length_unit"] = metadata.get("_distance_unit")
     found = {option: _spelled(unit) for option, unit in found.items() if unit and given.get(option) is None}
     if found:

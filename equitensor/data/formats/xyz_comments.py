@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from equitensor.data.units import energy_factor
+from equitensor.graph.units import energy_factor
 
 _NUMBER = r"([-+]?\d+\.\d*(?:[eEdD][-+]?\d+)?)"
 # What each program writes; the energy, always in Hartree, is the group named E.

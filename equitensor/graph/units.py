@@ -5,6 +5,8 @@ A minus before a unit ("-eV/Angstrom", "-kbar") turns the sign: gradients, compr
 
 from equitensor.errors import InputError
 
+SEPARATOR = r"[_\-. :]"  # between the words of a name in a file
+
 _ENERGY = {
     "ev": 1.0,
     "mev": 1e-3,

@@ -1,0 +1,97 @@
+"""Sums of errors, from which means are taken once: those of batches, shards, ranks and files add up exactly."""
+
+import numpy as np
+
+from equitensor.graph import Structure
+from equitensor.graph.labels import Label, Quantity, labels
+
+
+def quantities(of: tuple[Label, ...] | None = None) -> tuple[str, ...]:
+    """The names of all that errors are counted in, of all labels or of some."""
+    return tuple(quantity.name for label in (labels() if of is None else of) for quantity in label.quantities)
+
+
+class ErrorSums:
+    """Sum of |error|, sum of error^2 and number of errors for each quantity, in float64."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, np.ndarray] = {}
+
+    def add(self, found: dict) -> None:
+        """Errors by quantity, arrays of numpy or torch of any shape; other entries do not count."""
+        for name in quantities():
+            errors = found.get(name)
+            if errors is not None and len(errors):
+                self._add(name, _three(errors))
+
+    def merge(self, other: "ErrorSums") -> None:
+        """Those of another part of the data."""
+        for name, sums in other.sums.items():
+            self._add(name, sums)
+
+    def _add(self, name: str, sums: np.ndarray) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + sums
+
+    def values(self, names: tuple[str, ...] | None = None) -> dict[str, float | None]:
+        """<quantity>_mae and <quantity>_rmse, None where there was nothing to count."""
+        found = {}
+        for name in quantities() if names is None else names:
+            absolute, square, count = self.sums.get(name, (None, None, 1))
+            found[f"{name}_mae"] = None if absolute is None else float(absolute / count)
+            found[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
+        return found
+
+
+def _three(errors) -> np.ndarray:
+    if isinstance(errors, np.ndarray):
+        errors = errors.astype(np.float64, copy=False)
+        return np.array([np.abs(errors).sum(), np.square(errors).sum(), errors.size])
+    errors = errors.detach().double()
+    return np.array([float(errors.abs().sum()), float(errors.square().sum()), errors.numel()])
+
+
+def errors_of(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
+    """quantity -> prediction less label, (rows, ...), of all labels of a structure that count and are predicted."""
+    found = {}
+    for each in labels():
+        pair = _rows(each, label, prediction)
+        if pair is not None:
+            error = pair[0] - pair[1]
+            found |= {quantity.name: _factor(quantity, label) * error for quantity in each.quantities}
+    return found
+
+
+def rows_of(of: Label, label: Structure, prediction: Structure) -> tuple[np.ndarray, np.ndarray] | None:
+    """Prediction and label, (rows, ...), of what counts, in the quantity that pictures show; None without a label."""
+    pair = _rows(of, label, prediction)
+    return None if pair is None else tuple(_factor(of.shown, label) * side for side in pair)
+
+
+def _rows(of: Label, label: Structure, prediction: Structure) -> tuple[np.ndarray, np.ndarray] | None:
+    value, predicted = getattr(label, of.name), getattr(prediction, of.name)
+    if value is None or predicted is None or (of.periodic and not label.pbc.all()):
+        return None
+    value = np.asarray(value, np.float64).reshape(-1, *of.shape)
+    known = counted(of, label, value)
+    return np.asarray(predicted, np.float64).reshape(value.shape)[known], value[known]
+
+
+def _factor(quantity: Quantity, structure: Structure) -> float:
+    return 1.0 if quantity.factor is None else quantity.factor(len(structure), abs(np.linalg.det(structure.cell)))
+
+
+def counted(label: Label, structure: Structure, value: np.ndarray) -> np.ndarray:
+    """(rows,) bool: the atoms, or the structure itself, whose label counts."""
+    known = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
+    if label.moving_only and structure.fixed is not None:
+        known &= ~structure.fixed
+    return known
+
+
+def from_e0s(structure: Structure, e0s: dict[int, float]) -> Structure:
+    """What is known without a model: energies that are sums of E0s, all else zero."""
+    known = {}
+    for label in labels():
+        zero = np.zeros(label.full_shape(len(structure)))
+        known[label.name] = sum(e0s[z] for z in structure.z.tolist()) if label.from_e0s else zero
+    return structure.replace(**known)
