@@ -330,7 +330,7 @@ def test_a_file_that_is_cut_short(model, tmp_path, size):
 
 
 def test_damaged_files_are_refused_or_evaluated(model):
-    """An InputError or numbers, never a crash; `.ci/fuzz` tries ten thousand under sanitizers."""
+    """An InputError or numbers, never a crash; `.ci/sanitize` tries ten thousand under sanitizers."""
     count = int(os.environ.get("EQUITENSOR_MUTATIONS", "300"))
     atoms, rng, refused = structures()["molecule"], np.random.default_rng(0), 0
     for _ in range(count):
