@@ -27,13 +27,14 @@ class CoreEngine:
             raise InputError(f"threads is {threads}; it must be 1 or more")
         refuse_after_fork(threads or 1)
         self.model, self.elements, self.cutoff = model, model.elements, model.cutoff
-        self.neighbors = _Rows(model, precision, skin, threads)
+        self.rows = Rows(model, precision, threads)
+        self.neighbors = _RowList(model, skin, self.rows)
         self._last: Structure | None = None
 
     @property
     def threads(self) -> int:
         """How many threads computed the last structure."""
-        return self.neighbors.system.threads
+        return self.rows.system.threads
 
     @property
     def coordination(self) -> np.ndarray:
@@ -58,33 +59,57 @@ class CoreEngine:
 
     def _evaluate(self, structure, features=False) -> Evaluated:
         self.neighbors.follow(structure)
-        system = self.neighbors.system
-        note_threads(system.threads)
-        return system.evaluate(structure.pos, self.neighbors.translation, features=features)
+        return self.rows.evaluate(structure.pos, self.neighbors.translation, features=features)
 
 
-class _Rows(SkinList):
-    """The neighbours of each atom in a row, in the system that evaluates them."""
+class Rows:
+    """The neighbours of each atom in a row, and the system that evaluates them.
 
-    def __init__(self, model: Model, precision: str, skin: float, threads: int | None):
-        super().__init__(model.cutoff, skin)
+    It is made when it is asked for, anew in a copy, and where its threads would hang. Args: precision, "float32" or
+    "float64"; threads, or None: as many as are of use.
+    """
+
+    def __init__(self, model: Model, precision: str, threads: int | None):
         self.model, self.precision, self.threads = model, precision, threads
         self._system: System | None = None
-        self.translation: np.ndarray | None = None  # (edges, 3) Angstrom
 
     def __getstate__(self):
         return self.__dict__ | {"_system": None}
 
+    def take(self, numbers: np.ndarray, sender: np.ndarray, receiver: np.ndarray) -> None:
+        """Atoms (n,) and edges (e,), sorted by receiver."""
+        self._numbers, self._sender = numbers, sender
+        self._start = np.concatenate([[0], np.cumsum(np.bincount(receiver, minlength=len(numbers)))])
+        if self._system is None or self._system.threads != self._count_threads():
+            self._system = None  # see `system`
+        else:
+            self._system.set_neighbors(self._numbers, self._start, self._sender)
+
     @property
     def system(self) -> System:
-        """The system with these neighbours; made anew in a copy, and where its threads would hang."""
+        """The system with the neighbours taken last."""
         if self._system is None or (self.threads is None and self._system.threads > 1 and threads_hang()):
             self._system = System(self.model, self.precision, self._count_threads())
             self._system.set_neighbors(self._numbers, self._start, self._sender)
         return self._system
 
+    def evaluate(self, pos, translation=None, **wanted) -> Evaluated:
+        """As `System.evaluate`."""
+        system = self.system
+        note_threads(system.threads)
+        return system.evaluate(pos, translation, **wanted)
+
     def _count_threads(self) -> int:
         return self.threads or min(_available_threads(), max(1, len(self._numbers) // _ATOMS_PER_THREAD))
+
+
+class _RowList(SkinList):
+    """The rows of one structure as it moves."""
+
+    def __init__(self, model: Model, skin: float, rows: Rows):
+        super().__init__(model.cutoff, skin)
+        self.rows = rows
+        self.translation: np.ndarray | None = None  # (edges, 3) Angstrom
 
     def within_cutoff(self, pos: np.ndarray) -> np.ndarray:
         """(n,) how many neighbours each atom has."""
@@ -95,14 +120,9 @@ class _Rows(SkinList):
         return np.bincount(self._receiver[near], minlength=len(pos))
 
     def _take(self, origin, edge_index, shift, rev) -> None:
-        self._numbers = origin.z
         self._sender, self._receiver = edge_index
-        self._start = np.concatenate([[0], np.cumsum(np.bincount(self._receiver, minlength=len(origin)))])
         self._shift = shift if origin.pbc.any() else None
-        if self._system is None or self._system.threads != self._count_threads():
-            self._system = None  # see `system`
-        else:
-            self._system.set_neighbors(self._numbers, self._start, self._sender)
+        self.rows.take(origin.z, self._sender, self._receiver)
 
     def _set_cell(self, cell) -> None:
         self.translation = None if self._shift is None else self._shift @ cell

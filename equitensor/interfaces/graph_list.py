@@ -19,7 +19,8 @@ class GraphList(SkinList):
     def graph(self, structure: Structure) -> AtomicGraph:
         """The graph of this structure, edges up to the cutoff, on the list's device; labels are left out."""
         self.follow(structure)
-        return self._within_cutoff(torch.from_numpy(structure.pos).to(self.device))
+        pos = torch.from_numpy(structure.pos).to(self.device)
+        return within_cutoff(self._wide, pos, self._translation, self.cutoff)
 
     def _take(self, origin, edge_index, shift, rev) -> None:
         tensor = torch.from_numpy
@@ -40,24 +41,28 @@ class GraphList(SkinList):
         self._wide = self._wide.replace(cell=torch.from_numpy(cell).to(self.device)[None])
         self._translation = (self._wide.shift.double() @ self._wide.cell[0]).T.contiguous()
 
-    def _within_cutoff(self, pos: Tensor) -> AtomicGraph:
-        wide = self._wide
-        sender, receiver = wide.edge_index
-        axes = pos.T.contiguous()  # (3, e) from here on: a sum over the last axis of (e, 3) is slow
-        vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
-        if self.origin.pbc.any():
-            vectors = vectors + self._translation
-        near = vectors.square().sum(0) < self.cutoff**2
-        # an edge and its reverse stay or go together, whatever the rounding
-        near = near & near.index_select(0, wide.rev)
-        kept = near.nonzero().squeeze(1)
-        if kept.shape[0] == wide.num_edges:
-            return wide.replace(pos=pos)
-        position = near.cumsum(0) - 1
-        return wide.replace(
-            pos=pos,
-            edge_index=wide.edge_index.index_select(1, kept),
-            shift=wide.shift.index_select(0, kept),
-            rev=position.index_select(0, wide.rev.index_select(0, kept)),
-            ordered=True,
-        )
+
+def within_cutoff(wide: AtomicGraph, pos: Tensor, translation: Tensor, cutoff: float) -> AtomicGraph:
+    """The graph at these positions with those of its edges that are shorter than `cutoff` (Angstrom), in their order.
+
+    Args: translation (3, e) in Angstrom, shift @ cell of every edge, a row for each axis.
+    """
+    sender, receiver = wide.edge_index
+    axes = pos.T.contiguous()  # (3, e) from here on: a sum over the last axis of (e, 3) is slow
+    vectors = axes.index_select(1, receiver) - axes.index_select(1, sender)
+    if wide.pbc.any():
+        vectors = vectors + translation
+    near = vectors.square().sum(0) < cutoff**2
+    # an edge and its reverse stay or go together, whatever the rounding
+    near = near & near.index_select(0, wide.rev)
+    kept = near.nonzero().squeeze(1)
+    if kept.shape[0] == wide.num_edges:
+        return wide.replace(pos=pos)
+    position = near.cumsum(0) - 1
+    return wide.replace(
+        pos=pos,
+        edge_index=wide.edge_index.index_select(1, kept),
+        shift=wide.shift.index_select(0, kept),
+        rev=position.index_select(0, wide.rev.index_select(0, kept)),
+        ordered=True,
+    )

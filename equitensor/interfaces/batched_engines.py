@@ -1,0 +1,96 @@
+"""What computes many structures at once: torch on any device, or the compiled evaluator on a CPU."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equitensor.interfaces.backend import open_engine
+from equitensor.interfaces.batched_list import Batch, BatchedList
+from equitensor.interfaces.core_engine import Rows
+from equitensor.interfaces.one_at_a_time import note_threads
+from equitensor.interfaces.structure_check import check_elements
+
+
+def open_batched(model, device="auto", dtype=None, skin=0.5, backend="auto", threads=None):
+    """(engine, why): a BatchedCore or a BatchedTorch and the reason, by the rules of `open_engine`."""
+    one, why = open_engine(model, device, dtype, skin, backend, threads)
+    if one.backend == "core":
+        return BatchedCore(one.model, one.rows, skin), why
+    return BatchedTorch(one.model, skin), why
+
+
+class _Batched:
+    """Neighbours that follow the structures, and the check of their elements."""
+
+    def __init__(self, model, skin: float, device):
+        self.model, self.device, self.skin = model, torch.device(device), skin
+        self.neighbors = BatchedList(model.cutoff, skin, device)
+        self._known: Tensor | None = None
+
+    def _check(self, now: Batch) -> None:
+        if self._known is None or not now.z.equal(self._known):
+            check_elements(now.z.cpu().numpy(), np.array(self.model.elements))
+            self._known = now.z.clone()
+
+    def __getstate__(self):  # neighbours are found again when needed
+        return self.__dict__ | {"neighbors": BatchedList(self.model.cutoff, self.skin, self.device), "_known": None}
+
+
+class BatchedTorch(_Batched):
+    """Structures by a Potential in torch, which computes one graph of all.
+
+    Args: model, a Potential in evaluation mode, whose device is that of the results; skin in Angstrom.
+    """
+
+    backend = "torch"
+
+    def __init__(self, model, skin: float):
+        super().__init__(model, skin, model.device)
+
+    @torch.inference_mode(False)  # what is kept here must serve outside of it
+    def compute(self, now: Batch, forces: bool = True, stress: bool = True) -> dict[str, Tensor]:
+        """energy (b,), energies (n,) and, where asked for, forces (n, 3), stress (b, 3, 3), tension positive; float64.
+
+        The stress of a structure that is not periodic along all vectors is NaN.
+        """
+        self._check(now)
+        note_threads(torch.get_num_threads())
+        out = self.model(self.neighbors.graph(now), forces=forces, stress=stress)
+        return {name: value for name, value in out.items() if name != "forces" or forces}
+
+
+class BatchedCore(_Batched):
+    """Structures by the compiled evaluator, on the CPU: to it they are one system, without edges in between.
+
+    Args: model, an open model file; rows, who evaluates them; skin in Angstrom.
+    """
+
+    backend = "core"
+
+    def __init__(self, model, rows: Rows, skin: float):
+        super().__init__(model, skin, "cpu")
+        self.rows = rows
+
+    @torch.inference_mode(False)
+    def compute(self, now: Batch, forces: bool = True, stress: bool = True) -> dict[str, Tensor]:
+        """As `BatchedTorch.compute`."""
+        self._check(now)
+        if self.neighbors.follow(now):
+            wide = self.neighbors.wide
+            self.rows.take(wide.z.numpy(), *wide.edge_index.numpy())
+        translation = self.neighbors.translation.T.contiguous().numpy()
+        found = self.rows.evaluate(now.pos.numpy(), translation, virials=stress)
+        energies = torch.from_numpy(found.energies)
+        out = {"energy": now.sums(energies), "energies": energies}
+        if forces:
+            out["forces"] = torch.from_numpy(found.forces)
+        if stress:
+            out["stress"] = _stress(now, torch.from_numpy(found.virials))
+        return out
+
+
+def _stress(now: Batch, virials: Tensor) -> Tensor:
+    """(b, 3, 3) of the virials of atoms (n, 6), xx, yy, zz, xy, xz, yz, in eV."""
+    virial = now.sums(virials)[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].view(-1, 3, 3)
+    periodic = now.pbc.all(1).view(-1, 1, 1)
+    return (-virial / torch.linalg.det(now.cell).abs().view(-1, 1, 1)).where(periodic, torch.nan)
