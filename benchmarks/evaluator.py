@@ -172,7 +172,7 @@ def operations(sizes: dict, neighbours: float, elements: int) -> float:
     """An atom's, of the path that the evaluator takes (see docs/evaluator.md)."""
     c, C, G, degrees = sizes["edge_channels"], sizes["channels"], sizes["gathered"], sizes["lmax"] + 1
     D, layers, order = degrees**2, sizes["layers"], sizes["correlation"]
-    paired = layers == 2 and elements**2 * 65 * 16 * (degrees * C + c + G) <= 20 << 20
+    paired = layers == 2 and elements**2 * 65 * 16 * (degrees * C + c + G) <= 10 << 20
     if paired:
         splines = 5 * degrees * C + 10 * degrees * C + 10 * 2 * (c + G)
         edge = D * C + D * c + c * G + D * G + 2 * D * G + c * G + 2 * D * c + 2 * D * C + splines

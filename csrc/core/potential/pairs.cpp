@@ -7,7 +7,7 @@
 
 namespace equitensor {
 namespace {
-constexpr size_t MOST_BYTES = size_t(20) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
+constexpr size_t MOST_BYTES = size_t(10) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
 
 int eights(int n) { return (n + 7) / 8 * 8; }
 
