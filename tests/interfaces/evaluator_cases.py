@@ -68,3 +68,21 @@ def mutated(whole: bytes, rng) -> bytes:
         start, to, length = rng.integers(8, len(whole)), rng.integers(8, len(whole)), rng.integers(1, 64)
         damaged[to : to + length] = whole[start : start + length]
     return bytes(damaged)
+
+
+def write_models(folder) -> None:
+    """Small model files of every kind that the evaluator takes, for `.ci/sanitize` and `.ci/threads`."""
+    for product in PRODUCTS:
+        for lmax, channels in enumerate((3, 5, 7, 9, 2)):
+            settings = {"product": product, "lmax": lmax, "channels": channels, "edge_channels": 2 + lmax}
+            settings |= {"layers": 1 + (lmax + len(product)) % 3, "correlation": 1 + lmax % 4, "zbl": lmax % 2 == 1}
+            models.save(random_potential(**settings), f"{folder}/{product}{lmax}.eqt")
+    models.save(random_potential(channels=33, edge_channels=17), f"{folder}/wide.eqt")
+    ten = (1, 3, 6, 8, 13, 22, 29, 47, 79, 92)
+    models.save(random_potential(ten, channels=1, edge_channels=1, num_radial=1, lmax=1), f"{folder}/elements.eqt")
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_models(sys.argv[1])

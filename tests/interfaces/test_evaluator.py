@@ -303,6 +303,9 @@ def packed(header, tensors) -> bytes:
         (lambda h, t: h.update(cutoff=-1.0), r"cutoff is -1"),
         (lambda h, t: h.update(elements=[]), r"knows no element"),
         (lambda h, t: h.update(elements=[6, 1, 13]), r"rising order"),
+        (lambda h, t: h.update(elements=[1e300]), r"not atomic numbers"),
+        (lambda h, t: h["settings"].update(zbl="true"), r'"zbl" is of another kind'),
+        (lambda h, t: h["settings"].update(layers=16, gathered=8192), r"has \d+ radial functions.* torch backend"),
         (lambda h, t: h["settings"].update(channels=9), r"has shape .* its settings ask for"),
         (lambda h, t: t.pop("backbone.head"), r'no tensor "backbone\.head"'),
         (lambda h, t: t.update({"backbone.head": np.full_like(t["backbone.head"], np.nan)}), r"not finite"),
@@ -330,7 +333,7 @@ def test_a_file_that_is_cut_short(model, tmp_path, size):
 
 
 def test_damaged_files_are_refused_or_evaluated(model):
-    """An InputError or numbers, never a crash; `.ci/sanitize` tries ten thousand under sanitizers."""
+    """An InputError or numbers, never a crash; `.ci/sanitize` tries ten thousand under sanitizers, in C++."""
     count = int(os.environ.get("EQUITENSOR_MUTATIONS", "300"))
     atoms, rng, refused = structures()["molecule"], np.random.default_rng(0), 0
     for _ in range(count):

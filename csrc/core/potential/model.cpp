@@ -14,6 +14,8 @@ namespace equitensor {
 namespace {
 
 constexpr int FORMAT = 3;
+constexpr uint64_t LONGEST_HEADER = 100000000;      // as in safetensors: what is read from it takes up to 50 times as much
+constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
 const char* const KNOWN[] = {"architecture", "cutoff",  "channels",   "edge_channels", "lmax",          "layers", "gathered",
                              "correlation",  "product", "num_radial", "smoothness",    "num_neighbors", "zbl"};
 const char* const CONVENTION = "e3nn-0.6";
@@ -46,7 +48,7 @@ class Tensors {
     if (size < 8) fail("is not a model file: it has " + std::to_string(size) + " bytes");
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | static_cast<unsigned char>(bytes[i]);
-    if (length > size - 8) fail("is not a model file, or is cut short");
+    if (length > size - 8 || length > LONGEST_HEADER) fail("is not a model file, or is cut short");
     const Json index = parse_json(bytes + 8, length);
     if (index.kind != Json::object) fail("is not a model file");
     const char* data = bytes + 8 + length;
@@ -166,7 +168,7 @@ void read_sizes(Model& m, const Json& header, const Json& settings) {
   if (!(m.cutoff > 0.1 && m.cutoff < 1000)) fail("its cutoff is " + std::to_string(m.cutoff) + " Angstrom");
   m.scale = real(header, "scale");
   m.shift = real(header, "shift");
-  if (const Json* zbl = settings.find("zbl")) m.zbl = zbl->value != 0;
+  if (settings.find("zbl")) m.zbl = settings.at("zbl", Json::boolean).value != 0;
   m.lmax = static_cast<int>(settings.integer("lmax", 0, 8));
   m.channels = static_cast<int>(settings.integer("channels", 1, 4096));
   m.edge_channels = static_cast<int>(settings.integer("edge_channels", 1, 4096));
@@ -175,10 +177,15 @@ void read_sizes(Model& m, const Json& header, const Json& settings) {
   m.num_radial = static_cast<int>(settings.integer("num_radial", 1, 256));
   const Json* gathered = settings.find("gathered");
   m.gathered = gathered && gathered->kind == Json::number ? static_cast<int>(settings.integer("gathered", 1, 8192)) : 2 * m.channels;
+  const int64_t functions = int64_t(m.layers) * (m.gathered + m.edge_channels);
+  if (functions > MOST_RADIAL_FUNCTIONS)
+    fail("has " + std::to_string(functions) + " radial functions; without torch at most " + std::to_string(MOST_RADIAL_FUNCTIONS) +
+         " are evaluated: use the torch backend");
   const Json& e0s = header.at("e0s", Json::object);
   for (const Json& item : header.at("elements", Json::array).items) {
-    const int z = static_cast<int>(item.value);
-    if (item.kind != Json::number || item.value != z || z < 1 || z > 118 || (!m.elements.empty() && z <= m.elements.back()))
+    const bool known = item.kind == Json::number && item.value >= 1 && item.value <= 118;
+    const int z = known ? static_cast<int>(item.value) : 0;
+    if (!known || item.value != z || (!m.elements.empty() && z <= m.elements.back()))
       fail("its elements are not atomic numbers in rising order");
     m.elements.push_back(z);
     m.e0s.push_back(real(e0s, std::to_string(z)));

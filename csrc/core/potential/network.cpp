@@ -230,7 +230,7 @@ Spline spline(int width, double cutoff, int knots, const Functions& functions) {
   double error = 0;
   for (knots = std::max(knots, 64);; knots += 32) {
     Spline made = sampled(width, cutoff, knots, functions, error);
-    if (error < 5e-7 || knots >= 1024) return made;
+    if (!(error >= 5e-7) || knots >= 1024) return made;  // not a number, where weights are huge, would get no better
   }
 }
 

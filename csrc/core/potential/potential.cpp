@@ -87,8 +87,8 @@ class Typed : public Simulation {
     if constexpr (std::is_same<T, float>::value) s_.pairs = tables_.of(s_.species, network_.spline);
     take_edges(owned, total, start, sender);
     lay_out(owned, total);
+    make_room(owned, total);
     s_.owned = owned, s_.total = total;
-    make_room();
   }
 
   void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result& result) override {
@@ -193,9 +193,9 @@ class Typed : public Simulation {
     s_.slot_of.assign(s_.sender.size(), -1);
   }
 
-  void make_room() {
+  void make_room(size_t owned, size_t total) {
     const Network<T>& n = network_;
-    const size_t slots = s_.slots + 64, places = s_.places + 64, owned = s_.owned, total = s_.total;
+    const size_t slots = s_.slots + 64, places = s_.places + 64;
     for (int a = 0; a < 3; a++) {
       s_.direction[a].grow(slots);
       s_.leaving_direction[a].grow(places);
@@ -214,8 +214,8 @@ class Typed : public Simulation {
     }
     if (n.layers > 1) s_.by_read_features.grow(total * n.D * n.cp);
     int64_t longest = 16;
-    for (int64_t i = 0; i < s_.owned; i++) longest = std::max(longest, s_.row[i + 1] - s_.row[i]);
-    for (int64_t j = 0; j < s_.total; j++) longest = std::max(longest, s_.leaving_row[j + 1] - s_.leaving_row[j]);
+    for (size_t i = 0; i < owned; i++) longest = std::max(longest, s_.row[i + 1] - s_.row[i]);
+    for (size_t j = 0; j < total; j++) longest = std::max(longest, s_.leaving_row[j + 1] - s_.leaving_row[j]);
     for (Scratch<T>& w : s_.scratch) make_room(w, longest);
   }
 
@@ -271,7 +271,10 @@ struct equitensor_system {
 const char* equitensor_message(void) { return message.c_str(); }
 
 int equitensor_model_read(const void* bytes, int64_t size, equitensor_model** model) {
-  return guarded([&] { *model = new equitensor_model{equitensor::read_model(static_cast<const char*>(bytes), size)}; });
+  return guarded([&] {
+    if (size < 0) throw std::runtime_error("its size is " + std::to_string(size));
+    *model = new equitensor_model{equitensor::read_model(static_cast<const char*>(bytes), size)};
+  });
 }
 
 int equitensor_model_open(const char* path, equitensor_model** model) {
