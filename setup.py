@@ -4,6 +4,7 @@ Metadata is in setup.cfg; what the core is made of and how it is compiled, in CM
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,8 @@ class OptionalCore(build_ext):
         self.mkpath(str(target.parent))
         with tempfile.TemporaryDirectory() as folder:
             configure = ["cmake", "-S", str(HERE), "-B", folder, "-DCMAKE_BUILD_TYPE=Release"]
+            if shutil.which("ninja") and "CMAKE_GENERATOR" not in os.environ:  # without it CMake looks for make
+                configure += ["-G", "Ninja"]
             subprocess.run(configure, check=True)
             subprocess.run(["cmake", "--build", folder, "--config", "Release", "--parallel"], check=True)
             (built,) = Path(folder).rglob(target.name)

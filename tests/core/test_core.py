@@ -7,15 +7,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.build import molecule
 
 from equitensor import core, ops
+from equitensor.interfaces import Calculator
 from equitensor.ops import operator
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "cpp"
 HEADER = ROOT / "csrc" / "core" / "equitensor.h"
 
 pytestmark = pytest.mark.skipif(not HEADER.is_file(), reason="the sources are not beside the tests")
+needs_core = pytest.mark.skipif(core.WHY_NOT is not None, reason=str(core.WHY_NOT))
+needs_cmake = pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("c++"), reason="no CMake or compiler")
 
 
 def declarations():
@@ -29,7 +35,7 @@ def declarations():
     return found
 
 
-@pytest.mark.skipif(core.WHY_NOT is not None, reason=str(core.WHY_NOT))
+@needs_core
 def test_kernels_are_called_as_the_header_declares_them():
     """ctypes would pass on a wrong number of addresses without a word."""
     for module in pkgutil.iter_modules(ops.__path__):
@@ -45,7 +51,7 @@ def test_kernels_are_called_as_the_header_declares_them():
         assert counts == [kernel.sizes, kernel.constants, kernel.arrays], name
 
 
-@pytest.mark.skipif(core.WHY_NOT is not None, reason=str(core.WHY_NOT))
+@needs_core
 def test_an_error_has_a_code_and_a_message():
     found = core.function("silu", sizes=1, arrays=2)
     assert found(7, 0, None, None, 1) == 1
@@ -82,13 +88,69 @@ def run(*command, **options):
     return done.stdout
 
 
-@pytest.mark.skipif(
-    core.WHY_NOT is not None or not shutil.which("cmake") or not shutil.which("c++"),
-    reason="no core, CMake or compiler",
-)
+def built(source, build, *options):
+    """Configures and builds `source` with CMake; the folder of what was made."""
+    run("cmake", "-S", str(source), "-B", str(build), *options)
+    run("cmake", "--build", str(build), "--parallel")
+    return build
+
+
+@needs_core
+@needs_cmake
 def test_a_program_finds_the_core_of_the_package(tmp_path):
     (tmp_path / "user.cpp").write_text(PROGRAM)
     (tmp_path / "CMakeLists.txt").write_text(FIND)
-    run("cmake", "-S", str(tmp_path), "-B", str(tmp_path / "build"), f"-Dequitensor_DIR={core.CMAKE}")
-    run("cmake", "--build", str(tmp_path / "build"))
-    assert run(str(tmp_path / "build" / "user")).strip() == core.instruction_set()
+    user = built(tmp_path, tmp_path / "build", f"-Dequitensor_DIR={core.CMAKE}") / "user"
+    assert run(user).strip() == core.instruction_set()
+
+
+def assert_equals_the_calculator(output, model, atoms):
+    """Energy and forces that the example printed, and those of the calculator."""
+    energy, *forces = output.splitlines()
+    calc = Calculator(model, dtype="float64", device="cpu")
+    assert float(energy) == pytest.approx(calc.get_potential_energy(atoms), rel=1e-10)
+    expected = calc.get_forces(atoms)
+    assert abs(expected).max() > 0.1
+    np.testing.assert_allclose(np.loadtxt(forces), expected, rtol=0, atol=1e-10 * abs(expected).max())
+
+
+def lines(atoms):
+    """A molecule as the example reads it."""
+    return "".join(
+        f"{z} {x!r} {y!r} {w!r}\n" for z, (x, y, w) in zip(atoms.numbers, atoms.positions.tolist(), strict=True)
+    )
+
+
+@needs_core
+@needs_cmake
+def test_the_example_in_cpp_gives_the_numbers_of_the_calculator(tmp_path, potential):
+    example = built(EXAMPLE, tmp_path, f"-Dequitensor_DIR={core.CMAKE}") / "energy"
+    atoms = molecule("CH3CH2OH")
+    assert_equals_the_calculator(run(example, potential, input=lines(atoms)), potential, atoms)
+    for path, text, reason in (
+        (potential, lines(molecule("CH3Cl")), "does not know the element 17"),
+        (potential, "6 0 0 0\n6 0 0\n", "atom 2: give atomic number, x, y, z"),
+        (tmp_path / "absent.eqt", "6 0 0 0\n", "absent.eqt"),
+    ):
+        done = subprocess.run([example, path], input=text, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert reason in done.stderr
+
+
+@pytest.mark.skipif(
+    not shutil.which("cmake") or not shutil.which("aarch64-linux-gnu-g++") or not shutil.which("qemu-aarch64"),
+    reason="no CMake, cross compiler for aarch64 or qemu-user",
+)
+def test_on_aarch64_it_gives_the_numbers_of_this_machine(tmp_path, potential):
+    """Cross-compiled, installed, found by CMake there, and run in an emulator."""
+    toolchain = tmp_path / "aarch64.cmake"
+    compiler = "set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)"
+    toolchain.write_text(f"set(CMAKE_SYSTEM_NAME Linux)\nset(CMAKE_SYSTEM_PROCESSOR aarch64)\n{compiler}\n")
+    there = f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"
+    library = built(ROOT, tmp_path / "library", there, "-DCMAKE_CXX_FLAGS_RELEASE=-O1")
+    run("cmake", "--install", library, "--prefix", tmp_path / "installed")
+    (config,) = (tmp_path / "installed").rglob("equitensorConfig.cmake")
+    example = built(EXAMPLE, tmp_path / "example", there, f"-Dequitensor_DIR={config.parent}") / "energy"
+    atoms = molecule("CH3CH2OH")
+    output = run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", example, potential, input=lines(atoms))
+    assert_equals_the_calculator(output, potential, atoms)
