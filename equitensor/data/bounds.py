@@ -78,7 +78,7 @@ class DistanceBound:
     clash: tuple[float, str, str] = (np.inf, "", "")
 
     def add(self, structure: Structure):
-        distance, ratio, pair = _nearest_pair(structure)
+        distance, ratio, pair = nearest_pair(structure)
         self.shortest = min(self.shortest, distance)
         if np.isin(structure.z, _NOBLE).any() or (len(structure) == 1 and not structure.pbc.any()):
             return
@@ -111,7 +111,7 @@ class DistanceBound:
         return None
 
 
-def _nearest_pair(structure) -> tuple[float, float, str]:
+def nearest_pair(structure: Structure) -> tuple[float, float, str]:
     """Shortest distance; smallest distance over the sum of covalent radii, and its pair of atoms in words.
 
     Infinite where no pair is within 1.5 times the largest sum.

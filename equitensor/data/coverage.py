@@ -5,15 +5,16 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from equitensor.data.absurd_labels import SAMPLE, LabelSample
 from equitensor.data.agreement import energy_sign_warning, unit_warning, uphill_warning
 from equitensor.data.bond_stretching import hydrogen_force_constant, stretching_warning
 from equitensor.data.bounds import DistanceBound, EnergyBound
 from equitensor.data.near_frames import near_pairs, sampled_frames
-from equitensor.data.sequence import Snapshots
+from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.data.stress_agreement import stress_warning
 from equitensor.graph.labels import ENERGY, FORCES, Label, labels
 
-_SAMPLE, _DISTANCES = 20_000, 500
+_DISTANCES = 500
 
 
 @dataclass
@@ -53,14 +54,13 @@ class Coverage:
         return asdict(self)
 
 
-def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Coverage:
+def coverage(snapshots: Snapshots, indices=None, name: str | None = None, usual: LabelSample | None = None) -> Coverage:
     """The coverage of a data set or of its part `indices`; its warnings say where labels or lengths break physical
-    bounds, as wrong units and signs make them."""
+    bounds, as wrong units and signs make them, and which frames hold labels beyond what is `usual` (by default, the
+    forces of this data set)."""
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     index = snapshots.index
-    sample = indices
-    if len(indices) > _SAMPLE:
-        sample = indices[np.linspace(0, len(indices) - 1, _SAMPLE).astype(int)]
+    sample = evenly_spaced(indices, SAMPLE)
     group = index.group[indices]
     result = Coverage(
         name=name or snapshots.name,
@@ -73,11 +73,12 @@ def coverage(snapshots: Snapshots, indices=None, name: str | None = None) -> Cov
     )
     if len(indices):
         result.atoms_range = (int(index.atoms[indices].min()), int(index.atoms[indices].max()))
-    energies = EnergyBound()
-    _read_ranges(result, (snapshots[i] for i in sample), energies)
+    energies, sampled = EnergyBound(), LabelSample(e0s=None if usual is None else usual.e0s)
+    _read_ranges(result, (snapshots[i] for i in sample), energies, sampled)
     distances = _distances(result, snapshots, sample)
     frames = sampled_frames(snapshots, indices)
-    warnings = (energies.warning(), distances.warning(), *_disagreements(frames))
+    absurd = (sampled if usual is None else usual).warning(result.name, sampled)
+    warnings = (energies.warning(), distances.warning(), absurd, *_disagreements(frames))
     name = f"{snapshots.name}: "
     result.warnings = [w if w.startswith(snapshots.name) else name + w for w in warnings if w is not None]
     return result
@@ -93,19 +94,20 @@ def _disagreements(frames) -> tuple:
 
 def _distances(result, snapshots, sample) -> DistanceBound:
     found = DistanceBound()
-    for i in sample[np.linspace(0, len(sample) - 1, min(len(sample), _DISTANCES)).astype(int)]:
+    for i in evenly_spaced(sample, _DISTANCES):
         found.add(snapshots[int(i)])
     result.shortest = found.shortest if np.isfinite(found.shortest) else None
     return found
 
 
-def _read_ranges(result, structures, bound):
+def _read_ranges(result, structures, *collectors):
     elements, kinds, weights = Counter(), Counter(), Counter()
     energies, largest, squares, components = [], [], 0.0, 0
     others = {label.name: [] for label in labels() if label not in (ENERGY, FORCES)}
     for structure in structures:
         elements.update(np.unique(structure.z).tolist())
-        bound.add(structure)
+        for collector in collectors:
+            collector.add(structure)
         result.periodic += bool(structure.pbc.any())
         weights[structure.weight] += 1
         if structure.config_type is not None:

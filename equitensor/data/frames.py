@@ -2,8 +2,10 @@
 
 import logging
 import re
+from io import StringIO
 from pathlib import Path
 
+from equitensor.data.compressed import DAMAGED, SUFFIXES, decompressed
 from equitensor.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -18,7 +20,6 @@ _ENDINGS = {
     ".vasp": "vasp",
     ".poscar": "vasp",
 }
-_COMPRESSED = {".gz", ".bz2", ".xz"}
 
 
 def format_of(path) -> str | None:
@@ -29,7 +30,7 @@ def format_of(path) -> str | None:
 def ending(path) -> str:
     """The last ending of a name in lower case, before that of a compressed file: ".xyz" of "run.md.XYZ.gz"."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
+    if suffixes and suffixes[-1] in SUFFIXES:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
@@ -60,7 +61,7 @@ def read_frame(path, index: int | None = None):
     try:
         if count is not None:
             raise EOFError("its only frame is cut off")
-        atoms = ase.io.read(path, index=-1 if index is None else index, **options)
+        atoms = ase.io.read(for_ase(path), index=-1 if index is None else index, **options)
     except Exception as error:  # every format of ASE's fails in its own way
         count = whole_frames(path) if index is None else None
         if not count:
@@ -68,10 +69,28 @@ def read_frame(path, index: int | None = None):
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"{path}: ASE finds {which} in it ({reason})") from None
         warn_cut(path, count)
-        atoms = ase.io.read(path, index=count - 1, **options)
+        atoms = ase.io.read(for_ase(path), index=count - 1, **options)
     if len(atoms) == 0:
         raise InputError(f"{path}: the structure has no atoms")
     return atoms
+
+
+def for_ase(path) -> str | StringIO:
+    """What ASE shall read: the file or, of a compressed xyz file that is cut off, the text that is left of it."""
+    if is_compressed(path) and format_of(path) == "extxyz":
+        with decompressed(path) as file:
+            while file.read(1 << 20):
+                pass
+            is_cut = file.raw.is_cut
+        if is_cut:
+            with decompressed(path) as file:
+                return StringIO(file.read().decode())
+    return str(Path(path).absolute())
+
+
+def is_compressed(path) -> bool:
+    """Whether the name ends in .gz, .bz2 or .xz."""
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def warn_cut(path, count: int) -> None:
@@ -80,28 +99,33 @@ def warn_cut(path, count: int) -> None:
 
 
 def whole_frames(path) -> int | None:
-    """How many whole frames a trajectory (.traj, .extxyz, .xyz) holds before its end, which is cut off.
+    """How many whole frames a trajectory (.traj; .extxyz, .xyz, compressed or not) holds before its end, which is cut.
 
     None where nothing is cut, and for other files.
     """
-    kind = format_of(path) if Path(path).suffix.lower() not in _COMPRESSED else None
+    kind = format_of(path)
     if kind == "extxyz":
-        count, end = _scan_xyz(path)
-        return count if end < Path(path).stat().st_size else None
-    return _whole_in_traj(path) if kind == "traj" else None
+        try:
+            count, _, is_cut = _scan_xyz(path)
+        except DAMAGED:  # in the middle of the compressed stream, where nothing is whole
+            return None
+        return count if is_cut else None
+    return _whole_in_traj(path) if kind == "traj" and not is_compressed(path) else None
 
 
 def ends_in_a_number(path) -> int | None:
     """The number of whole frames of an extended xyz file whose last number is cut: ASE would read another number."""
-    if format_of(path) != "extxyz" or Path(path).suffix.lower() in _COMPRESSED:
+    if format_of(path) != "extxyz":
         return None
+    if is_compressed(path):
+        return whole_frames(path)
     with Path(path).open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - 1))
         return None if file.read(1) == b"\n" else whole_frames(path)
 
 
 def drop_cut_frame(path) -> None:
-    """Leave only the whole frames of a trajectory, so that others can be appended."""
+    """Leave only the whole frames of a trajectory (not compressed), so that others can be appended."""
     count = whole_frames(path)
     if count is None:
         return
@@ -113,21 +137,24 @@ def drop_cut_frame(path) -> None:
         _rewrite_traj(Path(path), count)
 
 
-def _scan_xyz(path) -> tuple[int, int]:
-    """The number of whole frames, and where they end in bytes."""
+def _scan_xyz(path) -> tuple[int, int, bool]:
+    """The number of whole frames, where they end in bytes (decompressed), and whether the file goes on after that.
+
+    A compressed file is cut as well where its own end is missing.
+    """
     count = end = 0
-    with Path(path).open("rb") as file:
-        while (header := file.readline()).strip().isdigit() and header.endswith(b"\n"):
+    with decompressed(path) as file:
+        header = file.readline()
+        while header.strip().isdigit() and header.endswith(b"\n"):
             lines = [file.readline() for _ in range(int(header) + 1)]
-            if b"" in lines or _is_cut(lines[1:]):
+            if b"" in lines or _is_cut(lines[1:]) or (file.raw.is_cut and not lines[-1].endswith(b"\n")):
                 break
-            count, end = count + 1, file.tell()
-            while (line := file.readline()).lstrip().startswith(b"VEC") and line.endswith(b"\n"):
-                end = file.tell()
-            file.seek(end)
-        if count and not header.strip() and not file.read().strip():  # empty lines at the end
-            end = file.tell()
-    return count, end
+            count, end = count + 1, end + len(header) + sum(map(len, lines))
+            while (header := file.readline()).lstrip().startswith(b"VEC") and header.endswith(b"\n"):
+                end += len(header)
+        if count and not header.strip() and not (rest := file.read()).strip():  # empty lines at the end
+            end, header = end + len(header) + len(rest), b""
+        return count, end, bool(header) or file.raw.is_cut
 
 
 def _is_cut(lines) -> bool:

@@ -14,6 +14,13 @@ _ISOLATED_NAMES = {"isolatedatom", "isolated_atom", "isolated_atoms"}
 _FAR = 10.0  # Angstrom: a periodic copy further away than this makes a single atom isolated
 
 
+def evenly_spaced(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the values, evenly spaced."""
+    if len(values) <= most:
+        return values
+    return values[np.linspace(0, len(values) - 1, most).astype(int)]
+
+
 def is_isolated_atom(structure: Structure) -> bool:
     """Whether this is one atom alone: so called, without periodicity, or in a cell wider than 10 A."""
     if len(structure) != 1:

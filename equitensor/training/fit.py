@@ -66,7 +66,7 @@ def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Pr
     state = None if resume is None else read_checkpoint(folder)
     origin = None if state is None else Origin.of(state, folder)
     data = open_data(config, console, origin, folder)
-    model = build_model(config, data, console, origin)
+    model = build_model(config, data, origin)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
     _set_length(progress, config, len(trainer.sampler))
@@ -106,7 +106,7 @@ def check(config: Config) -> dict:
     """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
     console = make_console()
     data = open_data(config, console)
-    model = build_model(config, data, console)
+    model = build_model(config, data)
     fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)

@@ -1,15 +1,11 @@
-"""Labels before training: which are trained on, which are there in vain, which cannot be right."""
+"""Labels before training: which are trained on, which are there in vain."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from equitensor.data import GraphDataset
 from equitensor.errors import InputError
 from equitensor.graph.labels import Label, labels
 from equitensor.training.config import LossConfig
-from equitensor.training.statistics import LabelSample, spread
-
-_NAMED = 5  # absurd labels that are named one by one
 
 
 def check_labels(train: GraphDataset, weights: LossConfig, console: Console) -> list[str]:
@@ -51,15 +47,3 @@ def _term(label: Label, weights: LossConfig, present: dict[str, int]) -> str:
     weight = late if weights.late == 0 else early
     of = label.term.replace("_", " ")
     return f"{weight:g}{changes} x ({of})^2 in {label.quantity.unit}, {present[label.name]} structures"
-
-
-def name_absurd(name: str, part: GraphDataset | None, labels: LabelSample, console: Console) -> None:
-    """A warning where a part of the data holds labels which cannot be right beside those of the training data."""
-    found = [] if part is None else list(labels.absurd(part.snapshots[int(i)] for i in spread(part.indices)))
-    if found:
-        shown = "; ".join(map(str, found[:_NAMED])) + f"; and {len(found) - _NAMED} more" * (len(found) > _NAMED)
-        console.print(
-            f"[yellow]warning:[/] absurd labels in the {name} data: {escape(shown)}. They do not set the scale, and "
-            "their forces count linearly (loss.huber), but they are errors: repair or remove these structures",
-            soft_wrap=True,
-        )

@@ -24,26 +24,28 @@ from equitensor.data import (
     split_notes,
     usable,
 )
+from equitensor.data.absurd_labels import LabelSample
 from equitensor.errors import InputError
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
-from equitensor.training.label_checks import check_labels, name_absurd
+from equitensor.training.label_checks import check_labels
 from equitensor.training.origin import Origin
-from equitensor.training.statistics import LabelSample, statistics
+from equitensor.training.statistics import statistics
 
 
 @dataclass
 class RunData:
     """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots.
 
-    `trained` names the labels that the loss counts and the training data hold.
+    `labels` are those of the training data; `trained` names the labels that the loss counts and the training data hold.
     """
 
     train: GraphDataset
     valid: GraphDataset | None
     e0s: E0s
     batch_size: int
+    labels: LabelSample
     trained: list[str] = field(default_factory=list)
     tests: dict[str, Snapshots] = field(default_factory=dict)
 
@@ -73,7 +75,8 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
         e0s = resolve_e0s(data.e0s, snapshots, train)
         size = config.train.batch_size or batch_size(snapshots.index.atoms[train])
     valid_set = GraphDataset(held_out, valid, cutoff) if len(valid) else None
-    run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, size, tests=_tests(data, options))
+    labels = LabelSample.of(snapshots, train, e0s.values)
+    run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, size, labels, tests=_tests(data, options))
     _report(run, console)
     _check_elements(run)
     run.trained = check_labels(run.train, config.loss, console)
@@ -138,7 +141,7 @@ def _tests(data, options) -> dict[str, Snapshots]:
 
 
 def _report(run: RunData, console: Console) -> None:
-    found = [coverage(snapshots, indices, name) for name, snapshots, indices in run.parts()]
+    found = [coverage(snapshots, indices, name, run.labels) for name, snapshots, indices in run.parts()]
     console.print(coverage_table(found))
     for warning in _each_once(warning for part in found for warning in part.warnings):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
@@ -180,22 +183,19 @@ def _check_elements(run: RunData) -> None:
         with_known_elements(known, snapshots, np.arange(len(snapshots)))
 
 
-def build_model(config: Config, run: RunData, console: Console, origin: Origin | None = None) -> models.Potential:
+def build_model(config: Config, run: RunData, origin: Origin | None = None) -> models.Potential:
     """A fresh potential with the statistics of the training data, or the one of `train.init_from` with new E0s.
 
-    Absurd labels are named. For a resumed run, scale, shift and number of neighbours are those of its `origin`.
+    For a resumed run, scale, shift and number of neighbours are those of its `origin`.
     """
     settings, elements, e0s = config.model.settings(), run.train.snapshots.elements, run.e0s.values
     dtype = getattr(torch, config.train.dtype)
     if origin is not None:
         statistic = (origin.scale, origin.shift, origin.num_neighbors)
         return models.build(settings, elements, e0s, *statistic, config.seed).to(dtype)
-    labels = LabelSample.of(run.train, e0s)
-    for name, part in (("training", run.train), ("validation", run.valid)):
-        name_absurd(name, part, labels, console)
     if config.train.init_from is not None:
         return _with_weights_of(config.train.init_from, settings, elements, e0s, dtype)
-    found = statistics(run.train, labels)
+    found = statistics(run.train, run.labels)
     model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
     return model.to(dtype)
 

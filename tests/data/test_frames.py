@@ -1,6 +1,9 @@
 """The ending decides the format, and a file that was cut off gives its whole frames."""
 
+import bz2
+import gzip
 import logging
+import lzma
 
 import ase.io
 import numpy as np
@@ -43,6 +46,58 @@ def test_what_is_whole_of_a_cut_file_is_read(cut, caplog):
     assert read_frame(cut, 0).get_potential_energy() == -14.0
     snapshots = open_snapshots(cut)
     assert [s.energy for s in snapshots] == [-14.0, -15.0, -16.0]
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+def packed(tmp_path, suffix, text_less=0, packed_less=0):
+    """Four frames, the text or what it is compressed to less so many bytes at the end."""
+    ase.io.write(tmp_path / "run.xyz", frames(), format="extxyz")
+    text = (tmp_path / "run.xyz").read_bytes()
+    path = tmp_path / f"cut.xyz{suffix}"
+    data = PACKERS[suffix](text[: len(text) - text_less])
+    path.write_bytes(data[: len(data) - packed_less])
+    return path
+
+
+@pytest.mark.parametrize("suffix, text_less, packed_less", [*((s, 10, 0) for s in PACKERS), (".gz", 0, 30)])
+def test_what_is_whole_of_a_cut_compressed_file_is_read(tmp_path, caplog, suffix, text_less, packed_less):
+    path = packed(tmp_path, suffix, text_less, packed_less)
+    assert whole_frames(path) == 3
+    assert [s.energy for s in open_snapshots(path)] == [-14.0, -15.0, -16.0]
+    assert "ends in the middle of a frame" in caplog.text and "its 3 whole frames" in caplog.text
+    assert caplog.text.count("\n") == 1
+    assert read_frame(path).get_potential_energy() == -16.0
+    assert read_frame(path, 0).get_potential_energy() == -14.0
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_compressed_file_that_lacks_its_end_alone_is_said(tmp_path, caplog, suffix):
+    path = packed(tmp_path, suffix, packed_less=4 if suffix == ".gz" else 0)
+    energies = [s.energy for s in open_snapshots(path)]
+    assert energies == [-14.0, -15.0, -16.0, -17.0]
+    assert ("its 4 whole frames" in caplog.text) == (suffix == ".gz")
+    assert read_frame(path).get_potential_energy() == -17.0
+
+
+def test_compressed_files_without_a_whole_frame_or_damaged_are_refused(tmp_path):
+    for suffix in PACKERS:
+        path = packed(tmp_path, suffix)
+        data = path.read_bytes()
+        for content in (data[:60], data[:40] + bytes(20) + data[60:], b"2\n\nH 0 0 0\nH 0 0 1\n"):
+            path.write_bytes(content)
+            with pytest.raises(InputError, match=rf"cut\.xyz\{suffix}, frame 0: ASE cannot read it"):
+                open_snapshots(path)
+            with pytest.raises(InputError, match="ASE finds no structure"):
+                read_frame(path)
+
+
+def test_other_compressed_files_that_are_cut_say_what_to_do(tmp_path):
+    ase.io.write(tmp_path / "a.cif", Atoms("C", cell=[3, 3, 3], pbc=True))
+    (tmp_path / "a.cif.gz").write_bytes(gzip.compress((tmp_path / "a.cif").read_bytes())[:-20])
+    with pytest.raises(InputError, match=r"It is cut off; zcat a\.cif\.gz > a\.cif gives what is left of it"):
+        open_snapshots(tmp_path / "a.cif.gz")
 
 
 def test_a_cut_file_goes_on_after_its_whole_frames(cut, caplog):

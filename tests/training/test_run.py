@@ -193,7 +193,7 @@ def test_init_from_predicts_as_the_other_run_on_data_of_another_density(config, 
     first = models.load(tmp_path / "first" / "model.eqt")
     config = config(train={"init_from": str(tmp_path / "first" / "model.eqt")}, data={"valid_fraction": 0.0})
     data = open_data(config, Console(quiet=True))
-    model = build_model(config, data, Console(quiet=True)).eval()
+    model = build_model(config, data).eval()
     for other in (model, _through_a_file(model, tmp_path)):
         torch.testing.assert_close(other(data.train[0])["forces"], first(data.train[0])["forces"])
 

@@ -41,7 +41,7 @@ def mixed(config, mixed_data):
 def trainer_of(config, count):
     data = open_data(config, Console(quiet=True))
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = build_model(config, data, Console(quiet=True))
+    model = build_model(config, data)
     made = Trainer(config, fabric, model, torch.optim.SGD(model.parameters(), lr=0.0), data)
     made.shards = Shards(count, count)
     made.progress = None

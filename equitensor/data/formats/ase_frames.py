@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from equitensor.data.compressed import DAMAGED
 from equitensor.data.formats import ase_database, cp2k, lammps_dump, runner, xyz
-from equitensor.data.frames import ends_in_a_number, format_of, warn_cut, whole_frames
+from equitensor.data.frames import ends_in_a_number, for_ase, format_of, is_compressed, warn_cut, whole_frames
 from equitensor.errors import InputError
 
 
@@ -17,7 +18,7 @@ def file_format(path: Path) -> str | None:
     try:
         # With the folder before it, no name looks like the address of a server ("mysql...").
         name = filetype(str(path.absolute()))
-    except (UnknownFileTypeError, OSError, ValueError):
+    except (UnknownFileTypeError, *DAMAGED, EOFError, ValueError):
         return None
     if name == "runnerdata" and not runner.is_runner(path):
         return None
@@ -45,6 +46,8 @@ def frames(path: Path, name: str | None, given: dict, elements: list[str] | None
     if elements is not None and name != "lammps-dump-text":
         raise InputError(f"{path}: elements names the types of a LAMMPS dump; this file says its elements itself")
     number, whole = 0, ends_in_a_number(path)
+    if whole == 0:
+        raise InputError(f"{path}, frame 0: ASE cannot read it: the file ends before this frame does")
     try:
         for atoms in _frames(path, name, given, elements):
             if number == whole:
@@ -52,6 +55,8 @@ def frames(path: Path, name: str | None, given: dict, elements: list[str] | None
                 return
             yield atoms
             number += 1
+        if number == whole:  # cut between two frames, as the end of a compressed file can be
+            warn_cut(path, number)
     except InputError:
         raise
     except KeyError as error:
@@ -60,8 +65,16 @@ def frames(path: Path, name: str | None, given: dict, elements: list[str] | None
         whole = whole_frames(path)
         if not number or whole != number:
             where = number or whole or 0  # ASE looks for the beginnings of all frames before it reads the first
-            raise InputError(f"{path}, frame {where}: ASE cannot read it: {error}") from None
+            raise InputError(f"{path}, frame {where}: ASE cannot read it: {error}{_advice(path, error)}") from None
         warn_cut(path, number)
+
+
+def _advice(path: Path, error: Exception) -> str:
+    """What to do about a compressed file that is cut off."""
+    if not (is_compressed(path) and isinstance(error, EOFError)):
+        return ""
+    command = {".gz": "zcat", ".bz2": "bzcat", ".xz": "xzcat"}[path.suffix.lower()]
+    return f". It is cut off; {command} {path.name} > {path.stem} gives what is left of it"
 
 
 def _frames(path, name, given, elements):
@@ -75,4 +88,4 @@ def _frames(path, name, given, elements):
         return ase_database.frames(path)
     if name == "runnerdata":
         return runner.frames(path, given.get("energy_unit"), given.get("length_unit"))
-    return iread(str(path.absolute()), ":", format=name, do_not_split_by_at_sign=True)
+    return iread(for_ase(path), ":", format=name, do_not_split_by_at_sign=True)

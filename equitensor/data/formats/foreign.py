@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from equitensor.data.compressed import DAMAGED, decompressed
+
 _FRAME = (
     'one Atoms(...) per frame, atoms.info["REF_energy"] = E, atoms.arrays["REF_forces"] = F, '
     'ase.io.write("data.xyz", frames) (for a periodic cell also atoms.info["REF_stress"])'
@@ -75,10 +77,8 @@ def _file(path):
 
 
 def _start(path, size):
-    from ase.io.formats import open_with_compression
-
     try:
-        with open_with_compression(str(path), "rb") as file:
+        with decompressed(path) as file:
             return file.read(size)
-    except (OSError, EOFError):
+    except DAMAGED:
         return b""

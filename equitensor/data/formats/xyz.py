@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 
+from equitensor.data.compressed import DAMAGED, decompressed
 from equitensor.data.formats.xyz_comments import CommentParser, program
+from equitensor.data.frames import for_ase
 
 _log = logging.getLogger(__name__)
 _CELLS = {"cell", "box", "unit_cell", "lattice_vectors", "cell_vectors"}
@@ -14,12 +17,10 @@ _CELLS = {"cell", "box", "unit_cell", "lattice_vectors", "cell_vectors"}
 
 def head(path: Path, lines: int = 3) -> list[str]:
     """The first lines of a text file, compressed or not; empty ones of what is no text or ends before."""
-    from ase.io.formats import open_with_compression
-
     try:
-        with open_with_compression(str(path)) as file:
+        with TextIOWrapper(decompressed(path)) as file:
             return [file.readline() for _ in range(lines)]
-    except (OSError, EOFError, UnicodeDecodeError, ValueError):
+    except (*DAMAGED, ValueError):
         return [""] * lines
 
 
@@ -36,7 +37,7 @@ def frames(path: Path, energy_unit: str | None = None) -> Iterator:
         )
     parser = CommentParser(energy_unit)
     cells = set()
-    for atoms in iread(str(path), ":", format="extxyz", do_not_split_by_at_sign=True, properties_parser=parser):
+    for atoms in iread(for_ase(path), ":", format="extxyz", do_not_split_by_at_sign=True, properties_parser=parser):
         if not atoms.cell.any():
             cells |= {name for name, value in atoms.info.items() if name.lower() in _CELLS and np.size(value) == 9}
         yield atoms
