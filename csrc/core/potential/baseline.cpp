@@ -25,7 +25,10 @@ namespace equitensor {
 namespace baseline {
 #include "registers.inl"
 #include "product.inl"
-#include "evaluate.inl"
+#include "engine.inl"
+#include "geometry.inl"
+#include "messages.inl"
+#include "stages.inl"
 #include "paired.inl"
 #include "run.inl"
 }  // namespace baseline

@@ -14,10 +14,11 @@ namespace equitensor {
 namespace {
 
 constexpr int FORMAT = 3;
-constexpr uint64_t LONGEST_HEADER = 100000000;      // as in safetensors: what is read from it takes up to 50 times as much
+constexpr uint64_t LONGEST_HEADER = 100000000;  // as in safetensors: what is read from it takes up to 50 times as much
 constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
-const char* const KNOWN[] = {"architecture", "cutoff",  "channels",   "edge_channels", "lmax",          "layers", "gathered",
-                             "correlation",  "product", "num_radial", "smoothness",    "num_neighbors", "zbl"};
+const char* const KNOWN[] = {"architecture", "cutoff",        "channels",    "edge_channels", "lmax",
+                             "layers",       "gathered",      "correlation", "product",       "num_radial",
+                             "smoothness",   "num_neighbors", "zbl"};
 const char* const CONVENTION = "e3nn-0.6";
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -81,7 +82,8 @@ class Tensors {
 
   std::vector<int64_t> integers(const std::string& name, int64_t rows) const {
     const Tensor& tensor = find(name);
-    if (tensor.shape.size() != 2 || tensor.shape[0] != rows) fail("its \"" + name + "\" has shape " + shown(tensor.shape));
+    if (tensor.shape.size() != 2 || tensor.shape[0] != rows)
+      fail("its \"" + name + "\" has shape " + shown(tensor.shape));
     std::vector<int64_t> out(tensor.count);
     if (tensor.dtype == "I32")
       copy<int32_t>(tensor, out.data());
@@ -117,14 +119,17 @@ class Tensors {
   void add(const std::string& name, const Json& entry, const char* data, uint64_t room) {
     Tensor tensor{entry.at("dtype", Json::string).text, {}, nullptr, 1};
     for (const Json& item : entry.at("shape", Json::array).items) {
-      if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9)) fail("its \"" + name + "\" has no shape");
+      if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9))
+        fail("its \"" + name + "\" has no shape");
       tensor.shape.push_back(static_cast<int64_t>(item.value));
-      if (tensor.shape.back() > 0 && tensor.count > (int64_t(1) << 40) / tensor.shape.back()) fail("its \"" + name + "\" is too large");
+      if (tensor.shape.back() > 0 && tensor.count > (int64_t(1) << 40) / tensor.shape.back())
+        fail("its \"" + name + "\" is too large");
       tensor.count *= tensor.shape.back();
     }
     const auto& offsets = entry.at("data_offsets", Json::array).items;
     if (offsets.size() != 2 || offsets[0].kind != Json::number || offsets[1].kind != Json::number ||
-        !(offsets[0].value >= 0 && offsets[0].value <= offsets[1].value && offsets[1].value <= static_cast<double>(room)))
+        !(offsets[0].value >= 0 && offsets[0].value <= offsets[1].value &&
+          offsets[1].value <= static_cast<double>(room)))
       fail("its \"" + name + "\" lies beyond its end: it is cut short, or damaged");
     const uint64_t first = static_cast<uint64_t>(offsets[0].value), last = static_cast<uint64_t>(offsets[1].value);
     const int bytes = size_of(tensor.dtype);
@@ -138,18 +143,22 @@ class Tensors {
 void check_header(const Json& header) {
   const long format = header.integer("format", 0, 1000000);
   if (format < FORMAT)
-    fail("is of model format " + std::to_string(format) + ", before evaluation without torch: load and save it with equitensor " +
+    fail("is of model format " + std::to_string(format) +
+         ", before evaluation without torch: load and save it with equitensor " +
          "(Python: equitensor.models.save(equitensor.load(old), new))");
   if (format > FORMAT)
-    fail("is of model format " + std::to_string(format) + ", this reads " + std::to_string(FORMAT) + ": upgrade equitensor");
+    fail("is of model format " + std::to_string(format) + ", this reads " + std::to_string(FORMAT) +
+         ": upgrade equitensor");
   const std::string convention = header.at("harmonics", Json::string).text;
-  if (convention != CONVENTION) fail("uses the harmonics convention \"" + convention + "\", this \"" + CONVENTION + "\"");
+  if (convention != CONVENTION)
+    fail("uses the harmonics convention \"" + convention + "\", this \"" + CONVENTION + "\"");
 }
 
 void check_settings(const Json& settings) {
   const std::string architecture = settings.at("architecture", Json::string).text;
   if (architecture != "directional")
-    fail("is of architecture \"" + architecture + "\"; without torch only \"directional\" is evaluated: use the torch backend");
+    fail("is of architecture \"" + architecture +
+         "\"; without torch only \"directional\" is evaluated: use the torch backend");
   for (const auto& member : settings.members) {
     bool known = false;
     for (const char* name : KNOWN) known |= member.first == name;
@@ -176,11 +185,12 @@ void read_sizes(Model& m, const Json& header, const Json& settings) {
   m.correlation = static_cast<int>(settings.integer("correlation", 1, 8));
   m.num_radial = static_cast<int>(settings.integer("num_radial", 1, 256));
   const Json* gathered = settings.find("gathered");
-  m.gathered = gathered && gathered->kind == Json::number ? static_cast<int>(settings.integer("gathered", 1, 8192)) : 2 * m.channels;
+  m.gathered = gathered && gathered->kind == Json::number ? static_cast<int>(settings.integer("gathered", 1, 8192))
+                                                          : 2 * m.channels;
   const int64_t functions = int64_t(m.layers) * (m.gathered + m.edge_channels);
   if (functions > MOST_RADIAL_FUNCTIONS)
-    fail("has " + std::to_string(functions) + " radial functions; without torch at most " + std::to_string(MOST_RADIAL_FUNCTIONS) +
-         " are evaluated: use the torch backend");
+    fail("has " + std::to_string(functions) + " radial functions; without torch at most " +
+         std::to_string(MOST_RADIAL_FUNCTIONS) + " are evaluated: use the torch backend");
   const Json& e0s = header.at("e0s", Json::object);
   for (const Json& item : header.at("elements", Json::array).items) {
     const bool known = item.kind == Json::number && item.value >= 1 && item.value <= 118;
@@ -230,12 +240,14 @@ void read_coupling(Model& m, const Tensors& tensors) {
     if (out < 0 || out >= d || first < 0 || first >= d || second < 0 || second >= d || path < 0 || path >= 100000)
       fail("its \"coupling.index\" names a component that does not exist");
     m.paths = std::max<int>(m.paths, static_cast<int>(path) + 1);
-    m.coupling.push_back({static_cast<int>(out), static_cast<int>(first), static_cast<int>(second), static_cast<int>(path), values[t]});
+    m.coupling.push_back(
+        {static_cast<int>(out), static_cast<int>(first), static_cast<int>(second), static_cast<int>(path), values[t]});
   }
 }
 
 void read_weights(Model& m, const Tensors& t, double smoothness, double num_neighbors) {
-  const int64_t n = m.num_elements(), c = m.edge_channels, C = m.channels, G = m.gathered, R = m.num_radial, degrees = m.lmax + 1;
+  const int64_t n = m.num_elements(), c = m.edge_channels, C = m.channels, G = m.gathered, R = m.num_radial,
+                degrees = m.lmax + 1;
   const std::string root = "backbone.";
   const std::vector<float> prior = smoothness_prior(m.num_radial, smoothness);
   std::vector<float> density_prior = prior;
@@ -268,7 +280,8 @@ void read_weights(Model& m, const Tensors& t, double smoothness, double num_neig
     update.out = t.read(round + "update.out", {c, c});
     multiply_rows(update.radial, prior);
     // Not the (-1)^l of the reverse edge: here an edge is read out along itself.
-    for (int64_t i = 0; i < degrees * C * c; i++) update.angular[i] *= 1.0f / static_cast<float>(std::sqrt(double(degrees)));
+    for (int64_t i = 0; i < degrees * C * c; i++)
+      update.angular[i] *= 1.0f / static_cast<float>(std::sqrt(double(degrees)));
     m.updates.push_back(update);
   }
   m.invariants = read_product(m, t, root + "invariants", true);

@@ -24,7 +24,8 @@ Aligned<T> pad(const Array& a, int stack, int rows, int columns, int padded_rows
   for (int s = 0; s < stack; s++)
     for (int i = 0; i < rows; i++)
       for (int j = 0; j < columns; j++)
-        out[(size_t(s) * padded_rows + i) * padded_columns + j] = static_cast<T>(a[(size_t(s) * rows + i) * columns + j]);
+        out[(size_t(s) * padded_rows + i) * padded_columns + j] =
+            static_cast<T>(a[(size_t(s) * rows + i) * columns + j]);
   return out;
 }
 
@@ -38,7 +39,8 @@ Aligned<T> transpose(const Aligned<T>& a, int stack, int rows, int columns) {
   return out;
 }
 
-// What comes of an edge's state through matrix `m` (c, width) on messages: blocks W m, O_0 m, O_1 m ... (blocks cp, wp).
+// What comes of an edge's state through matrix `m` (c, width) on messages: blocks W m, O_0 m, O_1 m ... (blocks cp,
+// wp).
 template <class T>
 Aligned<T> on_state(const Model& model, const Array& m, int width, int blocks) {
   const int c = model.edge_channels, cp = padded<T>(c), wp = padded<T>(width);
@@ -65,7 +67,10 @@ Coupled<T> coupled(const Model& model, int slot) {
     rows.push_back({part[slot], part[a], part[b], model.paths ? t.path : 0, t.coefficient});
   }
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-    return a.out != b.out ? a.out < b.out : a.first != b.first ? a.first < b.first : a.path != b.path ? a.path < b.path : a.second < b.second;
+    return a.out != b.out       ? a.out < b.out
+           : a.first != b.first ? a.first < b.first
+           : a.path != b.path   ? a.path < b.path
+                                : a.second < b.second;
   });
   Coupled<T> made;
   made.row.assign(model.components() + 1, 0);
@@ -117,10 +122,14 @@ bool equals(const Model& model) {
 int gaunt_degree(const Model& model) {
   if (model.paths) return 0;
   switch (model.lmax) {
-    case 1: return equals<1>(model) ? 1 : 0;
-    case 2: return equals<2>(model) ? 2 : 0;
-    case 3: return equals<3>(model) ? 3 : 0;
-    case 4: return equals<4>(model) ? 4 : 0;
+    case 1:
+      return equals<1>(model) ? 1 : 0;
+    case 2:
+      return equals<2>(model) ? 2 : 0;
+    case 3:
+      return equals<3>(model) ? 3 : 0;
+    case 4:
+      return equals<4>(model) ? 4 : 0;
   }
   return 0;
 }
@@ -140,7 +149,8 @@ void harmonics(Network<T>& n) {
   n.diagonal.assign(n.L + 1, 1.0);
   n.alpha.assign((n.L + 1) * (n.L + 1), 0.0);
   n.beta = n.alpha;
-  for (int m = 1; m <= n.L; m++) n.diagonal[m] = n.diagonal[m - 1] * std::sqrt((2 * m + 1) / (2.0 * m) * (m == 1 ? 2 : 1));
+  for (int m = 1; m <= n.L; m++)
+    n.diagonal[m] = n.diagonal[m - 1] * std::sqrt((2 * m + 1) / (2.0 * m) * (m == 1 ? 2 : 1));
   for (int m = 0; m <= n.L; m++)
     for (int l = m + 1; l <= n.L; l++) {
       double& alpha = n.alpha[l * (n.L + 1) + m];
@@ -149,72 +159,7 @@ void harmonics(Network<T>& n) {
     }
 }
 
-// Weights of the rise, of both first and both second derivatives in a quintic's derivative, at t of an interval.
-void derivative_weights(double t, double* w) {
-  const double t2 = t * t, t3 = t2 * t, t4 = t3 * t;
-  w[0] = 30 * t2 - 60 * t3 + 30 * t4;
-  w[1] = 1 - 18 * t2 + 32 * t3 - 15 * t4;
-  w[2] = -12 * t2 + 28 * t3 - 15 * t4;
-  w[3] = t - 4.5 * t2 + 6 * t3 - 2.5 * t4;
-  w[4] = 1.5 * t2 - 4 * t3 + 2.5 * t4;
-}
-
-Spline sampled(int width, double cutoff, int knots, const Functions& functions, double& error) {
-  constexpr int CHUNK = PAD_BYTES / sizeof(float), ROWS = SPLINE_ROWS;
-  const double h = cutoff / knots, middle = 0.3;  // where derivatives err about most
-  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * ROWS * width), {}};
-  Array at, between;
-  for (int k = 0; k <= knots; k++) at.push_back(k * h);
-  for (int k = 0; k < knots; k += 2) between.push_back((k + middle) * h);
-  const size_t count = at.size() * width, tried = between.size() * width;
-  Array f(3 * count), g(3 * tried);
-  functions(static_cast<int>(at.size()), at.data(), f.data());
-  functions(static_cast<int>(between.size()), between.data(), g.data());
-  const double *df = f.data() + count, *ddf = df + count;
-  for (int k = 0; k <= knots; k++)
-    for (int j = 0; j < width; j++) {
-      const size_t i = size_t(k) * width + j;
-      float* to = made.data.data() + (size_t(k) * width + j / CHUNK * CHUNK) * ROWS + j % CHUNK;
-      to[0] = static_cast<float>(f[i]);
-      to[CHUNK] = k < knots ? static_cast<float>(f[i + width] - f[i]) : 0.0f;
-      to[2 * CHUNK] = static_cast<float>(df[i] * h);
-      to[3 * CHUNK] = static_cast<float>(ddf[i] * h * h);
-    }
-  double w[5], wrong = 0, size = 0;
-  derivative_weights(middle, w);
-  for (size_t b = 0; b < between.size(); b++)
-    for (int j = 0; j < width; j++) {
-      const size_t k = 2 * b * width + j, next = k + width;
-      const double found = w[0] * (f[next] - f[k]) / h + w[1] * df[k] + w[2] * df[next] + (w[3] * ddf[k] + w[4] * ddf[next]) * h;
-      const double exact = g[tried + b * width + j];
-      wrong += (found - exact) * (found - exact), size += exact * exact;
-    }
-  error = size > 0 ? std::sqrt(wrong / size) : 0;
-  return made;
-}
-
 }  // namespace
-
-void bessel_functions(double d, double cutoff, int R, double* out) {
-  const double x = d / cutoff, angle = M_PI / cutoff, norm = std::sqrt(2 / cutoff), x4 = x * x * x * x, rest = 1 - x;
-  const double u = x < 1 ? 1 + x4 * x * x * (-28 + x * (48 - 21 * x)) : 0, du = x < 1 ? -168 * x4 * x * rest * rest / cutoff : 0;
-  const double ddu = x < 1 ? -168 * x4 * rest * (5 - 7 * x) / (cutoff * cutoff) : 0;
-  for (int n = 0; n < R; n++) {
-    const double k = (n + 1) * angle, y = k * d, y2 = y * y;
-    double b, db, ddb;
-    if (y > 0.05) {
-      b = norm * std::sin(y) / d;
-      db = (norm * k * std::cos(y) - b) / d;
-      ddb = -k * k * b - 2 * db / d;
-    } else {  // sin(y) / y and its derivatives near zero
-      b = norm * k * (1 - y2 / 6 * (1 - y2 / 20 * (1 - y2 / 42)));
-      db = -norm * k * k * y / 3 * (1 - y2 / 10 * (1 - y2 / 28));
-      ddb = -norm * k * k * k / 3 * (1 - 3 * y2 / 10 * (1 - 5 * y2 / 84));
-    }
-    out[n] = b, out[R + n] = db, out[2 * R + n] = ddb;
-    out[3 * R + n] = u * b, out[4 * R + n] = u * db + du * b, out[5 * R + n] = u * ddb + 2 * du * db + ddu * b;
-  }
-}
 
 Array pair_constants(const Model& m) {
   const int c = m.edge_channels, elements = m.num_elements();
@@ -222,16 +167,9 @@ Array pair_constants(const Model& m) {
   for (int j = 0; j < elements; j++)
     for (int i = 0; i < elements; i++)
       for (int k = 0; k < c; k++)
-        pair[(size_t(j) * elements + i) * c + k] = m.bias[k] + m.sender[size_t(j) * c + k] + m.receiver[size_t(i) * c + k];
+        pair[(size_t(j) * elements + i) * c + k] =
+            m.bias[k] + m.sender[size_t(j) * c + k] + m.receiver[size_t(i) * c + k];
   return pair;
-}
-
-Spline spline(int width, double cutoff, int knots, const Functions& functions) {
-  double error = 0;
-  for (knots = std::max(knots, 64);; knots += 32) {
-    Spline made = sampled(width, cutoff, knots, functions, error);
-    if (!(error >= 5e-7) || knots >= 1024) return made;  // not a number, where weights are huge, would get no better
-  }
 }
 
 namespace {
@@ -257,8 +195,8 @@ struct Columns {
   }
 };
 
-// Quintic splines through the functions' values and derivatives at the knots, so close that derivatives in between err by less than half a
-// millionth of their size.
+// Quintic splines through the functions' values and derivatives at the knots, so close that derivatives in between err
+// by less than half a millionth of their size.
 void make_spline(Network<float>& n, const Columns& columns) {
   const int width = columns.width, R = n.R;
   const double cutoff = n.cutoff;
@@ -272,7 +210,8 @@ void make_spline(Network<float>& n, const Columns& columns) {
         for (const Segment& s : columns.segments) {
           const double* from = b.data() + (s.enveloped ? 3 * R : 0) + derivative * R;
           for (int i = 0; i < R; i++)
-            for (int j = s.offset; j < s.offset + s.width; j++) to[j] += from[i] * columns.matrix[size_t(i) * width + j];
+            for (int j = s.offset; j < s.offset + s.width; j++)
+              to[j] += from[i] * columns.matrix[size_t(i) * width + j];
         }
       }
     }

@@ -35,7 +35,9 @@ class Aligned {
  public:
   Aligned() = default;
   explicit Aligned(size_t count) { grow(count); }
-  Aligned(Aligned&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr, other.count_ = 0; }
+  Aligned(Aligned&& other) noexcept : data_(other.data_), count_(other.count_) {
+    other.data_ = nullptr, other.count_ = 0;
+  }
   Aligned& operator=(Aligned&& other) noexcept {
     std::swap(data_, other.data_), std::swap(count_, other.count_);
     return *this;
@@ -50,7 +52,8 @@ class Aligned {
     if (count <= count_) return;
     std::free(data_);
     data_ = nullptr, count_ = 0;
-    const size_t page = count * sizeof(T) < HUGE_PAGE ? 4096 : HUGE_PAGE, bytes = (count * sizeof(T) + page - 1) / page * page;
+    const size_t page = count * sizeof(T) < HUGE_PAGE ? 4096 : HUGE_PAGE,
+                 bytes = (count * sizeof(T) + page - 1) / page * page;
     data_ = static_cast<T*>(std::aligned_alloc(page, bytes));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__)
@@ -86,9 +89,10 @@ struct Coupled {
   std::vector<Entry> entries;
 };
 
-// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. At each knot, for every chunk of
-// a register's width: values, their rise to the next knot, first derivatives times the spacing, second derivatives times its
-// square. (Differences of rounded values would spoil the derivatives.) An eighth of the knots of cubic ones is enough.
+// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. At each knot, for every
+// chunk of a register's width: values, their rise to the next knot, first derivatives times the spacing, second
+// derivatives times its square. (Differences of rounded values would spoil the derivatives.) An eighth of the knots of
+// cubic ones is enough.
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;
@@ -102,7 +106,8 @@ constexpr int SPLINE_ROWS = 4;
 Spline spline(int width, double cutoff, int knots, const Functions& functions);
 
 // c (rows, columns) = a (rows, inner) b (inner, columns), with columns a multiple of 8: of an instruction set.
-using MatrixProduct = void (*)(int64_t rows, int64_t columns, int64_t inner, const double* a, const double* b, double* c);
+using MatrixProduct = void (*)(int64_t rows, int64_t columns, int64_t inner, const double* a, const double* b,
+                               double* c);
 
 // a (rows, inner) b (inner, columns).
 Array multiply(const Array& a, const Array& b, int rows, int inner, int columns);

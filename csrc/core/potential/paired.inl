@@ -1,10 +1,11 @@
 // The two rounds of a model of two densities, in single precision, with what depends on a pair of elements and their
-// distance alone taken from splines: the first density's functions f_lc(d), mixed; M x0, which enters the update; R V x0,
-// which enters the second density. Included once per instruction set.
+// distance alone taken from splines: the first density's functions f_lc(d), mixed; M x0, which enters the update; R V
+// x0, which enters the second density. Included once per instruction set.
 
 // Tiles as in `columns`, handed to done(row, first column's register, registers of the tile's row) instead of stored.
 template <class T, int V, class F>
-INLINE void columns_then(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, const F& done) {
+INLINE void columns_then(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb,
+                         const F& done) {
   constexpr int most = EQUITENSOR_REGISTERS == 32 ? 24 / V : 12 / V;
   T out[most * V * W<T>] __attribute__((aligned(PAD_BYTES)));
   for (int64_t m = 0, tiles = (M + most - 1) / most; tiles > 0; tiles--) {
@@ -17,15 +18,19 @@ INLINE void columns_then(int64_t M, int64_t K, const T* a, int64_t am, int64_t a
 
 // By blocks of columns: done(row, column, values of V registers, V).
 template <class T, class F>
-INLINE void multiply_then(int64_t M, int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, const F& done) {
+INLINE void multiply_then(int64_t M, int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb,
+                          const F& done) {
   int64_t n = 0;
   if constexpr (EQUITENSOR_REGISTERS == 32)
     for (; n + 4 * W<T> <= N; n += 4 * W<T>)
-      columns_then<T, 4>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 4>()); });
+      columns_then<T, 4>(M, K, a, am, ak, b + n, ldb,
+                         [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 4>()); });
   for (; n + 2 * W<T> <= N; n += 2 * W<T>)
-    columns_then<T, 2>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 2>()); });
+    columns_then<T, 2>(M, K, a, am, ak, b + n, ldb,
+                       [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 2>()); });
   for (; n < N; n += W<T>)
-    columns_then<T, 1>(M, K, a, am, ak, b + n, ldb, [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 1>()); });
+    columns_then<T, 1>(M, K, a, am, ak, b + n, ldb,
+                       [&](int64_t r, const T* v) { done(r, n, v, std::integral_constant<int, 1>()); });
 }
 
 // Degrees from .. to of a register of channels: sums over the row of Y_lm f_l.
@@ -87,14 +92,16 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
   const UpdateMatrices<T>& update = n.updates[0];
   const int64_t cp = n.cp, pair_stride = SPLINE_ROWS * (cp + n.Gp), stride = SPLINE_ROWS * n.spline.width;
   const T* const scalars = s.scalars[0].data() + i * cp;
-  T *const activation = w.state.data(), *const by_scalars = w.silu_gradient.data(), *const by_distance = w.x_gradient.data(), *const by_read = w.read.data();
+  T *const activation = w.state.data(), *const by_scalars = w.silu_gradient.data(),
+           *const by_distance = w.x_gradient.data(), *const by_read = w.read.data();
   const T* const all_read = s.read[0].data();
   const int32_t* const place = s.place.data() + row.first;
   const Row next = i + 1 < s.owned ? arriving(i + 1) : Row{row.first, 0, 0};
   const int32_t* const next_place = s.place.data() + next.first;
   for (int64_t e = 0; e < row.n; e++) {
     if (e < next.n)
-      for (int64_t c = 0; c < cp; c += PAD_BYTES / sizeof(T)) __builtin_prefetch(all_read + int64_t(next_place[e]) * cp + c, 1, 2);
+      for (int64_t c = 0; c < cp; c += PAD_BYTES / sizeof(T))
+        __builtin_prefetch(all_read + int64_t(next_place[e]) * cp + c, 1, 2);
     const Between at = between(row, e);
     const T* const read = all_read + int64_t(place[e]) * cp;
     const float *pair = at.row(*tables[e], 0), *common = at.row(n.spline, update.radial.offset);
@@ -138,24 +145,26 @@ void Engine<T>::paired_last(int64_t i) const {
   paired_activate(row, i, tables);
 
   // product = R V x0 + R (O V a), radial = R, radial_gradient: the product's derivative by the distance.
-  T *const product = w.product.data(), *const radial = w.radial.data(), *const radial_gradient = w.radial_gradient.data();
+  T *const product = w.product.data(), *const radial = w.radial.data(),
+           *const radial_gradient = w.radial_gradient.data();
   const T* const OV = density.message.data() + cp * Gp;  // beyond the block of x0
   const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
-  multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
-    const Between at = between(row, e);
-    const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
+  multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp,
+                   [&](int64_t e, int64_t g, const T* values, auto count) {
+                     const Between at = between(row, e);
+                     const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
 #pragma GCC unroll 4
-    for (int v = 0; v < decltype(count)::value; v++) {
-      const int64_t to = g + v * W<T>;
-      vec<T> from_pair, dfrom_pair, r, dr;
-      at.both(pair, pair_stride, to, from_pair, dfrom_pair);
-      at.both(common, stride, to, r, dr);
-      const vec<T> message = load(values + v * W<T>);
-      store(product + e * Gp + to, from_pair + r * message);
-      store(radial_gradient + e * Gp + to, dfrom_pair + dr * message);
-      store(radial + e * Gp + to, r);
-    }
-  });
+                     for (int v = 0; v < decltype(count)::value; v++) {
+                       const int64_t to = g + v * W<T>;
+                       vec<T> from_pair, dfrom_pair, r, dr;
+                       at.both(pair, pair_stride, to, from_pair, dfrom_pair);
+                       at.both(common, stride, to, r, dr);
+                       const vec<T> message = load(values + v * W<T>);
+                       store(product + e * Gp + to, from_pair + r * message);
+                       store(radial_gradient + e * Gp + to, dfrom_pair + dr * message);
+                       store(radial + e * Gp + to, r);
+                     }
+                   });
   gather(row);
   by_degree(w.gathered.data(), Gp, density.mix.data(), w.density.data(), n.Cp);
   head(i);
@@ -163,37 +172,40 @@ void Engine<T>::paired_last(int64_t i) const {
   by_degree(w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), Gp);
   T *const by_distance = w.by_distance.data(), *const by_product = w.by_product.data();
   for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(by_distance + k, vec<T>{});
-  multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp, [&](int64_t e, int64_t g, const T* values, auto count) {
-    vec<T> along = load(by_distance + e * W<T>);
+  multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp,
+                   [&](int64_t e, int64_t g, const T* values, auto count) {
+                     vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
-    for (int v = 0; v < decltype(count)::value; v++) {
-      const int64_t to = e * Gp + g + v * W<T>;
-      const vec<T> by = load(values + v * W<T>);
-      along += by * load(radial_gradient + to);
-      store(by_product + to, by * load(radial + to));
-    }
-    store(by_distance + e * W<T>, along);
-  });
+                     for (int v = 0; v < decltype(count)::value; v++) {
+                       const int64_t to = e * Gp + g + v * W<T>;
+                       const vec<T> by = load(values + v * W<T>);
+                       along += by * load(radial_gradient + to);
+                       store(by_product + to, by * load(radial + to));
+                     }
+                     store(by_distance + e * W<T>, along);
+                   });
   turn<T>(n.Dp, Gp, w.by_gathered.data(), Gp, w.by_gathered_t.data(), n.Dp);
   multiply<T>(row.n, n.Dp, Gp, product, Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
 
   T *const by_scalars = s.by_scalars[0].data() + i * cp, *const all_read = s.read[0].data();
-  const T *const to_scalars = w.silu_gradient.data(), *const to_distance = w.x_gradient.data(), *const to_read = w.read.data();
+  const T *const to_scalars = w.silu_gradient.data(), *const to_distance = w.x_gradient.data(),
+                 *const to_read = w.read.data();
   const int32_t* const place = s.place.data() + row.first;
   for (int64_t c = 0; c < cp; c += W<T>) store(by_scalars + c, vec<T>{});
-  multiply_then<T>(row.n, cp, Gp, by_product, Gp, 1, density.message_t.data() + cp, 2 * cp, [&](int64_t e, int64_t c, const T* values, auto count) {
-    T* const read = all_read + int64_t(place[e]) * cp + c;
-    vec<T> along = load(by_distance + e * W<T>);
+  multiply_then<T>(row.n, cp, Gp, by_product, Gp, 1, density.message_t.data() + cp, 2 * cp,
+                   [&](int64_t e, int64_t c, const T* values, auto count) {
+                     T* const read = all_read + int64_t(place[e]) * cp + c;
+                     vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
-    for (int v = 0; v < decltype(count)::value; v++) {
-      const int64_t from = e * cp + c + v * W<T>;
-      const vec<T> by = load(values + v * W<T>);
-      along += by * load(to_distance + from);
-      store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(to_scalars + from));
-      store(read + v * W<T>, by * load(to_read + from));
-    }
-    store(by_distance + e * W<T>, along);
-  });
+                     for (int v = 0; v < decltype(count)::value; v++) {
+                       const int64_t from = e * cp + c + v * W<T>;
+                       const vec<T> by = load(values + v * W<T>);
+                       along += by * load(to_distance + from);
+                       store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(to_scalars + from));
+                       store(read + v * W<T>, by * load(to_read + from));
+                     }
+                     store(by_distance + e * W<T>, along);
+                   });
   lengths(row);
 }
 

@@ -26,14 +26,24 @@ struct PairTables::Functions {
   int c, C, G, R, degrees, Cp, cp, Gp, elements;
   double cutoff;
   MatrixProduct product;
-  Array radial, pair;                // of x0: (R, c); (sender, receiver, c)
-  Array first, message, second;      // x0 to the first density, the update and the second density: (c, G), (c, c), (c, G)
-  Array first_radial, second_radial; // (R, G)
-  Array mix;                         // (L+1, G, C)
+  Array radial, pair;            // of x0: (R, c); (sender, receiver, c)
+  Array first, message, second;  // x0 to the first density, the update and the second density: (c, G), (c, c), (c, G)
+  Array first_radial, second_radial;  // (R, G)
+  Array mix;                          // (L+1, G, C)
 
   Functions(const Model& m, MatrixProduct product)
-      : c(m.edge_channels), C(m.channels), G(m.gathered), R(m.num_radial), degrees(m.lmax + 1), Cp(padded<float>(C)),
-        cp(padded<float>(c)), Gp(padded<float>(G)), elements(m.num_elements()), cutoff(m.cutoff), product(product), radial(m.radial) {
+      : c(m.edge_channels),
+        C(m.channels),
+        G(m.gathered),
+        R(m.num_radial),
+        degrees(m.lmax + 1),
+        Cp(padded<float>(C)),
+        cp(padded<float>(c)),
+        Gp(padded<float>(G)),
+        elements(m.num_elements()),
+        cutoff(m.cutoff),
+        product(product),
+        radial(m.radial) {
     pair = pair_constants(m);
     first = widened(multiply(m.out, m.densities[0].message, c, c, G), G);
     message = widened(multiply(m.out, m.updates[0].message, c, c, c), c);
@@ -77,9 +87,11 @@ struct PairTables::Functions {
         double h[3];
         column(b.data() + size_t(k) * 6 * R, radial, c, j, h);
         h[0] += constant[j];
-        const double p = 1 / (1 + std::exp(-h[0])), first_by_h = p * (1 + h[0] * (1 - p)), second_by_h = p * (1 - p) * (2 + h[0] * (1 - 2 * p));
+        const double p = 1 / (1 + std::exp(-h[0])), first_by_h = p * (1 + h[0] * (1 - p)),
+                     second_by_h = p * (1 - p) * (2 + h[0] * (1 - 2 * p));
         const size_t to = size_t(k) * c + j;
-        x.part[0][to] = h[0] * p, x.part[1][to] = first_by_h * h[1], x.part[2][to] = second_by_h * h[1] * h[1] + first_by_h * h[2];
+        x.part[0][to] = h[0] * p, x.part[1][to] = first_by_h * h[1],
+        x.part[2][to] = second_by_h * h[1] * h[1] + first_by_h * h[2];
       }
     return x;
   }
@@ -94,7 +106,8 @@ struct PairTables::Functions {
         column(b.data() + size_t(k) * 6 * R + 3 * R, radial_matrix, G, g, r);
         const size_t from = size_t(k) * eights(G) + g, to = size_t(k) * G + g;
         const double m0 = m.part[0][from], m1 = m.part[1][from], m2 = m.part[2][from];
-        out.part[0][to] = r[0] * m0, out.part[1][to] = r[0] * m1 + r[1] * m0, out.part[2][to] = r[0] * m2 + 2 * r[1] * m1 + r[2] * m0;
+        out.part[0][to] = r[0] * m0, out.part[1][to] = r[0] * m1 + r[1] * m0,
+        out.part[2][to] = r[0] * m2 + 2 * r[1] * m1 + r[2] * m0;
       }
     return out;
   }
@@ -112,7 +125,8 @@ struct PairTables::Functions {
       const Array b = bessel(n, d);
       const Jet p = carried(n, b, embed(n, b, sender, receiver), first, first_radial);
       std::fill_n(out, size_t(3) * n * width, 0.0);
-      for (int l = 0; l < degrees; l++) place(n, times(n, G, p, mix.data() + size_t(l) * G * eights(C), C), eights(C), C, l * Cp, width, out);
+      for (int l = 0; l < degrees; l++)
+        place(n, times(n, G, p, mix.data() + size_t(l) * G * eights(C), C), eights(C), C, l * Cp, width, out);
     });
   }
 
@@ -145,7 +159,8 @@ const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& c
   int knots = std::max(common.knots, 1);
   for (bool finer = true; finer;) {  // all with the knots of the one that needs most
     finer = false;
-    if (kinds * kinds * (knots + 1) * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES) return nullptr;
+    if (kinds * kinds * (knots + 1) * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES)
+      return nullptr;
     for (int j = 0; j < f.elements; j++)
       for (int i = 0; i < f.elements; i++) {
         if (!present[j] || !present[i]) continue;

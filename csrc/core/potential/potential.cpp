@@ -51,7 +51,8 @@ std::vector<const InstructionSet*> instruction_sets() {
   std::vector<const InstructionSet*> sets;
 #if defined(__x86_64__)
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) sets.push_back(&avx512::instructions);
+  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+    sets.push_back(&avx512::instructions);
   if (has_avx2) sets.push_back(&avx2::instructions);
 #endif
   sets.push_back(&baseline::instructions);
@@ -62,25 +63,32 @@ std::vector<const InstructionSet*> instruction_sets() {
 class Simulation {
  public:
   virtual ~Simulation() = default;
-  virtual void neighbors(int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) = 0;
-  virtual void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result& result) = 0;
+  virtual void neighbors(int64_t owned, int64_t total, const int32_t* z, const int64_t* start,
+                         const int32_t* sender) = 0;
+  virtual void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange,
+                        equitensor_result& result) = 0;
 };
 
 template <class T>
 class Typed : public Simulation {
  public:
   Typed(const Model& model, int threads, const InstructionSet& instructions)
-      : network_(fold<T>(model)), run_(run_of(instructions, static_cast<T*>(nullptr))), tables_(model, instructions.product) {
+      : network_(fold<T>(model)),
+        run_(run_of(instructions, static_cast<T*>(nullptr))),
+        tables_(model, instructions.product) {
     s_.network = &network_;
     s_.threads = threads;
     s_.scratch.resize(threads);
     s_.coincident.resize(threads);
     const int rounds = network_.layers - 1;
-    for (auto* arrays : {&s_.density, &s_.read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden, &s_.by_activation}) arrays->resize(rounds);
+    for (auto* arrays :
+         {&s_.density, &s_.read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden, &s_.by_activation})
+      arrays->resize(rounds);
   }
 
   void neighbors(int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) override {
-    if (owned < 0 || total < owned || total > INT32_MAX) fail("there are " + std::to_string(owned) + " owned atoms of " + std::to_string(total));
+    if (owned < 0 || total < owned || total > INT32_MAX)
+      fail("there are " + std::to_string(owned) + " owned atoms of " + std::to_string(total));
     s_.owned = -1;  // until all is set
     take_species(total, z);
     s_.pairs = nullptr;
@@ -91,7 +99,8 @@ class Typed : public Simulation {
     s_.owned = owned, s_.total = total;
   }
 
-  void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result& result) override {
+  void evaluate(const double* pos, const double* shift, const equitensor_exchange* exchange,
+                equitensor_result& result) override {
     if (s_.owned < 0) fail("the system has no neighbours yet");
     for (int64_t k = 0; k < 3 * s_.total; k++)
       if (!std::isfinite(pos[k])) fail("the position of atom " + std::to_string(k / 3) + " is not finite");
@@ -135,7 +144,8 @@ class Typed : public Simulation {
     of[0] = -1;
     for (int k = 0; k < network_.elements; k++) of[network_.z[k]] = k;
     for (int64_t i = 0; i < total; i++) {
-      if (z[i] < 0 || z[i] > 118 || of[z[i]] == -2) fail("the model does not know the element " + std::to_string(z[i]) + " of atom " + std::to_string(i));
+      if (z[i] < 0 || z[i] > 118 || of[z[i]] == -2)
+        fail("the model does not know the element " + std::to_string(z[i]) + " of atom " + std::to_string(i));
       s_.species[i] = of[z[i]];
     }
   }
@@ -161,7 +171,9 @@ class Typed : public Simulation {
     for (int64_t e = 0; e < edges; e++) s_.leaving[next[s_.sender[e]]++] = static_cast<int32_t>(e);
   }
 
-  static int64_t whole(int64_t count) { return (count + PAD_BYTES / sizeof(T) - 1) / (PAD_BYTES / sizeof(T)) * (PAD_BYTES / sizeof(T)); }
+  static int64_t whole(int64_t count) {
+    return (count + PAD_BYTES / sizeof(T) - 1) / (PAD_BYTES / sizeof(T)) * (PAD_BYTES / sizeof(T));
+  }
 
   static std::vector<int64_t> rows(const std::vector<int64_t>& start) {
     std::vector<int64_t> row(start.size(), 0);
@@ -223,18 +235,24 @@ class Typed : public Simulation {
     const Network<T>& n = network_;
     constexpr int lanes = PAD_BYTES / sizeof(T);
     const size_t e = longest, G = std::max(n.Gp, n.cp), C = std::max(n.Cp, n.cp);
-    w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e), w.basis.grow(4 * n.R * e);
+    w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e),
+        w.basis.grow(4 * n.R * e);
     w.tables.grow(e), w.knot.grow(e), w.weights.grow(10 * e);
     for (auto* array : {&w.state, &w.by_state}) array->grow(n.layers * n.cp * e);
     for (auto* array : {&w.x_gradient, &w.silu_gradient, &w.read, &w.read_gradient, &w.hidden}) array->grow(n.cp * e);
     for (auto* array : {&w.radial, &w.radial_gradient, &w.message, &w.product, &w.by_product}) array->grow(G * e);
-    for (auto* array : {&w.gathered, &w.by_gathered, &w.by_gathered_t, &w.density, &w.by_density, &w.features, &w.by_features}) array->grow(n.Dp * std::max(G, C));
+    for (auto* array :
+         {&w.gathered, &w.by_gathered, &w.by_gathered_t, &w.density, &w.by_density, &w.features, &w.by_features})
+      array->grow(n.Dp * std::max(G, C));
     w.small.grow(2 * std::max<size_t>(C, e) + 64);
     w.powers.grow(size_t(n.order) * n.D * n.Cp), w.by_powers.grow(n.order * n.D * 4 * lanes);
   }
 
   void stage(Stage which, int round, int64_t atoms) {
-    const std::vector<int64_t>& bounds = atoms == s_.owned && which != Stage::leave && which != Stage::read && which != Stage::unread && which != Stage::forces ? bounds_owned_ : bounds_total_;
+    const std::vector<int64_t>& bounds = atoms == s_.owned && which != Stage::leave && which != Stage::read &&
+                                                 which != Stage::unread && which != Stage::forces
+                                             ? bounds_owned_
+                                             : bounds_total_;
 #ifdef _OPENMP
     if (s_.threads > 1) {
 #pragma omp parallel for num_threads(s_.threads) schedule(static, 1)
@@ -246,7 +264,8 @@ class Typed : public Simulation {
   }
 
   void pass(int (*function)(void*, void*, int, int), const equitensor_exchange* exchange, T* rows) {
-    if (function && function(exchange->context, rows, network_.D * network_.cp, 8 * sizeof(T)) != 0) fail("the exchange with ghosts failed");
+    if (function && function(exchange->context, rows, network_.D * network_.cp, 8 * sizeof(T)) != 0)
+      fail("the exchange with ghosts failed");
   }
 
   void collect(equitensor_result& result) {
@@ -317,13 +336,15 @@ int equitensor_system_new(const equitensor_model* model, int precision, int thre
   return equitensor_system_new_with(model, precision, threads, nullptr, system);
 }
 
-int equitensor_system_new_with(const equitensor_model* model, int precision, int threads, const char* instructions, equitensor_system** system) {
+int equitensor_system_new_with(const equitensor_model* model, int precision, int threads, const char* instructions,
+                               equitensor_system** system) {
   return guarded([&] {
     const equitensor::InstructionSet* chosen = nullptr;
     for (const auto* set : equitensor::instruction_sets())
       if (!chosen && (!instructions || std::string(instructions) == set->name)) chosen = set;
     if (!chosen) throw std::runtime_error(std::string("this processor has no instructions \"") + instructions + "\"");
-    if (precision != 32 && precision != 64) throw std::runtime_error("precision is " + std::to_string(precision) + ": 32 or 64");
+    if (precision != 32 && precision != 64)
+      throw std::runtime_error("precision is " + std::to_string(precision) + ": 32 or 64");
     if (threads < 1 || threads > 4096) throw std::runtime_error("threads is " + std::to_string(threads));
     auto made = std::make_unique<equitensor_system>();
     if (precision == 32)
@@ -336,10 +357,12 @@ int equitensor_system_new_with(const equitensor_model* model, int precision, int
 
 void equitensor_system_free(equitensor_system* system) { delete system; }
 
-int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total, const int32_t* z, const int64_t* start, const int32_t* sender) {
+int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total, const int32_t* z,
+                                const int64_t* start, const int32_t* sender) {
   return guarded([&] { system->simulation->neighbors(owned, total, z, start, sender); });
 }
 
-int equitensor_system_evaluate(equitensor_system* system, const double* pos, const double* shift, const equitensor_exchange* exchange, equitensor_result* result) {
+int equitensor_system_evaluate(equitensor_system* system, const double* pos, const double* shift,
+                               const equitensor_exchange* exchange, equitensor_result* result) {
   return guarded([&] { system->simulation->evaluate(pos, shift, exchange, *result); });
 }

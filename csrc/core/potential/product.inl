@@ -1,5 +1,5 @@
-// Powers of an atom's density, P_1 = A, P_k = P_{k-1} (x) A, weighted: see equitensor/nn/density_product.py. A block of B
-// registers of channels at a time. Included once per instruction set.
+// Powers of an atom's density, P_1 = A, P_k = P_{k-1} (x) A, weighted: see equitensor/nn/density_product.py. A block of
+// B registers of channels at a time. Included once per instruction set.
 
 template <class T, int B>
 struct Block {
@@ -35,9 +35,11 @@ struct Block {
   }
 };
 
-// z (+)= factor times x (x) y into this slot, its paths weighed by those at `paths` (null: ones). Rows B registers long.
+// z (+)= factor times x (x) y into this slot, its paths weighed by those at `paths` (null: ones). Rows B registers
+// long.
 template <class T, int B>
-INLINE void couple(const Coupled<T>& c, int D, const T* paths, int64_t path_row, const T* x, const T* y, T* z, T factor, bool add) {
+INLINE void couple(const Coupled<T>& c, int D, const T* paths, int64_t path_row, const T* x, const T* y, T* z, T factor,
+                   bool add) {
   constexpr int S = B * W<T>;
   const auto* group = c.groups.data();
   const auto* entry = c.entries.data();
@@ -56,7 +58,8 @@ INLINE void couple(const Coupled<T>& c, int D, const T* paths, int64_t path_row,
   }
 }
 
-// Entry t of the Gaunt tensor of degree L: z_k += T_ijk (x_i y_j + x_j y_i), whose sum of products entries of a pair share.
+// Entry t of the Gaunt tensor of degree L: z_k += T_ijk (x_i y_j + x_j y_i), whose sum of products entries of a pair
+// share.
 template <class T, int L, size_t t>
 INLINE void couple_entry(const vec<T>* x, const vec<T>* y, vec<T>& pair, vec<T>* z) {
   constexpr GauntEntry now = Gaunt<L>::entries[t];
@@ -87,14 +90,15 @@ INLINE void square_entries(const vec<T>* x, vec<T>* z, std::index_sequence<t...>
   (square_entry<T, L, t>(x, pair, z), ...);
 }
 
-// The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y. Rows of x are sx
-// numbers apart.
+// The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y. Rows of x
+// are sx numbers apart.
 template <class T, int L>
 __attribute__((noinline)) void couple_gaunt(const T* x, int64_t sx, const T* y, T* z, T factor, bool add) {
   constexpr int D = (L + 1) * (L + 1);
   vec<T> a[D], b[D], sum[D];
 #pragma GCC unroll 25
-  for (int m = 0; m < D; m++) a[m] = load(x + m * sx), b[m] = factor * load(y + m * W<T>), sum[m] = add ? load(z + m * W<T>) : vec<T>{};
+  for (int m = 0; m < D; m++)
+    a[m] = load(x + m * sx), b[m] = factor * load(y + m * W<T>), sum[m] = add ? load(z + m * W<T>) : vec<T>{};
   couple_entries<T, L>(a, b, sum, std::make_index_sequence<Gaunt<L>::count>());
 #pragma GCC unroll 25
   for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
@@ -110,8 +114,8 @@ __attribute__((noinline)) void square_gaunt(const T* x, int64_t sx, T* z) {
   for (int m = 0; m < D; m++) store(z + m * W<T>, sum[m]);
 }
 
-// Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled. The first power is
-// where it lies, its rows `row` numbers apart, the others' rows are together.
+// Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled. The first
+// power is where it lies, its rows `row` numbers apart, the others' rows are together.
 template <class T, int B, int gaunt = 0>
 struct Powers {
   static constexpr int S = B * W<T>;
@@ -119,7 +123,8 @@ struct Powers {
   const T* paths;
   const T* first;
   int64_t row;
-  T *P, *gP;  // (powers, D, S): the powers, and the gradient by each; P's first is unused where the first lies elsewhere
+  T *P,
+      *gP;  // (powers, D, S): the powers, and the gradient by each; P's first is unused where the first lies elsewhere
 
   INLINE const T* at(int k, int m) const { return k == 0 ? first + m * row : P + (int64_t(k) * n.D + m) * S; }
   INLINE T* by(int k, int m) const { return gP + (int64_t(k) * n.D + m) * S; }
@@ -156,8 +161,8 @@ struct Powers {
   }
 };
 
-// The density's channels (D, C), a block after the other: body(Powers, first channel). Each block has a part of P of its
-// own, so that powers raised once can be used again.
+// The density's channels (D, C), a block after the other: body(Powers, first channel). Each block has a part of P of
+// its own, so that powers raised once can be used again.
 template <class T, int B, int gaunt, class F>
 INLINE void block(const Network<T>& n, const T* paths, const T* density, int c, T* P, T* gP, const F& body) {
   constexpr int S = B * W<T>;
@@ -176,10 +181,14 @@ INLINE void gaunt_blocks(const Network<T>& n, const T* density, T* P, T* gP, con
 template <class T, class F>
 INLINE void blocks(const Network<T>& n, const Product<T>& product, const T* density, T* P, T* gP, const F& body) {
   switch (n.gaunt) {
-    case 1: return gaunt_blocks<T, 1>(n, density, P, gP, body);
-    case 2: return gaunt_blocks<T, 2>(n, density, P, gP, body);
-    case 3: return gaunt_blocks<T, 3>(n, density, P, gP, body);
-    case 4: return gaunt_blocks<T, 4>(n, density, P, gP, body);
+    case 1:
+      return gaunt_blocks<T, 1>(n, density, P, gP, body);
+    case 2:
+      return gaunt_blocks<T, 2>(n, density, P, gP, body);
+    case 3:
+      return gaunt_blocks<T, 3>(n, density, P, gP, body);
+    case 4:
+      return gaunt_blocks<T, 4>(n, density, P, gP, body);
   }
   constexpr int B = EQUITENSOR_BYTES == 64 ? 2 : 4;
   const T* paths = product.paths.size() ? product.paths.data() : nullptr;
@@ -190,7 +199,8 @@ INLINE void blocks(const Network<T>& n, const Product<T>& product, const T* dens
 
 // B_m = sum_k w_k,l(m) P_k,m: features (D, C) of the density (D, C).
 template <class T>
-void product_features(const Network<T>& n, const Product<T>& product, int species, const T* density, T* P, T* features) {
+void product_features(const Network<T>& n, const Product<T>& product, int species, const T* density, T* P,
+                      T* features) {
   const T* const weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
   blocks(n, product, density, P, P, [&](auto powers, int c) {
     using Powers = decltype(powers);
@@ -199,15 +209,16 @@ void product_features(const Network<T>& n, const Product<T>& product, int specie
     for (int l = 0; l <= n.L; l++)
       for (int m = l * l; m < (l + 1) * (l + 1); m++) {
         Block total = Block::zero();
-        for (int k = 0; k < n.order; k++) total.add(Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c), Block::read(powers.at(k, m)));
+        for (int k = 0; k < n.order; k++)
+          total.add(Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c), Block::read(powers.at(k, m)));
         total.write(features + m * n.Cp + c);
       }
   });
 }
 
 template <class T>
-void product_gradient(const Network<T>& n, const Product<T>& product, int species, const T* density, const T* by_features,
-                      T* P, T* gP, T* by_density) {
+void product_gradient(const Network<T>& n, const Product<T>& product, int species, const T* density,
+                      const T* by_features, T* P, T* gP, T* by_density) {
   const T* const weights = product.coefficients.data() + int64_t(species) * n.order * (n.L + 1) * n.Cp;
   blocks(n, product, density, P, gP, [&](auto powers, int c) {
     using Powers = decltype(powers);
@@ -216,7 +227,8 @@ void product_gradient(const Network<T>& n, const Product<T>& product, int specie
     for (int l = 0; l <= n.L; l++)
       for (int m = l * l; m < (l + 1) * (l + 1); m++) {
         const Block g = Block::read(by_features + m * n.Cp + c);
-        for (int k = 0; k < n.order; k++) Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c).times(g).write(powers.by(k, m));
+        for (int k = 0; k < n.order; k++)
+          Block::read(weights + (k * (n.L + 1) + l) * n.Cp + c).times(g).write(powers.by(k, m));
       }
     powers.lower(n.order);
     for (int m = 0; m < n.D; m++) Block::read(gP + m * Powers::S).write(by_density + m * n.Cp + c);
@@ -242,10 +254,11 @@ void invariants(const Network<T>& n, int species, const T* density, T* P, T* out
   });
 }
 
-// By the density, from the powers that `invariants` left in P. With the Gaunt tensor all terms of orders up to 3 are multiples
-// of A and P_2: d(P_2 . A) = 3 P_2 . dA, the tensor being totally symmetric.
+// By the density, from the powers that `invariants` left in P. With the Gaunt tensor all terms of orders up to 3 are
+// multiples of A and P_2: d(P_2 . A) = 3 P_2 . dA, the tensor being totally symmetric.
 template <class T>
-void invariants_gradient(const Network<T>& n, int species, const T* density, const T* by_invariants, T* P, T* gP, T* by_density) {
+void invariants_gradient(const Network<T>& n, int species, const T* density, const T* by_invariants, T* P, T* gP,
+                         T* by_density) {
   const T* const weights = n.invariants.coefficients.data() + int64_t(species) * n.order * n.Cp;
   blocks(n, n.invariants, density, P, gP, [&](auto powers, int c) {
     using Powers = decltype(powers);

@@ -112,7 +112,8 @@ INLINE vec<T> sums(const T* rows) {
   for (int count = W<T> / 2; count > 0; count /= 2)
 #pragma GCC unroll 8
     for (int k = 0; k < count; k++)
-      block[k] = interleave<T, 0>(block[2 * k], block[2 * k + 1], lanes) + interleave<T, 1>(block[2 * k], block[2 * k + 1], lanes);
+      block[k] = interleave<T, 0>(block[2 * k], block[2 * k + 1], lanes) +
+                 interleave<T, 1>(block[2 * k], block[2 * k + 1], lanes);
   return block[0];
 }
 
@@ -165,19 +166,22 @@ INLINE void tile(int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int6
 
 // All rows of V registers' columns, in tiles of about the same height.
 template <class T, int V>
-void columns(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, T* c, int64_t ldc, bool add) {
+void columns(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, T* c, int64_t ldc,
+             bool add) {
   constexpr int most = EQUITENSOR_REGISTERS == 32 ? (V == 1 ? 16 : 24 / V) : (V == 1 ? 10 : 12 / V);
   for (int64_t m = 0, tiles = (M + most - 1) / most; tiles > 0; tiles--) {
     const int64_t rows = (M - m + tiles - 1) / tiles;
     switch (rows) {
-#define EQUITENSOR_TILE(R) \
-  case R:                  \
+#define EQUITENSOR_TILE(R)                                                                        \
+  case R:                                                                                         \
     if constexpr (R <= most) tile<T, R, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc, add); \
     break;
-      EQUITENSOR_TILE(1) EQUITENSOR_TILE(2) EQUITENSOR_TILE(3) EQUITENSOR_TILE(4)
-      EQUITENSOR_TILE(5) EQUITENSOR_TILE(6) EQUITENSOR_TILE(7) EQUITENSOR_TILE(8)
-      EQUITENSOR_TILE(9) EQUITENSOR_TILE(10) EQUITENSOR_TILE(11) EQUITENSOR_TILE(12)
-      EQUITENSOR_TILE(13) EQUITENSOR_TILE(14) EQUITENSOR_TILE(15) EQUITENSOR_TILE(16)
+      EQUITENSOR_TILE(1)
+      EQUITENSOR_TILE(2)
+      EQUITENSOR_TILE(3)
+      EQUITENSOR_TILE(4) EQUITENSOR_TILE(5) EQUITENSOR_TILE(6) EQUITENSOR_TILE(7) EQUITENSOR_TILE(8) EQUITENSOR_TILE(9)
+          EQUITENSOR_TILE(10) EQUITENSOR_TILE(11) EQUITENSOR_TILE(12) EQUITENSOR_TILE(13) EQUITENSOR_TILE(14)
+              EQUITENSOR_TILE(15) EQUITENSOR_TILE(16)
 #undef EQUITENSOR_TILE
     }
     m += rows;
@@ -234,8 +238,10 @@ INLINE vec<T> sigmoid(vec<T> x) {
   return T(1) / one_and_exponential<T>(x);
 }
 
-// Of two registers with one division, which is dear. Beyond 43 the product of both would overflow; below 1e-18 nothing counts.
+// Of two registers with one division, which is dear. Beyond 43 the product of both would overflow; below 1e-18 nothing
+// counts.
 INLINE void sigmoids(const vec<float>* x, vec<float>* out) {
-  const vec<float> a = one_and_exponential<float>(x[0], 43), b = one_and_exponential<float>(x[1], 43), inverse = 1.0f / (a * b);
+  const vec<float> a = one_and_exponential<float>(x[0], 43), b = one_and_exponential<float>(x[1], 43),
+                   inverse = 1.0f / (a * b);
   out[0] = b * inverse, out[1] = a * inverse;
 }

@@ -3,9 +3,14 @@
 template <class T, int L>
 void run_paired(const Engine<T>& engine, Stage stage, int64_t first, int64_t last) {
   for (int64_t i = first; i < last; i++) switch (stage) {
-      case Stage::forward: engine.template paired_forward<L>(i); break;
-      case Stage::last: engine.paired_last(i); break;
-      default: engine.template paired_backward<L>(i);
+      case Stage::forward:
+        engine.template paired_forward<L>(i);
+        break;
+      case Stage::last:
+        engine.paired_last(i);
+        break;
+      default:
+        engine.template paired_backward<L>(i);
     }
 }
 
@@ -13,22 +18,44 @@ template <class T>
 void run(System<T>& system, Stage stage, int round, int thread, int64_t first, int64_t last) {
   const Engine<T> engine(system, thread);
   if constexpr (std::is_same<T, float>::value)
-    if (system.pairs && (stage == Stage::forward || stage == Stage::last || stage == Stage::backward)) switch (system.network->L) {
-        case 0: return run_paired<T, 0>(engine, stage, first, last);
-        case 1: return run_paired<T, 1>(engine, stage, first, last);
-        case 2: return run_paired<T, 2>(engine, stage, first, last);
-        case 3: return run_paired<T, 3>(engine, stage, first, last);
-        case 4: return run_paired<T, 4>(engine, stage, first, last);
+    if (system.pairs && (stage == Stage::forward || stage == Stage::last || stage == Stage::backward))
+      switch (system.network->L) {
+        case 0:
+          return run_paired<T, 0>(engine, stage, first, last);
+        case 1:
+          return run_paired<T, 1>(engine, stage, first, last);
+        case 2:
+          return run_paired<T, 2>(engine, stage, first, last);
+        case 3:
+          return run_paired<T, 3>(engine, stage, first, last);
+        case 4:
+          return run_paired<T, 4>(engine, stage, first, last);
       }
   for (int64_t i = first; i < last; i++) switch (stage) {
-      case Stage::arrive: engine.arrive(i); break;
-      case Stage::leave: engine.leave(i); break;
-      case Stage::forward: engine.forward(round, i); break;
-      case Stage::read: engine.read(round, i); break;
-      case Stage::last: engine.last(i); break;
-      case Stage::unread: engine.unread(round, i); break;
-      case Stage::backward: engine.backward(round, i); break;
-      case Stage::forces: engine.forces(i); break;
+      case Stage::arrive:
+        engine.arrive(i);
+        break;
+      case Stage::leave:
+        engine.leave(i);
+        break;
+      case Stage::forward:
+        engine.forward(round, i);
+        break;
+      case Stage::read:
+        engine.read(round, i);
+        break;
+      case Stage::last:
+        engine.last(i);
+        break;
+      case Stage::unread:
+        engine.unread(round, i);
+        break;
+      case Stage::backward:
+        engine.backward(round, i);
+        break;
+      case Stage::forces:
+        engine.forces(i);
+        break;
     }
 }
 
@@ -54,4 +81,10 @@ T multiply_adds(int64_t rounds) {
 template <class T>
 constexpr int64_t operations_each = 2 * W<T> * (EQUITENSOR_REGISTERS == 32 ? 20 : 12);
 
-const InstructionSet instructions = {EQUITENSOR_NAME, run<float>, run<double>, product, multiply_adds<float>, multiply_adds<double>, {operations_each<float>, operations_each<double>}};
+const InstructionSet instructions = {EQUITENSOR_NAME,
+                                     run<float>,
+                                     run<double>,
+                                     product,
+                                     multiply_adds<float>,
+                                     multiply_adds<double>,
+                                     {operations_each<float>, operations_each<double>}};

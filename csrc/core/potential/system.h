@@ -1,15 +1,15 @@
 // The arrays of one simulation, and the stages of an evaluation, which work on ranges of atoms.
 //
-// An edge j -> i arrives at i and leaves j. Its numbers lie in two places: at a slot of i's row of arriving edges (densities,
-// messages) and at a place of j's row of leaving ones (what is read out along them). Rows have room for all neighbours of
-// the list, and are a whole number of registers long.
+// An edge j -> i arrives at i and leaves j. Its numbers lie in two places: at a slot of i's row of arriving edges
+// (densities, messages) and at a place of j's row of leaving ones (what is read out along them). Rows have room for all
+// neighbours of the list, and are a whole number of registers long.
 #pragma once
 
 #include "network.h"
 
 namespace equitensor {
 
-// What one thread needs for one atom; see evaluate.inl.
+// What one thread needs for one atom; see engine.inl.
 template <class T>
 struct Scratch {
   int longest = 0;  // row that there is room for
@@ -23,8 +23,8 @@ struct Scratch {
   Aligned<T> powers, by_powers;
 };
 
-// By (sender, receiver), of the pairs that there are: the mixed functions (L+1, C) of the first density; M x0 and R V x0
-// of the second round.
+// By (sender, receiver), of the pairs that there are: the mixed functions (L+1, C) of the first density; M x0 and R V
+// x0 of the second round.
 struct PairSplines {
   std::vector<Spline> density, messages;
 };
@@ -47,8 +47,8 @@ struct System {
   std::vector<int32_t> count, leaving_count, slot_of;
   Aligned<int32_t> from, place, slot;  // sender and place of each slot; slot of each place
   Aligned<T> direction[3], distance, leaving_direction[3], leaving_inverse;
-  Aligned<T> edge, gradient, leaving_gradient;  // four numbers each: direction and length by slot; dE/dr by slot, and its
-                                                // part that read-outs have, by place
+  Aligned<T> edge, gradient, leaving_gradient;  // four numbers each: direction and length by slot; dE/dr by slot, and
+                                                // its part that read-outs have, by place
 
   // Per round: density (owned, D, C), what neighbours read (total, D, c) and its gradient, scalars put into messages
   // and their gradient (owned, c), what is read (places, c) and then its gradient, hidden values of messages (slots, c)
@@ -78,8 +78,14 @@ struct InstructionSet {
   double (*adds_double)(int64_t rounds);
   int64_t operations[2];
 };
-namespace baseline { extern const InstructionSet instructions; }
-namespace avx2 { extern const InstructionSet instructions; }
-namespace avx512 { extern const InstructionSet instructions; }
+namespace baseline {
+extern const InstructionSet instructions;
+}
+namespace avx2 {
+extern const InstructionSet instructions;
+}
+namespace avx512 {
+extern const InstructionSet instructions;
+}
 
 }  // namespace equitensor

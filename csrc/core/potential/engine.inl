@@ -1,0 +1,111 @@
+// The stages of an evaluation for one atom after another. Included once per instruction set.
+//
+// Every derivative is dE/d(what is named): by_x. MATHS.md section 7 has the scheme; names are those of nn/density.py.
+
+// The row of edges that arrive at an atom, or leave it: n of them, `length` with its padding, from `first` on.
+struct Row {
+  int64_t first, n, length;
+};
+
+// An edge between two knots of splines that have the same: `weights` (10, length) are those of the rise, of both first
+// and both second derivatives, in values and in derivatives.
+struct Between {
+  static constexpr int chunk = PAD_BYTES / sizeof(float), rows = SPLINE_ROWS;
+  int64_t knot;
+  vec<float> w[5], dw[5];
+
+  INLINE Between(int64_t knot, const float* weights, int64_t length) : knot(knot) {
+#pragma GCC unroll 5
+    for (int k = 0; k < 5; k++) w[k] = splat(weights[k * length]), dw[k] = splat(weights[(k + 5) * length]);
+  }
+
+  // The row of the knot, from function v of a chunk's start on.
+  INLINE const float* row(const Spline& spline, int64_t v) const {
+    return spline.data.data() + (knot * spline.width + v) * rows;
+  }
+
+  // Functions v, v + 1, ... of a row, as many as a register holds.
+  INLINE vec<float> value(const float* row, int64_t stride, int64_t v) const {
+    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
+    return load(at) + load(at + chunk) * w[0] + load(at + 2 * chunk) * w[1] + load(next + 2 * chunk) * w[2] +
+           load(at + 3 * chunk) * w[3] + load(next + 3 * chunk) * w[4];
+  }
+  INLINE void both(const float* row, int64_t stride, int64_t v, vec<float>& value, vec<float>& derivative) const {
+    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
+    const vec<float> part[5] = {load(at + chunk), load(at + 2 * chunk), load(next + 2 * chunk), load(at + 3 * chunk),
+                                load(next + 3 * chunk)};
+    value = load(at), derivative = part[0] * dw[0];
+#pragma GCC unroll 5
+    for (int k = 0; k < 5; k++) {
+      value += part[k] * w[k];
+      if (k) derivative += part[k] * dw[k];
+    }
+  }
+};
+
+template <class T>
+class Engine {
+ public:
+  Engine(System<T>& system, int thread) : s(system), n(*system.network), w(system.scratch[thread]), thread_(thread) {}
+
+  void arrive(int64_t i) const;
+  void leave(int64_t j) const;
+  void forward(int r, int64_t i) const;
+  void read(int q, int64_t j) const;
+  void last(int64_t i) const;
+  void unread(int q, int64_t j) const;
+  void backward(int r, int64_t i) const;
+  void forces(int64_t j) const;
+
+  // Rounds of two with splines of pairs: see paired.inl.
+  template <int L>
+  void paired_forward(int64_t i) const;
+  void paired_last(int64_t i) const;
+  template <int L>
+  void paired_backward(int64_t i) const;
+
+ private:
+  System<T>& s;
+  const Network<T>& n;
+  Scratch<T>& w;
+  int thread_;
+
+  Row arriving(int64_t i) const { return {s.row[i], s.count[i], whole<T>(s.count[i])}; }
+  Row departing(int64_t j) const { return {s.leaving_row[j], s.leaving_count[j], whole<T>(s.leaving_count[j])}; }
+
+  void harmonics(const Row& row, const Aligned<T>* direction) const;
+  template <int degree>
+  void harmonics_of(const Row& row, const Aligned<T>* direction) const;
+  template <int degree>
+  void direction_gradient_of(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance,
+                             T* out) const;
+  void radial(const Segment& segment, const Row& row, T* values, T* gradients) const;
+  void bessel(const Row& row) const;
+  void locate(const Row& row) const;
+  INLINE Between between(const Row& row, int64_t e) const {
+    return Between(w.knot[e], w.weights.data() + e, row.length);
+  }
+  void embed(const Row& row, int species) const;
+  void activate(int q, const Row& row, int64_t i, bool first) const;
+  void state(int r, const Row& row, int64_t i, bool forward) const;
+  void carry(int r, const Row& row) const;
+  void gather(const Row& row) const;
+  void density_gradient(int r, const Row& row) const;
+  void update_gradient(int q, const Row& row, int64_t i) const;
+  void direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance,
+                          T* out) const;
+  void shape(int r, int64_t i) const;
+  void unshape(int r, int64_t i) const;
+  void head(int64_t i) const;
+  void collect(const Row& row, int64_t i) const;
+  void finish(const Row& row) const;
+  void lengths(const Row& row) const;
+  void coordination(const Row& row, int64_t i) const;
+  void repulsion(const Row& row, int64_t i) const;
+  void paired_activate(const Row& row, int64_t i, const Spline* const* tables) const;
+  const Spline* const* tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const;
+  template <int from, int to>
+  void sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const;
+  void by_degree(const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const;
+  void begin(const Row& row, int64_t i) const;
+};

@@ -1,0 +1,266 @@
+// Edges: which are near enough, their harmonics, and from gradients by them to forces and virials. Included once per
+// instruction set.
+
+template <class T>
+void Engine<T>::arrive(int64_t i) const {
+  const double *at = s.pos + 3 * i, reach = n.cutoff * n.cutoff;
+  const int64_t first = s.row[i];
+  int64_t slot = first;
+  T *const x = s.direction[0].data(), *const y = s.direction[1].data(), *const z = s.direction[2].data();
+  const double *const pos = s.pos, *const shift = s.shift;
+  const int32_t *const sender = s.sender.data(), *const species = s.species.data();
+  int32_t *const from = s.from.data(), *const slot_of = s.slot_of.data();
+  const bool takes_part = species[i] >= 0;
+  double closest = reach;
+  for (int64_t e = s.start[i], end = s.start[i + 1]; e < end; e++) {
+    const int32_t j = sender[e];
+    const double* other = pos + 3 * int64_t(j);
+    double dx = at[0] - other[0], dy = at[1] - other[1], dz = at[2] - other[2];
+    if (shift) dx += shift[3 * e], dy += shift[3 * e + 1], dz += shift[3 * e + 2];
+    const double square = dx * dx + dy * dy + dz * dz;
+    const bool near = (square < reach) & (species[j] >= 0) & takes_part;
+    closest = near && square < closest ? square : closest;
+    x[slot] = static_cast<T>(dx), y[slot] = static_cast<T>(dy), z[slot] = static_cast<T>(dz);
+    from[slot] = j;
+    slot_of[e] = near ? static_cast<int32_t>(slot) : -1;
+    slot += near;
+  }
+  if (closest < 1e-8) s.coincident[thread_] = i;
+  s.count[i] = static_cast<int32_t>(slot - first);
+  const Row row = arriving(i);
+  for (; slot < first + row.length; slot++)
+    x[slot] = static_cast<T>(n.cutoff), y[slot] = z[slot] = 0, s.from[slot] = static_cast<int32_t>(i);
+  T* const d = s.distance.data();
+  for (slot = first; slot < first + row.length; slot++) {
+    d[slot] = std::sqrt(x[slot] * x[slot] + y[slot] * y[slot] + z[slot] * z[slot]);
+    const T inverse = 1 / d[slot];
+    x[slot] *= inverse, y[slot] *= inverse, z[slot] *= inverse;
+  }
+  for (slot = first; slot < first + row.length; slot += W<T>)
+    store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), load(d + slot));
+  for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
+  s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
+  for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
+  if (n.shift != 0 && row.n) coordination(row, i);
+  if (n.zbl) repulsion(row, i);
+}
+
+// shift (1 - exp(-sum_j u(d_j / c))): what is taken away from atoms without neighbours.
+template <class T>
+void Engine<T>::coordination(const Row& row, int64_t i) const {
+  double total = 0;
+  for (int64_t e = row.first; e < row.first + row.n; e++) {
+    const double x = s.distance[e] / n.cutoff, x3 = x * x * x;
+    if (x < 1) total += 1 + x3 * x3 * (-28 + x * (48 - 21 * x));
+  }
+  s.energies[i] -= n.shift * std::expm1(-total);
+  const double factor = n.shift * std::exp(-total) * -168 / n.cutoff;
+  for (int64_t e = row.first; e < row.first + row.n; e++) {
+    const double x = s.distance[e] / n.cutoff, rest = 1 - x;
+    if (x >= 1) continue;
+    const double by_distance = factor * x * x * x * x * x * rest * rest;
+    for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
+  }
+}
+
+template <class T>
+void Engine<T>::repulsion(const Row& row, int64_t i) const {
+  for (int64_t e = row.first; e < row.first + row.n; e++) {
+    double energy, by_distance;
+    zbl_pair(n.z[s.species[s.from[e]]], n.z[s.species[i]], s.distance[e], n.cutoff, energy, by_distance);
+    s.energies[i] += energy;
+    for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
+  }
+}
+
+template <class T>
+void Engine<T>::leave(int64_t j) const {
+  const int64_t first = s.leaving_row[j];
+  int64_t place = first;
+  T *const x = s.leaving_direction[0].data(), *const y = s.leaving_direction[1].data(),
+           *const z = s.leaving_direction[2].data();
+  T *const inverse = s.leaving_inverse.data(), *const edges = s.edge.data();
+  const int32_t *const slot_of = s.slot_of.data(), *const leaving = s.leaving.data();
+  int32_t *const slot_at = s.slot.data(), *const place_of = s.place.data();
+  for (int64_t k = s.leaving_start[j], end = s.leaving_start[j + 1]; k < end; k++) {
+    const int32_t slot = slot_of[leaving[k]];
+    if (slot < 0) continue;
+    const four<T> edge = four_at(edges, slot);
+    x[place] = edge[0], y[place] = edge[1], z[place] = edge[2], inverse[place] = edge[3];
+    slot_at[place] = slot;
+    place_of[slot] = static_cast<int32_t>(place);
+    place++;
+  }
+  s.leaving_count[j] = static_cast<int32_t>(place - first);
+  const Row row = departing(j);
+  for (; place < first + row.length; place++) x[place] = 1, y[place] = z[place] = 0, inverse[place] = 1;
+  for (place = first; place < first + row.length; place += W<T>) store(inverse + place, T(1) / load(inverse + place));
+  for (place = 4 * first; place < 4 * (first + row.length); place += W<T>)
+    store(s.leaving_gradient.data() + place, vec<T>{});
+}
+
+// Y (D, length): q_lm(y) times the real or imaginary part of (z + i x)^m. Unrolled for a degree, or (-1) for any.
+template <class T>
+template <int degree>
+void Engine<T>::harmonics_of(const Row& row, const Aligned<T>* direction) const {
+  const int L = degree < 0 ? n.L : degree;
+  T* Y = w.harmonics.data();
+  for (int64_t e = 0; e < row.length; e += W<T>) {
+    const vec<T> x = load(direction[0].data() + row.first + e), y = load(direction[1].data() + row.first + e),
+                 z = load(direction[2].data() + row.first + e);
+    vec<T> real = splat(T(1)), imaginary = vec<T>{};
+#pragma GCC unroll 5
+    for (int m = 0; m <= L; m++) {
+      vec<T> before = vec<T>{}, q = splat(static_cast<T>(n.diagonal[m]));
+#pragma GCC unroll 5
+      for (int l = m; l <= L; l++) {
+        store(Y + (l * l + l + m) * row.length + e, q * real);
+        if (m) store(Y + (l * l + l - m) * row.length + e, q * imaginary);
+        if (l == L) break;
+        const vec<T> next = static_cast<T>(n.alpha[(l + 1) * (L + 1) + m]) * y * q -
+                            static_cast<T>(n.beta[(l + 1) * (L + 1) + m]) * before;
+        before = q, q = next;
+      }
+      const vec<T> turned = z * real - x * imaginary;
+      imaginary = z * imaginary + x * real;
+      real = turned;
+    }
+  }
+}
+
+template <class T>
+void Engine<T>::harmonics(const Row& row, const Aligned<T>* direction) const {
+  switch (n.L) {
+    case 1:
+      return harmonics_of<1>(row, direction);
+    case 2:
+      return harmonics_of<2>(row, direction);
+    case 3:
+      return harmonics_of<3>(row, direction);
+    case 4:
+      return harmonics_of<4>(row, direction);
+    default:
+      return harmonics_of<-1>(row, direction);
+  }
+}
+
+template <class T>
+void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance,
+                                   T* out) const {
+  switch (n.L) {
+    case 1:
+      return direction_gradient_of<1>(row, direction, inverse, by_distance, out);
+    case 2:
+      return direction_gradient_of<2>(row, direction, inverse, by_distance, out);
+    case 3:
+      return direction_gradient_of<3>(row, direction, inverse, by_distance, out);
+    case 4:
+      return direction_gradient_of<4>(row, direction, inverse, by_distance, out);
+    default:
+      return direction_gradient_of<-1>(row, direction, inverse, by_distance, out);
+  }
+}
+
+// Adds to `out` the gradient by the edges' vectors, given that by Y (by_harmonics (length, Dp)) and by the length.
+template <class T>
+template <int degree>
+void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* direction, const T* inverse,
+                                      const T* by_distance, T* out) const {
+  const int L = degree < 0 ? n.L : degree;
+  turn<T>(row.length, n.Dp, w.by_harmonics.data(), n.Dp, w.turned.data(), row.length);
+  const T* g = w.turned.data();
+  for (int64_t e = 0; e < row.length; e += W<T>) {
+    const vec<T> x = load(direction[0].data() + row.first + e), y = load(direction[1].data() + row.first + e),
+                 z = load(direction[2].data() + row.first + e);
+    vec<T> gx = vec<T>{}, gy = vec<T>{}, gz = vec<T>{}, real = splat(T(1)), imaginary = vec<T>{}, real_below = vec<T>{},
+           imaginary_below = vec<T>{};
+#pragma GCC unroll 5
+    for (int m = 0; m <= L; m++) {
+      vec<T> before = vec<T>{}, q = splat(static_cast<T>(n.diagonal[m])), dbefore = vec<T>{}, dq = vec<T>{},
+             by_real = vec<T>{}, by_imaginary = vec<T>{};
+#pragma GCC unroll 5
+      for (int l = m; l <= L; l++) {
+        const vec<T> a = load(g + (l * l + l + m) * row.length + e);
+        by_real += q * a;
+        gy += dq * a * real;
+        if (m) {
+          const vec<T> b = load(g + (l * l + l - m) * row.length + e);
+          by_imaginary += q * b;
+          gy += dq * b * imaginary;
+        }
+        if (l == L) break;
+        const T alpha = static_cast<T>(n.alpha[(l + 1) * (L + 1) + m]),
+                beta = static_cast<T>(n.beta[(l + 1) * (L + 1) + m]);
+        const vec<T> next = alpha * y * q - beta * before, dnext = alpha * (q + y * dq) - beta * dbefore;
+        before = q, q = next, dbefore = dq, dq = dnext;
+      }
+      if (m) {  // d(z + i x)^m = m (z + i x)^(m-1) (dz + i dx)
+        gz += T(m) * (by_real * real_below + by_imaginary * imaginary_below);
+        gx += T(m) * (by_imaginary * real_below - by_real * imaginary_below);
+      }
+      real_below = real, imaginary_below = imaginary;
+      const vec<T> turned = z * real - x * imaginary;
+      imaginary = z * imaginary + x * real;
+      real = turned;
+    }
+    const vec<T> along = x * gx + y * gy + z * gz, scale = load(inverse + e),
+                 by_length = by_distance ? load(by_distance + e) : vec<T>{};
+    T fours[4 * W<T>] __attribute__((aligned(PAD_BYTES)));
+    store_fours(fours, (gx - along * x) * scale + by_length * x, (gy - along * y) * scale + by_length * y,
+                (gz - along * z) * scale + by_length * z, vec<T>{});
+    for (int k = 0; k < 4 * W<T>; k += W<T>) store(out + 4 * e + k, load(out + 4 * e + k) + load(fours + k));
+  }
+}
+
+// What arriving edges pull at an atom, and the virial: the last step of an atom's way back. Afterwards `gradient` is
+// whole.
+template <class T>
+void Engine<T>::collect(const Row& row, int64_t i) const {
+  typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
+  four_doubles force = {0, 0, 0, 0}, product[3] = {force, force, force};
+  T *const gradients = s.gradient.data(), *const leaving = s.leaving_gradient.data(), *const edges = s.edge.data();
+  const int32_t* const place = s.place.data();
+  for (int64_t e = row.first; e < row.first + row.n; e++) {
+    four<T> gradient = four_at(gradients, e);
+    if (n.layers > 1) {
+      gradient += four_at(leaving, place[e]);
+      four_at(gradients, e) = gradient;
+    }
+    const four_doubles g = __builtin_convertvector(gradient, four_doubles);
+    force += g;
+    const four<T> edge = four_at(edges, e), r = edge * edge[3];
+    for (int a = 0; a < 3; a++) product[a] += double(r[a]) * g;
+  }
+  if (s.forces)
+    for (int a = 0; a < 3; a++) s.forces[3 * i + a] -= force[a];
+  const double virial[6] = {product[0][0],
+                            product[1][1],
+                            product[2][2],
+                            0.5 * (product[0][1] + product[1][0]),
+                            0.5 * (product[0][2] + product[2][0]),
+                            0.5 * (product[1][2] + product[2][1])};
+  for (int k = 0; k < 6; k++) {
+    s.virials[6 * i + k] = -virial[k];
+    if (s.atom_virials) s.atom_virials[6 * i + k] -= 0.5 * virial[k];
+  }
+}
+
+// What leaving edges pull at an atom.
+template <class T>
+void Engine<T>::forces(int64_t j) const {
+  typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
+  four_doubles force = {0, 0, 0, 0};
+  const Row row = departing(j);
+  for (int64_t p = row.first; p < row.first + row.n; p++) {
+    const four_doubles g = __builtin_convertvector(four_at(s.gradient.data(), s.slot[p]), four_doubles);
+    force += g;
+    if (!s.atom_virials) continue;
+    const four<T> edge = four_at(s.edge.data(), s.slot[p]);
+    for (int a = 0; a < 3; a++) s.atom_virials[6 * j + a] -= 0.5 * edge[3] * edge[a] * g[a];
+    s.atom_virials[6 * j + 3] -= 0.25 * edge[3] * (edge[0] * g[1] + edge[1] * g[0]);
+    s.atom_virials[6 * j + 4] -= 0.25 * edge[3] * (edge[0] * g[2] + edge[2] * g[0]);
+    s.atom_virials[6 * j + 5] -= 0.25 * edge[3] * (edge[1] * g[2] + edge[2] * g[1]);
+  }
+  if (s.forces)
+    for (int a = 0; a < 3; a++) s.forces[3 * j + a] += force[a];
+}
