@@ -19,12 +19,12 @@ def add_parser(subparsers):
 def run(args) -> int:
     """Time, print, write."""
     import json
-    from pathlib import Path
 
     import torch
 
     from equitensor.bench import environment, time_model, time_products
     from equitensor.errors import InputError
+    from equitensor.whole_file import write_whole
 
     if args.rounds < 1:
         raise InputError(f"--rounds is {args.rounds}; it must be 1 or more")
@@ -40,5 +40,5 @@ def run(args) -> int:
         ratio = f"{row['e3nn'] / row['cg']:12.1f}" if "e3nn" in row else ""
         print(f"{case:40}{cells}{ratio}")
     if args.json:
-        Path(args.json).write_text(json.dumps({"environment": about, "milliseconds": times}, indent=2) + "\n")
+        write_whole(args.json, json.dumps({"environment": about, "milliseconds": times}, indent=2) + "\n")
     return 0

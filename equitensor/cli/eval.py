@@ -57,11 +57,10 @@ def _write_json(metrics, path):
     import json
     from pathlib import Path
 
-    from equitensor.whole_file import whole_file
+    from equitensor.whole_file import write_whole
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_whole(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def _write_predictions(evaluation, path):

@@ -34,6 +34,7 @@ def run(args) -> int:
     from equitensor.interfaces.constraints import names
     from equitensor.interfaces.stability import UnstableError
     from equitensor.interfaces.trajectory import compute_first, fit_constraints, read_structure
+    from equitensor.whole_file import whole_file
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
@@ -48,7 +49,8 @@ def run(args) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     if lost := fit_constraints(atoms, out):
         print(f"equitensor: {out}: extended xyz cannot hold {names(lost)}; a .traj would", file=sys.stderr)
-    ase.io.write(out, atoms, format=file_format)
+    with whole_file(out, "".join(out.suffixes)) as partial:
+        ase.io.write(partial, atoms, format=file_format)
     verdict = "converged" if result.converged else "NOT converged"
     stress = "" if result.smax is None else f", largest stress {result.smax:.6f} eV/Angstrom^3"
     print(f"{verdict} after {result.steps} steps: energy {result.energy:.6f} eV, ", end="")

@@ -17,22 +17,42 @@ _FEWEST_FRAMES = 8
 _LEAST_SPREAD = 1e-3  # Angstrom: shorter stretches are hidden by convergence errors of the forces
 _USUAL = (5.0, 180.0)  # eV/Angstrom^2; 32 is typical, and no other unit is nearer than a factor of 12 to eV/Angstrom
 _TYPICAL = 32.0
+_ERRORS = 4.0  # standard errors that a constant must exceed, or its sign and unit are chance
+_MEDIAN_ERROR = 1.2533  # of a median, in standard deviations over sqrt(n)
 _UNITS = ("kcal/mol/Angstrom", "kJ/mol/Angstrom", "Hartree/Bohr", "Hartree/Angstrom", "meV/Angstrom", "eV/nm")
 
 
-def hydrogen_force_constant(frames) -> float | None:
-    """Median force constant in eV/Angstrom^2 of the bonds of hydrogen, or None where there are none to look at."""
+def hydrogen_force_constant(frames) -> tuple[float, float] | None:
+    """Median force constant of the bonds of hydrogen and its standard error in eV/Angstrom^2, or None where there are
+    none to look at.
+
+    The error is that of the spread over the bonds, or of the regressions where that is larger.
+    """
     found = [_force_constants(members) for members in systems(frames, (FORCES,)) if len(members) >= _FEWEST_FRAMES]
-    found = np.concatenate([*found, np.zeros(0)])
-    return float(np.median(found)) if len(found) else None
+    constants, errors = np.concatenate([*found, np.zeros((2, 0))], axis=1)
+    if len(constants) == 0:
+        return None
+    middle = float(np.median(constants))
+    spread = max(1.4826 * np.median(np.abs(constants - middle)), np.median(errors))
+    return middle, float(_MEDIAN_ERROR * spread / np.sqrt(len(constants)))
 
 
 def stretching_warning(frames) -> str | None:
     """A sentence where stretched bonds pull far too weakly or strongly, or push apart; None otherwise."""
-    constant = hydrogen_force_constant(frames)
-    if constant is None or _USUAL[0] < constant < _USUAL[1]:
+    found = hydrogen_force_constant(frames)
+    if found is None or _USUAL[0] < found[0] < _USUAL[1]:
         return None
-    start = f"forces look wrong: by them bonds of hydrogen have a force constant of {constant:.3g} eV/Angstrom^2"
+    constant, error = found
+    start = (
+        f"forces look wrong: by them bonds of hydrogen have a force constant of {constant:.3g} +- {error:.2g} "
+        "eV/Angstrom^2"
+    )
+    noise = (
+        f"{start}; 20 to 60 is usual, and no unit alone makes that of it. Are they the forces of these positions, atom "
+        "by atom?"
+    )
+    if abs(constant) < _ERRORS * error:
+        return noise
     sign = "" if constant > 0 else "-"
     if sign and _USUAL[0] < -constant < _USUAL[1]:
         return (
@@ -40,11 +60,13 @@ def stretching_warning(frames) -> str | None:
             "(with a minus)"
         )
     best = min(_UNITS, key=lambda unit: abs(np.log(abs(constant) * units.forces_factor(unit) / _TYPICAL)))
+    if not _USUAL[0] < abs(constant) * units.forces_factor(best) < _USUAL[1]:
+        return noise
     return f"{start}; 20 to 60 is usual. Name their unit with forces_unit: {sign}{best} would fit"
 
 
 def _force_constants(members) -> np.ndarray:
-    """One value per bond that lasts over all the frames of a system."""
+    """(2, bonds): force constant and standard error of each bond that lasts over all the frames of a system."""
     sender, receiver = _bonds(members[0])
     lengths, pulls = [], []
     for s in members:
@@ -54,7 +76,10 @@ def _force_constants(members) -> np.ndarray:
     lengths, pulls = np.array(lengths), np.array(pulls)
     lasting = (lengths.max(axis=0) < 1.2 * _LONGEST) & (lengths.std(axis=0) > _LEAST_SPREAD)
     lengths, pulls = (values[:, lasting] - values[:, lasting].mean(axis=0) for values in (lengths, pulls))
-    return -np.sum(lengths * pulls, axis=0) / np.sum(lengths**2, axis=0)
+    squares = np.sum(lengths**2, axis=0)
+    constants = -np.sum(lengths * pulls, axis=0) / squares
+    rest = np.sum((pulls + constants * lengths) ** 2, axis=0) / (len(members) - 2)
+    return np.stack([constants, np.sqrt(rest / squares)])
 
 
 def _bonds(structure):

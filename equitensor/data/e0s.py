@@ -13,7 +13,6 @@ from equitensor.data.sequence import Snapshots
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import ENERGY
-from equitensor.whole_file import reason
 
 _log = logging.getLogger(__name__)
 _LARGEST = 1e4  # eV: tables of linear references fill what they do not know with huge numbers
@@ -146,8 +145,10 @@ def _from_npz(path):
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = list(file)
             table = np.array(file["coeff"], dtype=np.float64) if "coeff" in names else None
-    except Exception as error:  # of numpy's, zipfile's or zlib's: each means that the file is not what it says
-        raise InputError(f"data.e0s: {path} cannot be read ({reason(error)}): it is damaged, or no npz file") from None
+    except Exception:  # of numpy's, zipfile's or zlib's: each means that the file is not what it says
+        raise InputError(
+            f"data.e0s: {path} is no whole npz file of numbers: it is damaged, or of another kind"
+        ) from None
     if table is None:
         raise InputError(f"{path}: no array `coeff`; it has {', '.join(names) or 'none'}")
     if table.ndim != 1 or not np.isfinite(table).all():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from equitensor.data.compressed import DAMAGED, SUFFIXES, decompressed
 from equitensor.errors import InputError
+from equitensor.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
 # ASE looks for POSCAR, OUTCAR ... anywhere in a name before it looks at these.
@@ -192,8 +193,6 @@ def _whole_in_traj(path) -> int | None:
 def _rewrite_traj(path: Path, count: int) -> None:
     from ase.io.trajectory import Trajectory
 
-    partial = path.with_name(path.name + ".partial")
-    with Trajectory(path) as frames, Trajectory(partial, "w") as kept:
+    with whole_file(path) as partial, Trajectory(path) as frames, Trajectory(partial, "w") as kept:
         for number in range(count):
             kept.write(frames[number])
-    partial.replace(path)

@@ -161,7 +161,7 @@ def _same_calculation(paths) -> set[Path]:
 def _files(files):
     same = _same_calculation(files)
     for file in files:
-        unfinished = file.name.endswith((".partial", "-lock"))
+        unfinished = ".partial" in file.suffixes or file.name.endswith("-lock")
         yield file, _SAME if file in same else None if unfinished else _recognise(file)
 
 

@@ -13,6 +13,7 @@ from equitensor.data.frames import drop_cut_frame, format_of, read_frame, split_
 from equitensor.errors import InputError
 from equitensor.interfaces.constraints import HeldCentre, names, simplified
 from equitensor.interfaces.md_plot import COLUMNS, UNITS, plot_table
+from equitensor.whole_file import write_whole
 
 SUFFIXES = (".traj", ".extxyz", ".xyz")
 # Columns and entries that belong to the positions or velocities they were read with.
@@ -167,7 +168,7 @@ def _drop_rows(table: Path, last_step: int) -> None:
     whole = [row for row in rows if row.endswith("\n") and row.count(",") == len(COLUMNS) - 1]
     kept = [row for row in whole if int(row.split(",")[0]) <= last_step]
     if len(kept) < len(rows):
-        table.write_text("".join([header, *kept]))
+        write_whole(table, "".join([header, *kept]))
 
 
 def _frame(atoms, sample):

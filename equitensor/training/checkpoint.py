@@ -11,13 +11,14 @@ from filelock import FileLock, Timeout
 from equitensor.data.yaml_values import format_yaml, parse_yaml
 from equitensor.errors import InputError
 from equitensor.training.config import Config, validate
-from equitensor.whole_file import reason, whole_file
+from equitensor.whole_file import reason, whole_file, write_whole
 
 FREE_TO_CHANGE = {"train.max_time", "train.max_epochs", "train.device", "train.threads", "train.loggers", "output"}
 
 
 LOCK = ".lock"
-UNSTARTED = {"config.yaml", "split.json", "last.ckpt.partial", LOCK}  # all that is there before the first checkpoint
+_BEGUN = {"config.yaml.partial", "split.json", "split.json.partial"}  # a user's folder may hold a config.yaml
+UNSTARTED = {"config.yaml", *_BEGUN, "last.ckpt.partial", LOCK}  # all that is there before the first checkpoint
 
 
 def write_checkpoint(path: Path, state: dict) -> None:
@@ -47,7 +48,7 @@ def _anew(run: Path) -> str:
 
 def _unstarted(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
-    return "config.yaml" in names and "split.json" in names and names <= UNSTARTED
+    return bool(names & _BEGUN) and names <= UNSTARTED
 
 
 @contextlib.contextmanager
@@ -84,8 +85,9 @@ def _refuse_full(folder: Path) -> None:
 
 
 def write_inputs(folder: Path, config: Config, split: dict) -> None:
-    (folder / "config.yaml").write_text(format_yaml(config.resolved()))
-    (folder / "split.json").write_text(json.dumps(split))
+    """The resolved config and the split of a run that begins. Raises WriteError."""
+    write_whole(folder / "config.yaml", format_yaml(config.resolved()))
+    write_whole(folder / "split.json", json.dumps(split))
 
 
 def saved_config(run: Path) -> Config:

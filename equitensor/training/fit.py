@@ -28,7 +28,7 @@ from equitensor.training.progress import Progress
 from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
-from equitensor.whole_file import reason
+from equitensor.whole_file import reason, write_whole
 
 DEFAULT_EPOCHS = 200
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -105,9 +105,10 @@ def _disk_failures_explained(folder: Path):
 def check(config: Config) -> dict:
     """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
     console = make_console()
+    accelerator = _accelerator(config.train.device)  # refused before data are read
     data = open_data(config, console)
     model = build_model(config, data)
-    fabric = Fabric(accelerator=_accelerator(config.train.device), devices=1)
+    fabric = Fabric(accelerator=accelerator, devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
     found = largest_step(trainer)
@@ -199,7 +200,7 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         "seconds": round(progress.elapsed, 1),
         "structures_per_second": round(trainer.speed, 1),
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     console.print(error_table(rows, "Errors of the best model"))
     if progress.step == 0:
         console.print(

@@ -17,6 +17,15 @@ def test_every_case_is_timed(tmp_path, capsys):
     assert any("e3nn" in row for row in result["milliseconds"].values())
 
 
+def test_half_a_file_of_times_is_none(tmp_path, monkeypatch, capsys):
+    for name in ("time_products", "time_model"):
+        monkeypatch.setattr(f"equitensor.bench.{name}", lambda *_: {})
+    (tmp_path / "bench.json").mkdir()
+    assert main(["bench", "--rounds", "1", "--json", str(tmp_path / "bench.json")]) == 2
+    assert "bench.json could not be written" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_no_rounds_are_refused(capsys):
     assert main(["bench", "--rounds", "0"]) == 2
     assert "--rounds" in capsys.readouterr().err

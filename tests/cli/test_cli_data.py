@@ -71,6 +71,24 @@ def test_info_describes_structures_without_labels(tmp_path, capsys, caplog):
         run("convert", path, tmp_path / "a.lmdb")
 
 
+def test_a_file_without_keys_is_not_asked_for_one(tmp_path, caplog):
+    path = tmp_path / "bare.xyz"
+    path.write_text("2\n\nO 0 0 0\nO 0 0 1.2\n" * 3)
+    assert run("info", path) == 0
+    assert caplog.messages == [f"{path}: no energy, forces or stress found"]
+
+
+def test_info_and_convert_name_absurd_forces(tmp_path, capsys):
+    path = tmp_path / "a.xyz"
+    frame = "2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-1.0\nF 0 0 0 0 0 {0}\nCl 0 0 1.7 0 0 -{0}\n"
+    path.write_text("".join(frame.format(11358.0 if i == 37 else 0.1 + i / 100) for i in range(40)))
+    for arguments in (["info", path], ["convert", path, tmp_path / "a.lmdb"], ["info", tmp_path / "a.lmdb"]):
+        assert run(*arguments) == 0
+        out = capsys.readouterr().out
+        for words in ("a.xyz, frame 37", ": a force of 11358 eV/Angstrom", "repair or remove"):
+            assert words in out
+
+
 def test_info_and_convert_warn_of_forces_that_are_gradients(tmp_path, alanine_data, capsys):
     for command in (("info",), ("convert", tmp_path / "a.lmdb")):
         arguments = [command[0], alanine_data / "test_hot.xyz", *command[1:]]

@@ -174,6 +174,21 @@ def test_eval_writes_errors_plots_and_predictions(model_file, folder, capsys):
     assert list((folder / "plots").glob("*.png"))
 
 
+def test_relax_writes_the_whole_structure_or_nothing(model_file, folder, monkeypatch):
+    assert main(["relax", str(model_file), "molecule.xyz", "--device", "cpu", "--steps", "1", "--out", "a.xyz.gz"]) == 1
+    assert (folder / "a.xyz.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert len(ase.io.read("a.xyz.gz")) == len(ase.io.read("molecule.xyz"))
+
+    def half(path, atoms, format):
+        with open(path, "w") as file:
+            file.write("3\n\nH 0 0")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ase.io, "write", half)
+    assert main(["relax", str(model_file), "molecule.xyz", "--device", "cpu", "--steps", "1", "--out", "b.xyz"]) == 2
+    assert not list(folder.glob("b.xyz*"))
+
+
 def test_eval_says_what_it_cannot_write(model_file, folder, capsys):
     ase.io.write("data.extxyz", labelled(model_file))
     (folder / "errors.json").mkdir()

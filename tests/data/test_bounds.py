@@ -71,6 +71,21 @@ def test_molecules_in_other_units_are_told(molecules, factors, message):
     assert all(warning.startswith("twin: ") for warning in found)
 
 
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0, 1e4])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_unit_makes_forces_of_noise(molecules, size, seed):
+    rng = np.random.default_rng(seed)
+    noise = [s.replace(forces=size * rng.normal(size=s.forces.shape)) for s in molecules]
+    found = [warning for warning in warnings(noise) if "bonds of hydrogen" in warning]
+    assert len(found) == 1 or size in (1.0, 100.0)  # which happen to look like right ones for some seeds
+    assert all("+-" in warning and "no unit alone" in warning and "forces_unit" not in warning for warning in found)
+
+
+def test_a_right_constant_in_no_known_unit_names_none(molecules):
+    (found,) = (w for w in warnings(molecules, forces=1e6, energy=1e6) if "bonds of hydrogen" in w)
+    assert "no unit alone" in found
+
+
 @pytest.mark.parametrize(
     ("factor", "message"),
     [

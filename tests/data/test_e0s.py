@@ -139,7 +139,13 @@ def test_a_damaged_npz_is_named(tmp_path):
     for name in (*contents, "objects", "words", "table", "nan"):
         with pytest.raises(InputError, match=rf"{name}\.npz") as caught:
             resolve_e0s(tmp_path / f"{name}.npz", Memory([molecule([7])]))
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < len(str(tmp_path)) + 120
+    for name in (*contents, "objects"):
+        with pytest.raises(InputError) as caught:
+            resolve_e0s(tmp_path / f"{name}.npz", Memory([molecule([7])]))
+        assert str(caught.value) == (
+            f"data.e0s: {tmp_path / name}.npz is no whole npz file of numbers: it is damaged, or of another kind"
+        )
 
 
 def test_numbers_in_yaml_are_numbers(tmp_path):

@@ -11,7 +11,7 @@ from equitensor import models
 from equitensor.data import Memory
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.training import fit, setup, trainer
+from equitensor.training import check, fit, setup, trainer
 from equitensor.training.checkpoint import read_checkpoint, run_folder
 from equitensor.training.fingerprint import fingerprint
 from equitensor.training.trainer import Trainer
@@ -105,6 +105,31 @@ def test_a_run_stopped_before_its_first_checkpoint_is_started_again(config, tmp_
     with pytest.raises(InputError, match="stopped before its first checkpoint: start it again without --resume"):
         fit(config(), resume=tmp_path / "run")
     assert fit(config())["epochs"] == 2
+
+
+@pytest.mark.parametrize("names", [["config.yaml.partial"], ["config.yaml", "split.json.partial"]])
+def test_a_run_killed_while_it_wrote_its_config_is_started_again(config, tmp_path, names):
+    (tmp_path / "run").mkdir()
+    for name in [*names, ".lock"]:
+        (tmp_path / "run" / name).write_text("")
+    assert fit(config(train={"max_epochs": 1}))["epochs"] == 1
+
+
+def test_a_folder_with_a_config_alone_is_not_that_of_a_run(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("mine")
+    with pytest.raises(InputError, match="run is not empty"):
+        fit(config())
+    assert (tmp_path / "run" / "config.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("start", [check, fit])
+@pytest.mark.parametrize("device", ["mps", "cuda:0", "xpu"])
+def test_a_device_is_refused_before_data_are_read(config, tmp_path, monkeypatch, start, device):
+    monkeypatch.setitem(fit.__globals__, "open_data", None)
+    with pytest.raises(InputError, match=f"train.device is '{device}': say auto, cpu or cuda"):
+        start(config(train={"device": device}))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["_validate", "step"])

@@ -78,12 +78,18 @@ def read(
     for message in [*labels.messages(), *weights.messages()]:
         _log.warning("%s: %s", path, message)
     if not is_labelled:
-        options = [f"{name}_key" for name in names()]
-        raise NoLabelsError(
-            f"{path}: no {', '.join(names()[:-1])} or {names()[-1]} found. The keys in this file are "
-            f"{labels.notes.describe_keys()}. Name the right ones with {', '.join(options)} "
-            f"(--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} in a config)"
-        )
+        raise NoLabelsError(f"{path}: no {', '.join(names()[:-1])} or {names()[-1]} found{_keys_to_name(labels)}")
+
+
+def _keys_to_name(labels: LabelReader) -> str:
+    """What a user can do with the keys of a file without labels; "" where it has no keys."""
+    if not labels.notes.seen:
+        return ""
+    options = [f"{name}_key" for name in names()]
+    return (
+        f". The keys in this file are {labels.notes.describe_keys()}. Name the right ones with {', '.join(options)} "
+        f"(--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} in a config)"
+    )
 
 
 def chemical_symbols(names: list[str] | str) -> list[str]:

@@ -14,6 +14,7 @@ from equitensor.errors import InputError
 from equitensor.graph.geometry import check_cell
 from equitensor.interfaces.constraints import names, simplified
 from equitensor.interfaces.structure_check import StructureCheck
+from equitensor.whole_file import whole_file, write_whole
 
 
 class Box(NamedTuple):
@@ -55,7 +56,7 @@ def box(atoms: Atoms, margin: float = 10.0) -> Box:
 def write_data(path, box: Box) -> None:
     """LAMMPS's data file: box, masses, positions; velocities where there are some."""
     moving = bool(np.any(box.atoms.get_momenta()))
-    with Path(path).open("w") as file:
+    with whole_file(path) as partial, partial.open("w") as file:
         options = {"specorder": box.symbols, "prismobj": box.prism, "masses": True, "velocities": moving}
         write_lammps_data(file, box.atoms, units="metal", **options)
 
@@ -100,7 +101,7 @@ def write(model, atoms: Atoms, name, dtype: str = "float32", overwrite: bool = F
     head = f"# Written by equitensor for {len(atoms)} atoms, {atoms.symbols.formula:metal}. Change what you like.\n\n"
     text = head + setup(prepared, data.name, Path(model).resolve(), dtype) + dynamics(prepared)
     write_data(data, prepared)
-    script.write_text(text)
+    write_whole(script, text)
     return script, data
 
 
