@@ -17,10 +17,10 @@ CUTOFF = 5.0
 def equitensor_calculator(dtype: str, settings: dict | None = None, model: str | None = None, **options):
     """`equitensor.Calculator` of a model file or, without one, of an untrained model with these settings."""
     import equitensor
-    from equitensor.training.config import ModelConfig
+    from equitensor.training.config import validate
 
     if model is None:
-        settings = ModelConfig(**(settings or {})).settings()
+        settings = validate({"data": {"train": ""}, "model": settings or {}}, "settings").model.settings()
         model = equitensor.models.build(settings, ELEMENTS, dict.fromkeys(ELEMENTS, 0.0))
     return equitensor.Calculator(model, device="cpu", dtype=dtype, **options)
 

@@ -1,30 +1,9 @@
 """`equitensor data convert` and `equitensor data info`."""
 
 import argparse
+from typing import get_args
 
 _FORMATS = ("auto", "ase", "oc20", "oc20-raw", "aselmdb", "pubchemqcr")
-_OPTIONS = (
-    ("energy-key", "name of the energy in the file"),
-    ("forces-key", "name of the forces in the file"),
-    ("stress-key", "name of the stress, or of the virial, in the file"),
-    ("energy-unit", "eV (default, but for CP2K, ORCA, xtb and CREST Hartree), meV, kcal/mol, kJ/mol, Hartree, Rydberg"),
-    (
-        "forces-unit",
-        "energy/length, as Hartree/Bohr; default: energy unit / length unit; of gradients with a minus, =-Hartree/Bohr",
-    ),
-    (
-        "stress-unit",
-        "as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
-    ),
-    ("length-unit", "Angstrom (default), Bohr, nm"),
-    ("weight-key", "name of the weight of a frame in the loss; default: config_weight"),
-    ("group-key", "name of the value that says which trajectory a frame belongs to; file: each file is one"),
-)
-_SWITCHES = (
-    ("relaxed", "OC20 IS2RE: read the relaxed structures instead of the initial ones"),
-    ("total", "raw OC20: total energies instead of adsorption energies"),
-    ("mix-levels", "PubChemQCR: allow stages of several levels of theory in one store"),
-)
 
 
 def add_parser(subparsers):
@@ -52,32 +31,32 @@ def add_parser(subparsers):
 
 
 def add_reading_options(parser):
-    """Register the options that say how a file is read."""
+    """Register the options that say how a file is read: those that the formats declare."""
     parser.add_argument("--format", choices=_FORMATS, default="auto", help="default: found out from the file")
-    parser.add_argument(
-        "--stage",
-        action="append",
-        dest="stages",
-        metavar="NAME",
-        help="PubChemQCR: an optimisation stage to read, repeatable; default: its DFT stages",
-    )
-    parser.add_argument(
-        "--elements",
-        nargs="+",
-        metavar="SYMBOL",
-        help="LAMMPS dump: the elements of types 1, 2, ..., as Si O or Si,O",
-    )
-    for name, text in _OPTIONS:
-        parser.add_argument(f"--{name}", metavar="NAME", help=text)
-    for name, text in _SWITCHES:
-        parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
+    parser.when_used(_add_declared)
+
+
+def _add_declared(parser):
+    from equitensor.data import formats
+
+    for name, (kind, field) in formats.all_settings().items():
+        extra = field.json_schema_extra or {}
+        how = {"help": field.description.replace("%", "%%"), "dest": name}
+        several = list[str] in get_args(kind)
+        if bool in get_args(kind):
+            how |= {"action": "store_true", "default": None}
+        else:
+            how["metavar"] = extra.get("metavar", "NAME")
+        if several:
+            how |= {"action": "append"} if extra.get("repeated") else {"nargs": "+"}
+        parser.add_argument("--" + extra.get("option", name).replace("_", "-"), **how)
 
 
 def reading_options(args) -> dict:
     """What `open_snapshots` and `convert` take, of the parsed arguments."""
-    names = ["stages", "elements", *(name for name, _ in _SWITCHES), *(name for name, _ in _OPTIONS)]
-    names = [name.replace("-", "_") for name in names]
-    return {"format": args.format, **{name: getattr(args, name) for name in names}}
+    from equitensor.data import formats
+
+    return {"format": args.format, **{name: getattr(args, name) for name in formats.all_settings()}}
 
 
 def run_convert(args: argparse.Namespace) -> int:

@@ -17,12 +17,27 @@ class _Parser(argparse.ArgumentParser):
     """argparse with one clear message: what is wrong, and what was probably meant."""
 
     _intermixing = False
+    _further = None
 
     def error(self, message):
         raise InputError(f"{message} (see {self.prog} --help)")
 
+    def when_used(self, add_options):
+        """Call add_options(self) before anything is parsed or explained: other commands do without its imports."""
+        self._further = add_options
+
+    def _complete(self):
+        add_options, self._further = self._further, None
+        if add_options is not None:
+            add_options(self)
+
+    def format_help(self):
+        self._complete()
+        return super().format_help()
+
     def parse_known_args(self, args=None, namespace=None):
         """Options may stand between positionals, optional positionals too: `md MODEL --steps 9 STRUCTURE`."""
+        self._complete()
         if self._subparsers is not None or self._intermixing:
             return super().parse_known_args(args, namespace)
         self._intermixing = True

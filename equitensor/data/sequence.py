@@ -158,3 +158,16 @@ class Joined(Snapshots):
     def read(self, i):
         part = int(np.searchsorted(self._ends, i, side="right"))
         return self.parts[part].read(i - int(self._ends[part]) + len(self.parts[part]))
+
+
+class Weighted(Snapshots):
+    """A data set whose structures weigh `weight` times what they say in the loss."""
+
+    def __init__(self, part: Snapshots, weight: float):
+        self.part, self.weight = part, float(weight)
+        self.name, self.index, self.provenance = part.name, part.index, part.provenance
+        self.created = getattr(part, "created", "")
+
+    def read(self, i):
+        structure = self.part.read(i)
+        return structure.replace(weight=self.weight * structure.weight)

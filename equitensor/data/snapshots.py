@@ -3,7 +3,7 @@
 import glob
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from equitensor.data import formats
@@ -11,7 +11,7 @@ from equitensor.data.calculations import passed_over
 from equitensor.data.checks import checked
 from equitensor.data.environment import is_lmdb
 from equitensor.data.formats.cp2k import is_companion
-from equitensor.data.sequence import Joined, Memory, Snapshots
+from equitensor.data.sequence import Joined, Memory, Snapshots, Weighted
 from equitensor.data.store import Store, is_store
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
@@ -24,12 +24,17 @@ _SAME, _SHOWN = "same calculation", 10
 def open_snapshots(path, format: str = "auto", unlabelled: bool = False, **options) -> Snapshots:
     """Snapshots of a store (read from disk as needed) or of any importable file, folder, pattern or list of these.
 
+    A mapping {"path": ..., "weight": 2, "energy_key": ...} is a source with options of its own, which come before
+    those that are given, and a weight with which that of each structure in the loss is multiplied.
+
     What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert
     larger ones with `equitensor data convert`. A pattern ("runs/*/vasprun.xml", "**" for folders at any depth) stands
     for what matches it. Options (energy_key, energy_unit, stage, ...) go to the format; group_key="file" makes each
     file a group, whatever the format. Files without labels are refused or, with `unlabelled`, read with a warning.
     Raises InputError naming file and record for anything that cannot be used.
     """
+    if isinstance(path, Mapping):
+        return _source(dict(path), format, unlabelled, options)
     if isinstance(path, list | tuple):
         if not path:
             raise InputError("no data: the list of paths is empty")
@@ -44,6 +49,14 @@ def open_snapshots(path, format: str = "auto", unlabelled: bool = False, **optio
     _mention_size(matches)
     provenance = {"sources": [str(path)], "options": {k: v for k, v in options.items() if v is not None}}
     return Memory(read_sources(sources, unlabelled, **options), name=str(path), provenance=provenance)
+
+
+def _source(source: dict, format: str, unlabelled: bool, options: dict) -> Snapshots:
+    if "path" not in source:
+        raise InputError(f"a source of data without a path: {source}")
+    path, weight = source.pop("path"), source.pop("weight", 1.0)
+    opened = open_snapshots(path, source.pop("format", format), unlabelled, **(options | source))
+    return opened if weight == 1 else Weighted(opened, weight)
 
 
 def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:

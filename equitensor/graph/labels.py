@@ -63,7 +63,7 @@ class Label:
     term          the quantity whose squares the loss takes
     weight, late  of the term; late: from `loss.late` of the run on, where there is a key loss.<name>_late
     same          (absolute, relative): within these two values are the same label, rounded
-    unit_help     what the command line says of its unit
+    unit_help     what the command line says of its unit; key_help: what it adds on its key
     """
 
     name: str
@@ -191,7 +191,7 @@ STRESS = Label(
     term="virial_per_atom",
     weight=30.0,
     same=(0.0, 0.01),
-    key_help="or of the virial, ",
+    key_help=", or of the virial,",
     unit_help="as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
 )
 ISOLATED_ATOM = 8  # the bit of the store's index that no label may have

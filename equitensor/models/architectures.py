@@ -1,21 +1,37 @@
 """The architectures by name, and potentials built from the `model:` section of a config."""
 
-import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import torch
+from pydantic import ValidationError
 
 from equitensor.errors import InputError
 from equitensor.models.dimenet import DimeNetPlusPlus
 from equitensor.models.directional import Directional
 from equitensor.models.potential import Potential
+from equitensor.settings import Settings, problems, settings_of
 
 ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
 SUPPLIED = ("num_elements", "num_neighbors")  # by the training data, not by the settings
 CUTOFF = 5.0  # Angstrom, where the settings leave it out
-_NOT_COUNTS = ("cutoff", "smoothness", "pyg_form")
-_MAY_BE_ZERO = ("lmax", "before_skip", "after_skip", "output_layers")
+
+
+def settings(name: str) -> type[Settings]:
+    """What an architecture declares in the signature of its class, as a pydantic model."""
+    return settings_of(ARCHITECTURES[name], SUPPLIED)
+
+
+@contextmanager
+def registered(name: str, architecture: type) -> Iterator[None]:
+    """An architecture of that name, as long as the context lasts."""
+    ARCHITECTURES[name] = architecture
+    try:
+        yield
+    finally:
+        del ARCHITECTURES[name]
 
 
 @torch.inference_mode(False)  # weights made under it could never be trained or differentiated
@@ -29,46 +45,42 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
     """
     if not (isinstance(seed, Integral) and 0 <= seed < 2**32):
         raise InputError(f"seed is {seed!r}; it must be a whole number, 0 or more, and below 2^32")
-    settings = {"cutoff": CUTOFF} | settings
-    options = dict(settings)
+    chosen = {"cutoff": CUTOFF} | settings
+    options = dict(chosen)
     name = options.pop("architecture", "directional")
     zbl = options.pop("zbl", False)
     if name not in ARCHITECTURES:
         raise InputError(f"model.architecture is {name!r}: choose one of {', '.join(ARCHITECTURES)}")
-    _refuse_strange(options, name)
-    _refuse_values(options, elements, e0s, {"scale": scale, "shift": shift, "num_neighbors": num_neighbors})
+    _refuse_settings(options, name)
+    _refuse_values(elements, e0s, {"scale": scale, "shift": shift, "num_neighbors": num_neighbors})
     elements = sorted(int(z) for z in elements)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
-    kept = {**_defaults(name), **settings, "architecture": name, "num_neighbors": float(num_neighbors)}
+    kept = {**_defaults(name), **chosen, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)
 
 
 def _defaults(name: str) -> dict:
     """What a setting that is left out means now: a model file keeps it, whatever becomes of the default."""
-    parameters = inspect.signature(ARCHITECTURES[name]).parameters.items()
-    found = {key: parameter.default for key, parameter in parameters if parameter.default is not parameter.empty}
-    return {key: value for key, value in found.items() if key not in SUPPLIED and value is not None}
+    fields = settings_of(ARCHITECTURES[name], SUPPLIED).model_fields.items()
+    return {key: info.default for key, info in fields if not info.is_required() and info.default is not None}
 
 
-def _refuse_strange(options: dict, name: str) -> None:
-    known = [key for key in inspect.signature(ARCHITECTURES[name]).parameters if key not in SUPPLIED]
+def _refuse_settings(options: dict, name: str) -> None:
+    declared = settings_of(ARCHITECTURES[name], SUPPLIED)
     for key in options:
-        if key not in known:
-            raise InputError(f"model.{key} is no setting of {name}, which has {', '.join(known)}: leave it out")
+        if key not in declared.model_fields:
+            known = ", ".join(declared.model_fields)
+            raise InputError(f"model.{key} is no setting of {name}, which has {known}: leave it out")
+    try:
+        declared.model_validate(options)
+    except ValidationError as error:
+        key, value, message = problems(error)[0]
+        raise InputError(f"model.{key} is {value!r}: it {message}") from None
 
 
-def _refuse_values(options: dict, elements, e0s: dict, numbers: dict) -> None:
-    for key, value in options.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        smallest = 0 if key in _MAY_BE_ZERO else 1
-        if key == "cutoff" and not (_finite(value) and value > 0):
-            raise InputError(f"model.cutoff is {value!r}: it must be a length above 0, in Angstrom")
-        if key == "smoothness" and value is not None and not (_finite(value) and value >= 0):
-            raise InputError(f"model.smoothness is {value!r}: it must be a number, 0 or more")
-        if isinstance(value, int | float) and key not in _NOT_COUNTS and not (whole and value >= smallest):
-            raise InputError(f"model.{key} is {value!r}: it must be a whole number, {smallest} or more")
+def _refuse_values(elements, e0s: dict, numbers: dict) -> None:
     strange = [z for z in elements if not 1 <= int(z) <= 118]
     if strange or len(elements) == 0:
         raise InputError(f"elements are {list(elements)}: give atomic numbers from 1 to 118, one at least")

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
@@ -164,18 +165,18 @@ class DimeNetPlusPlus(nn.Module):
     def __init__(
         self,
         num_elements: int,
-        cutoff: float = 5.0,
-        channels: int = 128,
-        layers: int = 4,
-        lmax: int = 6,
-        num_radial: int = 6,
-        triplet_channels: int = 64,
-        basis_channels: int = 8,
-        output_channels: int = 256,
-        before_skip: int = 1,
-        after_skip: int = 2,
-        output_layers: int = 3,
-        envelope_exponent: int = 5,
+        cutoff: PositiveFloat = 5.0,
+        channels: PositiveInt = 128,
+        layers: PositiveInt = 4,
+        lmax: NonNegativeInt = 6,
+        num_radial: PositiveInt = 6,
+        triplet_channels: PositiveInt = 64,
+        basis_channels: PositiveInt = 8,
+        output_channels: PositiveInt = 256,
+        before_skip: NonNegativeInt = 1,
+        after_skip: NonNegativeInt = 2,
+        output_layers: NonNegativeInt = 3,
+        envelope_exponent: PositiveInt = 5,
         pyg_form: bool = False,
         num_neighbors: float | None = None,
     ) -> None:

@@ -6,6 +6,7 @@ a read-out along the outgoing edge. Between the two the density is multiplied wi
 """
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
@@ -68,16 +69,16 @@ class Directional(nn.Module):
     def __init__(
         self,
         num_elements: int,
-        cutoff: float,
-        channels: int = 32,
-        edge_channels: int = 32,
-        lmax: int = 3,
-        layers: int = 2,
-        gathered: int | None = None,
-        correlation: int = 3,
+        cutoff: PositiveFloat,
+        channels: PositiveInt = 32,
+        edge_channels: PositiveInt = 32,
+        lmax: NonNegativeInt = 3,
+        layers: PositiveInt = 2,
+        gathered: PositiveInt | None = None,
+        correlation: PositiveInt = 3,
         product: str = "gaunt",
-        num_radial: int = 8,
-        smoothness: float = 1.0,
+        num_radial: PositiveInt = 8,
+        smoothness: NonNegativeFloat = 1.0,
         num_neighbors: float = 12.0,
     ) -> None:
         super().__init__()

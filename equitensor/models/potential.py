@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph
+from equitensor.graph.labels import by_name
 from equitensor.models.zbl import ZBL
 from equitensor.nn.neighborhood import neighborhood
 from equitensor.ops.radial import envelope
@@ -18,8 +19,10 @@ class Potential(nn.Module):
     e_i are the atomic energies of the backbone, float32 or float64; sums, E0s and geometry are float64. The last
     factor takes the mean interaction energy away from atoms without neighbours, so that an isolated atom has its E0.
 
-    Args: backbone(species, neighborhood) -> energies (n,), features (n, d); cutoff in Angstrom; elements, atomic
-    numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the repulsion of that name.
+    Args: backbone(species, neighborhood) -> energies (n,), features (n, d) and, where it predicts further labels of the
+    table, their contributions of the atoms by name (n, ...), which are summed for labels of structures; cutoff in
+    Angstrom; elements, atomic numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the
+    repulsion of that name.
     """
 
     def __init__(self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None) -> None:
@@ -62,24 +65,27 @@ class Potential(nn.Module):
             pos, cell, strain = graph.pos.detach().requires_grad_(forces or stress), graph.cell, None
             if stress:
                 pos, cell, strain = _strained(pos, cell, graph.batch)
-            energies = self.atomic_energies(graph, graph.edge_vectors(pos, cell))
+            energies, others = self._atomic(graph, graph.edge_vectors(pos, cell))
             energy = energies.new_zeros(graph.num_graphs).index_add(0, graph.batch, energies)
-            out = {"energy": energy, "energies": energies}
+            out = {"energy": energy, "energies": energies, **_of_structures(others, graph)}
             if forces or stress:
                 out.update(self._derivatives(energy, graph, pos, strain))
         return out if self.training else {name: value.detach() for name, value in out.items()}
 
     def atomic_energies(self, graph: AtomicGraph, vectors: Tensor) -> Tensor:
         """(n,) energies of the atoms, E0s included, for edge vectors (e, 3) in float64."""
+        return self._atomic(graph, vectors)[0]
+
+    def _atomic(self, graph: AtomicGraph, vectors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         species = self._species(graph.z)
-        energies, _ = self._backbone(graph, species, vectors)
+        energies, _, *others = self._backbone(graph, species, vectors)
         distance = vectors.norm(dim=1)
         near = envelope(distance / self.cutoff)
         coordination = near.new_zeros(graph.num_nodes).index_add(0, graph.edge_index[1], near)
         interaction = self.scale * energies.double() - self.shift * torch.expm1(-coordination)
         if self.zbl is not None:
             interaction = interaction + self.zbl(graph.z, graph.edge_index, distance)
-        return interaction + self.e0s.index_select(0, species)
+        return interaction + self.e0s.index_select(0, species), others[0] if others else {}
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
@@ -114,6 +120,16 @@ class Potential(nn.Module):
             volume = torch.linalg.det(graph.cell).abs().view(-1, 1, 1).where(periodic, 1.0)  # a zero spoils gradients
             out["stress"] = (gradients[1] / volume).where(periodic, torch.nan)
         return out
+
+
+def _of_structures(others: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:
+    """Contributions of atoms in float64, summed over those of a structure where the label is one of structures."""
+    found = {}
+    for name, value in others.items():
+        value = value.double()
+        zero = value.new_zeros(graph.num_graphs, *value.shape[1:])
+        found[name] = value if by_name(name).per_atom else zero.index_add(0, graph.batch, value)
+    return found
 
 
 def _strained(pos: Tensor, cell: Tensor, batch: Tensor):

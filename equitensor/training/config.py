@@ -5,23 +5,29 @@ import glob
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
     create_model,
     field_validator,
+    model_serializer,
 )
 
+from equitensor.data import formats
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import Label, labels, version
+from equitensor.models import architectures
 from equitensor.models.architectures import CUTOFF
+from equitensor.settings import left_out
 
 
 class _Section(BaseModel):
@@ -41,64 +47,78 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where the snapshots are, how they are read, and what is held out."""
 
-    train: str | list[str]
-    valid: str | list[str] | None = None
-    test: str | list[str] | dict[str, str] | None = None
+    train: Any
+    valid: Any = None
+    test: Any = None
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     valid_by: Literal["group", "frame"] = "group"
     e0s: dict[str | int, float] | str | None = None
     format: str = "auto"
-    energy_key: str | None = None
-    forces_key: str | None = None
-    stress_key: str | None = None
-    energy_unit: str | None = None
-    length_unit: str | None = None
-    forces_unit: str | None = None
-    stress_unit: str | None = None
-    group_key: str | None = None
-    weight_key: str | None = None
-    elements: list[str] | None = None
-    stages: list[str] | None = None
     num_workers: int = Field(0, ge=0)
 
     def reading_options(self) -> dict:
         """What `open_snapshots` takes beside the path, where given."""
-        names = ("energy_key", "forces_key", "stress_key", "energy_unit", "length_unit", "forces_unit")
-        names += ("stress_unit", "group_key", "weight_key", "elements", "stages")
-        options = {name: getattr(self, name) for name in names}
+        options = {name: getattr(self, name) for name in formats.all_settings()}
         return {"format": self.format} | {name: value for name, value in options.items() if value is not None}
 
 
-class ModelConfig(_Section):
-    """The architecture; a key that is left out takes the architecture's own default.
+class Source(_Section):
+    """Data with options of its own: what `open_snapshots` takes as a mapping."""
 
-    From triplet_channels on the keys are those of dimenet++ alone.
-    """
+    path: str | list[str]
+    weight: PositiveFloat = 1.0
+    format: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_given(self, handler):
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+def _kind_of_source(value) -> str:
+    if isinstance(value, list):
+        return "<list>"
+    if isinstance(value, Source) or (isinstance(value, dict) and "path" in value):
+        return "<source>"
+    return "<names>" if isinstance(value, dict) else "<path>"
+
+
+def _data_section() -> type[DataConfig]:
+    """With the options of all formats, for all data and for each source."""
+    reading = formats.all_settings()
+    source = create_model("Source", __base__=Source, **reading)
+
+    def one_of(**kinds):
+        tagged = tuple(Annotated[kind, Tag(f"<{tag}>")] for tag, kind in kinds.items())
+        return Annotated[Union[tagged], Discriminator(_kind_of_source)]  # noqa: UP007 (made of a tuple)
+
+    one = one_of(path=str, source=source)
+    several = {"path": str, "source": source, "list": list[one]}
+    return create_model(
+        "DataConfig",
+        __base__=DataConfig,
+        train=(one_of(**several), ...),
+        valid=(one_of(**several) | None, None),
+        test=(one_of(**several, names=dict[str, one]) | None, None),
+        **reading,
+    )
+
+
+class ModelConfig(_Section):
+    """The architecture, with the settings of all; one that is left out takes the architecture's own default."""
 
     architecture: str = "directional"
     cutoff: PositiveFloat = CUTOFF
-    product: str | None = None
-    channels: PositiveInt | None = None
-    edge_channels: PositiveInt | None = None
-    lmax: int | None = Field(None, ge=0)
-    layers: PositiveInt | None = None
-    gathered: PositiveInt | None = None
-    correlation: PositiveInt | None = None
-    num_radial: PositiveInt | None = None
-    smoothness: float | None = Field(None, ge=0)
     zbl: bool = False
-    triplet_channels: PositiveInt | None = None
-    basis_channels: PositiveInt | None = None
-    output_channels: PositiveInt | None = None
-    before_skip: int | None = Field(None, ge=0)
-    after_skip: int | None = Field(None, ge=0)
-    output_layers: int | None = Field(None, ge=0)
-    envelope_exponent: PositiveInt | None = None
-    pyg_form: bool | None = None
 
     def settings(self) -> dict:
         """The arguments of `models.build`."""
         return self.model_dump(exclude_none=True)
+
+
+def _model_section() -> type[ModelConfig]:
+    declared = left_out([architectures.settings(name) for name in architectures.ARCHITECTURES])
+    own = {name: field for name, field in declared.items() if name not in ModelConfig.model_fields}
+    return create_model("ModelConfig", __base__=ModelConfig, **own)
 
 
 class TrainConfig(_Section):
@@ -175,14 +195,16 @@ class Config(_Section):
 
 
 def config_class() -> type[Config]:
-    """The config with what the table of labels adds to its sections."""
-    return _config_class(version())
+    """The config, composed of what the table of labels, the formats and the architectures declare."""
+    return _config_class(version(), tuple(architectures.ARCHITECTURES.items()))
 
 
 @lru_cache(maxsize=4)
-def _config_class(_version: int) -> type[Config]:
-    loss = _loss_section()
-    return create_model("Config", __base__=Config, loss=(loss, loss()))
+def _config_class(_version: int, _architectures: tuple) -> type[Config]:
+    loss, model = _loss_section(), _model_section()
+    return create_model(
+        "Config", __base__=Config, data=(_data_section(), ...), model=(model, model()), loss=(loss, loss())
+    )
 
 
 def seconds(clock: str) -> float:
@@ -243,11 +265,19 @@ def _once_each(problems: list[dict]) -> list[dict]:
     """Of a key that may be of several types, the problem with the one that fits best, without the types' names."""
     best = {}
     for problem in problems:
-        where = tuple(part for part in problem["loc"] if not re.fullmatch(r"str|(list|dict)\[.*", str(part)))
+        where = tuple(part for part in problem["loc"] if not re.fullmatch(r"<.*>|str|(list|dict)\[.*", str(part)))
         key = where[:2]
         if key not in best or len(where) > len(best[key]["loc"]):
             best[key] = problem | {"loc": where}
     return list(best.values())
+
+
+def _section_below(section: type[BaseModel], part) -> type[BaseModel]:
+    """The model of a key's value; below data.train and the like that of a source."""
+    kind = section.model_fields[part].annotation if part in section.model_fields else None
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return create_model("Source", __base__=Source, **formats.all_settings())
 
 
 def _explain(problem: dict[str, Any]) -> str:
@@ -256,11 +286,13 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         section = config_class()
         for part in where[:-1]:
-            section = section.model_fields[part].annotation
+            section = _section_below(section, part)
         close = difflib.get_close_matches(str(where[-1]), section.model_fields, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else "known keys: " + ", ".join(section.model_fields)
         return f"unknown key {key}: {hint}"
     if problem["type"] == "missing":
         return f"{key} is missing"
+    if problem["type"] == "union_tag_invalid":
+        return f"{key}: a mapping that names data needs a path (got {problem['input']!r})"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"

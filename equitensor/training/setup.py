@@ -66,8 +66,8 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
     """
     data, cutoff = config.data, config.model.cutoff
     options = data.reading_options()
-    snapshots = open_snapshots(data.train, **options)
-    held_out = snapshots if data.valid is None else open_snapshots(data.valid, **options)
+    snapshots = open_snapshots(_plain(data.train), **options)
+    held_out = snapshots if data.valid is None else open_snapshots(_plain(data.valid), **options)
     if origin is not None:
         train, valid, e0s, size = _kept(origin, snapshots, held_out, run_folder)
     else:
@@ -135,9 +135,15 @@ def origin_of(run: RunData, model: models.Potential) -> Origin:
 def _tests(data, options) -> dict[str, Snapshots]:
     if data.test is None:
         return {}
-    if isinstance(data.test, dict):
-        return {name: open_snapshots(path, **options) for name, path in data.test.items()}
-    return {"test": open_snapshots(data.test, **options)}
+    named = data.test if isinstance(data.test, dict) else {"test": data.test}
+    return {name: open_snapshots(_plain(source), **options) for name, source in named.items()}
+
+
+def _plain(source):
+    """Paths, and mappings of what a source gives, for `open_snapshots`."""
+    if isinstance(source, list):
+        return [_plain(each) for each in source]
+    return source if isinstance(source, str) else source.model_dump()
 
 
 def _report(run: RunData, console: Console) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from equitensor.data import GraphDataset, Memory, Store, StoreWriter, graph_loader
+from equitensor.data import GraphDataset, Memory, Store, StoreWriter, graph_loader, open_snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 
@@ -61,3 +61,16 @@ def test_a_graph_that_cannot_be_built_names_its_record():
     broken = molecule(5).replace(pos=np.full((3, 3), np.nan))
     with pytest.raises(InputError, match="m5"):
         GraphDataset(Memory([broken]), cutoff=3.0)[0]
+
+
+def test_sources_with_keys_and_weights_of_their_own(tmp_path):
+    for name, key in (("a", "E1"), ("b", "E2")):
+        text = f"3\nProperties=species:S:1:pos:R:3 {key}=-7.0 config_weight=0.5\nO 0 0 0\nH 1 0 0\nH 0 1 0\n"
+        (tmp_path / f"{name}.xyz").write_text(text)
+    source = {"path": tmp_path / "b.xyz", "weight": 4, "energy_key": "E2"}
+    both = open_snapshots([tmp_path / "a.xyz", source], energy_key="E1")
+    assert [(s.energy, s.weight) for s in both] == [(-7.0, 0.5), (-7.0, 2.0)]
+    with pytest.raises(InputError, match=r"a\.xyz: energy_key: no frame has 'E2'"):
+        open_snapshots([tmp_path / "a.xyz", {**source, "path": tmp_path / "a.xyz"}], energy_key="E1")
+    with pytest.raises(InputError, match="without a path"):
+        open_snapshots({"weight": 2})

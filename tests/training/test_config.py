@@ -9,7 +9,7 @@ from equitensor import models
 from equitensor.errors import InputError
 from equitensor.training import load_config
 from equitensor.training.checkpoint import saved_config, write_inputs
-from equitensor.training.config import ModelConfig, seconds, validate
+from equitensor.training.config import config_class, seconds, validate
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "datasets").glob("*/train.yaml"))
 
@@ -141,7 +141,9 @@ def test_the_saved_config_is_the_config(tmp_path, settings):
 @pytest.mark.parametrize(("name", "architecture"), models.ARCHITECTURES.items())
 def test_every_setting_of_an_architecture_is_a_key(name, architecture):
     supplied = {"num_elements", "num_neighbors"}
-    assert set(inspect.signature(architecture).parameters) - supplied <= set(ModelConfig.model_fields), name
+    assert set(inspect.signature(architecture).parameters) - supplied <= set(
+        config_class().model_fields["model"].annotation.model_fields
+    ), name
 
 
 def test_patterns_need_quotes_in_a_file_but_not_in_an_override(tmp_path):
@@ -159,3 +161,30 @@ def test_patterns_need_quotes_in_a_file_but_not_in_an_override(tmp_path):
 def test_how_data_is_read_reaches_the_reader():
     config = validate({"data": {"train": "a.dump", "elements": ["Si", "O"], "weight_key": "w"}, "output": "x"}, "test")
     assert config.data.reading_options() == {"format": "auto", "elements": ["Si", "O"], "weight_key": "w"}
+
+
+def test_sources_have_options_and_weights_of_their_own():
+    data = {
+        "train": ["a.xyz", {"path": "b.xyz", "weight": 2, "energy_key": "E"}],
+        "test": {"path": "c.xyz", "energy_key": "E2"},
+        "energy_key": "E1",
+    }
+    config = validate({"data": data}, "test")
+    assert config.resolved()["data"]["train"] == ["a.xyz", {"path": "b.xyz", "weight": 2.0, "energy_key": "E"}]
+    assert config.resolved()["data"]["test"] == {"path": "c.xyz", "weight": 1.0, "energy_key": "E2"}
+    named = validate({"data": {"train": "a.xyz", "test": {"hot": "h.xyz", "cold": {"path": "c.xyz"}}}}, "test")
+    assert list(named.data.test) == ["hot", "cold"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"train": {"path": "a", "wieght": 2}}, r"unknown key data\.train\.wieght: did you mean weight\?"),
+        ({"train": ["a", {"path": "b", "weight": -2}]}, r"data\.train\.1\.weight: .*greater than 0 \(got -2\)"),
+        ({"train": {"pth": "a"}}, r"data\.train: a mapping that names data needs a path"),
+        ({"train": "a", "test": {"hot": {"path": "b", "energy_kye": "E"}}}, r"did you mean energy_key\?"),
+    ],
+)
+def test_what_is_wrong_in_a_source_is_named(data, message):
+    with pytest.raises(InputError, match=message):
+        validate({"data": data}, "test")

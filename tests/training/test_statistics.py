@@ -144,3 +144,17 @@ def test_stress_labels_that_are_not_trained_on_are_said(config, crystal, tmp_pat
 
 def test_a_stress_that_is_asked_for_but_not_there_is_said(config, capsys):
     assert "loss.stress is 5, but no training structure has stress labels" in said(config(loss={"stress": 5.0}), capsys)
+
+
+def test_sources_reach_training_with_their_weights_and_keys(config, frames, tmp_path):
+    for name, key in (("a", "E1"), ("b", "E2")):
+        some = [atoms.copy() for atoms in frames[:6]]
+        for atoms in some:
+            atoms.info[key] = -10.0
+        ase.io.write(tmp_path / f"{name}.xyz", some, format="extxyz")
+    a, b = ({"path": str(tmp_path / f"{name}.xyz"), "energy_key": key} for name, key in (("a", "E1"), ("b", "E2")))
+    data = open_data(
+        config(data={"train": [a, {**b, "weight": 3}], "valid": b, "test": a, "group_key": None}), Console(quiet=True)
+    )
+    assert [s.weight for s in data.train.snapshots] == [1.0] * 6 + [3.0] * 6
+    assert data.valid.snapshots[0].energy == data.tests["test"][0].energy == -10.0

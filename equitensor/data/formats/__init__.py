@@ -1,10 +1,15 @@
-"""File formats: `recognises(path) -> bool` and `read(path, **options)`, an iterator of Structure."""
+"""File formats: `recognises(path) -> bool` and `read(path, **options)`, an iterator of Structure.
+
+The options of a format are what `read` declares, or what its `settings()` makes of that.
+"""
 
 import importlib
-import inspect
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from equitensor.errors import InputError
+from equitensor.settings import Settings, left_out, problems, settings_of
 
 # In the order in which they are asked; ASE, which knows the most, comes last.
 NAMES = ("oc20", "oc20-raw", "aselmdb", "pubchemqcr", "ase")
@@ -33,10 +38,25 @@ def why_not(path: Path) -> str | None:
 
 def read(path: Path, format: str, **options):
     """The structures in `path`, one by one. Raises InputError for an option that the format does not have."""
-    function = get(format).read
-    allowed = [p for p in inspect.signature(function).parameters if p != "path"]
-    options = {name: value for name, value in options.items() if value is not None}
+    declared, options = settings(format), {name: value for name, value in options.items() if value is not None}
     for name in options:
-        if name not in allowed:
-            raise InputError(f"{path}: format {format} has no option {name!r}; it has {', '.join(allowed) or 'none'}")
-    return function(path, **options)
+        if name not in declared.model_fields:
+            known = ", ".join(declared.model_fields) or "none"
+            raise InputError(f"{path}: format {format} has no option {name!r}; it has {known}")
+    try:
+        declared.model_validate(options)
+    except ValidationError as error:
+        key, value, message = problems(error)[0]
+        raise InputError(f"{path}: {key} is {value!r}: it {message}") from None
+    return get(format).read(path, **options)
+
+
+def settings(name: str) -> type[Settings]:
+    """The options of a format, as a pydantic model."""
+    module = get(name)
+    return module.settings() if hasattr(module, "settings") else settings_of(module.read, ("path",))
+
+
+def all_settings() -> dict[str, tuple]:
+    """The options of all formats, as fields of a pydantic model that are None where they are left out."""
+    return left_out([settings(name) for name in reversed(NAMES)])

@@ -3,9 +3,12 @@
 import logging
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, create_model
 
 from equitensor.data.formats import ase_frames, cp2k, foreign
 from equitensor.data.frames import ending
@@ -13,7 +16,9 @@ from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
-from equitensor.graph.labels import names
+from equitensor.graph.labels import labels as all_labels
+from equitensor.graph.labels import names, version
+from equitensor.settings import Settings, settings_of
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEY = "config_weight"
@@ -35,19 +40,26 @@ def recognises(path: Path) -> bool:
 
 def read(
     path: Path,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    stress_key: str | None = None,
-    energy_unit: str | None = None,
-    length_unit: str | None = None,
-    forces_unit: str | None = None,
-    stress_unit: str | None = None,
-    group_key: str | None = None,
-    weight_key: str | None = None,
-    elements: list[str] | None = None,
+    length_unit: Annotated[str | None, Field(description="Angstrom (default), Bohr, nm")] = None,
+    weight_key: Annotated[
+        str | None, Field(description="name of the weight of a frame in the loss; default: config_weight")
+    ] = None,
+    group_key: Annotated[
+        str | None,
+        Field(description="name of the value that says which trajectory a frame belongs to; file: each file is one"),
+    ] = None,
+    elements: Annotated[
+        list[str] | str | None,
+        Field(
+            description="LAMMPS dump: the elements of types 1, 2, ..., as Si O or Si,O",
+            json_schema_extra={"metavar": "SYMBOL"},
+        ),
+    ] = None,
+    **label_options: str | None,
 ) -> Iterator[Structure]:
     """The frames of a file, labels found under their usual names or under the names given (see LabelReader).
 
+    label_options: <label>_key and <label>_unit of each label of the table, as energy_key.
     Units that are not given are eV and Angstrom, or those of the program that wrote the file (CP2K, the energies in
     comment lines of ORCA, xtb and CREST, the metadata of a database); RuNNer's must be given. `config_weight`, or
     what weight_key names, becomes the weight, `config_type` is kept, `group_key` names the value that
@@ -60,14 +72,9 @@ def read(
         raise InputError(f"{path}: {hint}")
     elements = None if elements is None else chemical_symbols(elements)
     name = ase_frames.file_format(path)
-    given = {"energy_unit": energy_unit, "length_unit": length_unit}
-    given |= {"forces_unit": forces_unit, "stress_unit": stress_unit}
-    labels = LabelReader(
-        energy_key=energy_key,
-        forces_key=forces_key,
-        stress_key=stress_key,
-        **ase_frames.default_units(path, name, given),
-    )
+    keys = {option: value for option, value in label_options.items() if option.endswith("_key")}
+    given = {"length_unit": length_unit} | {k: v for k, v in label_options.items() if k not in keys}
+    labels = LabelReader(**keys, **ase_frames.default_units(path, name, given))
     weights = _Weights(weight_key)
     frames = ase_frames.frames(path, name, given, elements)
     structures = _structures(path, frames, labels, weights, group_key)
@@ -90,6 +97,21 @@ def _keys_to_name(labels: LabelReader) -> str:
         f". The keys in this file are {labels.notes.describe_keys()}. Name the right ones with {', '.join(options)} "
         f"(--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} in a config)"
     )
+
+
+def settings() -> type[Settings]:
+    """What `read` declares, and the keys and units of all labels."""
+    return _settings(version())
+
+
+@lru_cache(maxsize=4)
+def _settings(_version: int) -> type[Settings]:
+    keys = {f"{each.name}_key": f"name of the {each.name}{each.key_help} in the file" for each in all_labels()}
+    units = {f"{each.name}_unit": each.unit_help or f"default: {each.unit}" for each in all_labels()}
+    fields = {name: (str | None, Field(None, description=text)) for name, text in (keys | units).items()}
+    own = settings_of(read, ("path",)).model_fields
+    fields |= {name: (info.rebuild_annotation(), info) for name, info in own.items()}
+    return create_model("Settings", __base__=Settings, **fields)
 
 
 def chemical_symbols(names: list[str] | str) -> list[str]:

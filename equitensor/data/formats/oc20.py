@@ -13,7 +13,10 @@ OC20 is computed in a cell that is periodic in all three directions, the vacuum 
 times, unless the record says otherwise.
 """
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from equitensor.data.environment import open_lmdb
 from equitensor.data.formats.lmdb_records import first_value, numbered_keys, shards
@@ -22,6 +25,7 @@ from equitensor.errors import InputError
 from equitensor.graph import Structure
 
 _LENGTH = b"length"
+_RELAXED = "OC20 IS2RE: read the relaxed structures instead of the initial ones"
 
 
 def recognises(path):
@@ -33,7 +37,7 @@ def recognises(path):
     return value is not None and value[:1] == b"\x80" and b"torch_geometric" in value[:100]
 
 
-def read(path, relaxed=False):
+def read(path, relaxed: Annotated[bool, Field(description=_RELAXED)] = False):
     """The structures of a file or a folder of shards, one at a time, in the numeric order of their keys.
 
     Structure.group is the system ("sid 1000102"): all frames of one relaxation share it.

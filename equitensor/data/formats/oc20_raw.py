@@ -7,13 +7,16 @@ what is read, unless total energies are asked for. `move_mask` F marks atoms tha
 
 import io
 import lzma
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from equitensor.data.formats.lmdb_records import shards
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 
+_TOTAL = "raw OC20: total energies instead of adsorption energies"
 _SUFFIXES = (".extxyz.xz", ".extxyz")
 
 
@@ -24,7 +27,7 @@ def recognises(path):
     return bool(frames) and _text_file(frames[0]).is_file()
 
 
-def read(path, total=False):
+def read(path, total: Annotated[bool, Field(description=_TOTAL)] = False):
     """The frames of a file or a folder of files, one at a time, in their order.
 
     Energies are adsorption energies, energy - reference; with total=True the DFT total energies.

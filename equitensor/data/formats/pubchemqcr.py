@@ -12,8 +12,10 @@ The second stage starts at the geometry at which the first ended: that frame com
 import gzip
 import logging
 import zlib
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from equitensor.data.environment import open_lmdb
 from equitensor.data.formats.lmdb_records import first_value, keys, shards
@@ -36,7 +38,19 @@ def recognises(path):
     return value is not None and value[:2] == b"\x1f\x8b"
 
 
-def read(path, stages=DFT_STAGES, mix_levels=False):
+def read(
+    path,
+    stages: Annotated[
+        list[str] | str | None,
+        Field(
+            description="PubChemQCR: an optimisation stage to read, repeatable; default: its DFT stages",
+            json_schema_extra={"option": "stage", "repeated": True},
+        ),
+    ] = None,
+    mix_levels: Annotated[
+        bool, Field(description="PubChemQCR: allow stages of several levels of theory in one store")
+    ] = False,
+):
     """The steps of every molecule of a file or a folder, in eV and eV/Angstrom, one molecule at a time.
 
     stages: names out of LEVELS, as a list or separated by commas. mix_levels=True allows stages of different
@@ -46,7 +60,7 @@ def read(path, stages=DFT_STAGES, mix_levels=False):
     label; steps without coordinates are left out with one warning that counts them.
     Raises InputError for unknown or mixed stages, unreadable records, and a source without any such step.
     """
-    stages = _checked_stages(stages, mix_levels)
+    stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
     found, bare = 0, []
     for file in shards(path, ".lmdb"):
         for key in keys(file):

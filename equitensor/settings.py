@@ -1,0 +1,53 @@
+"""Settings that are declared once, in a signature: its annotations become a pydantic model.
+
+`def read(path, relaxed: Annotated[bool, Field(description="...")] = False)` is what the config takes, what the command
+line lists and what is checked.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+
+class Settings(BaseModel):
+    """Base of the models made here: no other keys, no infinities, whole numbers where these are asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+@cache
+def settings_of(declared: Callable, supplied: tuple[str, ...] = ()) -> type[Settings]:
+    """The parameters of a function or a class that have names, but for those that are `supplied` by the program."""
+    function = declared.__init__ if inspect.isclass(declared) else declared
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(declared).parameters.items():
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if named and name not in supplied:
+            fields[name] = (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+    return create_model("Settings", __base__=Settings, **fields)
+
+
+def left_out(models: list[type[BaseModel]]) -> dict[str, tuple]:
+    """The fields of several models as those of one, each None where it is left out; where two differ, either type."""
+    fields: dict[str, tuple] = {}
+    for model in models:
+        for name, info in model.model_fields.items():
+            kind = info.rebuild_annotation()
+            if name in fields and fields[name][0] != kind | None:
+                kind = fields[name][0] | kind
+            extra = info.json_schema_extra
+            fields[name] = (kind | None, Field(None, description=info.description, json_schema_extra=extra))
+    return fields
+
+
+def problems(error: ValidationError) -> list[tuple[str, Any, str]]:
+    """(key, value, what it should be) of each."""
+    found = []
+    for each in error.errors():
+        message = each["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        found.append((".".join(str(part) for part in each["loc"][:1]), each["input"], message))
+    return found
