@@ -5,11 +5,15 @@ line lists and what is checked.
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+Count = Annotated[int, Field(ge=1)]
+CountFromZero = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseModel):
@@ -49,5 +53,6 @@ def problems(error: ValidationError) -> list[tuple[str, Any, str]]:
     found = []
     for each in error.errors():
         message = each["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        message = re.sub(r"greater than or equal to (\S+)", r"\1 or more", message)
         found.append((".".join(str(part) for part in each["loc"][:1]), each["input"], message))
     return found

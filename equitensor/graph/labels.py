@@ -54,7 +54,8 @@ class Label:
     periodic      has a meaning only with periodicity along three directions
     symmetric     a symmetric tensor, for which six numbers (xx, yy, zz, yz, xz, xy) will do
     moving_only   does not count on atoms that are marked fixed
-    robust        in the loss errors beyond `loss.huber` count linearly
+    robust        in the loss errors beyond `loss.huber` times a scale count linearly: "scale", the model's, or "own",
+                  three times the usual size of what the loss counts
     on_request    models compute it where asked to: model(graph, stress=True)
     output        its key in what a model returns, where that is not its name
     ase           its name among the results of ASE's calculators, "" for none; symmetric ones have six numbers there
@@ -82,7 +83,7 @@ class Label:
     periodic: bool = False
     symmetric: bool = False
     moving_only: bool = False
-    robust: bool = False
+    robust: str = ""
     on_request: bool = False
     from_e0s: bool = False
     output: str = ""
@@ -130,7 +131,7 @@ ENERGY = Label(
     forms=(Form("", r"energ(?:y|ies)"), Form("free", r"free_?energ(?:y|ies)")),
     bit=1,
     is_reference=True,
-    robust=True,
+    robust="scale",
     from_e0s=True,
     ase="energy",
     quantities=(
@@ -161,7 +162,7 @@ FORCES = Label(
     ),
     bit=2,
     moving_only=True,
-    robust=True,
+    robust="scale",
     ase="forces",
     quantities=(Quantity("forces", "eV/A", "forces"),),
     term="forces",
@@ -181,7 +182,7 @@ STRESS = Label(
     bit=4,
     periodic=True,
     symmetric=True,
-    robust=True,
+    robust="own",
     on_request=True,
     ase="stress",
     quantities=(

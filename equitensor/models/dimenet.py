@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
@@ -19,6 +19,7 @@ from equitensor.nn.spherical_bessel import SphericalBesselBasis
 from equitensor.nn.weights import ElementTable
 from equitensor.ops.radial import envelope
 from equitensor.ops.triplet_sum import triplet_sum
+from equitensor.settings import Count, CountFromZero
 
 
 def dense(fan_in: int, fan_out: int, bias: bool = True) -> nn.Linear:
@@ -166,17 +167,17 @@ class DimeNetPlusPlus(nn.Module):
         self,
         num_elements: int,
         cutoff: PositiveFloat = 5.0,
-        channels: PositiveInt = 128,
-        layers: PositiveInt = 4,
-        lmax: NonNegativeInt = 6,
-        num_radial: PositiveInt = 6,
-        triplet_channels: PositiveInt = 64,
-        basis_channels: PositiveInt = 8,
-        output_channels: PositiveInt = 256,
-        before_skip: NonNegativeInt = 1,
-        after_skip: NonNegativeInt = 2,
-        output_layers: NonNegativeInt = 3,
-        envelope_exponent: PositiveInt = 5,
+        channels: Count = 128,
+        layers: Count = 4,
+        lmax: CountFromZero = 6,
+        num_radial: Count = 6,
+        triplet_channels: Count = 64,
+        basis_channels: Count = 8,
+        output_channels: Count = 256,
+        before_skip: CountFromZero = 1,
+        after_skip: CountFromZero = 2,
+        output_layers: CountFromZero = 3,
+        envelope_exponent: Count = 5,
         pyg_form: bool = False,
         num_neighbors: float | None = None,
     ) -> None:

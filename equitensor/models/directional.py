@@ -6,7 +6,7 @@ a read-out along the outgoing edge. Between the two the density is multiplied wi
 """
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
@@ -16,6 +16,7 @@ from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
 from equitensor.ops.silu import silu
+from equitensor.settings import Count, CountFromZero
 
 
 class EdgeEmbedding(nn.Module):
@@ -70,14 +71,14 @@ class Directional(nn.Module):
         self,
         num_elements: int,
         cutoff: PositiveFloat,
-        channels: PositiveInt = 32,
-        edge_channels: PositiveInt = 32,
-        lmax: NonNegativeInt = 3,
-        layers: PositiveInt = 2,
-        gathered: PositiveInt | None = None,
-        correlation: PositiveInt = 3,
+        channels: Count = 32,
+        edge_channels: Count = 32,
+        lmax: CountFromZero = 3,
+        layers: Count = 2,
+        gathered: Count | None = None,
+        correlation: Count = 3,
         product: str = "gaunt",
-        num_radial: PositiveInt = 8,
+        num_radial: Count = 8,
         smoothness: NonNegativeFloat = 1.0,
         num_neighbors: float = 12.0,
     ) -> None:

@@ -57,12 +57,11 @@ def requests(graphs: list[AtomicGraph], weights: dict[str, float] | None = None)
     }
 
 
-def square_sums(found: dict[str, Tensor], huber: float = math.inf) -> dict[str, tuple[Tensor, int]]:
+def square_sums(found: dict[str, Tensor], limits: dict[str, float] | None = None) -> dict[str, tuple[Tensor, int]]:
     """label -> (sum of weighted squares of the residuals of its term, their number), for those that have any.
 
-    Sums and numbers of several batches, shards or ranks add up. A force (eV/Angstrom), energy or virial per atom (eV,
-    by bonds of 1 Angstrom) that is off by more than `huber` counts linearly beyond it, so that a few structures far
-    from equilibrium do not rule the training.
+    Sums and numbers of several batches, shards or ranks add up. What is off by more than the limit of its label counts
+    linearly beyond it, so that a few structures far from equilibrium do not rule the training.
     """
     sums = {}
     for label in labels():
@@ -72,20 +71,22 @@ def square_sums(found: dict[str, Tensor], huber: float = math.inf) -> dict[str, 
         square = residual.square()
         components = square.shape[1] if square.dim() > 1 else 1
         square = square.sum(dim=1) if square.dim() > 1 else square
-        if label.robust and math.isfinite(huber):
-            square = _linear_beyond(square, huber**2)
+        limit = math.inf if limits is None else limits.get(label.name, math.inf)
+        if math.isfinite(limit):
+            square = _linear_beyond(square, limit**2)
         square = square / components
         sums[label.name] = ((found[f"{label.name}_weight"] * square).sum(), len(square))
     return sums
 
 
-def loss(found: dict[str, Tensor], weights: dict[str, float], huber: float = math.inf, counts=None) -> Tensor:
+def loss(found: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
     """sum over the labels of weight times the mean square of the residuals of its term (energy, virial: per atom).
 
-    `counts` (label -> number) are what the sums are divided by where these residuals are only a part of a batch.
+    limits: as in `square_sums`. counts: label -> number that its sum is divided by where these residuals are only a
+    part of a batch.
     """
     total = 0.0
-    for name, (square, count) in square_sums(found, huber).items():
+    for name, (square, count) in square_sums(found, limits).items():
         if weights[name]:
             total = total + weights[name] * square / (count if counts is None else counts[name])
     return total

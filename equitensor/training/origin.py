@@ -7,13 +7,15 @@ import torch
 
 from equitensor.data import E0s
 from equitensor.errors import InputError
+from equitensor.graph.labels import FORCES
 
 
 @dataclass(frozen=True)
 class Origin:
     """Split (indices int64), E0s, scale and shift (eV), mean number of neighbours, size of a batch.
 
-    fingerprints: of the training data and, where these are others, of the validation data.
+    limits: where errors begin to count linearly, by label. fingerprints: of the training data and, where these are
+    others, of the validation data.
     """
 
     train: np.ndarray
@@ -23,6 +25,7 @@ class Origin:
     shift: float
     num_neighbors: float
     batch_size: int
+    limits: dict[str, float]
     fingerprints: dict[str, dict]
 
     def state(self) -> dict:
@@ -36,6 +39,7 @@ class Origin:
             "shift": self.shift,
             "num_neighbors": self.num_neighbors,
             "batch_size": self.batch_size,
+            "limits": self.limits,
             "fingerprints": self.fingerprints,
         }
 
@@ -48,6 +52,7 @@ class Origin:
                 f"--resume {run}: its last.ckpt is of an earlier equitensor and does not say what it was trained on; "
                 f"start a new run in another folder, with train.init_from={run}/model.eqt for its weights"
             )
+        limits = found.get("limits", {FORCES.name: found["scale"]})  # all that earlier checkpoints had
         rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "batch_size", "fingerprints")}
         e0s = E0s(found["e0s"], found["e0s_origin"])
-        return cls(found["train"].numpy(), found["valid"].numpy(), e0s, **rest)
+        return cls(found["train"].numpy(), found["valid"].numpy(), e0s, limits=limits, **rest)

@@ -30,6 +30,7 @@ from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
 from equitensor.training.label_checks import check_labels
+from equitensor.training.limits import limits
 from equitensor.training.origin import Origin
 from equitensor.training.statistics import statistics
 
@@ -38,7 +39,8 @@ from equitensor.training.statistics import statistics
 class RunData:
     """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots.
 
-    `labels` are those of the training data; `trained` names the labels that the loss counts and the training data hold.
+    `labels` are those of the training data; `trained` names the labels that the loss counts and the training data hold;
+    `limits` say where their errors begin to count linearly (`build_model` knows).
     """
 
     train: GraphDataset
@@ -47,6 +49,7 @@ class RunData:
     batch_size: int
     labels: LabelSample
     trained: list[str] = field(default_factory=list)
+    limits: dict[str, float] = field(default_factory=dict)
     tests: dict[str, Snapshots] = field(default_factory=dict)
 
     def parts(self):
@@ -128,6 +131,7 @@ def origin_of(run: RunData, model: models.Potential) -> Origin:
         shift=model.shift,
         num_neighbors=model.settings["num_neighbors"],
         batch_size=run.batch_size,
+        limits=run.limits,
         fingerprints=prints,
     )
 
@@ -197,11 +201,15 @@ def build_model(config: Config, run: RunData, origin: Origin | None = None) -> m
     settings, elements, e0s = config.model.settings(), run.train.snapshots.elements, run.e0s.values
     dtype = getattr(torch, config.train.dtype)
     if origin is not None:
+        run.limits = origin.limits
         statistic = (origin.scale, origin.shift, origin.num_neighbors)
         return models.build(settings, elements, e0s, *statistic, config.seed).to(dtype)
     if config.train.init_from is not None:
-        return _with_weights_of(config.train.init_from, settings, elements, e0s, dtype)
+        model = _with_weights_of(config.train.init_from, settings, elements, e0s, dtype)
+        run.limits = limits(run.train, e0s, model.scale)
+        return model
     found = statistics(run.train, run.labels)
+    run.limits = limits(run.train, e0s, found.scale)
     model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
     return model.to(dtype)
 

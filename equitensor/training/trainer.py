@@ -41,7 +41,8 @@ class Trainer:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.ema = AveragedModel(model).to(fabric.device)
         self.averaged = list(self.ema.module.parameters())
-        self.huber = math.inf if config.loss.huber is None else config.loss.huber * model.scale
+        huber = config.loss.huber
+        self.limits = None if huber is None else {name: huber * limit for name, limit in data.limits.items()}
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.batch_size = size = data.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
@@ -175,7 +176,7 @@ class Trainer:
         """Gradients of the loss through the whole graph at once, over all ranks; the loss."""
         if self.fabric.world_size > 1:
             return self._backward_ranks(found)
-        value = loss(found, self._weights(self.late), self.huber)
+        value = loss(found, self._weights(self.late), self.limits)
         if not isinstance(value, torch.Tensor):
             return None
         self.fabric.backward(value)
@@ -193,14 +194,14 @@ class Trainer:
         if not any(weights[name] and counts[name] for name in counts):
             return None
         # The last term: every parameter has a gradient, which the other ranks wait for.
-        value = loss(found, weights, self.huber, counts) + 0.0 * found[ENERGY.term].sum()
+        value = loss(found, weights, self.limits, counts) + 0.0 * found[ENERGY.term].sum()
         self.fabric.backward(value)
         return self.fabric.all_reduce(value.detach(), reduce_op="mean")
 
     def _backward_shards(self, parts, found):
         """The same, from the gradients of the loss by the residuals: what the shards need of each other."""
         leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in found.items()}
-        value = loss(leaves, self._weights(self.late), self.huber)
+        value = loss(leaves, self._weights(self.late), self.limits)
         if not isinstance(value, torch.Tensor):
             return None
         value.backward()
@@ -215,7 +216,7 @@ class Trainer:
         """Errors of the averaged model on the validation set, and its loss with the weights of the last stage."""
         began = time.monotonic()
         self.ema.eval()
-        errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.huber)
+        errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.limits)
         if self.data.valid is not None:
             size = 2 * self.batch_size
             for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):

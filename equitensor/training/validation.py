@@ -7,20 +7,20 @@ from equitensor.training.loss import square_sums
 
 
 class ValidationErrors:
-    """MAE and RMSE of what is labelled, and the loss with these weights and Huber limit, as training counts it.
+    """MAE and RMSE of what is labelled, and the loss with these weights and limits, as training counts it.
 
     The loss picks the best model: a label that is absurd must not rule there either.
     """
 
-    def __init__(self, weights: dict[str, float], huber: float) -> None:
-        self.weights, self.huber = weights, huber
+    def __init__(self, weights: dict[str, float], limits: dict[str, float] | None) -> None:
+        self.weights, self.limits = weights, limits
         self.errors = ErrorSums()
         self.terms: dict[str, tuple[float, int]] = {}  # term of the loss -> sum of weighted squares, number
 
     def add(self, found: dict[str, Tensor]) -> None:
         """The residuals of a batch."""
         self.errors.add(found)
-        for name, (square, count) in square_sums(found, self.huber).items():
+        for name, (square, count) in square_sums(found, self.limits).items():
             squares, number = self.terms.get(name, (0.0, 0))
             self.terms[name] = squares + float(square), number + count
 

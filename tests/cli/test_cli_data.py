@@ -1,19 +1,15 @@
 """`equitensor data`: convert, then info."""
 
-import argparse
-
 import pytest
 
 from equitensor.cli import data
-from equitensor.cli.data import add_parser
+from equitensor.cli.main import build_parser
 from equitensor.data import formats
 from equitensor.errors import InputError
 
 
 def run(*argv):
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["data", *map(str, argv)])
+    args = build_parser().parse_args(["data", *map(str, argv)])
     return args.run(args)
 
 

@@ -1,7 +1,6 @@
 """The pages of the documentation show what the committed results say, and link to what is there."""
 
 import importlib
-import inspect
 import json
 import re
 from pathlib import Path
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from equitensor.data import open_snapshots
-from equitensor.data.formats import ase as ase_format
+from equitensor.data import formats, open_snapshots
 from equitensor.data.label_keys import REFERENCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +54,7 @@ def test_the_words_and_options_of_the_page_on_data_are_those_of_the_reader():
     words = page.partition("The words are ")[2].partition(", best first")[0]
     assert re.findall(r"`(\w+)`", words) == list(REFERENCES)
     options = set(re.findall(r"\w+_(?:key|unit)\b", page)) | {"elements"}
-    assert options == set(inspect.signature(ase_format.read).parameters) - {"path"}
+    assert options == set(formats.settings("ase").model_fields)
 
 
 def test_the_frames_of_the_page_on_data_are_read(tmp_path, monkeypatch):

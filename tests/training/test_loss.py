@@ -83,8 +83,17 @@ def test_forces_far_off_count_linearly():
     """Value and slope go over smoothly at the limit; a force that is exact has a finite gradient."""
     graph = batch(labelled(3, forces=np.zeros((3, 3))))
     error = torch.tensor([[0.0, 0, 0], [0.3, 0.4, 0], [3.0, 4.0, 0]], dtype=torch.float64, requires_grad=True)
-    value = loss(residuals({**off_by(graph), "forces": graph.forces + error}, graph), WEIGHTS, huber=1.0)
+    value = loss(residuals({**off_by(graph), "forces": graph.forces + error}, graph), WEIGHTS, limits={"forces": 1.0})
     assert float(value.detach()) == pytest.approx(100 * (0 + 0.5**2 + (2 * 5 - 1)) / 9)
     (gradient,) = torch.autograd.grad(value, error)
     expected = torch.tensor([[0.0, 0, 0], [0.6, 0.8, 0], [1.2, 1.6, 0]], dtype=torch.float64) * 100 / 9
     torch.testing.assert_close(gradient, expected)
+
+
+def test_each_label_has_a_limit_of_its_own():
+    graph = batch(labelled(2, True, energy=1.0, stress=np.zeros((3, 3))))
+    found = residuals(off_by(graph, energy=4.0, stress=0.01), graph)
+    virial = 3 * 0.01 * 5**3 / 2  # the norm of nine components
+    limits = {"energy": 0.5, "stress": 0.2}
+    expected = 2 * (2 * 0.5 * 2.0 - 0.5**2) + 5 * (2 * 0.2 * virial - 0.2**2) / 9
+    assert float(loss(found, WEIGHTS, limits)) == pytest.approx(expected, rel=1e-12)

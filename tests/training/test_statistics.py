@@ -11,6 +11,7 @@ from equitensor.data import GraphDataset, Memory
 from equitensor.data.absurd_labels import LabelSample
 from equitensor.graph import Structure
 from equitensor.training import check
+from equitensor.training.limits import limits
 from equitensor.training.setup import batch_size, build_model, open_data
 from equitensor.training.statistics import statistics
 
@@ -158,3 +159,16 @@ def test_sources_reach_training_with_their_weights_and_keys(config, frames, tmp_
     )
     assert [s.weight for s in data.train.snapshots] == [1.0] * 6 + [3.0] * 6
     assert data.valid.snapshots[0].energy == data.tests["test"][0].energy == -10.0
+
+
+def test_virials_count_linearly_beyond_three_times_their_usual_size_whatever_the_forces(crystal):
+    """1 % of absurd stresses do not set it; a forces' scale of any size does not either."""
+    rng = np.random.default_rng(0)
+    frames = [Structure.from_ase(crystal(i)) for i in range(200)]
+    virials = 0.2 * rng.normal(size=(200, 3, 3))
+    virials[:2] *= 1e4
+    frames = [s.replace(stress=v * 2 / abs(np.linalg.det(s.cell))) for s, v in zip(frames, virials, strict=True)]
+    known = limits(GraphDataset(Memory(frames)), {6: -1035.0}, 7.0)
+    assert known["stress"] == pytest.approx(3 * 0.2, rel=0.05)
+    assert known["forces"] == known["energy"] == 7.0
+    assert limits(GraphDataset(Memory([structure(0)])), E0S, 7.0)["stress"] == np.inf
