@@ -190,7 +190,7 @@ STRESS = Label(
         Quantity("virial_per_atom", "eV/atom", factor=lambda atoms, volume: volume / atoms),
     ),
     term="virial_per_atom",
-    weight=30.0,
+    weight=100.0,
     same=(0.0, 0.01),
     key_help=", or of the virial,",
     unit_help="as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",

@@ -18,7 +18,7 @@ _NOTHING, _SMALLEST_SIZE = 1e-4, 1e-3  # in the unit of the term
 def limits(dataset: GraphDataset, e0s: dict[int, float], scale: float) -> dict[str, float]:
     """label -> limit for loss.huber 1: the scale of the model, or three times the usual size of the label's own term.
 
-    From up to 20 000 structures of weight above 0, evenly spaced; infinite where a label counts in full or is not there.
+    From up to 20 000 structures of weight above 0, evenly spaced; infinite where a label counts in full or is missing.
     """
     own = tuple(label for label in labels() if label.robust == "own" and dataset.snapshots.index.has(label).any())
     norms: dict[str, list] = {label.name: [np.zeros(0)] for label in own}

@@ -63,7 +63,8 @@ def test_a_wall_is_added_and_felt_by_the_forces(trained_model, walled, evaluate,
     assert float(difference) == pytest.approx(
         screened_coulomb(6, 8, d) * float(envelope(torch.tensor(d / 1.42))), rel=1e-3
     )
-    testing.assert_forces_match_finite_differences(testing.predictor(walled), close)
+    # So near, the trained model extrapolates: its hidden layers turn within 1e-3 Angstrom.
+    testing.assert_forces_match_finite_differences(testing.predictor(walled), close, step=1e-4)
 
 
 def test_the_config_turns_it_on(fresh_model):
