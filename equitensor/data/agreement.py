@@ -21,7 +21,7 @@ def energy_force_ratio(snapshots: Snapshots, indices=None) -> float | None:
 def _ratio(pairs: list[Pair]) -> float | None:
     if len(pairs) < FEWEST:
         return None
-    energy, work = (np.median([abs(getattr(pair, name)) for pair in pairs]) for name in ("energy", "work"))
+    energy, work = (np.median(np.abs(values)) for values in zip(*((p.energy, p.work) for p in pairs), strict=True))
     return float(energy / work) if energy > 0 and work > 0 else None
 
 

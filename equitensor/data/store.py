@@ -20,7 +20,8 @@ from equitensor.graph import labels as table
 
 _log = logging.getLogger(__name__)
 SCHEMA = 1
-_FIRST_BITS = {"energy": 1, "forces": 2, "stress": 4}  # of stores that do not say which
+# Of stores that do not say which.
+_FIRST_BITS = {label.name: label.bit for label in (table.ENERGY, table.FORCES, table.STRESS)}
 _METADATA_KEY = b"equitensor"
 _BATCH_BYTES = 8 << 20
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equitensor.graph import AtomicGraph
-from equitensor.graph.labels import Label, labels
+from equitensor.graph.labels import ENERGY, Label, labels
 
 
 def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:
@@ -15,7 +15,7 @@ def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Te
     Forces on atoms marked fixed do not count. Also `<label>_weight`, the weight of the structure each row belongs to.
     Every name is there, with no rows where nothing is labelled or predicted: parts of a batch can be joined.
     """
-    energy = prediction["energy"]
+    energy = prediction[ENERGY.key]
     weight = torch.ones_like(energy) if graph.weight is None else graph.weight
     found = {}
     for label in labels():
