@@ -73,7 +73,7 @@ class LabelNotes:
         rest = [(name, _shape(value)) for name, value in values.items() if name not in taken and _is_numbers(value)]
         entries = [name for name, shape in rest if name not in columns and shape != (n,)]
         for each in missing:
-            if each.per_atom:
+            if each.per_atom and each.shape:  # columns of one number are legion
                 fit = [name for name, shape in rest if shape == (n, *each.shape) and name.lower() not in _OTHER_COLUMNS]
                 self._add_unused(each.name, fit)
             elif each.shape and (volume or not each.periodic):

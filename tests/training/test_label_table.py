@@ -20,6 +20,8 @@ from equitensor.models.architectures import registered as registered_architectur
 from equitensor.nn.weights import ElementTable
 from equitensor.training import evaluate, fit
 from equitensor.training.config import validate
+from equitensor.training.errors import errors_of
+from equitensor.training.loss import loss, residuals
 
 DIPOLE = Label(
     name="dipole",
@@ -102,6 +104,34 @@ def test_a_dipole_goes_from_a_file_through_a_store_and_training_to_its_errors(di
     )
     evaluation = evaluate(model, store)
     assert evaluation.metrics["dipole_mae"] < 1e-2 and "dipole" in evaluation.table()
+
+
+def test_numbers_of_atoms_are_labels_too(frames, tmp_path):
+    """Charges: a column in the file, an array in the store, NaN in a graph of a structure without them."""
+    charges = replace(
+        DIPOLE,
+        name="charges",
+        per_atom=True,
+        shape=(),
+        moving_only=True,
+        forms=(Form("", "charges?"),),
+        quantities=(Quantity("charges", "e", "charges"),),
+        term="charges",
+    )
+    with registered(charges):
+        frames = [atoms.copy() for atoms in frames[:2]]
+        frames[0].new_array("REF_charges", 0.1 * frames[0].numbers)
+        ase.io.write(tmp_path / "a.xyz", frames, format="extxyz")
+        first, second = convert(tmp_path / "a.xyz", tmp_path / "a.lmdb")
+        assert np.allclose(first.charges, 0.1 * first.z) and second.charges is None
+        first = first.replace(fixed=first.z == 1)
+        graph = AtomicGraph.collate([AtomicGraph.from_structure(s, 3.0) for s in (first, second)])
+        predicted = {"energy": torch.zeros(2, dtype=torch.float64), "charges": 0.1 * graph.z.double() + 0.5}
+        found = residuals(predicted, graph)
+        assert found["charges"].tolist() == pytest.approx([0.5] * int((first.z > 1).sum()))
+        assert float(loss(found, dict.fromkeys(names(), 2.0))) == pytest.approx(2 * 0.25)
+        errors = errors_of(first, second.replace(charges=0.1 * first.z + 0.5))
+        assert errors["charges"].tolist() == found["charges"].tolist()
 
 
 def test_the_command_line_and_the_config_list_the_options_of_a_label(dipole, file, tmp_path, capsys):
