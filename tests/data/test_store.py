@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import lmdb
+import msgspec
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -15,6 +16,7 @@ from equitensor.data import store as store_module
 from equitensor.data.record import decode, encode
 from equitensor.errors import InputError
 from equitensor.graph import Structure
+from equitensor.graph.labels import labels
 
 
 def structure(i, n=4, **changes):
@@ -204,3 +206,19 @@ def test_an_error_during_writing_leaves_nothing(tmp_path):
         writer.add(structure(0))
         raise RuntimeError
     assert os.listdir(tmp_path) == []
+
+
+def test_a_store_of_before_the_table_of_labels_is_read(tmp_path):
+    """It does not say which bit is which label."""
+    path = tmp_path / "a.lmdb"
+    with StoreWriter(path) as writer:
+        writer.add(structure(0))
+        writer.finish()
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as transaction:
+        metadata = msgspec.msgpack.decode(transaction.get(b"equitensor"))
+        assert metadata.pop("bits") == {"energy": 1, "forces": 2, "stress": 4}
+        transaction.put(b"equitensor", msgspec.msgpack.encode(metadata))
+    store = Store(path)
+    assert [bool(store.index.has(label)[0]) for label in labels()] == [
+        label.is_here(structure(0)) for label in labels()
+    ]
