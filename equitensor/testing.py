@@ -25,12 +25,12 @@ class Tolerance(NamedTuple):
 
     exact: float  # two ways to compute one number
     symmetry: float  # a whole network before and after a symmetry operation
-    slope: float  # an analytic derivative beside a finite difference
+    derivative: float  # an analytic derivative beside a finite difference
 
 
 TOLERANCES = {
-    torch.float64: Tolerance(exact=1e-11, symmetry=1e-9, slope=1e-5),
-    torch.float32: Tolerance(exact=5e-6, symmetry=1e-4, slope=1e-2),
+    torch.float64: Tolerance(exact=1e-11, symmetry=1e-9, derivative=1e-5),
+    torch.float32: Tolerance(exact=5e-6, symmetry=1e-4, derivative=1e-2),
 }
 
 
@@ -182,9 +182,9 @@ def assert_forces_match_finite_differences(
         pos.flat[coordinate] += shift
         return float(predict(structure.replace(pos=pos))["energy"])
 
-    slopes = [-_central_difference(lambda shift, c=c: energy(c, shift), step) for c in chosen]
+    derivatives = [-_central_difference(lambda shift, c=c: energy(c, shift), step) for c in chosen]
     actual = forces.flatten()[torch.from_numpy(chosen)]
-    assert_close(actual, torch.tensor(slopes, dtype=torch.float64), TOLERANCES[dtype].slope, "forces")
+    assert_close(actual, torch.tensor(derivatives, dtype=torch.float64), TOLERANCES[dtype].derivative, "forces")
 
 
 def assert_stress_matches_finite_differences(
@@ -200,11 +200,11 @@ def assert_stress_matches_finite_differences(
         strained = structure.replace(pos=structure.pos @ strain, cell=structure.cell @ strain)
         return float(predict(strained)["energy"])
 
-    slopes = [
+    derivatives = [
         [_central_difference(lambda shift, a=a, b=b: energy(a, b, shift), step) for b in range(3)] for a in range(3)
     ]
-    expected = torch.tensor(slopes, dtype=torch.float64) / volume
-    assert_close(predict(structure)["stress"], expected, TOLERANCES[dtype].slope, "stress")
+    expected = torch.tensor(derivatives, dtype=torch.float64) / volume
+    assert_close(predict(structure)["stress"], expected, TOLERANCES[dtype].derivative, "stress")
 
 
 def _central_difference(function: Callable[[float], float], step: float) -> float:

@@ -44,7 +44,7 @@ struct PowerPass {
   N *mix, *dmix;       // (paths,) or null
 
   EQUITENSOR_INLINE N* power(int64_t k) const { return P + k * d.components; }
-  EQUITENSOR_INLINE N* slope(int64_t k) const { return gP + k * d.components; }
+  EQUITENSOR_INLINE N* gradient(int64_t k) const { return gP + k * d.components; }
   EQUITENSOR_INLINE int64_t powers() const { return d.invariants ? std::max<int64_t>(1, d.order - d.order / 2) : d.order; }
   EQUITENSOR_INLINE int64_t weights() const { return d.order * (d.invariants ? 1 : d.degrees); }
 
@@ -80,12 +80,12 @@ struct PowerPass {
     else
       reverse_features(g, weights_too);
     for (int64_t k = powers() - 1; k > 0; k--) {
-      if (dmix) couple_by_mix(d.plans[2], power(k - 1), P, slope(k), dmix);
+      if (dmix) couple_by_mix(d.plans[2], power(k - 1), P, gradient(k), dmix);
       if (k == 1 && d.symmetric) {
-        couple(d.plans[0], mix, P, slope(1), gP, T(2), true);
+        couple(d.plans[0], mix, P, gradient(1), gP, T(2), true);
       } else {
-        couple(d.plans[0], mix, P, slope(k), slope(k - 1), T(1), true);
-        couple(d.plans[1], mix, power(k - 1), slope(k), gP, T(1), true);
+        couple(d.plans[0], mix, P, gradient(k), gradient(k - 1), T(1), true);
+        couple(d.plans[1], mix, power(k - 1), gradient(k), gP, T(1), true);
       }
     }
   }
@@ -93,7 +93,7 @@ struct PowerPass {
   EQUITENSOR_INLINE void reverse_features(const N* g, bool weights_too) const {
     for (int64_t k = 0; k < d.order; k++)
       for (int64_t m = 0; m < d.components; m++) {
-        slope(k)[m] = w[k * d.degrees + d.degree[m]] * g[m];
+        gradient(k)[m] = w[k * d.degrees + d.degree[m]] * g[m];
         if (weights_too) dw[k * d.degrees + d.degree[m]] += g[m] * power(k)[m];
       }
   }
@@ -105,8 +105,8 @@ struct PowerPass {
       const int64_t a = (k + 1) / 2 - 1, b = k + 1 - (k + 1) / 2 - 1;
       const N along = w[k] * g;
       for (int64_t m = 0; m < d.components; m++) {
-        slope(a)[m] += along * power(b)[m];
-        slope(b)[m] += along * power(a)[m];
+        gradient(a)[m] += along * power(b)[m];
+        gradient(b)[m] += along * power(a)[m];
       }
       if (weights_too) dw[k] += g * overlap(k);
     }
@@ -122,7 +122,7 @@ void density_pass(const DensityProduct<T>& d, int64_t first, int64_t last, const
   N *dw = w + d.order * d.degrees, *g = dw + d.order * d.degrees, *out = g + d.components;
   N *mix = at.mix ? out + d.components : nullptr, *dmix = at.dmix ? out + d.components + d.paths : nullptr;
   const PowerPass<N, T> pass{d, P, gP, w, dw, mix, dmix};
-  const bool slopes = at.dx || at.dweight || at.dmix;
+  const bool gradients = at.dx || at.dweight || at.dmix;
   const int64_t D = d.components, C = d.channels, K = pass.weights(), width_out = d.invariants ? 1 : D;
   for (int64_t i = first; i < last; i++) {
     const int64_t row = d.species[i] * K * C;
@@ -136,7 +136,7 @@ void density_pass(const DensityProduct<T>& d, int64_t first, int64_t last, const
         pass.output(out);
         for (int64_t m = 0; m < width_out; m++) result(out[m]).write(at.out + (i * width_out + m) * C + c, count);
       }
-      if (!slopes) continue;
+      if (!gradients) continue;
       const T* none = nullptr;
       for (int64_t m = 0; m < width_out; m++) g[m] = Reader<N>::read(at.g, none, (i * width_out + m) * C + c, count);
       for (int64_t k = 0; k < K; k++) dw[k] = N::zero();

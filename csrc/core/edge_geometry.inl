@@ -82,12 +82,12 @@ struct EdgePass {
     for (const Raising& t : e.raising) Y[t.out] += t.coefficient * (Y[t.in] * direction[t.axis]);
   }
 
-  // u(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8 for x < 1, and its slope -168 x^5 (1 - x)^2
+  // u(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8 for x < 1, and its derivative -168 x^5 (1 - x)^2
   EQUITENSOR_INLINE N envelope() const {
     const N x = (1 / e.cutoff) * length, x2 = x * x, x6 = x2 * x2 * x2;
     return below_one(x, number(1) + x6 * (number(-28) + x * (number(48) + -21.0 * x)));
   }
-  EQUITENSOR_INLINE N envelope_slope() const {
+  EQUITENSOR_INLINE N envelope_derivative() const {
     const N x = (1 / e.cutoff) * length, x2 = x * x, rest = number(1) - x;
     return (-168 / e.cutoff) * below_one(x, x2 * x2 * x * rest * rest);
   }
@@ -103,14 +103,14 @@ struct EdgePass {
     const N angle = (M_PI / e.cutoff) * length, cosine = sine(angle + number(M_PI / 2)), twice = 2.0 * cosine;
     N before = number(1), now = cosine, by_length = N::zero(), by_envelope = N::zero();
     for (int64_t n = 0; n < e.num_radial; n++) {
-      const N slope = ((std::sqrt(2 / e.cutoff) * (n + 1) * M_PI / e.cutoff) * now - f[n]) / length;
-      by_length += (gf[n] + *u * gr[n]) * slope;
+      const N derivative = ((std::sqrt(2 / e.cutoff) * (n + 1) * M_PI / e.cutoff) * now - f[n]) / length;
+      by_length += (gf[n] + *u * gr[n]) * derivative;
       by_envelope += gr[n] * f[n];
       const N next = twice * now - before;
       before = now;
       now = next;
     }
-    by_length += by_envelope * envelope_slope();
+    by_length += by_envelope * envelope_derivative();
     const N along = by_direction[0] * direction[0] + by_direction[1] * direction[1] + by_direction[2] * direction[2];
     for (int a = 0; a < 3; a++)
       dr[a] = (by_direction[a] - along * direction[a]) / length + by_length * direction[a];

@@ -52,8 +52,8 @@ struct DensityProduct {
   const int64_t* species;
 };
 
-// Features x, weights (elements, order, degrees or 1, channels), mix (paths, channels) or null for ones, g the slope by
-// the output, tangents of the first three; results, null where not wanted.
+// Features x, weights (elements, order, degrees or 1, channels), mix (paths, channels) or null for ones, the gradient g
+// by the output, tangents of the first three; results, null where not wanted.
 template <class T>
 struct DensityArrays {
   const T *x, *weight, *mix, *g, *along_x, *along_weight, *along_mix;
@@ -96,8 +96,8 @@ struct Strided {
   T* at(int64_t n, int64_t i, int64_t c) const { return data + n * atom + i * component + c * channel; }
 };
 
-// Features x, weights (elements, given, channels), the slope g by the output, tangents of the first two (null: zero);
-// results, null where not wanted.
+// Features x, weights (elements, given, channels), the gradient g by the output, tangents of the first two (null:
+// zero); results, null where not wanted.
 template <class T>
 struct ManyBodyArrays {
   Strided<const T> x, along_x, g;
@@ -132,7 +132,7 @@ struct UVUConvolution : UVUPaths<T> {
   const int64_t *order, *start, *sender;
 };
 
-// Operands, the slope g by z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.
+// Operands, the gradient g by z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.
 template <class T>
 struct UVUArrays {
   const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
@@ -158,7 +158,7 @@ struct UUUProduct {
   std::vector<Entry<T>> entries;
 };
 
-// Operands, the slope g by z, tangents of the operands (null: zero); results, null where not wanted, dw added to.
+// Operands, the gradient g by z, tangents of the operands (null: zero); results, null where not wanted, dw added to.
 template <class T>
 struct UUUArrays {
   const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
@@ -177,7 +177,7 @@ struct EdgeGeometry {
   std::vector<Raising> raising;  // by rising degree
 };
 
-// Vectors (e, 3), a tangent of theirs, slopes by the three results; results, null where not wanted.
+// Vectors (e, 3), a tangent of theirs, gradients by the three results; results, null where not wanted.
 template <class T>
 struct GeometryArrays {
   const T *vectors, *along, *g_harmonics, *g_functions, *g_radial;

@@ -1,7 +1,7 @@
 // z_M = sum over entries of W x_k v_node, channel by channel, W = sum of weight[path] basis[path, position] for each
 // element: nodes v are products of components of x. Blocks of channels, several atoms of one element side by side, so
 // that a coefficient is fetched once for all of them. Included once per instruction set.
-// A gradient follows the entries by monomial v_node x_k, whose slope is sum_M W g_M.
+// A gradient follows the entries by monomial v_node x_k, whose gradient is sum_M W g_M.
 
 // The numbers of a block of channels that lie `stride` apart.
 template <class B, class T>
@@ -68,11 +68,11 @@ void fold(const SparseSums<T>& sums, const U* terms, U* out) {
 
 // Its transpose, added to what is there.
 template <class B, class T>
-void unfold(const SparseSums<T>& sums, const B* slope, B* terms) {
+void unfold(const SparseSums<T>& sums, const B* gradient, B* terms) {
   int32_t n = 0;
   for (const int32_t stop : sums.stop) {
-    for (; n < stop; n++) terms[sums.from[n]] += sums.factor[n] * *slope;
-    slope++;
+    for (; n < stop; n++) terms[sums.from[n]] += sums.factor[n] * *gradient;
+    gradient++;
   }
 }
 
@@ -88,13 +88,13 @@ void raise_nodes(const ManyBody<T>& p, N* node) {
 }
 
 template <int A, class N, class T>
-void lower_slopes(const ManyBody<T>& p, const N* node, N* dnode) {
-  const N* slope = dnode + (p.components + 1 + p.products) * A;
+void lower_gradients(const ManyBody<T>& p, const N* node, N* dnode) {
+  const N* gradient = dnode + (p.components + 1 + p.products) * A;
   for (int64_t q = p.products - 1; q >= 0; q--) {
-    slope -= A;
+    gradient -= A;
     N *left = dnode + p.left[q] * A, *right = dnode + p.right[q] * A;
-    for (int a = 0; a < A; a++) left[a] += slope[a] * node[p.right[q] * A + a];
-    for (int a = 0; a < A; a++) right[a] += slope[a] * node[p.left[q] * A + a];
+    for (int a = 0; a < A; a++) left[a] += gradient[a] * node[p.right[q] * A + a];
+    for (int a = 0; a < A; a++) right[a] += gradient[a] * node[p.left[q] * A + a];
   }
 }
 
@@ -117,27 +117,28 @@ void polynomial_values(const ManyBody<T>& p, const U* coefficient, const N* node
   }
 }
 
-// Adds to dnode the slopes of all nodes, to `slope` (or null) those of the entries' coefficients.
+// Adds to dnode the gradients of all nodes, to `gradient` (or null) those of the entries' coefficients.
 template <int A, class U, class N, class B, class T>
-void polynomial_slopes(const ManyBody<T>& p, const U* coefficient, const N* node, const B* g, N* dnode, B* slope) {
+void polynomial_gradients(const ManyBody<T>& p, const U* coefficient, const N* node, const B* g, N* dnode,
+                          B* gradient) {
   const PolynomialOrder<T>& terms = p.monomials;
   int64_t e = 0;
   for (int64_t t = 0; t < terms.groups; t++) {
     const N *v = node + terms.outer[t] * A, *x = node + terms.factor[t] * A;
     U sum[A];
     for (int a = 0; a < A; a++) sum[a] = U::zero();
-    if (slope) {
+    if (gradient) {
       B monomial[A];
       for (int a = 0; a < A; a++) monomial[a] = result(v[a] * x[a]);
       for (; e < terms.end[t]; e++) {
         const U w = coefficient[e];
         const B* own = g + terms.inner[e] * A;
-        B total = slope[e];
+        B total = gradient[e];
         for (int a = 0; a < A; a++) {
           sum[a] += own[a] * w;
           total += own[a] * monomial[a];
         }
-        slope[e] = total;
+        gradient[e] = total;
       }
     } else {
       for (; e < terms.end[t]; e++) {
@@ -158,7 +159,7 @@ struct PolynomialRoom {
   static constexpr int64_t LINE = 64;
   std::vector<char> memory;
   U *weight, *path, *rows, *monomials;
-  B *dweight, *dpath, *slope, *g;
+  B *dweight, *dpath, *gradient, *g;
   N *node, *dnode, *z;
 
   template <class T>
@@ -169,7 +170,7 @@ struct PolynomialRoom {
       if (placed) memory.resize(size + LINE);
       size = placed ? LINE - reinterpret_cast<uintptr_t>(memory.data()) % LINE : 0;
       place(weight, p.given, size), place(path, p.paths, size);
-      place(rows, p.entries, size), place(monomials, p.entries, size), place(slope, p.entries, size);
+      place(rows, p.entries, size), place(monomials, p.entries, size), place(gradient, p.entries, size);
       place(dweight, p.given, size), place(dpath, p.paths, size), place(g, p.outputs * atoms, size);
       place(node, nodes * atoms, size), place(dnode, nodes * atoms, size), place(z, p.outputs * atoms, size);
     }
@@ -196,9 +197,9 @@ void many_body_atoms(const ManyBody<T>& p, const ManyBodyArrays<T>& at, const Po
   if (!at.dx.data && !at.dweight) return;
   read_atoms<A>(at.g, at.g, atoms, p.outputs, c, count, room.g);
   for (int64_t i = 0; i < nodes * A; i++) room.dnode[i] = N::zero();
-  polynomial_slopes<A>(p, room.monomials, room.node, room.g, room.dnode, at.dweight ? room.slope : nullptr);
+  polynomial_gradients<A>(p, room.monomials, room.node, room.g, room.dnode, at.dweight ? room.gradient : nullptr);
   if (!at.dx.data) return;
-  lower_slopes<A>(p, room.node, room.dnode);
+  lower_gradients<A>(p, room.node, room.dnode);
   write_atoms<A>(room.dnode, atoms, p.components, c, count, at.dx);
 }
 
@@ -220,7 +221,7 @@ void many_body_pass(const ManyBody<T>& p, int64_t first, int64_t last, const Man
     if (reduced) fold(p.reduction, room.weight, room.path);
     if (at.out.data) fold(p.rows.weights, weight, room.rows);
     if (at.dx.data || at.dweight) fold(p.monomials.weights, weight, room.monomials);
-    for (int64_t e = 0; at.dweight && e < p.entries; e++) room.slope[e] = B::zero();
+    for (int64_t e = 0; at.dweight && e < p.entries; e++) room.gradient[e] = B::zero();
     const int64_t *atoms = p.order.data() + p.start[element], *end = p.order.data() + p.start[element + 1];
     for (; atoms + A <= end; atoms += A) many_body_atoms<A>(p, at, room, atoms, c, count);
     for (; A > 2 && atoms + 2 <= end; atoms += 2) many_body_atoms<2>(p, at, room, atoms, c, count);
@@ -228,7 +229,7 @@ void many_body_pass(const ManyBody<T>& p, int64_t first, int64_t last, const Man
     if (!at.dweight) continue;
     for (int64_t k = 0; k < p.given; k++) room.dweight[k] = B::zero();
     for (int64_t k = 0; k < p.paths; k++) dweight[k] = B::zero();
-    unfold(p.monomials.weights, room.slope, dweight);
+    unfold(p.monomials.weights, room.gradient, dweight);
     if (reduced) unfold(p.reduction, room.dpath, room.dweight);
     for (int64_t k = 0; k < p.given; k++) room.dweight[k].write(at.dweight + row + k * p.channels, count);
   }

@@ -120,10 +120,10 @@ void times_turned(int64_t edges, const T* rows, const Padded<T>& matrix, T* to, 
   kernels<T>().matrix_product(edges, matrix.turned_ld, matrix.columns, rows, matrix.ld, 1, matrix.turned.data(),
                               matrix.turned_ld, to, matrix.turned_ld, add);
 }
-// to (H, columns) += rows (edges, H)^T slopes (edges, columns).
+// to (H, columns) += rows (edges, H)^T gradients (edges, columns).
 template <class T>
-void add_outer(int64_t edges, const T* rows, const T* slopes, const Padded<T>& like, T* to) {
-  kernels<T>().matrix_product(like.rows, like.ld, edges, rows, 1, like.rows, slopes, like.ld, to, like.ld, true);
+void add_outer(int64_t edges, const T* rows, const T* gradients, const Padded<T>& like, T* to) {
+  kernels<T>().matrix_product(like.rows, like.ld, edges, rows, 1, like.rows, gradients, like.ld, to, like.ld, true);
 }
 
 template <class T>
@@ -195,7 +195,7 @@ void do_chunk(const Call<T>& call, const Buffers<T>& room, const UVUConvolution<
   if (dhidden) times_turned(c.edges, at.dw, matrix, dhidden, false);
   if (dmatrix) add_outer(c.edges, hidden, at.dw, matrix, dmatrix);
   if (!h_w || !at.dw) return;
-  at.dx = at.dy = nullptr;  // the slope by w itself, for the factors that h_w is made of
+  at.dx = at.dy = nullptr;  // the gradient by w itself, for the factors that h_w is made of
   kernels<T>().uvu_gradients(v, 0, nodes, at);
   if (call.h_matrix && dhidden) times_turned(c.edges, at.dw, call.h_matrix, dhidden, true);
   if (call.h.hidden && dmatrix) add_outer(c.edges, call.h.hidden + c.begin * matrix.rows, at.dw, matrix, dmatrix);

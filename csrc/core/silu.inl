@@ -40,7 +40,7 @@ EQUITENSOR_INLINE vec<T> sigmoid(vec<T> x) {
 }
 
 template <class T>
-EQUITENSOR_INLINE vec<T> silu_slope(vec<T> x, vec<T> s) {
+EQUITENSOR_INLINE vec<T> silu_derivative(vec<T> x, vec<T> s) {
   return s * (T(1) + x * (T(1) - s));
 }
 
@@ -64,11 +64,11 @@ void silu_backward(int64_t n, const T* x, const T* g, T* out) {
   int64_t i = 0;
   for (; i + W <= n; i += W) {
     const vec<T> at = load(x + i);
-    store(out + i, load(g + i) * silu_slope<T>(at, sigmoid<T>(at)));
+    store(out + i, load(g + i) * silu_derivative<T>(at, sigmoid<T>(at)));
   }
   for (; i < n; i++) {
     const vec<T> at = splat(x[i]);
-    out[i] = g[i] * silu_slope<T>(at, sigmoid<T>(at))[0];
+    out[i] = g[i] * silu_derivative<T>(at, sigmoid<T>(at))[0];
   }
 }
 
@@ -79,12 +79,12 @@ void silu_second(int64_t n, const T* x, const T* g, const T* h, T* by_g, T* by_x
   int64_t i = 0;
   for (; i + W <= n; i += W) {
     const vec<T> at = load(x + i), s = sigmoid<T>(at), along = load(h + i);
-    store(by_g + i, along * silu_slope<T>(at, s));
+    store(by_g + i, along * silu_derivative<T>(at, s));
     store(by_x + i, along * load(g + i) * silu_curvature<T>(at, s));
   }
   for (; i < n; i++) {
     const vec<T> at = splat(x[i]), s = sigmoid<T>(at);
-    by_g[i] = h[i] * silu_slope<T>(at, s)[0];
+    by_g[i] = h[i] * silu_derivative<T>(at, s)[0];
     by_x[i] = h[i] * g[i] * silu_curvature<T>(at, s)[0];
   }
 }

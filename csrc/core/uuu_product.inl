@@ -100,7 +100,7 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
   std::vector<N> memory(2 * (d1 + d2 + d3 + P));
   N *X = memory.data(), *Y = X + d1, *Z = Y + d2, *W = Z + d3;
   N *gX = W + P, *gY = gX + d1, *G = gY + d2, *gW = G + d3;
-  const bool slopes = at.g != nullptr;
+  const bool gradients = at.g != nullptr;
   auto row = [](auto* p, int64_t n, int64_t width) { return p ? p + n * width : p; };
   for (int64_t n = first; n < last; n++) {
     for (int64_t c = 0; c < C; c += N::size) {
@@ -111,7 +111,7 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
       for (int64_t p = 0; p < P; p++)
         W[p] = ComponentReader<N>::read(row(at.w, n, u.width_w), row(at.h_w, n, u.width_w), u.w[p], c, count);
       for (int64_t m = 0; m < d3; m++) Z[m] = N::zero();
-      if (slopes) {
+      if (gradients) {
         read_components(row(at.g, n, d3 * C), none, u.z, c, count, G);
         for (int64_t m = 0; m < d1 + d2; m++) gX[m] = N::zero();
         for (int64_t p = 0; p < P; p++) gW[p] = N::zero();
@@ -120,14 +120,14 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
       const Group* group = u.groups.data();
       for (const UUUTerm& term : u.terms) {  // one path and component of z
         N sum = N::zero(), along = N::zero();
-        if (slopes) along = W[term.path] * G[term.out];
+        if (gradients) along = W[term.path] * G[term.out];
         for (const Group* end = u.groups.data() + term.end; group < end; group++) {
           const Entry<T>* begin = entry;
           N inner = N::zero();
           for (const Entry<T>* stop = u.entries.data() + group->end; entry < stop; entry++)
             inner += entry->coefficient * Y[entry->second];
           sum += X[group->first] * inner;
-          if (!slopes) continue;
+          if (!gradients) continue;
           if (at.dx) gX[group->first] += along * inner;
           if (at.dy) {
             const N back = along * X[group->first];
@@ -135,7 +135,7 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
           }
         }
         if (at.z) Z[term.out] += W[term.path] * sum;
-        if (slopes && at.dw) gW[term.path] += G[term.out] * sum;
+        if (gradients && at.dw) gW[term.path] += G[term.out] * sum;
       }
       if (at.z) write_components(Z, row(at.z, n, d3 * C), u.z, c, count);
       if (at.dx) write_components(gX, row(at.dx, n, d1 * C), u.x, c, count);

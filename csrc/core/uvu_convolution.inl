@@ -4,7 +4,7 @@
 // The edges of a node go through in portions, some channels at a time, path after path: what a portion reads of x and w
 // at those channels stays in the first cache while all paths use it, and the next portion's weights are fetched meanwhile.
 // Forward, coupling and y fold into one small matrix M (2 l1 + 1, 2 l3 + 1) per edge and path. Backward, coupling and
-// the slope g fold into G_ij = sum_k W_jik g_k, once per node, and with t_j = sum_i x_i G_ij
+// the gradient g fold into G_ij = sum_k W_jik g_k, once per node, and with t_j = sum_i x_i G_ij
 //     dw = sum_j y_j t_j,    dy_j = sum_c w t_j,    dx_i = w sum_j y_j G_ij:
 // nothing of the size (edges, paths, channels) is written but the weights' gradient, which is returned.
 // Rows of x, and those of one node's z and g, have their channels last and padded.
@@ -19,7 +19,7 @@ struct UVUPass {
   int64_t widest = 1, most_g = 1;
   std::vector<int64_t> matrix;  // where each path's matrices M lie
   Scratch<T> scratch;
-  T *M, *tM, *filters, *G, *slopes, *g, *z, *none, *lost;
+  T *M, *tM, *filters, *G, *gradients, *g, *z, *none, *lost;
   EdgeRows<T> rows, next;
 
   explicit UVUPass(const UVUConvolution<T>& all, const UVUArrays<T>& arrays)
@@ -28,7 +28,7 @@ struct UVUPass {
     tM = scratch.take(matrix.back());
     filters = scratch.take(PORTION * v.width_y);
     G = scratch.take(most_g * N::size);
-    slopes = scratch.take(PORTION * v.width_y * One::size);
+    gradients = scratch.take(PORTION * v.width_y * One::size);
     g = scratch.take(v.last_z);
     z = scratch.take(v.last_z);
     none = scratch.take(longest());  // zeros, as all scratch is at the start
@@ -74,14 +74,14 @@ struct UVUPass {
   }
 
   // G_ij at the channels c ..
-  EQUITENSOR_INLINE void fold_slope(const UVUPath& p, size_t n, int64_t c) {
-    const T* slope = g + p.last_z + c;
+  EQUITENSOR_INLINE void fold_gradient(const UVUPath& p, size_t n, int64_t c) {
+    const T* gradient = g + p.last_z + c;
     const int32_t* row = v.row[n].data();
     const Entry<T>* entries = v.entries[n].data();
     for (int64_t a = 0; a < p.i * p.j; a++) {
       N sum = N::zero();
       for (int32_t t = row[a]; t < row[a + 1]; t++)
-        sum += entries[t].coefficient * N::read(slope + entries[t].second * p.lanes, N::size);
+        sum += entries[t].coefficient * N::read(gradient + entries[t].second * p.lanes, N::size);
       sum.write(G + a * N::size, N::size);
     }
   }
@@ -92,7 +92,7 @@ struct UVUPass {
       T* out = dy + (rows.y[e] - at.y);
       for (int64_t j = 0; j < v.width_y; j++) {
         T total = 0;
-        for (int l = 0; l < One::size; l++) total += slopes[(e * v.width_y + j) * One::size + l];
+        for (int l = 0; l < One::size; l++) total += gradients[(e * v.width_y + j) * One::size + l];
         out[j] = total;
       }
     }
@@ -116,7 +116,7 @@ struct UVUPass {
   // body(part, G) for the registers of a piece, each with its G.
   template <class F>
   EQUITENSOR_INLINE void registers(const PathPiece<T>& piece, size_t n, const F& body) {
-    fold_slope(piece.p, n, piece.c);
+    fold_gradient(piece.p, n, piece.c);
     for (int64_t c = 0; c < piece.channels; c += One::size) {
       PathPiece<T> part = piece;
       part.c += c, part.channels = std::min<int64_t>(One::size, piece.channels - c);
@@ -156,18 +156,18 @@ void uvu_values(const UVUConvolution<T>& v, int64_t first, int64_t last, const U
 }
 
 template <class T, bool to_x, bool to_yw>
-void uvu_slopes(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
+void uvu_wanted_gradients(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
   UVUPass<T> pass(v, at);
   const int64_t lanes = Block<T, 1>::size;
   pass.portions(
       first, last,
       [&](int64_t node) EQUITENSOR_LAMBDA { channels_last(v.z, at.g + node * v.width_z, pass.g); },
       [&]() EQUITENSOR_LAMBDA {
-        std::fill(pass.slopes, pass.slopes + pass.rows.count * v.width_y * lanes, T(0));
+        std::fill(pass.gradients, pass.gradients + pass.rows.count * v.width_y * lanes, T(0));
         pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
           pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
             in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull<T, J(), to_x, to_yw>(part, j0, G, pass.slopes, v.width_y);
+              pull<T, J(), to_x, to_yw>(part, j0, G, pass.gradients, v.width_y);
             });
           });
         });
@@ -176,12 +176,12 @@ void uvu_slopes(const UVUConvolution<T>& v, int64_t first, int64_t last, const U
       [](int64_t) EQUITENSOR_LAMBDA {});
 }
 
-// The gradients in x (added to what is there), y and w for the slope g; null where not wanted.
+// The gradients in x (added to what is there), y and w for the gradient g; null where not wanted.
 template <class T>
 void uvu_gradients(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
-  if (at.dx && (at.dy || at.dw)) return uvu_slopes<T, true, true>(v, first, last, at);
-  if (at.dx) return uvu_slopes<T, true, false>(v, first, last, at);
-  if (at.dy || at.dw) uvu_slopes<T, false, true>(v, first, last, at);
+  if (at.dx && (at.dy || at.dw)) return uvu_wanted_gradients<T, true, true>(v, first, last, at);
+  if (at.dx) return uvu_wanted_gradients<T, true, false>(v, first, last, at);
+  if (at.dy || at.dw) uvu_wanted_gradients<T, false, true>(v, first, last, at);
 }
 
 // With Q the derivative of <g, z> along (h_x, h_y, h_w), null where zero: dQ/dg, dQ/dx (added), dQ/dy, dQ/dw.
@@ -199,13 +199,13 @@ void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const
       [&]() EQUITENSOR_LAMBDA {
         pass.fold(pass.rows.y, pass.M);
         pass.fold(pass.rows.h_y, pass.tM);
-        std::fill(pass.slopes, pass.slopes + pass.rows.count * v.width_y * lanes, T(0));
+        std::fill(pass.gradients, pass.gradients + pass.rows.count * v.width_y * lanes, T(0));
         pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
           in_pieces<4>(piece.p.k,
                        [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push_along<T, K(), N>(piece, k0, pass.z); });
           pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
             in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull_along_yw<T, J()>(part, j0, G, pass.slopes, v.width_y);
+              pull_along_yw<T, J()>(part, j0, G, pass.gradients, v.width_y);
               pull_along_x<T, J()>(part, j0, G);
             });
           });

@@ -137,9 +137,9 @@ EQUITENSOR_INLINE void add(T* p, vec<T> value) {
   store(p, load(p) + value);
 }
 
-// dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; slopes_j += w t_j, lane by lane, for J of the components j.
+// dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; gradients_j += w t_j, lane by lane, for J of the components j.
 template <class T, int J, bool to_x, bool to_yw>
-void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
+void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients, int64_t width) {
   constexpr int W = Simd<T>::width;
   const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
@@ -162,18 +162,18 @@ void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t wid
       if (to_x) add(dx + i * C, w * back);
     }
     if (!to_yw) continue;
-    T* slope = slopes + (e * width + from_y) * W;
+    T* gradient = gradients + (e * width + from_y) * W;
     vec<T> total = y[0] * t[0];
     for (int j = 1; j < J; j++) total += y[j] * t[j];
-    for (int j = 0; j < J; j++) add(slope + j * W, w * t[j]);
+    for (int j = 0; j < J; j++) add(gradient + j * W, w * t[j]);
     if (j0) total += read(dw, channels);
     write(dw, total, channels);
   }
 }
 
-// The change of dw and of slopes along the tangents.
+// The change of dw and of gradients along the tangents.
 template <class T, int J>
-void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, int64_t width) {
+void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients, int64_t width) {
   constexpr int W = Simd<T>::width;
   const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
@@ -192,13 +192,13 @@ void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* slopes, in
     }
     const T *y = at.rows.y[e] + from_y, *h_y = at.rows.h_y[e] + from_y;
     const vec<T> w = read(at.rows.w[e] + from_w, channels), h_w = read(at.rows.h_w[e] + from_w, channels);
-    T *slope = slopes + (e * width + from_y) * W, *dw = at.rows.dw[e] + from_w;
+    T *gradient = gradients + (e * width + from_y) * W, *dw = at.rows.dw[e] + from_w;
     vec<T> total{};
     for (int j = 0; j < J; j++) {
       total += splat(y[j]) * s[j];
       total += splat(h_y[j]) * t[j];
     }
-    for (int j = 0; j < J; j++) add(slope + j * W, w * s[j] + h_w * t[j]);
+    for (int j = 0; j < J; j++) add(gradient + j * W, w * s[j] + h_w * t[j]);
     if (j0) total += read(dw, channels);
     write(dw, total, channels);
   }

@@ -148,7 +148,7 @@ void prepare(T* result, int64_t count, bool whole) {
   if (!whole) clear(result, count);
 }
 
-// Operands, slopes and results as the caller gives them, x in e3nn's layout.
+// Operands, gradients and results as the caller gives them, x in e3nn's layout.
 template <class T>
 using Arrays = UVUArrays<T>;
 

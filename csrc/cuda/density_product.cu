@@ -2,7 +2,7 @@
 //   features    B_m = sum_k w_k,l(m) P_k,m
 //   invariants  I   = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k
 // and their gradients, or, with numbers that carry a derivative along a tangent, the gradients of those: see
-// equitensor/ops/density_product.py. Slopes by weights are written for each atom and summed afterwards, in one order.
+// equitensor/ops/density_product.py. Gradients by weights are written for each atom, then summed, in one order.
 #include "threads.h"
 
 #include "dual.h"
@@ -20,17 +20,17 @@ struct Group {
 
 using N = Number<ALONG, T>::type;
 
-constexpr bool SLOPES = WANTED_X || WANTED_WEIGHT || WANTED_MIX;
+constexpr bool ANY_GRADIENT = WANTED_X || WANTED_WEIGHT || WANTED_MIX;
 constexpr int PAIRED = ORDER - ORDER / 2;  // the highest power that invariants need
 constexpr int POWERS = INVARIANTS && PAIRED > 0 ? PAIRED : ORDER;
 constexpr int WEIGHTS = ORDER * (INVARIANTS ? 1 : DEGREES);
 constexpr int WIDTH_OUT = INVARIANTS ? 1 : COMPONENTS;
-// Of features whose values and slopes by weights are not wanted, the highest power enters nothing.
+// Of features whose values and gradients by weights are not wanted, the highest power enters nothing.
 constexpr int RAISED = INVARIANTS || WANTED_OUT || WANTED_WEIGHT ? POWERS : POWERS - 1;
 
-// One atom and channel: all powers, the slopes by them, weights and slopes by weights.
+// One atom and channel: all powers, the gradients by them, weights and gradients by weights.
 struct Pass {
-  N P[POWERS][COMPONENTS], slope[POWERS][COMPONENTS], w[WEIGHTS], of_w[WEIGHTS], mix[PATHS], of_mix[PATHS];
+  N P[POWERS][COMPONENTS], gradient[POWERS][COMPONENTS], w[WEIGHTS], of_w[WEIGHTS], mix[PATHS], of_mix[PATHS];
 
   // z (+)= factor times the product of x and y into the plan's slot, its paths weighed.
   template <class Plan, bool ADD>
@@ -93,20 +93,20 @@ struct Pass {
   }
 
   EQUITENSOR_DEVICE void reverse(const N* g) {
-    unroll<0, POWERS * COMPONENTS>([&](auto n) { slope[n / COMPONENTS][n % COMPONENTS] = N{}; });
+    unroll<0, POWERS * COMPONENTS>([&](auto n) { gradient[n / COMPONENTS][n % COMPONENTS] = N{}; });
     if constexpr (INVARIANTS)
       reverse_invariants(g[0]);
     else
       reverse_features(g);
     unroll<1, POWERS>([&](auto n) {
       static constexpr int k = POWERS - n.value;  // the highest first
-      if constexpr (WANTED_MIX) couple_by_mix(P[k - 1], P[0], slope[k]);
+      if constexpr (WANTED_MIX) couple_by_mix(P[k - 1], P[0], gradient[k]);
       if constexpr (WANTED_X && k == 1 && SYMMETRIC)
-        couple<ByFirst, true>(P[0], slope[1], slope[0], T(2));
+        couple<ByFirst, true>(P[0], gradient[1], gradient[0], T(2));
       else if constexpr (WANTED_X || (WANTED_MIX && k > 1))
-        couple<ByFirst, true>(P[0], slope[k], slope[k - 1], T(1));
+        couple<ByFirst, true>(P[0], gradient[k], gradient[k - 1], T(1));
       if constexpr (WANTED_X && !(k == 1 && SYMMETRIC))
-        couple<BySecond, true>(P[k - 1], slope[k], slope[0], T(1));
+        couple<BySecond, true>(P[k - 1], gradient[k], gradient[0], T(1));
     });
   }
 
@@ -114,21 +114,21 @@ struct Pass {
     unroll<0, COMPONENTS>([&](auto m) {
       static constexpr int L = DEGREE_OF[m.value];
       unroll<0, POWERS>([&](auto k) {
-        slope[k][m] = w[k * DEGREES + L] * g[m];
+        gradient[k][m] = w[k * DEGREES + L] * g[m];
         if (WANTED_WEIGHT) of_w[k * DEGREES + L] += g[m] * P[k][m];
       });
     });
   }
 
   EQUITENSOR_DEVICE void reverse_invariants(const N& g) {
-    slope[0][0] = w[0] * g;
+    gradient[0][0] = w[0] * g;
     of_w[0] += g * P[0][0];
     unroll<1, ORDER>([&](auto k) {
       static constexpr int A = (k.value + 1) / 2 - 1, B = k.value - (k.value + 1) / 2;
       const N along = w[k] * g;
       unroll<0, COMPONENTS>([&](auto m) {
-        slope[A][m] += along * P[B][m];
-        slope[B][m] += along * P[A][m];
+        gradient[A][m] += along * P[B][m];
+        gradient[B][m] += along * P[A][m];
       });
       if (WANTED_WEIGHT) of_w[k] += g * overlap<k.value>();
     });
@@ -153,13 +153,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     pass.output(values);
     unroll<0, WIDTH_OUT>([&](auto m) { out[(atom * WIDTH_OUT + m) * CHANNELS + c] = result(values[m]); });
   }
-  if constexpr (SLOPES) {
+  if constexpr (ANY_GRADIENT) {
     N along_out[WIDTH_OUT];
     const T* const zero = nullptr;
     unroll<0, WIDTH_OUT>([&](auto m) { take(along_out[m], g, zero, (atom * WIDTH_OUT + m) * CHANNELS + c); });
     pass.reverse(along_out);
     unroll<0, WANTED_X ? COMPONENTS : 0>(
-        [&](auto m) { of_x[(atom * COMPONENTS + m) * CHANNELS + c] = result(pass.slope[0][m]); });
+        [&](auto m) { of_x[(atom * COMPONENTS + m) * CHANNELS + c] = result(pass.gradient[0][m]); });
     unroll<0, WANTED_WEIGHT ? WEIGHTS : 0>(
         [&](auto k) { of_weight[(atom * WEIGHTS + k) * CHANNELS + c] = result(pass.of_w[k]); });
     unroll<0, WANTED_MIX ? PATHS : 0>(

@@ -19,7 +19,7 @@ struct Arrays {
   const T *Y, *a, *b, *G, *along_Y, *along_a, *along_b, *along_G;
 };
 
-// What one slot gives: to the sums by G, to the slope by its Y, and the slopes by its a and b.
+// What one slot gives: to the sums by G, to the gradient by its Y, and the gradients by its a and b.
 EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c, const T (&G)[COMPONENTS],
                                   const T (&along_G)[COMPONENTS], T (&sums)[COMPONENTS], T (&of_Y)[COMPONENTS], T* of_a,
                                   T* of_b) {
@@ -42,7 +42,7 @@ EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c
   if (WANTED_B) of_b[place] = a * r + (MOVED_A ? along_a * q : T(0));
 }
 
-// The slope by Y in parts (tiles of channels, atoms, width, components); the other slopes like their operands.
+// The gradient by Y in parts (tiles of channels, atoms, width, components); the other gradients like their operands.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     edge_form(Index atoms, Index width, const Index* __restrict__ rev, const T* __restrict__ Y,
               const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ G,
@@ -65,10 +65,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     EQUITENSOR_NO_UNROLL
     for (int n = 0; n < count; n++) {
       const Index slot = atom * width + first + n;
-      T slopes[COMPONENTS] = {};
-      if (works) slot_terms(at, slot, REVERSED ? rev[slot] : slot, c, features, moved, sums, slopes, of_a, of_b);
+      T gradients[COMPONENTS] = {};
+      if (works) slot_terms(at, slot, REVERSED ? rev[slot] : slot, c, features, moved, sums, gradients, of_a, of_b);
       if (WANTED_Y)
-        sum_lanes<(LANES < 32 ? LANES : 32)>(slopes, threadIdx.x, 0, COMPONENTS, true,
+        sum_lanes<(LANES < 32 ? LANES : 32)>(gradients, threadIdx.x, 0, COMPONENTS, true,
                                              own + (n * WARPS + threadIdx.x / 32) * COMPONENTS);
     }
     if (!WANTED_Y) continue;

@@ -1,6 +1,6 @@
 // z_k = sum over paths of w_p sum_ij W_ijk x_i y_j, channel by channel, a thread for each item and channel, and its
 // gradients, or, with numbers that carry a derivative along a tangent, the gradients of those: see
-// equitensor/ops/uuu_product.py. Slopes by weights are written for each item and channel, and summed afterwards where
+// equitensor/ops/uuu_product.py. Gradients by weights are written for each item and channel, and then summed where
 // items or channels share them.
 #include "threads.h"
 
@@ -25,7 +25,7 @@ struct Component {
 #include "problem.h"
 
 using N = Number<ALONG, T>::type;
-constexpr bool SLOPES = WANTED_X || WANTED_Y || WANTED_W;
+constexpr bool ANY_GRADIENT = WANTED_X || WANTED_Y || WANTED_W;
 
 EQUITENSOR_DEVICE Index place(Index item, int components, Component m, Index c) {
   return item * components * CHANNELS + m.start + c * m.stride;
@@ -35,12 +35,12 @@ EQUITENSOR_DEVICE Index place(Index item, int components, Component m, Index c) 
 struct Pass {
   N x[WIDTH_X], y[WIDTH_Y], g[WIDTH_Z], z[WIDTH_Z], of_x[WIDTH_X], of_y[WIDTH_Y];
 
-  // One component of z on one path of weight w; returns the slope by the weight.
+  // One component of z on one path of weight w; returns the gradient by the weight.
   template <int T_>
   EQUITENSOR_DEVICE N term(const N& w) {
     static constexpr Term at = TERM[T_];
     N sum{}, along{};
-    if constexpr (SLOPES) along = w * g[at.out];
+    if constexpr (ANY_GRADIENT) along = w * g[at.out];
     unroll<at.first, at.last>([&](auto n) {
       static constexpr Group group = GROUP[n.value];
       N inner{};
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   Pass pass{};
   unroll<0, WIDTH_X>([&](auto m) { take(pass.x[m], x, along_x, place(item, WIDTH_X, PLACE_X[m.value], c)); });
   unroll<0, WIDTH_Y>([&](auto m) { take(pass.y[m], y, along_y, place(item, WIDTH_Y, PLACE_Y[m.value], c)); });
-  if constexpr (SLOPES)
+  if constexpr (ANY_GRADIENT)
     unroll<0, WIDTH_Z>([&](auto m) {
       take(pass.g[m], g, static_cast<const T*>(nullptr), place(item, WIDTH_Z, PLACE_Z[m.value], c));
     });

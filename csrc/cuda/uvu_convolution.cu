@@ -12,7 +12,7 @@
 #include "lane_sums.h"
 #include "unroll.h"
 
-// Rows of x and g come channels last, (2 l + 1, C) per irrep, as uvu_turn makes them; those of z and the slope by x
+// Rows of x and g come channels last, (2 l + 1, C) per irrep, as uvu_turn makes them; those of z and the gradient by x
 // are written once, in the operator's own layout (C, 2 l + 1).
 //
 // Of a path: where its blocks lie in the rows of x, w and z; channels; 2 l + 1 of x and z; its entries of M; where the
@@ -39,8 +39,8 @@ struct Block {
 
 #include "problem.h"
 
-[[maybe_unused]] constexpr bool SENT_W = MOVED_W || GRADIENTS;  // the slope by x has the term of b
-constexpr bool RECEIVES = SUMS || SLOPE_Y || SLOPE_W;
+[[maybe_unused]] constexpr bool SENT_W = MOVED_W || GRADIENTS;  // the gradient by x has the term of b
+constexpr bool RECEIVES = SUMS || WANTED_Y || WANTED_W;
 constexpr int MATRICES = MOVED_Y ? 2 : 1;  // M, and M' behind it
 constexpr int WARPS = LANES > 32 ? LANES / 32 : 1;
 
@@ -112,7 +112,7 @@ struct Operands {
   const T *x, *a, *y, *h_y, *w, *b, *g;
 };
 
-// What an edge gives to a channel of one path: to z, and to the slopes by y and w. M begins with the entry BASE.
+// What an edge gives to a channel of one path: to z, and to the gradients by y and w. M begins with the entry BASE.
 template <int P, int BASE, int SIZE>
 EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, int c, const T* M, const T (&g)[SIZE],
                                     T (&sums)[SIZE], T (&of_y)[WIDTH_Y], T* of_w) {
@@ -135,8 +135,8 @@ EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, 
       static constexpr Entry entry = Plan::ENTRY[n.value];
       static constexpr int I = entry.i, K = p.sums + entry.k;
       if (SUMS) sums[K] += m * straight[I];
-      if (SLOPE_W && MOVED_X) back[I] += m * g[K];
-      if constexpr (SLOPE_Y) {
+      if (WANTED_W && MOVED_X) back[I] += m * g[K];
+      if constexpr (WANTED_Y) {
         const T pair = straight[I] * g[K];
         unroll<entry.first, entry.last>([&](auto t) { of_y[Plan::COLUMN[t.value]] += Plan::FACTOR[t.value] * pair; });
       }
@@ -146,9 +146,9 @@ EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, 
       static constexpr Entry entry = Plan::ENTRY[n.value];
       static constexpr int I = entry.i, K = p.sums + entry.k;
       if (SUMS) sums[K] += m * turned[I];
-      if (SLOPE_W) turned_back[I] += m * g[K];
+      if (WANTED_W) turned_back[I] += m * g[K];
     });
-  if constexpr (SLOPE_W) {
+  if constexpr (WANTED_W) {
     T sum = 0;
     unroll<0, p.i>([&](auto i) {
       if (MOVED_X) sum += a[i] * back[i];
@@ -158,8 +158,8 @@ EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, 
   }
 }
 
-// Slopes by y of the edges `at`.. of each row: summed over the warps of a row, one result per block of channels.
-EQUITENSOR_DEVICE void write_slopes(const Edges& edges, Index at, Index count, const T* warps, T* of_y) {
+// Gradients by y of the edges `at`.. of each row: summed over the warps of a row, one result per block of channels.
+EQUITENSOR_DEVICE void write_gradients(const Edges& edges, Index at, Index count, const T* warps, T* of_y) {
   for (int n = threadIdx.x; n < EDGES * WIDTH_Y; n += LANES) {
     const int slot = n / WIDTH_Y, j = n % WIDTH_Y;
     if (!edges.has(at + slot)) break;
@@ -184,28 +184,28 @@ EQUITENSOR_DEVICE void receive(const Edges& edges, Index count, const Index* sen
   unroll<paths.first, paths.last>([&](auto path) {
     static constexpr Path p = Plan::PATH[path.value];
     unroll<0, p.k>([&](auto k) {
-      if ((SLOPE_Y || SLOPE_W) && works) g[p.sums + k] = at.g[edges.node * WIDTH_Z + p.z + k * p.mul + c];
+      if ((WANTED_Y || WANTED_W) && works) g[p.sums + k] = at.g[edges.node * WIDTH_Z + p.z + k * p.mul + c];
     });
   });
   for (Index first = 0; first < edges.longest; first += EDGES) {
     fold<Plan, FIRST, LAST>(edges, first, at.y, at.h_y, stage);
     EQUITENSOR_NO_UNROLL
     for (int slot = 0; slot < EDGES; slot++) {
-      T slopes[WIDTH_Y] = {};
+      T gradients[WIDTH_Y] = {};
       if (works && edges.has(first + slot)) {
         const Index edge = edges[first + slot], from = sender[edge];
         const T* M = matrix(stage, slot);
         unroll<paths.first, paths.last>(
-            [&](auto p) { receive_path<p.value, FIRST>(at, edge, from, c, M, g, sums, slopes, of_w); });
+            [&](auto p) { receive_path<p.value, FIRST>(at, edge, from, c, M, g, sums, gradients, of_w); });
       }
-      if (SLOPE_Y) {
+      if (WANTED_Y) {
         const int warp = (threadIdx.y * EDGES + slot) * WARPS + threadIdx.x / 32;
-        sum_lanes<(LANES < 32 ? LANES : 32)>(slopes, threadIdx.x, 0, WIDTH_Y, true, warps + warp * WIDTH_Y);
+        sum_lanes<(LANES < 32 ? LANES : 32)>(gradients, threadIdx.x, 0, WIDTH_Y, true, warps + warp * WIDTH_Y);
       }
     }
-    if (SLOPE_Y) {
+    if (WANTED_Y) {
       __syncthreads();
-      write_slopes(edges, first, count, warps, of_y);
+      write_gradients(edges, first, count, warps, of_y);
     }
   }
   if (SUMS && works)
@@ -215,7 +215,7 @@ EQUITENSOR_DEVICE void receive(const Edges& edges, Index count, const Index* sen
     });
 }
 
-// What an edge gives to the slope by x of a channel of one path.
+// What an edge gives to the gradient by x of a channel of one path.
 template <int P, int BASE, int SIZE>
 EQUITENSOR_DEVICE void send_path(const Operands& at, Index edge, Index to, int c, const T* M, T (&sums)[SIZE]) {
   using Plan = BySender;
@@ -270,14 +270,14 @@ EQUITENSOR_DEVICE void send(const Edges& edges, const Index* receiver, const Ope
 
 constexpr int STAGE = ROWS * EDGES * MATRICES * MOST_ENTRIES;
 
-// z, the slope by w, and that by y in parts (blocks of paths and channels, edges, width of y).
+// z, the gradient by w, and that by y in parts (blocks of paths and channels, edges, width of y).
 extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_receive(Index nodes, Index count, const Index* __restrict__ order, const Index* __restrict__ start,
                 const Index* __restrict__ sender, const T* __restrict__ x, const T* __restrict__ a,
                 const T* __restrict__ y, const T* __restrict__ h_y, const T* __restrict__ w, const T* __restrict__ b,
                 const T* __restrict__ g, T* __restrict__ z, T* __restrict__ of_y, T* __restrict__ of_w) {
   alignas(16) __shared__ T stage[STAGE];
-  __shared__ T warps[SLOPE_Y ? ROWS * EDGES * WARPS * WIDTH_Y : 1];
+  __shared__ T warps[WANTED_Y ? ROWS * EDGES * WARPS * WIDTH_Y : 1];
   const Edges edges(nodes, order, start);
   const Operands at{x, a, y, h_y, w, b, g};
   unroll<0, RECEIVES ? ByReceiver::PARTS : 0>([&](auto n) {
@@ -285,7 +285,7 @@ extern "C" __global__ void EQUITENSOR_BOUNDS
   });
 }
 
-// The slope by x.
+// The gradient by x.
 extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_send(Index nodes, const Index* __restrict__ order, const Index* __restrict__ start,
              const Index* __restrict__ receiver, const T* __restrict__ y, const T* __restrict__ h_y,

@@ -125,7 +125,7 @@ def _rows(case: str, candidates: tuple[dict, list[Tensor]], rounds: int) -> list
 
 
 def values(call: Callable, inputs: list[Tensor], probe: Tensor) -> Tensor:
-    """The product; `probe` is for those that take slopes."""
+    """The product; `probe` is for those that take gradients."""
     return call(*inputs)
 
 
@@ -135,7 +135,7 @@ def gradients(call: Callable, inputs: list[Tensor], probe: Tensor, create_graph:
 
 
 def force_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
-    """The gradient, and the gradient of its product with the operands' own values in place of a loss's slopes."""
+    """The gradient, and the gradient of its product with the operands' own values as those of a loss."""
     first = gradients(call, inputs, probe, create_graph=True)
     return torch.autograd.grad(first, inputs, [t.detach() for t in inputs])
 

@@ -33,7 +33,7 @@ class CyclicFactors:
     def factors(self, theta: Tensor) -> list[Tensor]:
         return [theta.view(self.shape)[order] for order in self.orders]
 
-    def slope(self, factors: list[Tensor], residual: Tensor) -> Tensor:
+    def gradient(self, factors: list[Tensor], residual: Tensor) -> Tensor:
         """All three factors give the same, since the residual has the symmetry."""
         return 3 * pulled(factors, residual, 0).flatten()
 

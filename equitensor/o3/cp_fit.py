@@ -161,7 +161,7 @@ class FreeFactors:
         parts = theta.split([shape.numel() for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def slope(self, factors: list[Tensor], residual: Tensor) -> Tensor:
+    def gradient(self, factors: list[Tensor], residual: Tensor) -> Tensor:
         """J^T residual."""
         return torch.cat([pulled(factors, residual, axis).flatten() for axis in range(3)])
 
@@ -186,7 +186,7 @@ def normal_block(factors: list[Tensor], m: int, n: int) -> Tensor:
 def levenberg_marquardt(form, theta: Tensor, target: Tensor, ridge: float, steps: int, goal: float) -> Tensor:
     """Damped Gauss-Newton steps with Nielsen's rule for the damping, until |residual| < goal or no step helps.
 
-    `form` makes factors, slope and normal matrix of the unknowns theta, each of which occurs `copies` times in them.
+    `form` makes factors, gradient and normal matrix of the unknowns theta, each of which occurs `copies` times in them.
     """
     ridge = form.copies * ridge
     factors = form.factors(theta)
@@ -196,9 +196,9 @@ def levenberg_marquardt(form, theta: Tensor, target: Tensor, ridge: float, steps
     for _ in range(steps):
         normal = form.normal(factors)
         normal.diagonal().add_(ridge)
-        slope = form.slope(factors, residual) + ridge * theta
+        gradient = form.gradient(factors, residual) + ridge * theta
         while True:
-            step = _damped_step(normal, slope, damping)
+            step = _damped_step(normal, gradient, damping)
             trial = form.factors(theta + step)
             new = assemble(*trial) - target
             gain = cost - float(new.square().sum() + ridge * (theta + step).square().sum())
@@ -207,7 +207,7 @@ def levenberg_marquardt(form, theta: Tensor, target: Tensor, ridge: float, steps
             damping, growth = damping * growth, growth * 2
             if damping > 1e8:
                 return theta
-        expected = float(step @ (damping * step - slope))
+        expected = float(step @ (damping * step - gradient))
         damping = max(damping * max(1 / 3, 1 - (2 * gain / max(expected, 1e-300) - 1) ** 3), 1e-15)
         theta, factors, residual, growth, cost = theta + step, trial, new, 2.0, cost - gain
         if residual.norm() < goal or gain < 1e-9 * cost:
@@ -215,11 +215,11 @@ def levenberg_marquardt(form, theta: Tensor, target: Tensor, ridge: float, steps
     return theta
 
 
-def _damped_step(normal: Tensor, slope: Tensor, damping: float) -> Tensor:
+def _damped_step(normal: Tensor, gradient: Tensor, damping: float) -> Tensor:
     damped = normal.clone()
     while True:
         damped.diagonal().copy_(normal.diagonal() + damping)
         triangle, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
-            return -torch.cholesky_solve(slope[:, None], triangle)[:, 0]
+            return -torch.cholesky_solve(gradient[:, None], triangle)[:, 0]
         damping = 4 * damping + 1e-14

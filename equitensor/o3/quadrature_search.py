@@ -44,8 +44,8 @@ def _jacobian(points: torch.Tensor, weights: torch.Tensor, degree: int) -> torch
     for axis in range(3):
         step = torch.zeros_like(points)
         step[:, axis] = 1.0
-        values, slope = torch.func.jvp(lambda p: spherical_harmonics(degree, p), (points,), (step,))
-        columns.append(torch.cat([(weights[:, None] * slope).T, torch.diag(2 * points[:, axis])]))
+        values, derivative = torch.func.jvp(lambda p: spherical_harmonics(degree, p), (points,), (step,))
+        columns.append(torch.cat([(weights[:, None] * derivative).T, torch.diag(2 * points[:, axis])]))
     columns.append(torch.cat([values.T, torch.zeros(count, count, dtype=torch.float64)]))
     return torch.cat(columns, dim=1)
 

@@ -72,8 +72,8 @@ def _at_knots(l: int, zeros: np.ndarray, knots: np.ndarray) -> np.ndarray:
 def _hermite(f: np.ndarray, d: np.ndarray, s: np.ndarray) -> np.ndarray:
     """Coefficients (intervals, functions, 6) from values, first and second derivatives (knots, functions)."""
     f0, f1, d0, d1, s0, s1 = f[:-1], f[1:], d[:-1], d[1:], s[:-1] / 2, s[1:] / 2
-    rise, slope, bend = f1 - f0 - d0 - s0, d1 - d0 - 2 * s0, s1 - s0
-    cubic = 10 * rise - 4 * slope + bend
-    quartic = -15 * rise + 7 * slope - 2 * bend
-    quintic = 6 * rise - 3 * slope + bend
+    of_values, of_first, of_second = f1 - f0 - d0 - s0, d1 - d0 - 2 * s0, s1 - s0
+    cubic = 10 * of_values - 4 * of_first + of_second
+    quartic = -15 * of_values + 7 * of_first - 2 * of_second
+    quintic = 6 * of_values - 3 * of_first + of_second
     return np.stack([f0, d0, s0, cubic, quartic, quintic], axis=-1)

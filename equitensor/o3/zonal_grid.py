@@ -1,7 +1,7 @@
 """A Gaunt convolution whose filters are harmonics of one direction, on quadrature points.
 
 sum_m Y_lm(n) Y_lm(u) = (2l+1)/(4 pi) P_l(n . u): at a point n the filter of an edge u is a function of one cosine,
-and its slope along a tangent t, for the Poisson bracket, is P_l'(n . u) (t . u).
+and its derivative along a tangent t, for the Poisson bracket, is P_l'(n . u) (t . u).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from equitensor.o3.spherical_harmonics import normalization_factors, spherical_h
 
 
 class ZonalGrid(NamedTuple):
-    """z = C^T [(A x) * F], rows of F: Q values at `points`, then slopes at Q' `odd_points` along 2 Q' `tangents`.
+    """z = C^T [(A x) * F], rows of F: Q values at `points`, then derivatives at Q' `odd_points` along 2 Q' `tangents`.
 
     A (S R, d1) and C (S R, d3) hold the R = Q + 2 Q' rows once for each kind of signal, true or pseudo, in x.
     """

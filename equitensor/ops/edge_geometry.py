@@ -41,19 +41,19 @@ def raising_entries(tables: list[Tensor]) -> tuple[Tensor, Tensor]:
 _GEOMETRY = Kernel("edge_geometry", sizes=4, constants=1, arrays=11)
 
 
-def _run(vectors, along, slopes, constants, results) -> None:
+def _run(vectors, along, gradients, constants, results) -> None:
     cutoff, num_radial, lmax, index, coefficients = constants
     if vectors.dim() != 2 or vectors.shape[1] != 3:
         raise RuntimeError(f"edge_geometry: vectors has shape {list(vectors.shape)}, expected (edges, 3)")
     if index.dtype != torch.int32 or coefficients.dtype != torch.float64 or index.shape != (3, len(coefficients)):
         raise RuntimeError("edge_geometry: expected index (3, t) int32 and coefficients (t,) float64")
     widths = ((lmax + 1) ** 2, num_radial, num_radial)
-    for slope, width in zip(slopes, widths, strict=True):
-        if slope is not None and (slope.shape != (len(vectors), width) or slope.dtype != vectors.dtype):
-            raise RuntimeError(f"edge_geometry: a gradient has shape {list(slope.shape)}, expected (edges, {width})")
+    for gradient, width in zip(gradients, widths, strict=True):
+        if gradient is not None and (gradient.shape != (len(vectors), width) or gradient.dtype != vectors.dtype):
+            raise RuntimeError(f"edge_geometry: a gradient has shape {list(gradient.shape)}, expected (edges, {width})")
     numbers = (vectors.shape[0], num_radial, lmax, index.shape[1], cutoff)
     tables = index.contiguous(), coefficients.contiguous()
-    _GEOMETRY(vectors.dtype, numbers, (vectors, along, *slopes, *tables, *results))
+    _GEOMETRY(vectors.dtype, numbers, (vectors, along, *gradients, *tables, *results))
 
 
 def _results(vectors: Tensor, num_radial: int, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,37 +68,40 @@ def _on_core(vectors, *constants):
 
 
 def _first_on_core(vectors, g_harmonics, g_functions, g_radial, *constants):
-    vectors, slopes = vectors.contiguous(), [contiguous(g) for g in (g_harmonics, g_functions, g_radial)]
+    vectors, gradients = vectors.contiguous(), [contiguous(g) for g in (g_harmonics, g_functions, g_radial)]
     found = torch.empty_like(vectors)
-    _run(vectors, None, slopes, constants, (None, None, None, found))
+    _run(vectors, None, gradients, constants, (None, None, None, found))
     return found
 
 
 def _second_on_core(vectors, along, g_harmonics, g_functions, g_radial, *more):
     *constants, wanted = more
-    slopes, results = [contiguous(g) for g in (g_harmonics, g_functions, g_radial)], _results(vectors, *constants[1:3])
+    gradients, results = (
+        [contiguous(g) for g in (g_harmonics, g_functions, g_radial)],
+        _results(vectors, *constants[1:3]),
+    )
     vectors, along, found = vectors.contiguous(), along.contiguous(), room(vectors, wanted)
-    _run(vectors, along, slopes, constants, (*results, found))
+    _run(vectors, along, gradients, constants, (*results, found))
     return found, *results
 
 
 def _first_backward(arguments, needs, along):
     vectors, *more = arguments
-    of_vectors, *of_slopes = _second(vectors, along, *more, needs[0])
+    of_vectors, *of_gradients = _second(vectors, along, *more, needs[0])
     wanted = [need and g is not None for need, g in zip(needs[1:4], more, strict=False)]
-    return of_vectors if needs[0] else None, *given(of_slopes, wanted)
+    return of_vectors if needs[0] else None, *given(of_gradients, wanted)
 
 
 _CONSTANTS = "float cutoff, int num_radial, int lmax, Tensor index, Tensor coefficients"
-_SLOPES = "Tensor? g_harmonics, Tensor? g_functions, Tensor? g_radial"
+_GRADIENTS = "Tensor? g_harmonics, Tensor? g_functions, Tensor? g_radial"
 _second = define(
-    f"edge_geometry_second(Tensor vectors, Tensor along, {_SLOPES}, {_CONSTANTS}, bool wanted)"
+    f"edge_geometry_second(Tensor vectors, Tensor along, {_GRADIENTS}, {_CONSTANTS}, bool wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_second_on_core,
     fake=lambda vectors, *more: (room(vectors, more[-1]), *_results(vectors, *more[5:7])),
 )
 _first = define(
-    f"edge_geometry_first(Tensor vectors, {_SLOPES}, {_CONSTANTS}) -> Tensor",
+    f"edge_geometry_first(Tensor vectors, {_GRADIENTS}, {_CONSTANTS}) -> Tensor",
     kernel=_first_on_core,
     fake=lambda vectors, *more: room(vectors, True),
     backward=_first_backward,
@@ -107,5 +110,5 @@ _geometry = define(
     f"edge_geometry(Tensor vectors, {_CONSTANTS}) -> (Tensor, Tensor, Tensor)",
     kernel=_on_core,
     fake=lambda vectors, cutoff, num_radial, lmax, *tables: _results(vectors, num_radial, lmax),
-    backward=lambda arguments, needs, *slopes: (_first(arguments[0], *slopes, *arguments[1:]),),
+    backward=lambda arguments, needs, *gradients: (_first(arguments[0], *gradients, *arguments[1:]),),
 )

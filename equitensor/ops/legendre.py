@@ -1,4 +1,4 @@
-"""Legendre polynomials and their slopes by recursion."""
+"""Legendre polynomials and their derivatives by recursion."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def legendre(cosine: Tensor, factors: list[float]) -> Tensor:
     return torch.stack(_polynomials(cosine, factors), dim=1)
 
 
-def legendre_slopes(cosine: Tensor, factors: list[float]) -> Tensor:
+def legendre_derivatives(cosine: Tensor, factors: list[float]) -> Tensor:
     """s_l P_l'(cosine), as `legendre`: P_l' = P_(l-2)' + (2l - 1) P_(l-1)."""
     unit = _polynomials(cosine, [1.0] * len(factors))
-    slopes = [torch.zeros_like(cosine)]
+    derivatives = [torch.zeros_like(cosine)]
     for l in range(1, len(factors)):
-        slope = (2 * l - 1) * unit[l - 1]
-        slopes.append(slope if l == 1 else slope + slopes[l - 2])
-    return torch.stack([s * slope for s, slope in zip(factors, slopes, strict=True)], dim=1)
+        derivative = (2 * l - 1) * unit[l - 1]
+        derivatives.append(derivative if l == 1 else derivative + derivatives[l - 2])
+    return torch.stack([s * derivative for s, derivative in zip(factors, derivatives, strict=True)], dim=1)
 
 
 def _polynomials(cosine: Tensor, factors: list[float]) -> list[Tensor]:

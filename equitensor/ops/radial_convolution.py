@@ -50,7 +50,7 @@ def _gradients(x, y, hidden, matrix, g, need_x, need_y, need_hidden, need_matrix
 
 
 def _tangents(x, y, hidden, matrix, g, h_x, h_y, h_hidden, h_matrix, *constants):
-    """h_w = h_hidden M + h h_M: its slope dS/dw, beside dQ/dw, goes to the factors that h_w is made of."""
+    """h_w = h_hidden M + h h_M: its gradient dS/dw, beside dQ/dw, goes to the factors that h_w is made of."""
     w, h_w = hidden @ matrix, None
     if h_hidden is not None:
         h_w = h_hidden @ matrix
@@ -60,11 +60,11 @@ def _tangents(x, y, hidden, matrix, g, h_x, h_y, h_hidden, h_matrix, *constants)
     of_g, of_x, of_y, of_w = tangents(x, y, w, g, h_x, h_y, h_w, *constants)
     of_hidden, of_matrix = of_w @ matrix.T, hidden.T @ of_w
     if h_w is not None:
-        slope = torch.ops.equitensor.uvu_convolution_gradients(x, y, w, g, False, False, True, *constants)[2]
+        of_w = torch.ops.equitensor.uvu_convolution_gradients(x, y, w, g, False, False, True, *constants)[2]
         if h_matrix is not None:
-            of_hidden.addmm_(slope, h_matrix.T)
+            of_hidden.addmm_(of_w, h_matrix.T)
         if h_hidden is not None:
-            of_matrix.addmm_(h_hidden.T, slope)
+            of_matrix.addmm_(h_hidden.T, of_w)
     return of_g, of_x, of_y, of_hidden, of_matrix
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.legendre import legendre, legendre_slopes
+from equitensor.ops.legendre import legendre, legendre_derivatives
 
 
 def zonal_filters(
@@ -19,7 +19,7 @@ def zonal_filters(
     if len(points):
         parts.append(legendre(direction @ points.T, factors))
     if len(odd_points):
-        slopes = legendre_slopes(direction @ odd_points.T, factors).unsqueeze(2)
+        derivatives = legendre_derivatives(direction @ odd_points.T, factors).unsqueeze(2)
         along = (direction @ tangents.T).view(-1, 1, 2, len(odd_points))
-        parts.append((slopes * along).flatten(2))
+        parts.append((derivatives * along).flatten(2))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

@@ -178,7 +178,7 @@ def test_fit_refuses(call, message):
 
 
 @pytest.mark.parametrize("form", [CyclicFactors(2, 1, 4), FreeFactors([torch.Size((5, d)) for d in (4, 3, 2)])])
-def test_normal_matrix_and_slope_are_those_of_the_jacobian(form):
+def test_normal_matrix_and_gradient_are_those_of_the_jacobian(form):
     generator = torch.Generator().manual_seed(0)
     numel = 20 if isinstance(form, CyclicFactors) else 45
     theta = torch.randn(numel, generator=generator, dtype=torch.float64)
@@ -186,7 +186,7 @@ def test_normal_matrix_and_slope_are_those_of_the_jacobian(form):
     residual = assemble(*form.factors(theta)) - target
     jacobian = torch.func.jacrev(lambda t: assemble(*form.factors(t)))(theta).reshape(-1, numel)
     torch.testing.assert_close(form.normal(form.factors(theta)), jacobian.T @ jacobian)
-    torch.testing.assert_close(form.slope(form.factors(theta), residual), jacobian.T @ residual.flatten())
+    torch.testing.assert_close(form.gradient(form.factors(theta), residual), jacobian.T @ residual.flatten())
 
 
 def test_cyclic_fit():

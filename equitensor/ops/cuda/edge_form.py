@@ -16,7 +16,7 @@ FILE, SLOTS, MOST_COMPONENTS = "edge_form.cu", 8, 64
 
 
 class Form(NamedTuple):
-    """Which derivative: of first order, or along the tangents that are given; the slopes that are wanted."""
+    """Which derivative: of first order, or along the tangents that are given; the gradients that are wanted."""
 
     first: bool
     moved: tuple[bool, bool, bool, bool]

@@ -55,7 +55,7 @@ class Launch(NamedTuple):
     nodes: int
 
     def receive(self, at: Operands, z: Tensor | None, of_w: Tensor | None, need_y: bool) -> Tensor | None:
-        """Fill z and of_w; the slope by y, where it is needed."""
+        """Fill z and of_w; the gradient by y, where it is needed."""
         order, start = by_node(self.receiver, self.nodes)
         parts = (self.shape.receiver_parts * self.shape.tiles, *at.y.shape)
         of_y = at.y.new_empty(parts) if need_y else None
@@ -101,7 +101,7 @@ def gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan,
         for t, need in zip((x, y, w), (need_x, need_y, need_w), strict=True)
     )
     at = _operands(x, x, y, None, w, w, g)
-    terms = Terms(moved_x=True, slope_y=need_y, slope_w=need_w, sends=need_x, gradients=True)
+    terms = Terms(moved_x=True, wanted_y=need_y, wanted_w=need_w, sends=need_x, gradients=True)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
     if launch and (need_y or need_w):
@@ -117,7 +117,7 @@ def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     at = _operands(x, h_x, y, h_y, w, h_w, g)
     moved = [t is not None for t in (h_x, h_y, h_w)]
     need_y, need_w, sends = moved[0] or moved[2], moved[0] or moved[1], moved[1] or moved[2]
-    terms = Terms(*moved, sums=True, slope_y=need_y, slope_w=need_w, sends=sends)
+    terms = Terms(*moved, sums=True, wanted_y=need_y, wanted_w=need_w, sends=sends)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
         found = launch.receive(at, of_g, of_w if need_w else None, need_y)

@@ -17,7 +17,7 @@ from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, table
 from equitensor.ops.cuda.threads import block_shape
 from equitensor.ops.uvu_paths import UVUPath
 
-REGISTERS = 192  # bytes of sums that a thread holds; as much again for slopes where they are needed
+REGISTERS = 192  # bytes of sums that a thread holds; as much again for gradients where they are needed
 STAGED = 512  # entries of M that a block holds of one edge
 SHARED = 20480  # bytes of M that a block holds
 VECTOR = 16  # bytes that a thread reads of M at once
@@ -31,8 +31,8 @@ class Terms(NamedTuple):
     moved_y: bool = False
     moved_w: bool = False
     sums: bool = False
-    slope_y: bool = False
-    slope_w: bool = False
+    wanted_y: bool = False
+    wanted_w: bool = False
     sends: bool = False
     gradients: bool = False
 
@@ -84,7 +84,7 @@ def _entries(path: UVUPath, coupling: Tensor) -> Iterator[tuple[int, int, list]]
 def tables(given: Problem, terms: Terms) -> tuple[str, Shape]:
     """The text of problem.h, and how to launch."""
     size = torch.finfo(given.dtype).bits // 8
-    limit = REGISTERS // size // (2 if terms.slope_y or terms.slope_w else 1)
+    limit = REGISTERS // size // (2 if terms.wanted_y or terms.wanted_w else 1)
     of_z = _parts(given, lambda p: p.z, lambda p: p.k, limit, STAGED)
     of_x = _parts(given, lambda p: p.x, lambda p: p.i, limit, None)
     most = max(len(given.entries[p]) for p in given.paths)
