@@ -56,7 +56,8 @@ class OptionalCore(build_ext):
             if shutil.which("ninja") and "CMAKE_GENERATOR" not in os.environ:  # without it CMake looks for make
                 configure += ["-G", "Ninja"]
             subprocess.run(configure, check=True)
-            subprocess.run(["cmake", "--build", folder, "--config", "Release", "--parallel"], check=True)
+            build = ["cmake", "--build", folder, "--config", "Release", "--parallel", str(os.cpu_count() or 1)]
+            subprocess.run(build, check=True)
             (built,) = Path(folder).rglob(target.name)
             self.copy_file(str(built), str(target))
 

@@ -1,6 +1,7 @@
 """The core as a library of its own: its face in C, its build through CMake, programs that use it."""
 
 import importlib
+import os
 import pkgutil
 import re
 import shutil
@@ -91,7 +92,7 @@ def run(*command, **options):
 def built(source, build, *options):
     """Configures and builds `source` with CMake; the folder of what was made."""
     run("cmake", "-S", str(source), "-B", str(build), *options)
-    run("cmake", "--build", str(build), "--parallel")
+    run("cmake", "--build", str(build), "--parallel", str(os.cpu_count() or 1))
     return build
 
 
