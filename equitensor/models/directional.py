@@ -51,7 +51,7 @@ class Round(nn.Module):
 
     def forward(self, messages, species, radial, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
         """New messages (n width, c), energies (n, 1), scalar features (n, C)."""
-        features = self.product(self.density(messages, radial, harmonics), species)
+        features = self.product.of_messages(self.density, messages, radial, harmonics, species)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         scalars = scalars.squeeze(1)
         messages = self.update(messages, features, scalars, radial, harmonics, rev)
@@ -117,7 +117,7 @@ class Directional(nn.Module):
             messages, energy, scalars = layer(messages, species, radial, harmonics, neighbors.rev)
             energies.append(energy)
             features.append(scalars)
-        scalars = self.invariants(self.density(messages, radial, harmonics), species) @ self.mix
+        scalars = self.invariants.of_messages(self.density, messages, radial, harmonics, species) @ self.mix
         energies.append(silu(scalars @ self.head) @ self.head_out)
         features.append(scalars)
         return sum(energies).squeeze(1), torch.cat(features, dim=1)

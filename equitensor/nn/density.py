@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import DegreeLinear, matrix
-from equitensor.ops.edge_form import gather_edges, read_edges
+from equitensor.ops.edge_form import gather_edges
+from equitensor.ops.mixed_read import mixed_read
 from equitensor.ops.silu import silu
 
 SILU_GAIN = 1.6  # about keeps the mean square through silu: 1 / (rms of silu(x) for normal x) is 1.68
@@ -33,7 +34,11 @@ class AtomicDensity(nn.Module):
 
     def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
         """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""
-        return self.mix(gather_edges(harmonics, messages @ self.message, radial @ (self.radial * self.prior)))
+        return self.mix(gather_edges(harmonics, *self.factors(messages, radial)))
+
+    def factors(self, messages: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
+        """V m_ji and R(d_ji), what the harmonics are multiplied by: (n width, gathered) each."""
+        return messages @ self.message, radial @ (self.radial * self.prior)
 
 
 class EdgeUpdate(nn.Module):
@@ -54,7 +59,8 @@ class EdgeUpdate(nn.Module):
 
     def forward(self, messages, features, scalars, radial, harmonics, rev) -> Tensor:
         """messages (n width, c), features (n, (L+1)^2, C), scalars (n, C), rev (n width,) -> (n width, c)."""
-        leaving = read_edges(harmonics, self.angular(features, self.sign), radial @ (self.radial * self.prior), rev)
+        factor = radial @ (self.radial * self.prior)
+        leaving = mixed_read(harmonics, features, self.angular.weight * self.sign, factor, rev)
         hidden = torch.addmm(leaving, messages, self.message).view(*harmonics.shape[:2], -1)
         hidden = silu(hidden + torch.addmm(self.bias, scalars, self.scalars).unsqueeze(1))
         return torch.addmm(messages, hidden.flatten(0, 1), self.out)

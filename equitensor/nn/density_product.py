@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from equitensor.nn.density import AtomicDensity
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
+from equitensor.ops import gathered_product
 from equitensor.ops.density_product import compiled, density_features, density_invariants
+from equitensor.ops.edge_form import gather_edges
 
 
 class DensityPowers(nn.Module):
@@ -53,6 +56,10 @@ class DensityProduct(nn.Module):
             for l in range(self.coefficients.weight.shape[2]):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
+    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species) -> Tensor:
+        """self(density(messages, radial, harmonics), species), in one operator where there is one."""
+        return _of_messages(self, density, messages, radial, harmonics, species, False)
+
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         if compiled(features, self.powers.tensor):
             return density_features(
@@ -90,6 +97,10 @@ class DensityInvariants(nn.Module):
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
+    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species) -> Tensor:
+        """self(density(messages, radial, harmonics), species), in one operator where there is one."""
+        return _of_messages(self, density, messages, radial, harmonics, species, True)
+
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         if compiled(features, self.powers.tensor):
             return density_invariants(
@@ -97,3 +108,14 @@ class DensityInvariants(nn.Module):
             )
         coefficients = self.coefficients(species).unbind(1)
         return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))
+
+
+def _of_messages(layer, density: AtomicDensity, messages, radial, harmonics, species, invariants: bool) -> Tensor:
+    a, b = density.factors(messages, radial)
+    if not gathered_product.compiled(harmonics, a, b):
+        return layer(density.mix(gather_edges(harmonics, a, b)), species)
+    weight, powers = layer.coefficients.weight, layer.powers
+    weight = weight.unsqueeze(2) if invariants else weight
+    operands = (harmonics, a, b, density.mix.weight, weight, powers.paths())
+    found = gathered_product.gathered_product(*operands, species, powers.tensor, invariants)
+    return found.squeeze(1) if invariants else found

@@ -25,7 +25,7 @@ _LINEAR = Kernel("degree_linear", sizes=5, arrays=3)
 _OUTER = Kernel("degree_outer", sizes=4, arrays=3)
 
 
-def _linear_on_core(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
+def linear_on_core(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     degrees, rows, columns = _matrices(weight)
     expected, out = (columns, rows) if turned else (rows, columns)
@@ -44,7 +44,7 @@ def _matrices(weight: Tensor) -> tuple[int, int, int]:
     return weight.shape
 
 
-def _outer_on_core(x: Tensor, g: Tensor, degrees: int) -> Tensor:
+def outer_on_core(x: Tensor, g: Tensor, degrees: int) -> Tensor:
     x, g = x.contiguous(), g.contiguous()
     if x.dim() != 3 or g.dim() != 3 or x.shape[:2] != g.shape[:2] or x.shape[1] != degrees**2 or x.dtype != g.dtype:
         raise RuntimeError(
@@ -74,13 +74,13 @@ def _outer_backward(arguments, needs, h):
 
 _linear = define(
     "degree_linear(Tensor x, Tensor weight, bool turned) -> Tensor",
-    kernel=_linear_on_core,
+    kernel=linear_on_core,
     fake=lambda x, weight, turned: x.new_empty(x.shape[0], x.shape[1], weight.shape[1 if turned else 2]),
     backward=_linear_backward,
 )
 _outer = define(
     "degree_outer(Tensor x, Tensor g, int degrees) -> Tensor",
-    kernel=_outer_on_core,
+    kernel=outer_on_core,
     fake=lambda x, g, degrees: x.new_empty(degrees, x.shape[2], g.shape[2]),
     backward=_outer_backward,
 )

@@ -95,12 +95,12 @@ def _run(operands, g, along, constants, results) -> None:
     )
 
 
-def _output(x: Tensor, invariants: bool) -> Tensor:
+def output_of(x: Tensor, invariants: bool) -> Tensor:
     return x.new_empty(x.shape[0], 1 if invariants else x.shape[1], x.shape[2])
 
 
-def _on_core(x, weight, mix, *constants):
-    out = _output(x, constants[3])
+def product_on_core(x, weight, mix, *constants):
+    out = output_of(x, constants[3])
     _run((x, weight, mix), None, None, constants, (out, None, None, None))
     return out
 
@@ -113,13 +113,13 @@ def _rooms(x, weight, mix, g, *more):
     return tuple(room(like, want) for like, want in zip(likes, asked, strict=False))
 
 
-def _first_on_core(x, weight, mix, g, *more):
+def first_on_core(x, weight, mix, g, *more):
     found = _rooms(x, weight, mix, g, *more)
     _run((x, weight, mix), g, None, more[:-1], (None, *found))
     return found
 
 
-def _second_on_core(x, weight, mix, g, h_x, h_weight, h_mix, *more):
+def second_on_core(x, weight, mix, g, h_x, h_weight, h_mix, *more):
     *found, of_out = _rooms(x, weight, mix, g, *more)
     _run((x, weight, mix), g, (h_x, h_weight, h_mix), more[:-1], (of_out, *found))
     return *found, of_out
@@ -139,27 +139,27 @@ def _backward(arguments, needs, g):
 
 
 _OPERANDS = "Tensor x, Tensor weight, Tensor? mix"
-_CONSTANTS = "Tensor species, Tensor index, Tensor coefficients, bool invariants, bool symmetric"
+CONSTANTS = "Tensor species, Tensor index, Tensor coefficients, bool invariants, bool symmetric"
 _second = define(
-    f"density_second({_OPERANDS}, Tensor g, Tensor? h_x, Tensor? h_weight, Tensor? h_mix, {_CONSTANTS}, bool[4] wanted)"
+    f"density_second({_OPERANDS}, Tensor g, Tensor? h_x, Tensor? h_weight, Tensor? h_mix, {CONSTANTS}, bool[4] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
-    kernel=_second_on_core,
+    kernel=second_on_core,
     fake=_rooms,
     on_gpu=on_gpu.second,
     operands=7,
 )
 _first = define(
-    f"density_first({_OPERANDS}, Tensor g, {_CONSTANTS}, bool[3] wanted) -> (Tensor, Tensor, Tensor)",
-    kernel=_first_on_core,
+    f"density_first({_OPERANDS}, Tensor g, {CONSTANTS}, bool[3] wanted) -> (Tensor, Tensor, Tensor)",
+    kernel=first_on_core,
     fake=_rooms,
     backward=_first_backward,
     on_gpu=on_gpu.first,
     operands=4,
 )
 _product = define(
-    f"density_product({_OPERANDS}, {_CONSTANTS}) -> Tensor",
-    kernel=_on_core,
-    fake=lambda x, weight, mix, species, index, coefficients, invariants, symmetric: _output(x, invariants),
+    f"density_product({_OPERANDS}, {CONSTANTS}) -> Tensor",
+    kernel=product_on_core,
+    fake=lambda x, weight, mix, species, index, coefficients, invariants, symmetric: output_of(x, invariants),
     backward=_backward,
     on_gpu=on_gpu.values,
     operands=3,

@@ -83,7 +83,7 @@ def _shape(rev: Tensor | None) -> Size | None:
     return rev.shape
 
 
-def _gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
     harmonics, a, b = harmonics.contiguous(), a.contiguous(), b.contiguous()
     _check_one_precision(harmonics, a, b)
     atoms, _, components, channels = sizes = _sizes(harmonics.shape, (a.shape, b.shape), None, None)
@@ -92,7 +92,7 @@ def _gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
-def _read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
+def read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
     harmonics, features = harmonics.contiguous(), features.contiguous()
     factor, rev = factor.contiguous(), rev.contiguous()
     _check_one_precision(harmonics, features, factor)
@@ -102,7 +102,7 @@ def _read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tens
     return out
 
 
-def _gradient(point: tuple, rev: Tensor | None, along: tuple | None, wanted: list[bool]) -> tuple[Tensor, ...]:
+def gradient_on_core(point: tuple, rev: Tensor | None, along: tuple | None, wanted: list[bool]) -> tuple[Tensor, ...]:
     """The wanted parts of the gradient of F, or of its derivative along a tangent."""
     harmonics, a, b, features = point = [t.contiguous() for t in point]
     _check_one_precision(harmonics, a, b, features)
@@ -117,11 +117,11 @@ def _gradient(point: tuple, rev: Tensor | None, along: tuple | None, wanted: lis
 
 
 def _first_on_core(harmonics, a, b, features, rev, wanted):
-    return _gradient((harmonics, a, b, features), rev, None, wanted)
+    return gradient_on_core((harmonics, a, b, features), rev, None, wanted)
 
 
 def _second_on_core(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_features, wanted):
-    return _gradient((harmonics, a, b, features), rev, (h_harmonics, h_a, h_b, h_features), wanted)
+    return gradient_on_core((harmonics, a, b, features), rev, (h_harmonics, h_a, h_b, h_features), wanted)
 
 
 def _rooms(harmonics, a, b, features, *others):
@@ -167,7 +167,7 @@ _first = define(
 )
 _gather = define(
     "edge_gather(Tensor harmonics, Tensor a, Tensor b) -> Tensor",
-    kernel=_gather_on_core,
+    kernel=gather_on_core,
     fake=lambda harmonics, a, b: harmonics.new_empty(harmonics.shape[0], harmonics.shape[2], a.shape[1]),
     backward=_gather_backward,
     on_gpu=on_gpu.gather,
@@ -175,7 +175,7 @@ _gather = define(
 )
 _read = define(
     "edge_read(Tensor harmonics, Tensor features, Tensor factor, Tensor rev) -> Tensor",
-    kernel=_read_on_core,
+    kernel=read_on_core,
     fake=lambda harmonics, features, factor, rev: room(factor, True),
     backward=_read_backward,
     on_gpu=on_gpu.read,

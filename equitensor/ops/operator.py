@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import _C, Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from equitensor import core
 from equitensor.ops.cuda.dispatch import implement
@@ -50,6 +50,7 @@ def define(
     reference: Callable | None = None,
     on_gpu: Callable | None = None,
     operands: int = 0,
+    kept: int = 0,
 ) -> Callable:
     """Register torch.ops.equitensor.`name`; what is returned does the same, in less time where nobody looks on.
 
@@ -58,6 +59,7 @@ def define(
     fake: results without numbers. backward(arguments, needs, *gradients): the gradients of the arguments, in their
     order, None where not needed, and without those behind the last tensor that has one; `gradients`, those of the
     results, may be None. Written with operators, it can be differentiated again; without it, that is refused.
+    kept: how many results, the last ones, the backward gets, too, behind the arguments.
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema)
@@ -68,7 +70,7 @@ def define(
     torch.library.register_fake(f"equitensor::{name}", fake, lib=LIBRARY)
     registered = getattr(torch.ops.equitensor, name).default
     arguments = Arguments(registered)
-    setup, differentiate = _differentiation(arguments, backward or _refusal(name))
+    setup, differentiate = _differentiation(arguments, backward or _refusal(name), kept)
     torch.library.register_autograd(f"equitensor::{name}", differentiate, setup_context=setup, lib=LIBRARY)
     if core.LIBRARY is None:
         return registered
@@ -84,7 +86,7 @@ class Arguments:
         kinds = [str(argument.type) for argument in registered._schema.arguments]
         tensors = [n for n, kind in enumerate(kinds) if "Tensor" in kind]
         others = [n for n, kind in enumerate(kinds) if "Tensor" not in kind]
-        self.tensors, self.others = _getter(tensors), _getter(others)
+        self.tensors, self.others, self.count = _getter(tensors), _getter(others), len(tensors)
         order = tensors + others
         self.together = _getter([order.index(n) for n in range(len(order))])
 
@@ -103,7 +105,7 @@ def _at_once(registered: Callable, tensors: Callable, kernel: Callable, node: Ca
     """
 
     def call(*arguments):
-        if is_compiling() or _observed():
+        if is_dynamo_compiling() or _observed():
             return registered(*arguments)
         differentiable = False
         for t in tensors(arguments):
@@ -129,8 +131,9 @@ def _node(name: str, kernel: Callable, setup: Callable, differentiate: Callable)
     """The kernel as a node of autograd's graph."""
 
     def forward(ctx, *arguments):
-        setup(ctx, arguments, None)
-        return kernel(*arguments)
+        found = kernel(*arguments)
+        setup(ctx, arguments, found)
+        return found
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(differentiate)}
     function = type(name, (torch.autograd.Function,), members)
@@ -164,19 +167,20 @@ def _first_that_can(kernel: Callable, reference: Callable | None) -> Callable:
     return call
 
 
-def _differentiation(arguments: Arguments, backward: Callable) -> tuple[Callable, Callable]:
-    tensors, others, together = arguments.tensors, arguments.others, arguments.together
+def _differentiation(arguments: Arguments, backward: Callable, kept: int) -> tuple[Callable, Callable]:
+    tensors, others, together, count = arguments.tensors, arguments.others, arguments.together, arguments.count
 
     def setup(ctx, inputs, output):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors(inputs))
         ctx.constants = others(inputs)
+        ctx.save_for_backward(*tensors(inputs), *(output[-kept:] if kept else ()))
 
     def differentiate(ctx, *gradients):
-        needs = ctx.needs_input_grad
-        if all(g is None for g in gradients):
+        needs, saved = ctx.needs_input_grad, ctx.saved_tensors
+        if gradients[0] is None and all(g is None for g in gradients):
             return (None,) * len(needs)
-        found = backward(together(ctx.saved_tensors + ctx.constants), _needs(ctx, needs), *gradients)
+        inputs = together(saved[:count] + ctx.constants)
+        found = backward((*inputs, *saved[count:]), _needs(ctx, needs, inputs), *gradients)
         return (*found, *[None] * (len(needs) - len(found)))
 
     return setup, differentiate
@@ -194,11 +198,15 @@ def _refusal(name: str) -> Callable:
 _pass = threading.local()  # of autograd: the last one that asked for the gradient of a leaf
 
 
-def _needs(ctx, needs: tuple[bool, ...]) -> Sequence[bool]:
+def _needs(ctx, needs: tuple[bool, ...], inputs: tuple) -> Sequence[bool]:
     """Whose gradients this pass of autograd wants, of those that could have one: forces need none of the weights'."""
     if sum(needs) < 2:
         return needs
-    return [need and _is_on_the_way(node) for need, (node, _) in zip(needs, ctx.next_functions, strict=False)]
+    nodes, place, found = ctx.next_functions, 0, []  # one node for each argument that is a tensor
+    for need, value in zip(needs, inputs, strict=False):
+        found.append(need and _is_on_the_way(nodes[place][0]))
+        place += isinstance(value, Tensor)
+    return found
 
 
 def _is_on_the_way(node) -> bool:

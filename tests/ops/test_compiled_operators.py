@@ -8,8 +8,10 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from equitensor import core
 from equitensor.nn import Convolution, Interaction
+from equitensor.nn.density import AtomicDensity
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
+from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.o3 import wigner_3j
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.sparse_coupling import coupling_tensor
@@ -17,6 +19,8 @@ from equitensor.ops import degree_linear as degree_linear_module
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.edge_form import gather_edges, read_edges
+from equitensor.ops.mixed_read import mixed_read
+from equitensor.ops.operator import _needs
 from equitensor.ops.silu import silu
 
 pytestmark = pytest.mark.usefixtures("compiled_operators")
@@ -123,6 +127,47 @@ def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in
     assert_same(lambda: layer(x, species), lambda: in_plain_torch(layer, x, species), inputs)
 
 
+@pytest.mark.parametrize("layer", [DensityProduct, DensityInvariants])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("product", ["cg", "gaunt"])
+@pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
+def test_gathered_product(layer, product, atoms, width, lmax, dtype, in_plain_torch):
+    layer, density = layer(2, lmax, 6, 3, product).to(dtype), AtomicDensity(lmax, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
+    harmonics, species = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype), torch.arange(atoms) % 2
+    messages, radial = (numbers(atoms * width, channels, dtype=dtype) for channels in (5, 4))
+    given = (density, messages, radial, harmonics, species)
+    inputs = (messages, radial, harmonics, *layer.parameters(), *density.parameters())
+    assert_same(lambda: layer.of_messages(*given), lambda: in_plain_torch(layer.of_messages, *given), inputs)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
+def test_mixed_read(atoms, width, lmax, dtype, in_plain_torch):
+    harmonics = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype)
+    features = numbers(atoms, (lmax + 1) ** 2, 7, dtype=dtype)
+    matrices, factor = numbers(lmax + 1, 7, 5, dtype=dtype), numbers(atoms * width, 5, dtype=dtype)
+    inputs, rev = (harmonics, features, matrices, factor), involution(atoms * width)
+    assert_same(lambda: mixed_read(*inputs, rev), lambda: in_plain_torch(mixed_read, *inputs, rev), inputs)
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_part_of_the_derivatives_of_gathered_product(part):
+    """What is asked for does not depend on what else is."""
+    inputs = gathered(atoms=4)
+    function = lambda: OPERATORS.gathered_product(*inputs)[0]  # noqa: E731
+    points = inputs[:6]
+    g = torch.randn_like(function())
+    whole = torch.autograd.grad((function() * g).sum(), points, create_graph=True)
+    one = torch.autograd.grad((function() * g).sum(), points[part], create_graph=True)[0]
+    torch.testing.assert_close(one, whole[part])
+    wanted = torch.autograd.grad(whole[part].square().sum(), points, allow_unused=True, materialize_grads=True)
+    for at, expected in zip(points, wanted, strict=True):
+        found = torch.autograd.grad(
+            one.square().sum(), at, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        torch.testing.assert_close(found[0], expected)
+
+
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_channel_product(channels):
     tensor = even_coupling(2)
@@ -178,9 +223,23 @@ def test_rows_that_are_not_contiguous(in_plain_torch):
             torch.testing.assert_close(function(*inputs), in_plain_torch(function, *inputs), rtol=0, atol=1e-12)
 
 
+def gathered(atoms=2):
+    """Operands of gathered_product at lmax 1."""
+    tensor = natural_coupling(1, "cg")
+    paths = int(tensor.index[0, 3].max()) + 1
+    operands = (numbers(atoms, 3, 4), numbers(3 * atoms, 5), numbers(3 * atoms, 5), numbers(2, 5, 3))
+    weights = (numbers(2, 3, 2, 3), numbers(paths, 3))
+    return (*operands, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
+
+
 @pytest.mark.parametrize(
     "operator, inputs",
     [
+        ("gathered_product", gathered),
+        (
+            "mixed_read",
+            lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(2, 5, 3), numbers(6, 3), involution(6)),
+        ),
         ("edge_gather", lambda: (numbers(2, 3, 4), numbers(6, 5), numbers(6, 5))),
         ("edge_read", lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(6, 5), involution(6))),
         ("degree_linear", lambda: (numbers(2, 4, 3), numbers(2, 3, 5), False)),
@@ -225,6 +284,24 @@ def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
     assert not wanted
     torch.autograd.grad(degree_linear(shifted, weight).sum(), [x, weight])
     assert wanted
+
+
+def test_arguments_that_are_none_do_not_shift_whose_gradient_is_wanted():
+    found, x, y = [], numbers(3), numbers(3)
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *arguments):
+            ctx.arguments = arguments
+            return arguments[1] * arguments[2]
+
+        @staticmethod
+        def backward(ctx, g):
+            found.append(list(_needs(ctx, ctx.needs_input_grad, ctx.arguments)))
+            return None, g, g
+
+    torch.autograd.grad(Product.apply(None, x + 1, y + 1).sum(), x)
+    assert found == [[False, True, False]]
 
 
 @pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
