@@ -3,8 +3,6 @@
 import argparse
 from typing import get_args
 
-_FORMATS = ("auto", "ase", "oc20", "oc20-raw", "aselmdb", "pubchemqcr")
-
 
 def add_parser(subparsers):
     """Register `data` with its commands; each sets `run`, a function of the parsed arguments."""
@@ -32,21 +30,25 @@ def add_parser(subparsers):
 
 def add_reading_options(parser):
     """Register the options that say how a file is read: those that the formats declare."""
-    parser.add_argument("--format", choices=_FORMATS, default="auto", help="default: found out from the file")
     parser.when_used(_add_declared)
 
 
 def _add_declared(parser):
     from equitensor.data import formats
 
+    choices = ("auto", *sorted(formats.names()))
+    parser.add_argument("--format", choices=choices, default="auto", help="default: found out from the file")
     for name, (kind, field) in formats.all_settings().items():
         extra = field.json_schema_extra or {}
-        how = {"help": field.description.replace("%", "%%"), "dest": name}
+        how = {"help": (field.description or "").replace("%", "%%"), "dest": name}
+        kinds = [getattr(each, "__origin__", each) for each in get_args(kind)]  # of Annotated types what they annotate
         several = list[str] in get_args(kind)
-        if bool in get_args(kind):
+        if bool in kinds:
             how |= {"action": "store_true", "default": None}
         else:
             how["metavar"] = extra.get("metavar", "NAME")
+            if str not in kinds and (number := next((each for each in (float, int) if each in kinds), None)):
+                how |= {"type": number, "metavar": extra.get("metavar", "N")}
         if several:
             how |= {"action": "append"} if extra.get("repeated") else {"nargs": "+"}
         parser.add_argument("--" + extra.get("option", name).replace("_", "-"), **how)

@@ -10,7 +10,6 @@ from equitensor.data import formats
 from equitensor.data.calculations import passed_over
 from equitensor.data.checks import checked
 from equitensor.data.environment import is_lmdb
-from equitensor.data.formats.cp2k import is_companion
 from equitensor.data.sequence import Joined, Memory, Snapshots, Weighted
 from equitensor.data.store import Store, is_store
 from equitensor.errors import InputError, NoLabelsError
@@ -83,7 +82,7 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
     if (reason := formats.why_not(path)) is not None:
         raise InputError(f"{path}: {reason}")
     hint = "an LMDB file of an unknown kind" if is_lmdb(path) else "no known format"
-    raise InputError(f"{path}: {hint}; formats are {', '.join(formats.NAMES)} (--format NAME to insist on one)")
+    raise InputError(f"{path}: {hint}; formats are {', '.join(formats.names())} (--format NAME to insist on one)")
 
 
 def read_sources(sources, unlabelled: bool = False, **options) -> Iterator[Structure]:
@@ -128,11 +127,11 @@ def _recognise(path):
 def _sources_in_folder(folder):
     sources = list(_walk(folder, set()))
     found = [(file, name) for file, name in sources if name not in (None, _SAME)]
-    skipped = [file for file, name in sources if name is None and not is_companion(file)]
+    skipped = [file for file, name in sources if name is None and not formats.is_companion(file)]
     known = next((f"{file}: {why}" for file in skipped if (why := formats.why_not(file)) is not None), None)
     if not found:
         hint = "" if known is None else f"; {known}"
-        names = ", ".join(formats.NAMES)
+        names = ", ".join(formats.names())
         raise InputError(f"{folder}: no file here or in its folders has a known format ({names}){hint}")
     if len({name == "store" for _, name in found}) == 2:
         stores = ", ".join(file.name for file, name in found if name == "store")
@@ -158,7 +157,7 @@ def _walk(folder, seen):
     else:
         yield from _files([entry for entry in entries if entry.is_file()])
     for entry in entries:
-        if entry.is_dir() and entry.resolve() not in seen:
+        if entry.is_dir() and entry.resolve() not in seen and not formats.is_companion(entry):
             yield from _walk(entry, seen)
 
 

@@ -14,10 +14,12 @@ _ENERGY = {
     "kj/mol": "kJ/mol",
     "hartree": "Hartree",
     "ha": "Hartree",
+    "au": "Hartree",  # as sGDML writes it, of lengths too
+    "a.u.": "Hartree",
     "rydberg": "Rydberg",
     "ry": "Rydberg",
 }
-_LENGTH = {"angstrom": 1.0, "a": 1.0, "ang": 1.0, "å": 1.0, "bohr": "Bohr", "nm": "nm"}
+_LENGTH = {"angstrom": 1.0, "a": 1.0, "ang": 1.0, "å": 1.0, "bohr": "Bohr", "au": "Bohr", "a.u.": "Bohr", "nm": "nm"}
 _PRESSURE = {"gpa": 1.0, "mpa": 1e-3, "kbar": 0.1, "bar": 1e-4, "pa": 1e-9}
 
 

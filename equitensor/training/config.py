@@ -196,11 +196,11 @@ class Config(_Section):
 
 def config_class() -> type[Config]:
     """The config, composed of what the table of labels, the formats and the architectures declare."""
-    return _config_class(version(), tuple(architectures.ARCHITECTURES.items()))
+    return _config_class(version(), tuple(architectures.ARCHITECTURES.items()), formats.names())
 
 
 @lru_cache(maxsize=4)
-def _config_class(_version: int, _architectures: tuple) -> type[Config]:
+def _config_class(_version: int, _architectures: tuple, _formats: tuple) -> type[Config]:
     loss, model = _loss_section(), _model_section()
     return create_model(
         "Config", __base__=Config, data=(_data_section(), ...), model=(model, model()), loss=(loss, loss())

@@ -2,7 +2,6 @@
 
 import pytest
 
-from equitensor.cli import data
 from equitensor.cli.main import build_parser
 from equitensor.data import formats
 from equitensor.errors import InputError
@@ -44,8 +43,9 @@ def test_elements_and_weights_are_named(tmp_path, capsys):
     assert "5.000 (1 differ from 1)" in capsys.readouterr().out
 
 
-def test_every_format_can_be_named():
-    assert set(data._FORMATS) == {"auto", *formats.NAMES}
+@pytest.mark.parametrize("name", formats.names())
+def test_every_format_can_be_named(name):
+    assert build_parser().parse_args(["data", "info", "a", "--format", name]).format == name
 
 
 def test_errors_reach_the_caller(source, tmp_path):

@@ -1,9 +1,14 @@
 """File formats: `recognises(path) -> bool` and `read(path, **options)`, an iterator of Structure.
 
-The options of a format are what `read` declares, or what its `settings()` makes of that.
+The options of a format are what `read` declares, or what its `settings()` makes of that. An installed package brings
+formats of its own as entry points of the group "equitensor.formats": the name of the format = a module with these.
 """
 
 import importlib
+import logging
+import sys
+from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,28 +16,67 @@ from pydantic import ValidationError
 from equitensor.errors import InputError
 from equitensor.settings import Settings, left_out, problems, settings_of
 
-# In the order in which they are asked; ASE, which knows the most, comes last.
-NAMES = ("oc20", "oc20-raw", "aselmdb", "pubchemqcr", "ase")
+_log = logging.getLogger(__name__)
+GROUP = "equitensor.formats"
+# In the order in which they are asked, then those of other packages; ASE, which knows the most, comes last.
+_OURS = ("oc20", "oc20-raw", "aselmdb", "pubchemqcr", "npz", "hdf5", "deepmd")
+_LAST = ("ase",)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all formats, in the order in which they are asked."""
+    return (*_OURS, *_brought(tuple(sys.path)), *_LAST)
 
 
 def get(name: str):
     """The module of a format. Raises InputError for an unknown name."""
-    if name not in NAMES:
-        raise InputError(f"unknown format {name!r}; known: auto, {', '.join(NAMES)}")
-    return importlib.import_module(f"equitensor.data.formats.{name.replace('-', '_')}")
+    if name in _OURS or name in _LAST:
+        return importlib.import_module(f"equitensor.data.formats.{name.replace('-', '_')}")
+    brought = _brought(tuple(sys.path))
+    if name not in brought:
+        raise InputError(f"unknown format {name!r}; known: auto, {', '.join(names())}")
+    return brought[name]
+
+
+@lru_cache(maxsize=4)
+def _brought(_path: tuple[str, ...]) -> dict:
+    """Name -> module of the formats that installed packages bring; one that cannot be loaded is left out, and named."""
+    found = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name in (*_OURS, *_LAST, *found, "auto", "store"):
+            _log.warning("%s: the format %s is left out, because there is one of this name", entry.value, entry.name)
+            continue
+        try:
+            module = entry.load()
+            if not (callable(getattr(module, "recognises", None)) and callable(getattr(module, "read", None))):
+                raise AttributeError("it has no functions recognises and read")
+        except Exception as error:  # the code of others
+            _log.warning("the format %s of %s is left out: %s", entry.name, entry.value, error)
+        else:
+            found[entry.name] = module
+    return found
 
 
 def recognise(path: Path) -> str | None:
     """The name of the first format that recognises the path, or None."""
-    return next((name for name in NAMES if get(name).recognises(path)), None)
+    return next((name for name in names() if get(name).recognises(path)), None)
+
+
+def is_companion(path: Path) -> bool:
+    """Whether a file or folder belongs to another that is read with it: CP2K's forces, the sets of a deepmd system."""
+    from equitensor.data.formats import cp2k, deepmd
+
+    return (path.is_file() and cp2k.is_companion(path)) or deepmd.system_of(path) is not None
 
 
 def why_not(path: Path) -> str | None:
     """What a file or folder that no format takes is, and how to get it in, where that is known."""
-    from equitensor.data.formats import cp2k, foreign
+    from equitensor.data.formats import cp2k, deepmd, foreign
 
     if path.is_file() and cp2k.is_companion(path):
         return "holds no structures, but what belongs to CP2K's X-pos-1.xyz beside it; name that, which takes it along"
+    if (system := deepmd.system_of(path)) is not None:
+        return f"a part of a system of DeePMD-kit; name the folder {system}, which takes it along"
     return foreign.advice(path)
 
 
@@ -59,4 +103,4 @@ def settings(name: str) -> type[Settings]:
 
 def all_settings() -> dict[str, tuple]:
     """The options of all formats, as fields of a pydantic model that are None where they are left out."""
-    return left_out([settings(name) for name in reversed(NAMES)])
+    return left_out([settings(name) for name in reversed(names())])

@@ -3,22 +3,21 @@
 import logging
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, create_model
+from pydantic import Field
 
 from equitensor.data.formats import ase_frames, cp2k, foreign
+from equitensor.data.formats.label_options import ELEMENTS, LENGTH_UNIT, chemical_symbols, settings_with_labels
 from equitensor.data.frames import ending
 from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import Structure
-from equitensor.graph.labels import labels as all_labels
-from equitensor.graph.labels import names, version
-from equitensor.settings import Settings, settings_of
+from equitensor.graph.labels import names
+from equitensor.settings import Settings
 
 _log = logging.getLogger(__name__)
 _WEIGHT_KEY = "config_weight"
@@ -40,7 +39,7 @@ def recognises(path: Path) -> bool:
 
 def read(
     path: Path,
-    length_unit: Annotated[str | None, Field(description="Angstrom (default), Bohr, nm")] = None,
+    length_unit: Annotated[str | None, LENGTH_UNIT] = None,
     weight_key: Annotated[
         str | None, Field(description="name of the weight of a frame in the loss; default: config_weight")
     ] = None,
@@ -48,13 +47,7 @@ def read(
         str | None,
         Field(description="name of the value that says which trajectory a frame belongs to; file: each file is one"),
     ] = None,
-    elements: Annotated[
-        list[str] | str | None,
-        Field(
-            description="LAMMPS dump: the elements of types 1, 2, ..., as Si O or Si,O",
-            json_schema_extra={"metavar": "SYMBOL"},
-        ),
-    ] = None,
+    elements: Annotated[list[str] | str | None, ELEMENTS] = None,
     **label_options: str | None,
 ) -> Iterator[Structure]:
     """The frames of a file, labels found under their usual names or under the names given (see LabelReader).
@@ -101,28 +94,7 @@ def _keys_to_name(labels: LabelReader) -> str:
 
 def settings() -> type[Settings]:
     """What `read` declares, and the keys and units of all labels."""
-    return _settings(version())
-
-
-@lru_cache(maxsize=4)
-def _settings(_version: int) -> type[Settings]:
-    keys = {f"{each.name}_key": f"name of the {each.name}{each.key_help} in the file" for each in all_labels()}
-    units = {f"{each.name}_unit": each.unit_help or f"default: {each.unit}" for each in all_labels()}
-    fields = {name: (str | None, Field(None, description=text)) for name, text in (keys | units).items()}
-    own = settings_of(read, ("path",)).model_fields
-    fields |= {name: (info.rebuild_annotation(), info) for name, info in own.items()}
-    return create_model("Settings", __base__=Settings, **fields)
-
-
-def chemical_symbols(names: list[str] | str) -> list[str]:
-    """The symbols in a list, or in a text that separates them by commas. Raises InputError for what is no element."""
-    from ase.data import atomic_numbers
-
-    names = [names] if isinstance(names, str) else names
-    symbols = [symbol for name in names for symbol in str(name).replace(",", " ").split()]
-    if unknown := [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) == 0]:
-        raise InputError(f"elements: {unknown[0]!r} is no chemical symbol (Si, O, ...)")
-    return symbols
+    return settings_with_labels(read)
 
 
 def _structures(path, frames, labels: LabelReader, weights, group_key):

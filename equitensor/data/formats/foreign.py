@@ -3,17 +3,21 @@
 from pathlib import Path
 
 from equitensor.data.compressed import DAMAGED, decompressed
+from equitensor.data.formats import hdf5
 
 _FRAME = (
     'one Atoms(...) per frame, atoms.info["REF_energy"] = E, atoms.arrays["REF_forces"] = F, '
     'ase.io.write("data.xyz", frames) (for a periodic cell also atoms.info["REF_stress"])'
 )
 _ADVICE = {
-    "hdf5": f"HDF5 has no common layout for structures, so it is not read; open it with h5py and write {_FRAME}",
-    "npz": f"numpy archives have no common layout for structures, so they are not read; np.load it and write {_FRAME}",
-    "deepmd": (
-        "a system of DeePMD-kit, which is not read; convert it with dpdata (pip install dpdata): "
-        'ase.io.write("data.xyz", dpdata.LabeledSystem(folder, fmt="deepmd/npy").to("ase/structure"))'
+    "hdf5": (
+        "HDF5 in no layout that is read (SPICE, ANI-1x, ANI-1ccx, ANI-2x: groups with atomic_numbers or species beside "
+        f"conformations or coordinates); open it with h5py and write {_FRAME}"
+    ),
+    "no h5py": "HDF5 of SPICE or ANI is read with h5py, an extra: pip install equitensor[hdf5]",
+    "npz": (
+        "a numpy file in no layout that is read (MD17, rMD17, sGDML: an .npz with z and R, or nuclear_charges and "
+        f"coords); np.load it and write {_FRAME}"
     ),
     "mtp": (
         "configurations of MLIP (MTP), which are not read; for each block between BEGIN_CFG and END_CFG write "
@@ -48,13 +52,11 @@ _COMPRESSED = {".gz", ".gzip", ".bz2", ".xz"}
 
 
 def advice(path: Path) -> str | None:
-    """A sentence on how to get a file or folder in that is known but not read, or None."""
-    kind = _folder(path) if path.is_dir() else _file(path)
+    """A sentence on how to get a file in that is known but not read, or None."""
+    kind = None if path.is_dir() else _file(path)
+    if kind == "hdf5" and not hdf5.has_h5py():
+        kind = "no h5py"
     return None if kind is None else _ADVICE[kind]
-
-
-def _folder(path):
-    return "deepmd" if any((folder / "type.raw").is_file() for folder in (path, path.parent)) else None
 
 
 def _file(path):
@@ -62,10 +64,8 @@ def _file(path):
     ending = endings[0] if len(endings) == 2 and endings[1] in _COMPRESSED else (endings or [""])[-1]
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
-    if path.name in ("type.raw", "type_map.raw", "coord.raw", "box.raw"):
-        return "deepmd"
     start = _start(path, 1 << 16 if ending == ".json" else 512)
-    if start.startswith(b"\x89HDF\r\n"):
+    if start.startswith(hdf5.SIGNATURE):
         return "hdf5"
     if b"BEGIN_CFG" in start.upper():
         return "mtp"

@@ -50,8 +50,9 @@ def shards(path, suffix):
     files = [file for file in path.iterdir() if file.is_file() and file.name.endswith(suffix)]
     if not files:
         raise InputError(f"the folder {path} has no file *{suffix}")
-    return sorted(files, key=_natural_order)
+    return sorted(files, key=natural_order)
 
 
-def _natural_order(file):
+def natural_order(file):
+    """Sorts names with numbers in them: data.2 before data.10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
