@@ -16,6 +16,14 @@ def add_parser(subparsers):
     convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, folder, quoted pattern, or other store")
     convert.add_argument("out", metavar="OUT.lmdb", help="the store to write")
     convert.add_argument("--overwrite", action="store_true", help="replace OUT.lmdb if it exists")
+    convert.add_argument("--workers", type=_count, metavar="N", help="processes that read; default: as many as cores")
+    convert.add_argument(
+        "--on-bad",
+        choices=("error", "report"),
+        default="error",
+        help="records that cannot be used: stop at the first (default), or leave them out, list them in "
+        "OUT.lmdb.left_out.csv, and end with exit code 1",
+    )
     add_reading_options(convert)
     convert.set_defaults(run=run_convert)
     info = commands.add_parser(
@@ -61,23 +69,42 @@ def reading_options(args) -> dict:
     return {"format": args.format, **{name: getattr(args, name) for name in formats.all_settings()}}
 
 
+def _count(text: str) -> int:
+    """A number of processes."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def run_convert(args: argparse.Namespace) -> int:
-    """Convert with a running count, then print the coverage of the store."""
+    """Convert with a bar and a running count, then print the coverage of the store; 1 where records were left out."""
     from rich.console import Console
 
+    from equitensor.cli.progress import ConversionProgress
     from equitensor.data import convert
+    from equitensor.data.convert import report_path
 
     console = Console()
-    with console.status("reading") as status:
-
-        def show(count):
-            if count % 100 == 0:
-                status.update(f"{count} structures")
-
-        store = convert(args.sources, args.out, overwrite=args.overwrite, progress=show, **reading_options(args))
-    _print_coverage(console, [store])
+    options = reading_options(args) | {"workers": args.workers or _cores(), "on_bad": args.on_bad}
+    with ConversionProgress(console) as shown:
+        store = convert(
+            args.sources, args.out, overwrite=args.overwrite, progress=shown.count, share=shown.share, **options
+        )
+    if len(store):
+        _print_coverage(console, [store])
+    left_out = store.provenance["left_out"]
+    if left_out:
+        report = report_path(args.out)
+        console.print(f"{left_out} records were left out: {report} says which and why", soft_wrap=True, highlight=False)
     console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
-    return 0
+    return 1 if left_out else 0
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_info(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ _LAZY = {
     "Snapshots": "equitensor.data.sequence",
     "Split": "equitensor.data.splits",
     "Store": "equitensor.data.store",
-    "StoreWriter": "equitensor.data.store",
+    "StoreWriter": "equitensor.data.store_writer",
     "convert": "equitensor.data.convert",
     "coverage": "equitensor.data.coverage",
     "coverage_table": "equitensor.data.coverage",

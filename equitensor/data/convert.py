@@ -1,12 +1,22 @@
 """Conversion of any readable data into a store."""
 
+import csv
+import io
+import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from equitensor import __version__
-from equitensor.data.snapshots import find_sources, read_sources
-from equitensor.data.store import Store, StoreWriter
+from equitensor.data.pieces import Batch, pieces, size_of, task
+from equitensor.data.snapshots import find_sources
+from equitensor.data.store import Store
+from equitensor.data.store_writer import StoreWriter
+from equitensor.data.workers import Workers
 from equitensor.errors import InputError
+from equitensor.whole_file import write_whole
+
+_log = logging.getLogger(__name__)
 
 
 def convert(
@@ -15,37 +25,107 @@ def convert(
     format: str = "auto",
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
+    on_bad: str = "error",
+    share: Callable[[float], None] | None = None,
     **options,
 ) -> Store:
     """Write the structures of one or several sources into a store at `out`, and open it.
 
-    Each structure is checked. `progress(count)` is called as structures are written; options (energy_key,
-    energy_unit, stage, ...) go to the format. Raises InputError naming file and record; nothing is left at
-    `out` then.
+    Each structure is checked. workers: processes that read; the store is the same for any number. A conversion that
+    was killed goes on where it was when it is repeated. on_bad: "error" raises InputError naming file and record at
+    the first that cannot be used, and nothing is left; "report" leaves these out and lists them in
+    `report_path(out)`; their number is provenance["left_out"]. `progress(count)` is called as structures are written,
+    `share(done)` with what is done of the input, from 0 to 1; options (energy_key, energy_unit, stage, ...) go to the
+    format.
     """
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
+    out = Path(out)
+    if on_bad not in ("error", "report"):
+        raise InputError(f"on_bad is {on_bad!r}: say error or report")
+    options = {name: value for name, value in options.items() if value is not None}
     found = [pair for source in sources for pair in find_sources(source, format)]
-    if Path(out).resolve() in [path.resolve() for path, _ in found]:
+    if out.resolve() in [path.resolve() for path, _ in found]:
         raise InputError(f"{out}: is both source and result; name the source files, or write elsewhere")
     if not found:
         raise InputError("nothing to convert: name at least one file or folder")
-    with StoreWriter(out, overwrite=overwrite) as writer:
-        for structure in read_sources(found, **options):
-            writer.add(structure)
-            if progress is not None:
-                progress(len(writer))
-        writer.finish(_provenance(found, options))
+    what = task(found, options, on_bad, __version__)
+    with (
+        Workers(workers, pieces(found), options, on_bad) as readers,
+        StoreWriter(out, overwrite=overwrite, task=what) as writer,
+    ):
+        _write(writer, readers, progress or _nothing, share or _nothing)
+        _report(out, writer.left_out)
+        writer.finish(_provenance(found, options) | {"left_out": len(writer.left_out)})
     return Store(out)
+
+
+def report_path(out) -> Path:
+    """Where records that were left out are listed: file, record, reason."""
+    return Path(out).with_name(Path(out).name + ".left_out.csv")
+
+
+def _nothing(_):
+    pass
+
+
+def _write(writer: StoreWriter, readers: Workers, progress, share):
+    """All batches that the writer does not have yet."""
+    total = sum(piece.size for piece in readers.pieces) or 1.0
+    first, skipped = writer.position or (0, 0)
+    done = sum(piece.size for piece in readers.pieces[:first])
+    said = _Said()
+    share(done / total)
+    for number, k, batch in readers.batches(first):
+        if number > first or k >= skipped:
+            said.again(readers.pieces[number].path, batch)
+            count = len(writer)
+            position = (number + 1, 0) if batch.last else (number, k + 1)
+            writer.extend(batch.records, batch.rows, batch.left_out, position)
+            for i in range(count, len(writer)):
+                progress(i + 1)
+        if batch.last:
+            done += readers.pieces[number].size
+            share(done / total)
+    said.rest()
+    if len(writer) == 0 and readers.pieces and not writer.left_out:
+        raise InputError(f"{readers.pieces[0].path}: no structure was found in it")
+
+
+class _Said:
+    """Says once what the readers of several pieces of one path say each."""
+
+    def __init__(self):
+        self.first: dict[tuple, str] = {}
+        self.more: Counter = Counter()
+
+    def again(self, path: Path, batch: Batch):
+        for record in batch.said:
+            key = path, record.template
+            if key in self.first:
+                self.more[key] += 1
+            else:
+                self.first[key] = record.msg
+                logging.getLogger(record.name).handle(record)
+
+    def rest(self):
+        for key, count in self.more.items():
+            _log.warning("%d more parts of %s say as much as: %s", count, key[0], self.first[key])
+
+
+def _report(out: Path, left_out: list[tuple[str, str, str]]):
+    path = report_path(out)
+    path.unlink(missing_ok=True)  # of a store that is written anew
+    if left_out:
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerows([("file", "record", "reason"), *left_out])
+        write_whole(path, text.getvalue())
 
 
 def _provenance(found, options) -> dict:
     return {
-        "sources": [{"path": str(path), "format": name, "bytes": _size(path)} for path, name in found],
-        "options": {name: value for name, value in options.items() if value is not None},
+        "sources": [{"path": str(path), "format": name, "bytes": size_of(path)} for path, name in found],
+        "options": options,
         "equitensor": __version__,
     }
-
-
-def _size(path):
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -25,8 +25,8 @@ class Coverage:
     of a force) and forces_rms (per component) in eV/Angstrom; labels: name -> structures that have it; ranges: of the
     labels beside energy and forces, per component, in their units;
     weights_range is None where all weights are 1, `weighted` counts those that are not.
-    Beyond 20 000 structures elements, ranges and config_types come from `sampled` of them, evenly spaced; `shortest`,
-    the shortest distance in Angstrom, from 500.
+    Beyond 20 000 structures ranges and config_types come from `sampled` of them, evenly spaced, and so do the elements
+    of a store whose index does not have them; `shortest`, the shortest distance in Angstrom, comes from 500.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Coverage:
     groups: int
     labels: dict[str, int]
     sampled: int
+    elements_sampled: bool = False
     periodic: int = 0
     elements: dict[int, int] = field(default_factory=dict)
     atoms_range: tuple | None = None
@@ -70,11 +71,14 @@ def coverage(snapshots: Snapshots, indices=None, name: str | None = None, usual:
         groups=len(np.unique(group[group >= 0])),
         labels={label.name: int(index.has(label)[indices].sum()) for label in labels()},
         sampled=len(sample),
+        elements_sampled=index.composition is None and len(sample) < len(indices),
     )
     if len(indices):
         result.atoms_range = (int(index.atoms[indices].min()), int(index.atoms[indices].max()))
     energies, sampled = EnergyBound(), LabelSample(e0s=None if usual is None else usual.e0s)
     _read_ranges(result, (snapshots[i] for i in sample), energies, sampled)
+    if index.composition is not None:
+        result.elements = _elements_of(index, indices)
     distances = _distances(result, snapshots, sample)
     frames = sampled_frames(snapshots, indices)
     absurd = (sampled if usual is None else usual).warning(result.name, sampled)
@@ -82,6 +86,12 @@ def coverage(snapshots: Snapshots, indices=None, name: str | None = None, usual:
     name = f"{snapshots.name}: "
     result.warnings = [w if w.startswith(snapshots.name) else name + w for w in warnings if w is not None]
     return result
+
+
+def _elements_of(index, indices) -> dict[int, int]:
+    """atomic number -> structures that contain it."""
+    structures = np.bincount(index.composition[indices], minlength=len(index.compositions))
+    return {z: n for z in index.elements if (n := int(structures[index.compositions.holding(z)].sum()))}
 
 
 def _disagreements(frames) -> tuple:

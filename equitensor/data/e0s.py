@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from equitensor.data.least_squares import ridge, undetermined
-from equitensor.data.sequence import Snapshots
+from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import ENERGY
 
 _log = logging.getLogger(__name__)
+_MOST_READ = 100_000  # structures, evenly spaced, of a store whose index does not have compositions and energies
 _LARGEST = 1e4  # eV: tables of linear references fill what they do not know with huge numbers
 
 
@@ -72,6 +73,8 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     elements = snapshots.elements
     if len(indices) == 0:
         raise InputError(f"{snapshots.name}: no energies to fit E0s to; give them as data.e0s")
+    if snapshots.index.composition is None:
+        indices = evenly_spaced(indices, _MOST_READ)
     compositions = _mean_energies(snapshots, indices, elements)
     counts = np.array(list(compositions), dtype=np.float64)
     energies, weights = np.array(list(compositions.values())).T
@@ -97,17 +100,35 @@ def _combinations(count: int) -> str:
 
 def _mean_energies(snapshots, indices, elements):
     """{counts per element: (mean energy, number of structures)}: all that the fit needs, and small."""
-    column = {z: i for i, z in enumerate(elements)}
     sums: dict[tuple, list] = {}
+    several = _sums_of_index if snapshots.index.composition is not None else _sums_of_structures
+    for counts, total, number, reference in several(snapshots, indices, elements):
+        entry = sums.setdefault(counts, [0.0, 0, reference])
+        entry[0] += total + number * (reference - entry[2])  # about a reference: nothing is lost in a long sum
+        entry[1] += number
+    return {counts: (total / n + reference, n) for counts, (total, n, reference) in sums.items()}
+
+
+def _sums_of_index(snapshots, indices, elements):
+    """(counts, sum of energies less a reference, structures, reference) of each composition, from the index alone."""
+    index = snapshots.index
+    which, energies = index.composition[indices], index.energy[indices]
+    used, first, which = np.unique(which, return_index=True, return_inverse=True)
+    references = energies[first]
+    totals = np.bincount(which, energies - references[which])
+    counts = map(tuple, index.compositions.table(used, elements).tolist())
+    yield from zip(counts, totals.tolist(), np.bincount(which).tolist(), references.tolist(), strict=True)
+
+
+def _sums_of_structures(snapshots, indices, elements):
+    """The same of each structure, read one by one."""
+    column = {z: i for i, z in enumerate(elements)}
     for i in indices:
         structure = snapshots[i]
         counts = [0] * len(elements)
         for z, n in zip(*np.unique(structure.z, return_counts=True), strict=True):
             counts[column[int(z)]] = int(n)
-        entry = sums.setdefault(tuple(counts), [0.0, 0, structure.energy])
-        entry[0] += structure.energy - entry[2]  # about a reference, so that nothing is lost in a long sum
-        entry[1] += 1
-    return {counts: (total / n + reference, n) for counts, (total, n, reference) in sums.items()}
+        yield tuple(counts), 0.0, 1, structure.energy
 
 
 def read_e0s(path) -> dict[int, float]:

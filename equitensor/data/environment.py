@@ -1,11 +1,11 @@
 """Reading LMDB files: one environment per file and process, refused when the file is cut short."""
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import lmdb
+import numpy as np
 
 from equitensor.errors import InputError
 
@@ -15,19 +15,12 @@ _open_files: WeakValueDictionary = WeakValueDictionary()
 class ReadOnlyLMDB:
     """An LMDB file opened for reading, without locks, so that read-only media and any number of readers work.
 
-    lmdb refuses to open a file twice in one process, so instances are shared through `open_lmdb`. After a
-    fork the child closes its copy of the environment and opens its own; a pickled instance opens it anew.
+    lmdb refuses to open a file twice in one process, so instances are shared through `open_lmdb`. A fork takes its
+    environment along (without locks it is nothing but a mapped file); a pickled instance opens it anew.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._open()
-
-    def __reduce__(self):
-        return open_lmdb, (self.path,)
-
-    def _open(self):
-        self._pid = os.getpid()
         size = self.path.stat().st_size
         if size < 8192:
             raise InputError(f"{self.path}: empty or cut short ({size} bytes); copy or convert it again")
@@ -43,24 +36,43 @@ class ReadOnlyLMDB:
                 f"{self.path}: truncated: {size} bytes of {needed}; copy it again or repeat the conversion"
             )
 
+    def __reduce__(self):
+        return open_lmdb, (self.path,)
+
     @contextmanager
     def transaction(self):
         """A read transaction; what it yields stays valid only inside (`get` returns views of the file)."""
-        if self._pid != os.getpid():
-            self._env.close()
-            self._open()
         with self._env.begin(buffers=True) as transaction:
             yield transaction
 
     def get(self, key: bytes) -> bytes | None:
         """A copy of the value under `key`, or None."""
-        with self.transaction() as transaction:
-            value = transaction.get(key)
-            return None if value is None else bytes(value)
+        with self._env.begin() as transaction:
+            return transaction.get(key)
+
+    def mapped(self, key: bytes, dtype: str) -> np.ndarray:
+        """The value under `key` as a read-only array in place: pages of the file are read when they are looked at.
+
+        Raises ValueError where there is none, or not a whole number of `dtype`.
+        """
+        with self._env.begin(buffers=True) as transaction:
+            view = transaction.get(key)
+            if view is None or len(view) % np.dtype(dtype).itemsize:
+                raise ValueError(f"no array under {key!r}")
+            if len(view) == 0:
+                return np.zeros(0, dtype)
+            return np.asarray(_Mapped(self, np.frombuffer(view, dtype)))
 
     def __len__(self):
         with self.transaction() as transaction:
             return transaction.stat()["entries"]
+
+
+class _Mapped:
+    """A view of a file's pages that keeps the file open as long as there are arrays of it."""
+
+    def __init__(self, reader: ReadOnlyLMDB, view: np.ndarray):
+        self.reader, self.__array_interface__ = reader, view.__array_interface__
 
 
 def open_lmdb(path) -> ReadOnlyLMDB:

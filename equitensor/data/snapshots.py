@@ -87,17 +87,29 @@ def find_sources(path, format: str = "auto") -> list[tuple[Path, str]]:
 
 def read_sources(sources, unlabelled: bool = False, **options) -> Iterator[Structure]:
     """The structures of (path, format) pairs, one after the other, each checked; options as for `open_snapshots`."""
-    by_file = options.get("group_key") == "file"
-    given = {name: value for name, value in options.items() if name != "group_key"} if by_file else options
     for path, name in sources:
-        structures = _store(path, options) if name == "store" else checked(formats.read(path, name, **given))
+        structures = read_source(path, name, **options)
         try:
-            for structure in structures:
-                yield structure.replace(group=str(path)) if by_file else structure
+            yield from structures if name == "store" else checked(structures)  # a store's were checked
         except NoLabelsError as error:
             if not unlabelled:
                 raise
             _log.warning("%s", error)
+
+
+def read_source(path, name, part: tuple[Path, int, int] | None = None, **options) -> Iterator[Structure]:
+    """The structures of a path in a format, or of the records start ... stop - 1 of a file of it, not yet checked."""
+    by_file = options.get("group_key") == "file"
+    given = {name: value for name, value in options.items() if name != "group_key"} if by_file else options
+    if name == "store":
+        store = _store(path, options)
+        structures = store if part is None else (store[i] for i in range(*part[1:]))
+    elif part is None:
+        structures = formats.read(path, name, **given)
+    else:
+        structures = formats.read_part(path, name, part, **given)
+    for structure in structures:
+        yield structure.replace(group=str(path)) if by_file else structure
 
 
 def _store(path, options) -> Store:

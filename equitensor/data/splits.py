@@ -50,17 +50,20 @@ def split_by_group(
     indices = usable(snapshots) if indices is None else np.asarray(indices, dtype=np.int64)
     if valid_fraction == 0:
         return Split(np.sort(indices), indices[:0])
-    members = _members(snapshots.index.group[indices] if whole_groups else np.full(len(indices), -1))
-    if len(members) < 2:
+    group = snapshots.index.group[indices] if whole_groups else np.full(len(indices), -1)
+    order, starts, sizes = _members(group)
+    if len(sizes) < 2:
         raise InputError(
             f"{snapshots.name}: all {len(indices)} structures belong to one trajectory, which is not split; "
             "name other data for validation, or set valid_fraction to 0"
         )
-    few = whole_groups and len(members) <= _MOST_READ
-    elements = [_elements(snapshots, indices[positions]) for positions in members] if few else None
-    chosen = _choose(members, valid_fraction * len(indices), np.random.default_rng(seed), elements)
+    few = whole_groups and len(sizes) <= _MOST_READ
+    elements = [_elements(snapshots, int(indices[order[start]])) for start in starts] if few else None
+    chosen = _choose(sizes, valid_fraction * len(indices), np.random.default_rng(seed), elements)
     valid = np.zeros(len(indices), dtype=bool)
-    valid[np.concatenate([members[i] for i in chosen])] = True
+    marked = np.zeros(len(sizes), dtype=bool)
+    marked[chosen] = True
+    valid[order[np.repeat(marked, sizes)]] = True
     return Split(np.sort(indices[~valid]), np.sort(indices[valid]))
 
 
@@ -121,31 +124,56 @@ def _file(source: str) -> str:
 
 
 def _members(group):
-    """The positions that belong together: one array per group, and per frame that has none."""
+    """What belongs together: positions in order of the groups, those without one last, each a group of its own; where
+    in that order each group starts; sizes of the groups."""
     alone = np.flatnonzero(group < 0)
-    order = np.flatnonzero(group >= 0)
-    order = order[np.argsort(group[order], kind="stable")]
-    starts = np.flatnonzero(np.diff(group[order])) + 1
-    together = np.split(order, starts) if len(order) else []
-    return [*together, *alone[:, None]]
+    together = np.flatnonzero(group >= 0)
+    together = together[np.argsort(group[together], kind="stable")]
+    order = np.concatenate([together, alone])
+    own = np.concatenate([np.diff(group[together], prepend=-1) != 0, np.ones(len(alone), bool)])
+    starts = np.flatnonzero(own)
+    return order, starts, np.diff(starts, append=len(order))
 
 
-def _elements(snapshots, indices) -> set[int]:
+def _elements(snapshots, i: int) -> set[int]:
     """The elements of a group, as its first structure has them: a trajectory keeps its atoms."""
-    return set(snapshots[int(indices[0])].z.tolist())
+    index = snapshots.index
+    if index.composition is not None:
+        return index.compositions.elements(int(index.composition[i]))
+    return set(snapshots[i].z.tolist())
 
 
-def _choose(members, wanted, rng, elements=None):
+def _choose(sizes, wanted, rng, elements=None):
     """Groups in random order up to `wanted` structures; passed over is a group that would overshoot, or that alone
     holds one of the `elements`, since training could not learn it."""
-    chosen, count = [], 0
-    order = rng.permutation(len(members))
-    left = Counter(z for found in elements or () for z in found)
-    for i in order:
-        found = elements[i] if elements else ()
-        needed = any(left[z] == 1 for z in found)
-        if count + len(members[i]) <= max(wanted, 1) and len(chosen) < len(members) - 1 and not needed:
-            chosen.append(i)
-            count += len(members[i])
-            left.subtract(found)
-    return chosen or [min(order, key=lambda i: len(members[i]))]
+    order, most = rng.permutation(len(sizes)), int(max(wanted, 1))
+    chosen = _fill(sizes[order], most) if elements is None else _fill_with(order, sizes, most, elements)
+    chosen = order[chosen][: len(sizes) - 1]
+    return chosen if len(chosen) else [min(order, key=lambda i: sizes[i])]
+
+
+def _fill(sizes, most: int) -> np.ndarray:
+    """Positions that are taken one after the other, all that still fit."""
+    taken, start = [], 0
+    while start < len(sizes):
+        fitting = start + np.flatnonzero(sizes[start:] <= most)
+        ends = np.cumsum(sizes[fitting])
+        count = int(np.searchsorted(ends, most, side="right"))
+        if count == 0:
+            break
+        taken.append(fitting[:count])
+        most -= int(ends[count - 1])
+        start = int(fitting[count - 1]) + 1
+    return np.concatenate([np.zeros(0, np.int64), *taken])
+
+
+def _fill_with(order, sizes, most: int, elements) -> list[int]:
+    """The same, without groups that alone hold an element."""
+    left = Counter(z for found in elements for z in found)
+    taken, count = [], 0
+    for position, i in enumerate(order):
+        if count + sizes[i] <= most and len(taken) < len(sizes) - 1 and all(left[z] > 1 for z in elements[i]):
+            taken.append(position)
+            count += sizes[i]
+            left.subtract(elements[i])
+    return taken

@@ -9,6 +9,8 @@ _FARTHEST = 1e8  # Angstrom; float64 still resolves 1e-8 there, and counts of ce
 _SMALLEST_VOLUME = 0.5  # Angstrom^3 per atom; hydrogen at 500 GPa has about 1
 _THICKNESS = 3.0  # Angstrom that an atom takes up along a direction without periodicity
 _FLATTEST = 1e-4  # smallest singular value of the periodic unit vectors
+_WEIGHTS = np.array([1.0, 3.0, 7.0])  # of the coordinates in a sum
+_MANY = 8  # pairs an atom from which a tree is quicker
 
 
 def check_geometry(pos, cell, pbc):
@@ -61,11 +63,25 @@ def check_cell(cell, pbc):
             f"the structure is periodic along {', '.join(names)}, but along {names[int(np.argmin(lengths))]} its cell "
             "has no lattice vector: give it a cell, or make it a molecule (pbc = False)"
         )
-    if len(vectors) and np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < _FLATTEST:
+    if len(vectors) and _is_flat(vectors / lengths[:, None]):
         raise InputError(
             f"the structure is periodic along {', '.join(names)}, but its cell {cell.tolist()} does not span these: "
             "the lattice vectors depend on each other; repair the cell, or make it a molecule (pbc = False)"
         )
+
+
+def _is_flat(units) -> bool:
+    """Whether unit vectors (k, 3) have a singular value below `_FLATTEST`."""
+    # The others are at most sqrt(3), so that of three vectors the smallest is at least a third of the volume.
+    if len(units) == 3 and _volume(units) > 3 * _FLATTEST:
+        return False
+    return bool(np.linalg.svd(units, compute_uv=False)[-1] < _FLATTEST)
+
+
+def _volume(cell) -> float:
+    """|det| of (3, 3); for one matrix numpy's own takes ten times as long."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
+    return abs(ax * (by * cz - bz * cy) - ay * (bx * cz - bz * cx) + az * (bx * cy - by * cx))
 
 
 def full_cell(cell, pbc) -> np.ndarray:
@@ -95,37 +111,77 @@ def check_positions(pos):
 def _volume_per_atom(pos, cell, pbc) -> float:
     """Angstrom^3; along directions without periodicity the atoms' extent and the thickness of one count."""
     full = full_cell(cell, pbc)
+    if pbc.all():
+        return _volume(full) / len(pos)
     along = pos @ full[~pbc].T  # unit normals
     thickness = np.ptp(along, axis=0) + _THICKNESS
-    return abs(np.linalg.det(full)) * thickness.prod() / len(pos)
+    return _volume(full) * thickness.prod() / len(pos)
 
 
 def _coincident_atoms(pos, cell, pbc) -> tuple[int, int] | None:
     """Indices of two atoms in one place, or None.
 
     Coordinates along the lattice are measured in units of what `TOO_CLOSE` can change them by, in which two such
-    atoms differ by at most 1 in each; a k-d tree finds the nearest atom, and the true distance decides.
+    atoms differ by at most 1 in each.
     """
     if len(pos) < 2:
         return None
-    from scipy.spatial import cKDTree  # slow to import, not needed for evaluating a potential
-
     pbc, full = np.asarray(pbc, bool), full_cell(cell, pbc)
     inverse = np.linalg.inv(full)
-    unit = TOO_CLOSE * np.linalg.norm(inverse, axis=0)
+    unit = TOO_CLOSE * np.sqrt(np.square(inverse).sum(axis=0))
     fractional = pos @ inverse
-    size = np.where(pbc, 1.0, 0.0) / unit
+    pairs = _near_along_a_line(fractional, unit, pbc)
+    first, second = _nearest_by_tree(fractional, unit, pbc) if pairs is None else pairs
+    if len(first) == 0:
+        return None
+    difference = fractional[second] - fractional[first]
+    difference -= np.where(pbc, np.round(difference), 0.0)
+    close = np.flatnonzero(np.linalg.norm(difference @ full, axis=1) < TOO_CLOSE)
+    if len(close) == 0:
+        return None
+    pairs = np.sort(np.stack([first[close], second[close]], axis=1), axis=1)
+    return min(map(tuple, pairs.tolist()))
+
+
+def _near_along_a_line(fractional, unit, pbc):
+    """Pairs that are near in one sum of their coordinates, which two atoms in one place are; None for very many.
+
+    Where all directions are periodic, whole numbers as weights make the sum periodic too.
+    """
+    periodic = bool(pbc.all())
+    if pbc.any() and not periodic:
+        return None
+    along = fractional @ _WEIGHTS
+    along = along - np.floor(along) if periodic else along
+    order = np.argsort(along)
+    along, n = along[order], len(order)
+    reach, steps, found, count = float(unit @ _WEIGHTS) + 1e-12 * max(1.0, abs(along[0]), abs(along[-1])), 0, [], 0
+    twice = np.concatenate([along, along + 1.0]) if periodic else along
+    while steps < n - 1:
+        steps += 1
+        ahead = twice[steps : steps + n]
+        near = np.flatnonzero(ahead - along[: len(ahead)] <= reach)
+        if len(near) == 0:
+            break
+        count += len(near)
+        if count > _MANY * n:
+            return None
+        found.append((order[near], order[(near + steps) % n]))
+    if not found:
+        return order[:0], order[:0]
+    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+
+
+def _nearest_by_tree(fractional, unit, pbc):
+    """Each atom with another one near it, and that one, by a k-d tree."""
+    from scipy.spatial import cKDTree  # slow to import, rarely needed
+
+    n, size = len(fractional), np.where(pbc, 1.0, 0.0) / unit
     wrapped = (fractional - np.where(pbc, np.floor(fractional), 0.0)) / unit
     wrapped[:, pbc] = np.minimum(wrapped, np.nextafter(size, 0))[:, pbc]  # rounding may reach the far face
     tree = cKDTree(wrapped, boxsize=size)
     _, nearest = tree.query(tree.data, k=2, p=np.inf, distance_upper_bound=1.0)
     first, second = nearest.T
-    other = np.where(first == np.arange(len(pos)), second, first)
-    candidates = np.flatnonzero(other < len(pos))  # len(pos) stands for none
-    difference = fractional[other[candidates]] - fractional[candidates]
-    difference -= np.where(pbc, np.round(difference), 0.0)
-    close = np.linalg.norm(difference @ full, axis=1) < TOO_CLOSE
-    if not close.any():
-        return None
-    i = int(candidates[np.argmax(close)])
-    return min(i, int(other[i])), max(i, int(other[i]))
+    other = np.where(first == np.arange(n), second, first)
+    candidates = np.flatnonzero(other < n)  # n stands for none
+    return candidates, other[candidates]

@@ -84,6 +84,10 @@ def with_known_elements(elements, snapshots, indices):
     known, kept, excluded = set(elements), [], {}
     if set(snapshots.elements) <= known:
         return indices, {}
+    index = snapshots.index
+    if index.composition is not None:  # only those with unknown elements are read
+        strange = index.compositions.beyond(known)[index.composition[indices]]
+        kept, indices = indices[~strange].tolist(), indices[strange]
     for i in indices:
         unknown = tuple(sorted(set(snapshots[int(i)].z.tolist()) - known))
         if unknown:

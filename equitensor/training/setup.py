@@ -174,7 +174,7 @@ def _each_once(warnings: Iterable[str]) -> list[str]:
 def _untrained_elements(run: RunData, train: Coverage) -> str | None:
     """A sentence where no training structure holds some of the elements; None of a sample, which may miss the rare."""
     unseen = set(run.train.snapshots.elements) - set(train.elements)
-    if not unseen or train.sampled < train.structures:
+    if not unseen or train.elements_sampled:
         return None
     names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
     return (

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from equitensor.data import Store, StoreWriter, convert, open_snapshots
-from equitensor.data import store as store_module
+from equitensor.data import Store, StoreWriter, convert, open_snapshots, store_writer
 from equitensor.data.record import decode, encode
 from equitensor.errors import InputError
 from equitensor.graph import Structure
@@ -89,7 +88,7 @@ def test_a_store_returns_what_was_written_and_indexes_it(tmp_path):
 
 
 def test_the_map_grows_with_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(store_writer, "_BATCH_BYTES", 20_000)
     store = write(tmp_path / "a.lmdb", (structure(i, n=200) for i in range(60)))
     assert len(store) == 60 and (tmp_path / "a.lmdb").stat().st_size > 4 * 20_000
 
@@ -161,7 +160,7 @@ def test_a_damaged_record_is_named(tmp_path):
 
 
 def run_convert(source, out, before):
-    script = f"import os, resource, signal\nimport equitensor.data.store as s\ns._BATCH_BYTES = 20000\n{before}"
+    script = f"import os, resource, signal\nimport equitensor.data.store_writer as s\ns._BATCH_BYTES = 20000\n{before}"
     return subprocess.run([sys.executable, "-c", script, source, out], capture_output=True, text=True)
 
 

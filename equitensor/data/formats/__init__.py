@@ -80,8 +80,23 @@ def why_not(path: Path) -> str | None:
     return foreign.advice(path)
 
 
+def parts(path: Path, format: str) -> list[tuple[Path, int]] | None:
+    """(file, number of records) of what `read_part` reads, or None for a format that reads a file as a whole."""
+    module = get(format)
+    return module.parts(path) if hasattr(module, "parts") else None
+
+
+def read_part(path: Path, format: str, part: tuple[Path, int, int], **options):
+    """The structures of records start ... stop - 1 of a file: part = (file, start, stop); options as for `read`."""
+    return get(format).read_part(*part, **_checked(path, format, options))
+
+
 def read(path: Path, format: str, **options):
     """The structures in `path`, one by one. Raises InputError for an option that the format does not have."""
+    return get(format).read(path, **_checked(path, format, options))
+
+
+def _checked(path, format, options) -> dict:
     declared, options = settings(format), {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in declared.model_fields:
@@ -92,7 +107,7 @@ def read(path: Path, format: str, **options):
     except ValidationError as error:
         key, value, message = problems(error)[0]
         raise InputError(f"{path}: {key} is {value!r}: it {message}") from None
-    return get(format).read(path, **options)
+    return options
 
 
 def settings(name: str) -> type[Settings]:

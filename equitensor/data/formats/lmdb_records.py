@@ -1,9 +1,12 @@
 """The keys and shards of published LMDB data sets."""
 
 import re
+from weakref import WeakKeyDictionary
 
 from equitensor.data.environment import is_lmdb, open_lmdb
 from equitensor.errors import InputError
+
+_known: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def first_value(path, suffix, other_keys=(b"length",)):
@@ -21,9 +24,7 @@ def first_value(path, suffix, other_keys=(b"length",)):
 
 def keys(file, other_keys=()):
     """The keys of an LMDB file without `other_keys`, in the order of the file."""
-    with open_lmdb(file).transaction() as txn:
-        found = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
-    return [key for key in found if key not in other_keys]
+    return _remembered(file, (other_keys, "all"), lambda reader: _read_keys(reader, other_keys))
 
 
 def numbered_keys(file, other_keys=()):
@@ -31,7 +32,26 @@ def numbered_keys(file, other_keys=()):
 
     Raises InputError for a key that is neither a number nor one of `other_keys`.
     """
-    numbers = keys(file, other_keys)
+    return _remembered(file, (other_keys, "numbers"), lambda reader: _sorted_numbers(reader, file, other_keys))
+
+
+def _remembered(file, what, read):
+    """Lists of keys are kept as long as their file is open: those who read it part by part ask again and again."""
+    reader = open_lmdb(file)
+    known = _known.setdefault(reader, {})
+    if what not in known:
+        known[what] = read(reader)
+    return known[what]
+
+
+def _read_keys(reader, other_keys):
+    with reader.transaction() as txn:
+        found = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
+    return [key for key in found if key not in other_keys]
+
+
+def _sorted_numbers(reader, file, other_keys):
+    numbers = _read_keys(reader, other_keys)
     for key in numbers:
         if not key.isdigit():
             raise InputError(f"{file}: the key {key!r} is not a number: not a file of this format")

@@ -44,18 +44,28 @@ def read(path, relaxed: Annotated[bool, Field(description=_RELAXED)] = False):
     `relaxed=True` reads the relaxed structure and its energy (IS2RE only) instead of the initial one.
     Raises InputError for a record that cannot be read, with file and key.
     """
-    for file in shards(path, ".lmdb"):
-        reader = open_lmdb(file)
-        for key in _keys(reader, file):
-            where = f"{file}, key {key.decode()}"
-            record = loads(reader.get(key), where)
-            if not isinstance(record, Fields):
-                raise InputError(f"{where}: a {type(record).__name__}, not a PyG Data object")
-            yield _structure(attributes(record), where, relaxed)
+    for file, count in parts(path):
+        yield from read_part(file, 0, count, relaxed=relaxed)
 
 
-def _keys(reader, file):
-    keys = numbered_keys(file, other_keys=(_LENGTH,))
+def parts(path):
+    """(file, number of records) of each shard, for `read_part`."""
+    return [(file, len(_keys(file))) for file in shards(path, ".lmdb")]
+
+
+def read_part(file, start, stop, relaxed=False):
+    """As `read`: the records start ... stop - 1 of a shard."""
+    reader = open_lmdb(file)
+    for key in _keys(file)[start:stop]:
+        where = f"{file}, key {key.decode()}"
+        record = loads(reader.get(key), where)
+        if not isinstance(record, Fields):
+            raise InputError(f"{where}: a {type(record).__name__}, not a PyG Data object")
+        yield _structure(attributes(record), where, relaxed)
+
+
+def _keys(file):
+    reader, keys = open_lmdb(file), numbered_keys(file, other_keys=(_LENGTH,))
     announced = reader.get(_LENGTH)
     if announced is not None and loads(announced, f"{file}, key length") != len(keys):
         raise InputError(f"{file}: its key `length` announces another number of records than the {len(keys)} there")

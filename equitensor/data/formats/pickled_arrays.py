@@ -55,15 +55,29 @@ def storage_from_bytes(raw, where):
     Raises InputError for anything but a storage of numbers; pickle.UnpicklingError for broken bytes.
     """
     stream = io.BytesIO(raw)
-    magic, version, system = (_StorageUnpickler(stream, where).load() for _ in range(3))
-    if (magic, version) != (_MAGIC, _PROTOCOL) or not system["little_endian"]:
-        raise pickle.UnpicklingError("a tensor's bytes are not in torch's little-endian storage format")
-    dtype, key, numel = _StorageUnpickler(stream, where).load()
-    keys = _StorageUnpickler(stream, where).load()
+    unpickler = _StorageUnpickler(stream, where)
+    if any(raw.startswith(head) for head in _heads):
+        stream.seek(next(len(head) for head in _heads if raw.startswith(head)))
+    else:
+        _check_head(unpickler)
+        if len(_heads) < _MOST_HEADS:
+            _heads.append(raw[: stream.tell()])
+    dtype, key, numel = unpickler.load()
+    keys = unpickler.load()
     (count,) = struct.unpack("<q", stream.read(8))
     if keys != [key] or count != numel:
         raise pickle.UnpicklingError("a tensor's bytes hold another storage than they announce")
     return np.frombuffer(raw, dtype=dtype, count=numel, offset=stream.tell())
+
+
+_heads: list[bytes] = []  # beginnings of storages that were found in order: the same bytes are so again
+_MOST_HEADS = 8
+
+
+def _check_head(unpickler):
+    magic, version, system = (unpickler.load() for _ in range(3))
+    if (magic, version) != (_MAGIC, _PROTOCOL) or not system["little_endian"]:
+        raise pickle.UnpicklingError("a tensor's bytes are not in torch's little-endian storage format")
 
 
 def restore_strided(storage, offset, size, stride):
@@ -79,8 +93,19 @@ def restore_strided(storage, offset, size, stride):
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if last >= len(storage):
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+    if stride == _contiguous(size):
+        return storage[offset : last + 1].reshape(size)
     strides = tuple(step * storage.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _contiguous(size):
+    """The strides of rows one after the other, in elements."""
+    strides, step = [], 1
+    for n in reversed(size):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
 
 
 class DtypeState:

@@ -62,19 +62,41 @@ def read(
     """
     stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
     found, bare = 0, []
-    for file in shards(path, ".lmdb"):
-        for key in keys(file):
-            cid = key.decode(errors="replace")
-            for where, stage, step in _steps(open_lmdb(file).get(key), stages, f"{file}, key {cid}"):
-                if not step.get("coordinates"):
-                    bare.append(where)
-                    continue
-                found += 1
-                yield _structure(step, where, f"cid {cid}", stage)
-    if bare:
-        _log.warning("%s: %d steps have no coordinates; left out, first %s", path, len(bare), bare[0])
+    for file, count in parts(path):
+        for structure in _read(file, 0, count, stages, bare):
+            found += 1
+            yield structure
+    _mention_bare(path, bare)
     if not found:
         raise InputError(f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}")
+
+
+def parts(path):
+    """(file, number of molecules) of each file, for `read_part`."""
+    return [(file, len(keys(file))) for file in shards(path, ".lmdb")]
+
+
+def read_part(file, start, stop, stages=None, mix_levels=False):
+    """As `read`: the molecules start ... stop - 1 of a file, which may be without any step."""
+    bare: list[str] = []
+    stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
+    yield from _read(file, start, stop, stages, bare)
+    _mention_bare(file, bare)
+
+
+def _read(file, start, stop, stages, bare):
+    for key in keys(file)[start:stop]:
+        cid = key.decode(errors="replace")
+        for where, stage, step in _steps(open_lmdb(file).get(key), stages, f"{file}, key {cid}"):
+            if step.get("coordinates"):
+                yield _structure(step, where, f"cid {cid}", stage)
+            else:
+                bare.append(where)
+
+
+def _mention_bare(path, bare):
+    if bare:
+        _log.warning("%s: %d steps have no coordinates; left out, first %s", path, len(bare), bare[0])
 
 
 def _checked_stages(stages, mix_levels):
