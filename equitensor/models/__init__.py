@@ -6,6 +6,7 @@ _LAZY = {
     "ARCHITECTURES": "equitensor.models.architectures",
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
+    "extended": "equitensor.models.extension",
     "load": "equitensor.models.model_file",
     "load_pyg_weights": "equitensor.models.dimenet",
     "read_header": "equitensor.models.header",

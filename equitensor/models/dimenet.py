@@ -6,6 +6,7 @@ Its weights have the names and shapes of PyG's DimeNetPlusPlus, so that trained 
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import PositiveFloat
@@ -161,6 +162,12 @@ class DimeNetPlusPlus(nn.Module):
     sums are sums.
     """
 
+    PARTS: ClassVar = {  # patterns of the names of their weights; the first that matches counts
+        "radial": ("rbf.*", "sbf.*", "*.lin_rbf*", "*.lin_sbf*"),
+        "embedding": ("emb.*",),
+        "interactions": ("interaction_blocks.*",),
+        "readout": ("output_blocks.*",),
+    }
     lr_scale = 0.2  # of an optimiser's default learning rate, at which these wide layers diverge
 
     def __init__(

@@ -5,6 +5,8 @@ their angles. Because P_l(u . v) is a sum of Y_lm(u) Y_lm(v), the sum over angle
 a read-out along the outgoing edge. Between the two the density is multiplied with itself, for many-body terms.
 """
 
+from typing import ClassVar
+
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
@@ -66,6 +68,14 @@ class Directional(nn.Module):
     the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions, the n-th weighted by
     n^-smoothness; num_neighbors, their average in the training data.
     """
+
+    PARTS: ClassVar = {  # patterns of the names of their weights; the first that matches counts
+        "radial": ("*.radial",),
+        "embedding": ("embedding.*",),
+        "products": ("rounds.*.product.*", "invariants.*"),
+        "readout": ("rounds.*.energy", "mix", "head", "head_out"),
+        "interactions": ("rounds.*", "density.*"),
+    }
 
     def __init__(
         self,

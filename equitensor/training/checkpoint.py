@@ -13,7 +13,15 @@ from equitensor.errors import InputError
 from equitensor.training.config import Config, validate
 from equitensor.whole_file import reason, whole_file, write_whole
 
-FREE_TO_CHANGE = {"train.max_time", "train.max_epochs", "train.device", "train.threads", "train.loggers", "output"}
+FREE_TO_CHANGE = {
+    "train.max_time",
+    "train.max_epochs",
+    "train.patience",
+    "train.device",
+    "train.threads",
+    "train.loggers",
+    "output",
+}
 
 
 LOCK = ".lock"

@@ -38,7 +38,7 @@ class _Section(BaseModel):
     def _no_truth_for_a_number(cls, value, info):
         """pydantic takes true for 1."""
         truth = cls.model_fields[info.field_name].annotation in (bool, bool | None)
-        values = value.values() if info.field_name == "e0s" and isinstance(value, dict) else [value]
+        values = value.values() if info.field_name in ("e0s", "lr") and isinstance(value, dict) else [value]
         if not truth and any(isinstance(each, bool) for each in values):
             raise ValueError("true and false are no values of this key")
         return value
@@ -50,6 +50,7 @@ class DataConfig(_Section):
     train: Any
     valid: Any = None
     test: Any = None
+    replay: Any = None
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     valid_by: Literal["group", "frame"] = "group"
     e0s: dict[str | int, float] | str | None = None
@@ -72,6 +73,18 @@ class Source(_Section):
     @model_serializer(mode="wrap")
     def _what_is_given(self, handler):
         return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class Replay(_Section):
+    """Data that a model was trained on before, and the share of them in each epoch."""
+
+    path: str | list[str]
+    share: float = Field(0.2, gt=0, lt=1)
+    format: str | None = None
+
+    def source(self) -> dict:
+        """What `open_snapshots` takes."""
+        return self.model_dump(exclude={"share"}, exclude_none=True)
 
 
 def _kind_of_source(value) -> str:
@@ -99,6 +112,7 @@ def _data_section() -> type[DataConfig]:
         train=(one_of(**several), ...),
         valid=(one_of(**several) | None, None),
         test=(one_of(**several, names=dict[str, one]) | None, None),
+        replay=(create_model("Replay", __base__=Replay, **reading) | None, None),
         **reading,
     )
 
@@ -121,6 +135,12 @@ def _model_section() -> type[ModelConfig]:
     return create_model("ModelConfig", __base__=ModelConfig, **own)
 
 
+_Rates = Annotated[
+    Annotated[PositiveFloat, Tag("<rate>")] | Annotated[dict[str, PositiveFloat], Tag("<by part>")],
+    Discriminator(lambda value: "<by part>" if isinstance(value, dict) else "<rate>"),
+]
+
+
 class TrainConfig(_Section):
     """How long, how fast, in what precision, and on what."""
 
@@ -128,7 +148,7 @@ class TrainConfig(_Section):
     max_epochs: PositiveInt | None = None
     max_time: str | None = None
     optimizer: Literal["soap", "adam", "muon"] = "soap"
-    lr: PositiveFloat | None = None
+    lr: _Rates | None = None  # one, or by part of the model, with `default` for the others
     weight_decay: float = Field(0.0, ge=0)
     constant: float = Field(0.3, ge=0, le=1)
     ema: float = Field(0.99, ge=0, lt=1)
@@ -137,7 +157,19 @@ class TrainConfig(_Section):
     device: str = "auto"
     threads: PositiveInt | None = None
     init_from: str | None = None
+    freeze: list[str] = []  # parts of the model
+    patience: PositiveInt | None = None  # validations without a better model, after which the run ends
     loggers: list[Literal["tensorboard", "wandb"]] = []
+
+    @property
+    def by_part(self) -> bool:
+        """Whether a model is trained further, or its parts in different ways."""
+        return self.init_from is not None or bool(self.freeze) or isinstance(self.lr, dict)
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _one_part(cls, value):
+        return [value] if isinstance(value, str) else value
 
     @field_validator("max_time", mode="before")
     @classmethod

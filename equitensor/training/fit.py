@@ -23,10 +23,12 @@ from equitensor.training.evaluation import evaluate
 from equitensor.training.largest_step import largest_step
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.origin import Origin
+from equitensor.training.parts import parts_table
 from equitensor.training.plots import plot_learning
+from equitensor.training.pretrained import with_model_of_file
 from equitensor.training.progress import Progress
 from equitensor.training.report import error_table, left_out
-from equitensor.training.setup import RunData, build_model, open_data, origin_of
+from equitensor.training.setup import TRAINED, RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
 from equitensor.whole_file import reason, write_whole
 
@@ -41,6 +43,7 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     `started` (time.monotonic()) is when the clock of train.max_time began. Raises InputError for anything that the
     user can mend: data, config, a run folder that is not empty.
     """
+    config = with_model_of_file(config, resume)
     console = make_console()
     progress = Progress(started=time.monotonic() if started is None else started)
     if config.train.threads is not None:
@@ -68,10 +71,10 @@ def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Pr
     data = open_data(config, console, origin, folder)
     model = build_model(config, data, origin)
     console.print(_describe(model, config, fabric))
-    trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
+    trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
     _set_length(progress, config, len(trainer.sampler))
     if fabric.global_rank == 0:
-        origin = origin or origin_of(data, model)
+        origin = origin or origin_of(data, model, _before(data, trainer, console))
         if resume is None:
             write_inputs(folder, config, {"train": origin.train.tolist(), "valid": origin.valid.tolist()})
     trainer.attach(folder, progress, console, _provenance(config, data), origin)
@@ -105,12 +108,13 @@ def _disk_failures_explained(folder: Path):
 def check(config: Config) -> dict:
     """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
     console = make_console()
+    config = with_model_of_file(config)
     accelerator = _accelerator(config.train.device)  # refused before data are read
     data = open_data(config, console)
     model = build_model(config, data)
     fabric = Fabric(accelerator=accelerator, devices=1)
     console.print(_describe(model, config, fabric))
-    trainer = Trainer(config, fabric, model, _optimizer(model, config), data)
+    trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
     found = largest_step(trainer)
     console.print(
         f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
@@ -119,8 +123,13 @@ def check(config: Config) -> dict:
     return found
 
 
-def _optimizer(model, config: Config):
-    return build_optimizer(model, config.train.optimizer, config.train.lr, config.train.weight_decay)
+def _optimizer(model, config: Config, console):
+    """The optimiser; says what it trains, and how fast, where that is more than one fresh model at one rate."""
+    train = config.train
+    optimizer = build_optimizer(model, train.optimizer, train.lr, train.weight_decay)
+    if train.by_part:
+        console.print(parts_table(model, optimizer))
+    return optimizer
 
 
 def make_console(quiet: bool = False) -> Console:
@@ -164,7 +173,8 @@ def _describe(model, config, fabric) -> str:
 
 
 def _provenance(config: Config, data: RunData) -> dict:
-    return {
+    tuned = {} if data.pretrained is None else {"fine_tuning": data.pretrained.notes}
+    return tuned | {
         "config": config.resolved(),
         "labels": data.trained,
         "batch_size": data.batch_size,
@@ -174,17 +184,36 @@ def _provenance(config: Config, data: RunData) -> dict:
     }
 
 
+def _few(name: str, indices):
+    """Those of a part whose errors are computed at the end."""
+    return indices[:: -(-len(indices) // MOST_TRAIN)] if name in TRAINED else indices
+
+
+def _before(data: RunData, trainer, console) -> dict[str, dict]:
+    """Errors of a model that is trained already, by part of the data, before it is trained further."""
+    if data.pretrained is None:
+        return {}
+    model, rows = trainer.ema.module, {}
+    for name, snapshots, indices in data.parts():
+        found = evaluate(model, snapshots, _few(name, indices), batch_size=2 * trainer.batch_size, keep=False)
+        rows[name] = found.metrics
+    console.print(error_table(rows, "Errors before the first step"))
+    return json.loads(json.dumps(rows))  # plain numbers, which a checkpoint keeps
+
+
 def _finish(folder: Path, data: RunData, trainer, console) -> dict:
     """The closing table, pictures and summary of the best model."""
     model = models.load(folder / "model.eqt", device=trainer.fabric.device)
     rows, shown = {}, None
     for name, snapshots, indices in data.parts():
-        few = indices[:: -(-len(indices) // MOST_TRAIN)] if name == "train" else indices
-        evaluation = evaluate(model, snapshots, few, batch_size=2 * trainer.batch_size, keep=name != "train")
+        if before := trainer.origin.before.get(name):
+            rows[f"{name}, before the first step"] = before
+        few = _few(name, indices)
+        evaluation = evaluate(model, snapshots, few, batch_size=2 * trainer.batch_size, keep=name not in TRAINED)
         for elements, count in evaluation.excluded.items():
             console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics
-        if name != "train":
+        if name not in TRAINED:
             shown = evaluation
             rows[f"{name}, E0s and zero forces"] = baseline(snapshots, indices, data.e0s.values)
     plots = folder / "plots"

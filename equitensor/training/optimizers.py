@@ -1,9 +1,12 @@
 """Optimisers by name: SOAP or Muon for the weight matrices, with Adam for everything else, or Adam alone."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
 from equitensor.nn.weights import ElementTable
+from equitensor.training.parts import rates
 from equitensor.training.soap import SOAP
 
 DEFAULT_LR = {"soap": 0.01, "adam": 0.01, "muon": 0.02}
@@ -12,27 +15,42 @@ SMALLEST_MATRIX = 4
 
 
 def build_optimizer(
-    model: nn.Module, name: str = "soap", lr: float | None = None, weight_decay: float = 0.0
+    model: nn.Module, name: str = "soap", lr: float | Mapping[str, float] | None = None, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    """The optimiser `name` for a model, at its default learning rate unless one is given.
+    """The optimiser `name` for a model, at its default learning rate unless one is given, for all or by part.
 
     Each step takes lr * weight_decay of every weight matrix away (decoupled, as in AdamW). An architecture that wants
     less than the default learning rate says so as `lr_scale`.
     """
-    if lr is None:
-        lr = DEFAULT_LR[name] * getattr(getattr(model, "backbone", model), "lr_scale", 1.0)
-    matrices, others = split_parameters(model)
-    groups = [
-        {"params": matrices, "lr": lr, "matrices": True, "weight_decay": weight_decay},
-        {"params": others, "lr": lr * ADAM_RATIO, "matrices": False, "betas": (0.9, 0.99, 0.0)},
-    ]
+    groups = []
+    for rate, matrices, others in _by_rate(model, lr, default_lr(model, name)):
+        if name == "adam":
+            groups += [{"params": matrices, "lr": rate, "weight_decay": weight_decay}, {"params": others, "lr": rate}]
+            continue
+        groups += [
+            {"params": matrices, "lr": rate, "matrices": True, "weight_decay": weight_decay},
+            {"params": others, "lr": rate * ADAM_RATIO, "matrices": False, "betas": (0.9, 0.99, 0.0)},
+        ]
     groups = [group for group in groups if group["params"]]
-    if name == "soap":
-        return SOAP(groups, lr=lr)
-    if name == "muon":
-        return Muon(groups, lr=lr)
-    parts = [{"params": matrices, "weight_decay": weight_decay}, {"params": others}]
-    return torch.optim.AdamW([part for part in parts if part["params"]], lr=lr, weight_decay=0.0, amsgrad=True)
+    if name == "adam":
+        return torch.optim.AdamW(groups, weight_decay=0.0, amsgrad=True)
+    return {"soap": SOAP, "muon": Muon}[name](groups)
+
+
+def default_lr(model: nn.Module, name: str) -> float:
+    """Of the weight matrices, where none is given."""
+    return DEFAULT_LR[name] * getattr(getattr(model, "backbone", model), "lr_scale", 1.0)
+
+
+def _by_rate(model: nn.Module, lr, default: float):
+    """(learning rate, matrices, other weights), a triple for each rate."""
+    matrices, others = split_parameters(model)
+    if not isinstance(lr, Mapping):
+        yield default if lr is None else lr, matrices, others
+        return
+    of = rates(model, lr, default)
+    for rate in dict.fromkeys(of.values()):
+        yield rate, *([weight for weight in kind if of[id(weight)] == rate] for kind in (matrices, others))
 
 
 def split_parameters(model: nn.Module) -> tuple[list, list]:

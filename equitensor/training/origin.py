@@ -1,6 +1,6 @@
 """What a run took from its data at the start: a resumed run takes it from its checkpoint, not from the data again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ class Origin:
     """Split (indices int64), E0s, scale and shift (eV), mean number of neighbours, size of a batch.
 
     limits: where errors begin to count linearly, by label. fingerprints: of the training data and, where these are
-    others, of the validation data.
+    others, of the validation data. before: errors before the first step of a fine-tuning, by part.
     """
 
     train: np.ndarray
@@ -27,6 +27,7 @@ class Origin:
     batch_size: int
     limits: dict[str, float]
     fingerprints: dict[str, dict]
+    before: dict[str, dict] = field(default_factory=dict)
 
     def state(self) -> dict:
         """Tensors and plain values, for a checkpoint."""
@@ -41,6 +42,7 @@ class Origin:
             "batch_size": self.batch_size,
             "limits": self.limits,
             "fingerprints": self.fingerprints,
+            "before": self.before,
         }
 
     @classmethod
@@ -55,4 +57,5 @@ class Origin:
         limits = found.get("limits", {FORCES.name: found["scale"]})  # all that earlier checkpoints had
         rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "batch_size", "fingerprints")}
         e0s = E0s(found["e0s"], found["e0s_origin"])
+        rest["before"] = found.get("before", {})
         return cls(found["train"].numpy(), found["valid"].numpy(), e0s, limits=limits, **rest)

@@ -25,6 +25,8 @@ from equitensor.data import (
     usable,
 )
 from equitensor.data.absurd_labels import LabelSample
+from equitensor.data.replay import replay
+from equitensor.data.sequence import Joined
 from equitensor.errors import InputError
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
@@ -32,15 +34,20 @@ from equitensor.training.fingerprint import compare, fingerprint
 from equitensor.training.label_checks import check_labels
 from equitensor.training.limits import limits
 from equitensor.training.origin import Origin
+from equitensor.training.parts import E0S, freeze
+from equitensor.training.pretrained import Pretrained
 from equitensor.training.statistics import statistics
+
+TRAINED = ("train", "replay")  # names of the parts that are not held out
 
 
 @dataclass
 class RunData:
     """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots.
 
-    `labels` are those of the training data; `trained` names the labels that the loss counts and the training data hold;
-    `limits` say where their errors begin to count linearly (`build_model` knows).
+    `train` holds `replayed` structures of earlier data behind its own. `labels` are those of the training data;
+    `trained` names the labels that the loss counts and the training data hold; `limits` say where their errors begin to
+    count linearly (`build_model` knows).
     """
 
     train: GraphDataset
@@ -51,10 +58,15 @@ class RunData:
     trained: list[str] = field(default_factory=list)
     limits: dict[str, float] = field(default_factory=dict)
     tests: dict[str, Snapshots] = field(default_factory=dict)
+    replayed: int = 0
+    pretrained: Pretrained | None = None
 
     def parts(self):
         """(name, snapshots, indices) of everything whose errors are reported at the end."""
-        yield "train", self.train.snapshots, self.train.indices
+        own = len(self.train) - self.replayed
+        yield "train", self.train.snapshots, self.train.indices[:own]
+        if self.replayed:
+            yield "replay", self.train.snapshots, self.train.indices[own:]
         if self.valid is not None:
             yield "valid", self.valid.snapshots, self.valid.indices
         for name, snapshots in self.tests.items():
@@ -67,19 +79,29 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
     `origin` is that of the run in `run_folder` which is resumed: its split, E0s and size of a batch are kept. Raises
     InputError where the data are not those that it began with.
     """
-    data, cutoff = config.data, config.model.cutoff
+    data, cutoff, pretrained = config.data, config.model.cutoff, None
     options = data.reading_options()
-    snapshots = open_snapshots(_plain(data.train), **options)
-    held_out = snapshots if data.valid is None else open_snapshots(_plain(data.valid), **options)
+    own = open_snapshots(_plain(data.train), **options)
+    held_out = own if data.valid is None else open_snapshots(_plain(data.valid), **options)
     if origin is not None:
+        snapshots = _with_replay(config, own, int(np.sum(origin.train < len(own))))
         train, valid, e0s, size = _kept(origin, snapshots, held_out, run_folder)
     else:
-        train, valid = _parted(config, snapshots, held_out)
-        e0s = resolve_e0s(data.e0s, snapshots, train)
+        train, valid = _parted(config, own, held_out)
+        snapshots = _with_replay(config, own, len(train))
+        train = np.concatenate([train, np.arange(len(own), len(snapshots))])
+        if config.train.init_from is not None:
+            pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype))
+            e0s = pretrained.adapt(data.e0s, snapshots, train, keep_e0s=E0S in config.train.freeze)
+        else:
+            if E0S in config.train.freeze:
+                raise InputError("train.freeze: e0s are those of train.init_from, which is not given")
+            e0s = resolve_e0s(data.e0s, snapshots, train)
         size = config.train.batch_size or batch_size(snapshots.index.atoms[train])
     valid_set = GraphDataset(held_out, valid, cutoff) if len(valid) else None
     labels = LabelSample.of(snapshots, train, e0s.values)
     run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, size, labels, tests=_tests(data, options))
+    run.replayed, run.pretrained = int(np.sum(train >= len(own))), pretrained
     _report(run, console)
     _check_elements(run)
     run.trained = check_labels(run.train, config.loss, console)
@@ -110,16 +132,24 @@ def _parted(config: Config, snapshots, held_out):
     return parts.train, parts.valid
 
 
+def _with_replay(config: Config, snapshots: Snapshots, new: int) -> Snapshots:
+    """The snapshots, behind them those that are replayed beside `new` of them."""
+    if config.data.replay is None:
+        return snapshots
+    old = open_snapshots(config.data.replay.source(), **config.data.reading_options())
+    return Joined([snapshots, replay(old, config.data.replay.share, new, config.seed)])
+
+
 def _kept(origin: Origin, snapshots, held_out, run_folder):
     """What a run began with, after a look at whether its data are still the same."""
     compare(snapshots, origin.fingerprints["train"], run_folder)
-    if held_out is not snapshots:
+    if "valid" in origin.fingerprints:
         compare(held_out, origin.fingerprints["valid"], run_folder)
     return origin.train, origin.valid, origin.e0s, origin.batch_size
 
 
-def origin_of(run: RunData, model: models.Potential) -> Origin:
-    """What a run that begins takes from its data."""
+def origin_of(run: RunData, model: models.Potential, before: dict[str, dict]) -> Origin:
+    """What a run that begins takes from its data; `before`: as in Origin."""
     prints = {"train": fingerprint(run.train.snapshots)}
     if run.valid is not None and run.valid.snapshots is not run.train.snapshots:
         prints["valid"] = fingerprint(run.valid.snapshots)
@@ -133,6 +163,7 @@ def origin_of(run: RunData, model: models.Potential) -> Origin:
         batch_size=run.batch_size,
         limits=run.limits,
         fingerprints=prints,
+        before=before,
     )
 
 
@@ -155,12 +186,15 @@ def _report(run: RunData, console: Console) -> None:
     console.print(coverage_table(found))
     for warning in _each_once(warning for part in found for warning in part.warnings):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
-    (_, train, indices), *held_out = run.parts()
+    (_, train, indices), *others = run.parts()
+    held_out = [part for part in others if part[0] not in TRAINED]
     for note in (text for name, *part in held_out for text in split_notes(train, indices, *part, name)):
         console.print(f"note: {escape(note)}", soft_wrap=True)
     if warning := _untrained_elements(run, found[0]):
         console.print(f"[yellow]warning:[/] {warning}")
-    console.print(f"E0s: {run.e0s.origin}")
+    console.print(f"E0s: {escape(run.e0s.origin)}", soft_wrap=True)
+    for note in run.pretrained.notes if run.pretrained else ():
+        console.print(f"fine-tuning: {escape(note)}", soft_wrap=True)
 
 
 def _each_once(warnings: Iterable[str]) -> list[str]:
@@ -174,6 +208,7 @@ def _each_once(warnings: Iterable[str]) -> list[str]:
 def _untrained_elements(run: RunData, train: Coverage) -> str | None:
     """A sentence where no training structure holds some of the elements; None of a sample, which may miss the rare."""
     unseen = set(run.train.snapshots.elements) - set(train.elements)
+    unseen -= set(run.pretrained.e0s_before) if run.pretrained else set()
     if not unseen or train.elements_sampled:
         return None
     names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
@@ -184,7 +219,7 @@ def _untrained_elements(run: RunData, train: Coverage) -> str | None:
 
 
 def _check_elements(run: RunData) -> None:
-    known = run.train.snapshots.elements
+    known = tuple(run.e0s.values)
     strange = set() if run.valid is None else set(run.valid.snapshots.elements) - set(known)
     if strange:
         names = ", ".join(chemical_symbols[z] for z in sorted(strange))
@@ -194,37 +229,26 @@ def _check_elements(run: RunData) -> None:
 
 
 def build_model(config: Config, run: RunData, origin: Origin | None = None) -> models.Potential:
-    """A fresh potential with the statistics of the training data, or the one of `train.init_from` with new E0s.
+    """A fresh potential with the statistics of the training data, or the one of `train.init_from`, adapted to them.
 
-    For a resumed run, scale, shift and number of neighbours are those of its `origin`.
+    For a resumed run, scale, shift and number of neighbours are those of its `origin`. Parts that are frozen need no
+    gradient.
     """
-    settings, elements, e0s = config.model.settings(), run.train.snapshots.elements, run.e0s.values
-    dtype = getattr(torch, config.train.dtype)
+    model = _model(config, run, origin)
+    freeze(model, config.train.freeze)
+    return model
+
+
+def _model(config: Config, run: RunData, origin: Origin | None) -> models.Potential:
+    settings, e0s = config.model.settings(), run.e0s.values
+    elements, dtype = sorted(e0s), getattr(torch, config.train.dtype)
     if origin is not None:
         run.limits = origin.limits
         statistic = (origin.scale, origin.shift, origin.num_neighbors)
         return models.build(settings, elements, e0s, *statistic, config.seed).to(dtype)
-    if config.train.init_from is not None:
-        model = _with_weights_of(config.train.init_from, settings, elements, e0s, dtype)
-        run.limits = limits(run.train, e0s, model.scale)
-        return model
     found = statistics(run.train, run.labels)
     run.limits = limits(run.train, e0s, found.scale)
+    if run.pretrained is not None:
+        return run.pretrained.model
     model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
     return model.to(dtype)
-
-
-def _with_weights_of(path, settings: dict, elements, e0s: dict[int, float], dtype: torch.dtype) -> models.Potential:
-    """The weights, scale, shift and number of neighbours of another model of the same architecture and elements."""
-    other = models.load(path, dtype=dtype)
-    differing = [key for key in settings if settings[key] != other.settings.get(key, settings[key])]
-    if differing or other.elements != tuple(elements):
-        what = ", ".join(f"model.{key}" for key in differing) or "the elements"
-        raise InputError(f"train.init_from: {path} differs in {what}; its weights do not fit this model")
-    neighbors = other.settings["num_neighbors"]
-    model = models.build(settings, elements, e0s, other.scale, other.shift, neighbors).to(dtype)
-    try:
-        model.load_state_dict(other.state_dict())
-    except RuntimeError as error:  # a size that one of the two leaves to its default
-        raise InputError(f"train.init_from: the weights of {path} do not fit this model: {error}") from None
-    return model

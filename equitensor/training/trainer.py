@@ -23,8 +23,10 @@ from equitensor.training.live import Live
 from equitensor.training.loss import loss, numbers, requests
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.origin import Origin
+from equitensor.training.parts import GradientWatch
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
+from equitensor.training.setup import TRAINED
 from equitensor.training.shards import Shards, joined, split
 from equitensor.training.validation import ValidationErrors
 
@@ -40,13 +42,15 @@ class Trainer:
         self.config, self.fabric, self.data = config, fabric, data
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.ema = AveragedModel(model).to(fabric.device)
-        self.averaged = list(self.ema.module.parameters())
+        averaged = zip(self.ema.module.parameters(), model.parameters(), strict=True)
+        self.averaged = [average for average, weight in averaged if weight.requires_grad]
+        self.watch = GradientWatch(model) if config.train.by_part else None
         huber = config.loss.huber
         self.limits = None if huber is None else {name: huber * limit for name, limit in data.limits.items()}
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.batch_size = size = data.batch_size
         self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
-        self.parameters = list(self.model.parameters())
+        self.parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.model.train()
         alone_on_cpu = fabric.device.type == "cpu" and fabric.world_size == 1
         self.shards = Shards(min(size, torch.get_num_threads()) if alone_on_cpu else 1, torch.get_num_threads())
@@ -59,7 +63,7 @@ class Trainer:
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-        self.best = float("inf")
+        self.best, self.since_best = float("inf"), 0
         self.trained, self.train_seconds = 0, 0.0
         self.now = 0.0  # how far the run is, as of the last step
 
@@ -80,12 +84,16 @@ class Trainer:
         return self.now >= 1.0
 
     @property
+    def out_of_patience(self) -> bool:
+        return self.config.train.patience is not None and self.since_best >= self.config.train.patience
+
+    @property
     def late(self) -> bool:
         return self.now >= self.config.loss.late
 
     def _read_clock(self) -> None:
         """How far the run is, by the clock of rank 0: all ranks take the same steps and stop at the same one."""
-        fraction = self.progress.fraction
+        fraction = 1.0 if self.out_of_patience else self.progress.fraction
         self.now = fraction if self.fabric.world_size == 1 else self.fabric.broadcast(fraction)
 
     def run(self) -> None:
@@ -102,8 +110,11 @@ class Trainer:
         if self.fabric.global_rank == 0:
             if self.progress.step == 0:
                 self._checkpoint()  # a run that is killed from here on can be resumed
-            self._validate()  # says what a validation costs, and with it the closing evaluation
-            self._reserve()
+            if self.progress.step == 0 and self.config.train.init_from is not None:
+                self._validate_and_save()  # a model that training only makes worse is kept as it is
+            else:
+                self._validate()  # says what a validation costs, and with it the closing evaluation
+                self._reserve()
         with self.live:
             while not self.finished:
                 self.sampler.epoch = self.progress.epoch
@@ -149,6 +160,8 @@ class Trainer:
         value = float(value)
         if not math.isfinite(value):
             raise InputError(self._diverged(value))
+        if self.watch is not None:
+            self.watch.look()
         if self.config.train.clip is not None:
             self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.config.train.clip, error_if_nonfinite=False
@@ -233,8 +246,9 @@ class Trainer:
         self._reserve()
         self._record(errors)
         score = errors["loss"] if self.data.valid is not None else -self.progress.step
+        self.since_best += 1
         if score <= self.best:
-            self.best = score
+            self.best, self.since_best = score, 0
             provenance = self.provenance | {"validation": errors, "epoch": self.progress.epoch}
             models.save(self.ema.module, self.folder / "model.eqt", provenance)
         self._checkpoint()
@@ -246,7 +260,7 @@ class Trainer:
         else:
             each = 1 / self.speed if self.trained else 0.0
         total = sum(
-            min(len(indices), 500) if name == "train" else len(indices) for name, _, indices in self.data.parts()
+            min(len(indices), 500) if name in TRAINED else len(indices) for name, _, indices in self.data.parts()
         )
         self.progress.reserve = 3.0 + 1.2 * each * total
 
@@ -276,6 +290,7 @@ class Trainer:
             "elapsed": self.progress.elapsed,
             "reserve": self.progress.reserve,
             "best": self.best,
+            "since_best": self.since_best,
             "rng": torch.get_rng_state(),
             "origin": self.origin.state(),
         }
@@ -293,5 +308,5 @@ class Trainer:
         progress.step, progress.epoch = state["step"], state["epoch"]
         progress.spent, progress.reserve = state["elapsed"], state["reserve"]
         self.sampler.start = state["batch"]
-        self.best = state["best"]
+        self.best, self.since_best = state["best"], state.get("since_best", 0)
         torch.set_rng_state(state["rng"])

@@ -1,0 +1,35 @@
+"""A potential that knows further elements than the one it is made of."""
+
+from torch import nn
+
+from equitensor.errors import InputError
+from equitensor.models.architectures import build
+from equitensor.models.potential import Potential
+from equitensor.nn.weights import ElementTable
+
+
+def extended(model: Potential, e0s: dict[int, float]) -> Potential:
+    """The same potential for the elements of `e0s` (eV), its own among them, in training mode.
+
+    In every table with a row per element those of the new ones are the average of the known ones. Raises InputError
+    where weights that are not in such a table depend on the number of elements.
+    """
+    settings = dict(model.settings)
+    neighbors = settings.pop("num_neighbors")
+    made = build(settings, e0s, e0s, model.scale, model.shift, neighbors).to(device=model.device, dtype=model.dtype)
+    weights = model.state_dict()
+    own = [made.elements.index(z) for z in model.elements]
+    for name in _tables(model):
+        known = weights[name]
+        weights[name] = known.mean(dim=0, keepdim=True).repeat(len(made.elements), *[1] * (known.dim() - 1))
+        weights[name][own] = known
+    try:
+        made.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"a model of {settings['architecture']} cannot take further elements: {error}") from None
+    return made
+
+
+def _tables(model: nn.Module) -> list[str]:
+    kinds = ElementTable | nn.Embedding
+    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, kinds)]

@@ -1,0 +1,140 @@
+"""Fine-tuning: what a run takes from the model file of `train.init_from`, and how that meets other data."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from equitensor import models
+from equitensor.data import E0s, Snapshots, resolve_e0s
+from equitensor.data.e0s import isolated_atoms
+from equitensor.errors import InputError
+from equitensor.training.checkpoint import saved_config
+from equitensor.training.config import Config
+from equitensor.training.parts import E0S
+from equitensor.training.refit import LeftOver, left_over
+
+_FAR = 0.5  # eV between an E0 and the isolated atom in the data, from which it deserves a word
+
+
+def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
+    """The config with what its model section leaves out taken from the model file, or from the run that is resumed.
+
+    Raises InputError where the section asks for something else than the file has.
+    """
+    path = config.train.init_from
+    if path is None:
+        return config
+    given = {name: getattr(config.model, name) for name in config.model.model_fields_set}
+    given = {name: value for name, value in given.items() if value is not None}
+    if resume is not None:
+        settings = saved_config(resume).model.settings()
+    else:
+        settings = dict(models.read_header(path)["settings"])
+        settings.pop("num_neighbors", None)
+        if differing := [key for key, value in given.items() if settings.get(key, value) != value]:
+            what = ", ".join(f"model.{key} ({given[key]!r} here, {settings[key]!r} there)" for key in differing)
+            raise InputError(
+                f"train.init_from: {path} differs in {what}; its weights do not fit this model: leave that out, or "
+                "train without train.init_from"
+            )
+    model = type(config.model).model_validate(settings | given)
+    return config.model_copy(update={"model": model})
+
+
+@dataclass
+class Pretrained:
+    """The potential of a model file, made to know the elements of the new data; what was changed, in words."""
+
+    path: str
+    model: models.Potential
+    e0s_before: dict[int, float]
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: str, dtype: torch.dtype) -> "Pretrained":
+        model = models.load(path, dtype=dtype)
+        return cls(path, model, dict(zip(model.elements, model.e0s.tolist(), strict=True)))
+
+    def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, keep_e0s: bool = False) -> E0s:
+        """Take in the elements of the data, and fit E0s to their energies.
+
+        setting: data.e0s. By default E0s are refitted to what the energies are beyond the interaction energies of the
+        model (`LeftOver.fitted`), from the isolated atoms in the data where these are all there, else from the model's
+        E0s. Where E0s are given, the mean of what is left goes to the shift. keep_e0s: only those of new elements are
+        fitted.
+        """
+        given = None
+        if setting not in (None, "auto", "fit"):
+            if keep_e0s:
+                raise InputError(f"data.e0s gives E0s, but train.freeze keeps those of the model: leave out {E0S}")
+            given = resolve_e0s(setting, snapshots, indices)
+        new = [z for z in snapshots.elements if z not in self.e0s_before]
+        start = dict.fromkeys(new, 0.0) | self.e0s_before
+        if given is not None:
+            start |= given.values
+        elif not keep_e0s:
+            start |= self._isolated(snapshots)
+        self.model = models.extended(self.model, start)
+        left = left_over(self.model, snapshots, indices)
+        if given is not None:
+            e0s = E0s(start, given.origin)
+            self._shift(left, snapshots, indices)
+        else:
+            e0s = self._fitted(start, new if keep_e0s else snapshots.elements, new, left)
+        self.model.e0s = torch.tensor([e0s.values[z] for z in self.model.elements], dtype=torch.float64)
+        self._describe(e0s.values, new, snapshots)
+        return e0s
+
+    def _isolated(self, snapshots: Snapshots) -> dict[int, float]:
+        found = isolated_atoms(snapshots)
+        return found if set(found) >= set(snapshots.elements) else {}
+
+    def _shift(self, left: LeftOver, snapshots: Snapshots, indices: np.ndarray) -> None:
+        """Take the mean of what is left over away; atoms with few neighbours feel only a part of the shift."""
+        if len(left.energies) == 0 or left.per_atom == 0:
+            return
+        before, self.model.shift = self.model.shift, self.model.shift + left.per_atom
+        taken = left.per_atom - left_over(self.model, snapshots, indices).per_atom
+        self.model.shift = before + left.per_atom**2 / taken
+        self.notes.append(f"shift: {self.model.shift:.4f} eV an atom (was {before:.4f})")
+
+    def _fitted(self, start: dict[int, float], fitted, new, left: LeftOver) -> E0s:
+        """`start` with the E0s of these elements fitted to what is left over."""
+        differences, count, open_ones = left.fitted([self.model.elements.index(z) for z in fitted])
+        if not count:
+            mean = float(np.mean(list(self.e0s_before.values())))
+            why = " (no energies here to fit them to)" if fitted else ""
+            return E0s(start | dict.fromkeys(new, mean), f"those of {self.path}{why}")
+        if open_ones:
+            self.notes.append(
+                f"the compositions do not determine the E0s of {_names(fitted[i] for i in open_ones)}, which are good "
+                "for these compositions only"
+            )
+        moved = {z: start[z] + float(difference) for z, difference in zip(fitted, differences, strict=True)}
+        origin = f"{_names(fitted)} refitted to what {count} structures have beyond the prediction of {self.path}"
+        return E0s(start | moved, origin)
+
+    def _describe(self, e0s: dict[int, float], new: list[int], snapshots: Snapshots) -> None:
+        if new:
+            self.notes.append(f"new elements: {_names(new)}; their rows start at the average of the known ones")
+        if unseen := sorted(set(self.e0s_before) - set(snapshots.elements)):
+            self.notes.append(f"kept, though not in the data: {_names(unseen)}")
+        changes = []
+        for z in snapshots.elements:
+            before = f"was {self.e0s_before[z]:.4f}" if z in self.e0s_before else "new"
+            changes.append(f"{chemical_symbols[z]} {e0s[z]:.4f} ({before})")
+        self.notes.append("E0s in eV: " + ", ".join(changes))
+        far = {z: e0s[z] - energy for z, energy in isolated_atoms(snapshots).items() if abs(e0s[z] - energy) > _FAR}
+        if far:
+            z = max(far, key=lambda z: abs(far[z]))
+            self.notes.append(
+                f"the E0s are not the isolated atoms in the data, that of {chemical_symbols[z]} lies {far[z]:.2f} eV "
+                "from it; for bonds that break, data.e0s: isolated takes these"
+            )
+
+
+def _names(numbers) -> str:
+    return ", ".join(chemical_symbols[z] for z in numbers) or "none"

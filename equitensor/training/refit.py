@@ -1,0 +1,63 @@
+"""E0s for a model that is trained already: out of what the energies of other data are beyond its prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from equitensor.data import GraphDataset, Snapshots, graph_loader
+from equitensor.data.least_squares import ridge, undetermined
+from equitensor.data.sequence import evenly_spaced
+from equitensor.graph.labels import ENERGY
+from equitensor.models import Potential
+
+_SAMPLE = 2000  # structures
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """Of m structures: atoms by element of the model (m, elements), energy beyond its prediction (m,) in eV, weight."""
+
+    counts: np.ndarray
+    energies: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def per_atom(self) -> float:
+        """The mean, eV per atom."""
+        return float(np.average(self.energies / self.counts.sum(axis=1), weights=self.weights))
+
+    def fitted(self, columns: list[int]) -> tuple[np.ndarray, int, list[int]]:
+        """What to add to the E0s of these elements (eV): least squares, pulled to one and the same for all (`ridge`).
+
+        Also the number of structures that hold any of them, and the positions of those which these leave open.
+        """
+        counts = self.counts[:, columns]
+        rows = counts.sum(axis=1) > 0
+        if not rows.any():
+            return np.zeros(len(columns)), 0, []
+        counts = counts[rows]
+        return ridge(counts, self.energies[rows], self.weights[rows]), int(rows.sum()), _open(counts)
+
+
+def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> LeftOver:
+    """Over up to 2000 of the structures with an energy and a weight above 0, evenly spaced."""
+    chosen = evenly_spaced(indices[snapshots.index.has(ENERGY)[indices]], _SAMPLE)
+    column = {z: i for i, z in enumerate(model.elements)}
+    counts, energies, weights = [], [], []
+    model.eval()
+    for graph in graph_loader(GraphDataset(snapshots, chosen, model.cutoff, cache=False), batch_size=8):
+        predicted = model(graph, forces=False, stress=False)["energy"].tolist()
+        for i, energy in zip(graph.index.tolist(), predicted, strict=True):
+            structure = snapshots[i]
+            if structure.weight > 0:
+                counts.append(np.bincount([column[z] for z in structure.z.tolist()], minlength=len(column)))
+                energies.append(structure.energy - energy)
+                weights.append(structure.weight)
+    model.train()
+    shape = (len(counts), len(column))
+    return LeftOver(np.array(counts, dtype=np.float64).reshape(shape), np.array(energies), np.array(weights))
+
+
+def _open(counts: np.ndarray) -> list[int]:
+    _, open_ones = undetermined(counts)
+    return np.flatnonzero(open_ones).tolist()

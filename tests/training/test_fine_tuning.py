@@ -1,0 +1,357 @@
+"""Fine-tuning: what is taken over, refitted, frozen, replayed, and what is said of it."""
+
+import json
+import re
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from rich.console import Console
+
+from equitensor import models
+from equitensor.data import Memory
+from equitensor.data.replay import replay
+from equitensor.errors import InputError
+from equitensor.graph import Structure, from_ase
+from equitensor.models.parts import parts_of
+from equitensor.training import check, fit, trainer
+from equitensor.training.checkpoint import read_checkpoint
+from equitensor.training.config import validate
+from equitensor.training.optimizers import build_optimizer
+from equitensor.training.parts import GradientWatch, freeze
+from equitensor.training.setup import build_model, open_data
+from equitensor.training.trainer import Trainer
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
+
+
+@pytest.fixture
+def pretrained(config, tmp_path):
+    """A model file of H, C, N, O, with ZBL, of other sizes than the defaults."""
+    fit(config(output=str(tmp_path / "first"), train={"max_epochs": 1}, model={"zbl": True}))
+    return tmp_path / "first" / "model.eqt"
+
+
+@pytest.fixture
+def tuning(settings, config, pretrained, tmp_path):
+    """tuning(**sections) -> a config that starts from it, with nothing in its model section."""
+
+    def make(**changes):
+        changes["train"] = {"init_from": str(pretrained), "lr": 1e-3, **changes.get("train", {})}
+        changes["model"] = changes.get("model", {})
+        values = settings(**changes)
+        values["model"] = changes["model"]
+        return validate(values, "the test's config")
+
+    return make
+
+
+def prepared(config):
+    data = open_data(config, Console(quiet=True))
+    return data, build_model(config, data)
+
+
+def relabelled(frames, offsets, element=None):
+    """The same frames at another level of theory: energies off by so much per atom of an element."""
+    found = []
+    for atoms in frames:
+        copy = atoms.copy()
+        if element is not None:
+            copy.numbers[copy.numbers == 7] = element
+        results = dict(atoms.calc.results)
+        results["energy"] = results["energy"] + sum(offsets.get(s, 0.0) for s in copy.get_chemical_symbols())
+        copy.calc = SinglePointCalculator(copy, **results)
+        found.append(copy)
+    return found
+
+
+def structure_of(atoms):
+    return Structure(
+        z=atoms.numbers,
+        pos=atoms.positions,
+        cell=np.zeros((3, 3)),
+        pbc=np.zeros(3, bool),
+        energy=atoms.get_potential_energy(),
+        source=str(atoms.positions[0, 0]),
+    )
+
+
+def test_what_the_model_section_leaves_out_is_that_of_the_file(tuning, pretrained, tmp_path):
+    fit(tuning(train={"max_epochs": 1}))
+    settings = models.read_header(tmp_path / "run" / "model.eqt")["settings"]
+    assert settings == models.read_header(pretrained)["settings"]
+    assert settings["zbl"] is True and settings["channels"] == 4
+    assert "zbl: true" in (tmp_path / "run" / "config.yaml").read_text()
+    assert fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")["epochs"] == 2  # the section still empty
+
+
+@pytest.mark.parametrize("change", [{"cutoff": 4.0}, {"channels": 8}, {"zbl": False}, {"architecture": "dimenet++"}])
+def test_another_model_than_that_of_the_file_is_refused(tuning, change):
+    name, value = next(iter(change.items()))
+    message = rf"differs in model\.{name} \({re.escape(repr(value))} here, .* there\).*leave that out"
+    with pytest.raises(InputError, match=message):
+        check(tuning(model=change))
+
+
+def test_rows_of_new_elements_are_the_average_and_the_known_ones_stay():
+    e0s = {1: -13.0, 6: -1035.0, 8: -2043.0}
+    for settings in ({"channels": 4, "lmax": 1}, {"architecture": "dimenet++", "channels": 8, "layers": 1, "lmax": 1}):
+        model = models.build(settings, e0s, e0s, scale=2.0, shift=-3.0, num_neighbors=7.0)
+        more = models.extended(model, e0s | {7: -1485.0, 9: -2700.0})
+        assert more.elements == (1, 6, 7, 8, 9)
+        assert (more.scale, more.shift, more.settings) == (2.0, -3.0, model.settings)
+        tables = [name for name, value in model.state_dict().items() if value.shape != more.state_dict()[name].shape]
+        assert tables
+        for name, value in model.state_dict().items():
+            found = more.state_dict()[name]
+            if name in tables:
+                assert torch.equal(found[[0, 1, 3]], value)
+                for row in (2, 4):
+                    torch.testing.assert_close(found[row], value.mean(dim=0))
+            else:
+                assert torch.equal(found, value)
+        water = Atoms("OHH", [[0, 0, 0], [0.9, 0, 0], [0, 0.9, 0.1]])
+        graph = from_ase(water, 5.0)
+        torch.testing.assert_close(model(graph)["energy"], more(graph)["energy"])
+
+
+def test_e0s_are_refitted_to_what_the_energies_have_beyond_the_model(tuning, frames, tmp_path):
+    """At another level of theory the refitted E0s take the difference, exactly where the compositions say it."""
+    same, _ = prepared(tuning())
+    offsets = {"H": 1.0, "C": -20.0, "N": 7.0, "O": 300.0}
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, offsets), format="extxyz")
+    other, model = prepared(tuning())
+    structure = other.train.snapshots[0]
+    counts = {z: int((structure.z == z).sum()) for z in (1, 6, 7, 8)}
+    moved = sum(n * (other.e0s.values[z] - same.e0s.values[z]) for z, n in counts.items())
+    assert moved == pytest.approx(sum(n * o for n, o in zip(counts.values(), offsets.values(), strict=True)), abs=0.5)
+    assert model.e0s.tolist() == list(other.e0s.values.values())
+    assert any("O " in note and "(was " in note for note in other.pretrained.notes)
+
+
+def test_the_first_step_starts_near_the_energies_of_another_level_of_theory(tuning, frames, tmp_path, capsys):
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, {"C": -20.0, "O": 300.0}), format="extxyz")
+    before = fit(tuning(train={"max_epochs": 1}))["errors"]["train, before the first step"]
+    same = fit(tuning(train={"max_epochs": 1}, output=str(tmp_path / "again")))["errors"]
+    assert before["energy_per_atom_mae"] < 0.2
+    assert same["valid, before the first step"]["n_structures"] == same["valid"]["n_structures"]
+    out = capsys.readouterr().out
+    assert "Errors before the first step" in out and "valid, before the first step" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["errors"]["train, before the first step"] == before
+
+
+def test_given_e0s_are_kept_and_the_shift_takes_the_rest(tuning, pretrained):
+    given = {"H": -10.0, "C": -1030.0, "N": -1480.0, "O": -2040.0}
+    data, model = prepared(tuning(data={"e0s": given}))
+    assert list(data.e0s.values.values()) == [-10.0, -1030.0, -1480.0, -2040.0]
+    assert model.shift != models.read_header(pretrained)["shift"]
+    left = [
+        (model(data.train[i], forces=False)["energy"].item() - data.train[i].energy.item()) / data.train[i].num_nodes
+        for i in range(len(data.train))
+    ]
+    assert np.mean(left) == pytest.approx(0.0, abs=1e-3 * np.abs(left).max() + 1e-2)
+
+
+def test_frozen_e0s_are_those_of_the_model(tuning, pretrained, frames, tmp_path):
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, {"O": 300.0}, element=16), format="extxyz")
+    data, _ = prepared(tuning(train={"freeze": ["e0s"]}))
+    before = models.read_header(pretrained)["e0s"]
+    assert {str(z): e0 for z, e0 in data.e0s.values.items() if z != 16} == before
+    assert np.isfinite(data.e0s.values[16])
+    with pytest.raises(InputError, match=r"data\.e0s gives E0s, but train\.freeze keeps"):
+        prepared(tuning(train={"freeze": ["e0s"]}, data={"e0s": {"H": 0, "C": 0, "S": 0, "O": 0}}))
+
+
+def test_a_new_element_is_learnt_and_those_that_no_longer_occur_are_kept(tuning, frames, tmp_path, capsys):
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, {}, element=16), format="extxyz")
+    fit(tuning(train={"max_epochs": 1}))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "new elements: S; their rows start at the average" in out
+    assert "kept, though not in the data: N" in out
+    model = models.load(tmp_path / "run" / "model.eqt")
+    assert model.elements == (1, 6, 7, 8, 16)
+    fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")  # knows its elements without the model file
+
+
+def test_parts_hold_every_weight_once():
+    for settings in ({"layers": 2}, {"layers": 1, "product": "cg"}, {"architecture": "dimenet++", "layers": 1}):
+        model = models.build(settings, (1, 8), {1: 0.0, 8: 0.0})
+        weights = [weight for part in parts_of(model).values() for weight in part.values()]
+        assert len(weights) == len(list(model.parameters())) == len({id(weight) for weight in weights})
+        assert set(parts_of(model)) <= {"embedding", "radial", "interactions", "products", "readout"}
+
+
+@pytest.mark.parametrize("part", ["embedding", "radial", "interactions", "products", "readout"])
+def test_what_is_frozen_stays_and_the_rest_is_trained_as_ever(tuning, tmp_path, shards, part):
+    """To the last bit, in the weights, their average and the file, under weight decay."""
+    config = tuning(train={"freeze": part, "weight_decay": 0.1, "max_epochs": 2, "ema": 0.5})
+    _, start = prepared(config)
+    frozen = {f"backbone.{name}" for name in parts_of(start)[part]}
+    fit(config)
+    state = read_checkpoint(tmp_path / "run")
+    average = {name.removeprefix("module."): value for name, value in state["ema"].items()}
+    stored = models.load(tmp_path / "run" / "model.eqt").state_dict()
+    for name, value in start.state_dict().items():
+        for found in (state["model"], average, stored):
+            assert torch.equal(found[name], value) == (name in frozen), name
+
+
+def test_gradients_of_what_is_not_frozen_are_those_without_freezing():
+    whole = models.build({"channels": 4, "edge_channels": 4}, (1, 6), {1: 0.0, 6: 0.0})
+    methane = Atoms("CH4", [[0, 0, 0], [0.6, 0.6, 0.6], [-0.6, -0.6, 0.6], [0.6, -0.6, -0.6], [-0.6, 0.7, -0.6]])
+    graph = from_ase(methane, 5.0)
+
+    def gradients(model):
+        model.zero_grad()
+        out = model(graph)
+        (out["energy"].sum() + out["forces"].square().sum()).backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+    expected = gradients(whole)
+    for part in parts_of(whole):
+        model = models.extended(whole, {1: 0.0, 6: 0.0})
+        freeze(model, [part])
+        found = gradients(model)
+        assert 0 < len(found) < len(expected)
+        for name, value in found.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_learning_rates_by_part():
+    model = models.build({"channels": 8}, (1, 6), {1: 0.0, 6: 0.0})
+    freeze(model, ["embedding"])
+    for name in ("soap", "adam", "muon"):
+        optimizer = build_optimizer(model, name, {"default": 0.02, "readout": 0.001})
+        of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        parts = parts_of(model)
+        assert {of[id(p)] for p in parts["readout"].values()} <= {0.001, 0.0005}
+        assert {of[id(p)] for p in parts["radial"].values()} <= {0.02, 0.01}
+        assert not any(id(p) in of for p in parts["embedding"].values())
+        assert len(of) == sum(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "train, message",
+    [
+        ({"freeze": ["head"]}, r"train\.freeze: head is no part of directional, which has .*embedding.*readout.*e0s"),
+        ({"lr": {"head": 0.1}}, r"train\.lr: head is no part of directional, which has .*readout.*default"),
+        ({"lr": {"readout": 0.1}, "freeze": ["readout"]}, r"train\.lr: readout is frozen"),
+        (
+            {"freeze": ["embedding", "radial", "interactions", "products", "readout"]},
+            r"are all parts of the model, nothing is left to train",
+        ),
+    ],
+)
+def test_parts_that_cannot_be_meant_are_refused(tuning, train, message):
+    with pytest.raises(InputError, match=message):
+        check(tuning(train=train))
+
+
+def test_frozen_e0s_need_a_model_they_are_of(config):
+    with pytest.raises(InputError, match=r"e0s are those of train\.init_from, which is not given"):
+        check(config(train={"freeze": ["e0s"]}))
+
+
+def test_a_part_without_a_gradient_is_named(config, monkeypatch):
+    backward = Trainer._backward_shards, Trainer._backward
+
+    def without(self, *arguments):
+        value = backward[len(arguments) == 1](self, *arguments)
+        for weight in parts_of(self.model.module)["products"].values():
+            weight.grad = None
+        return value
+
+    monkeypatch.setattr(Trainer, "_backward", without)
+    monkeypatch.setattr(Trainer, "_backward_shards", without)
+    with pytest.raises(InputError, match=r"^products: no gradient in the first 3 steps.*freeze: \[products\]"):
+        fit(config(train={"freeze": ["radial"]}))
+
+
+def test_steps_without_any_gradient_do_not_count_against_a_part():
+    model = models.build({"channels": 4, "lmax": 1}, (1,), {1: 0.0})
+    watch = GradientWatch(model)
+    for _ in range(5):
+        watch.look()
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    for _ in range(4):
+        watch.look()
+    assert watch.steps == 0
+
+
+def test_what_is_trained_is_printed(tuning, capsys):
+    check(tuning(train={"freeze": ["radial"], "lr": {"readout": 0.002}}))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    found = {row[1]: row[-2] for row in rows if len(row) >= 6}
+    assert found["radial"] == "frozen" and "0.002" in " ".join(next(row for row in rows if row[1] == "readout"))
+
+
+def test_a_stopped_and_resumed_fine_tuning_is_the_run(tuning, tmp_path, monkeypatch, shards, every_step, frames):
+    """Frozen parts, learning rates, replay, a new element, and the model file gone."""
+    ase.io.write(tmp_path / "old.xyz", frames, format="extxyz")
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames[:12], {}, element=16), format="extxyz")
+    train = {"max_epochs": 3, "freeze": ["radial"], "lr": {"readout": 0.002, "default": 0.001}}
+    data = {"replay": {"path": str(tmp_path / "old.xyz"), "share": 0.3}}
+    fit(tuning(output=str(tmp_path / "whole"), train=train, data=data))
+    parts, taken, step = tuning(output=str(tmp_path / "parts"), train=train, data=data), [], Trainer.step
+
+    def stopping(self, graph):
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        taken.append(graph)
+        return step(self, graph)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stopping)
+        fit(parts)
+    (tmp_path / "first" / "model.eqt").unlink()
+    fit(parts, resume=tmp_path / "parts")
+    whole, resumed = (read_checkpoint(tmp_path / name) for name in ("whole", "parts"))
+    assert whole["step"] == resumed["step"] > 4
+    for key in ("model", "ema"):
+        for name, value in whole[key].items():
+            assert torch.equal(value, resumed[key][name]), name
+    assert whole["best"] == resumed["best"] and whole["since_best"] == resumed["since_best"]
+    errors = [json.loads((tmp_path / name / "summary.json").read_text())["errors"] for name in ("whole", "parts")]
+    assert errors[0] == errors[1] and "replay, before the first step" in errors[0]
+
+
+def test_a_model_that_training_only_makes_worse_is_kept(tuning, pretrained, tmp_path):
+    fit(tuning(train={"max_epochs": 1, "lr": 3.0, "optimizer": "adam"}))
+    first, after = (models.load(path).state_dict() for path in (pretrained, tmp_path / "run" / "model.eqt"))
+    assert all(torch.equal(first[name], after[name]) for name in first)
+
+
+def test_a_run_ends_when_validations_get_no_better(tuning, tmp_path, every_step):
+    config = tuning(train={"max_epochs": 50, "lr": 3.0, "optimizer": "adam", "patience": 3})
+    summary = fit(config)
+    assert summary["epochs"] == pytest.approx(4, abs=1)
+    assert fit(config, resume=tmp_path / "run")["steps"] == summary["steps"]
+
+
+def test_replay_is_a_share_of_an_epoch(tuning, frames, tmp_path):
+    ase.io.write(tmp_path / "old.xyz", frames, format="extxyz")
+    source = {"path": str(tmp_path / "old.xyz"), "share": 0.25}
+    data, _ = prepared(tuning(data={"replay": source}))
+    own = len(data.train) - data.replayed
+    assert data.replayed == round(own / 3) and [name for name, *_ in data.parts()] == ["train", "replay", "valid"]
+    few, _ = prepared(tuning(data={"replay": source | {"share": 0.9}}))
+    assert few.replayed == 24
+    weights = np.array([few.train.snapshots[int(i)].weight for i in few.train.indices])
+    assert weights[-24:].sum() / weights.sum() == pytest.approx(0.9)
+    assert (few.valid.indices < 24).all() and few.valid.snapshots is not few.train.snapshots
+
+
+def test_replay_is_drawn_by_seed_from_what_can_be_learnt(frames):
+    old = Memory([structure_of(atoms) for atoms in frames])
+    first, again, other = (replay(old, 0.5, 6, seed) for seed in (0, 0, 1))
+    assert [s.source for s in first] == [s.source for s in again] != [s.source for s in other]
+    assert len(first) == 6 and first.index.atoms.tolist() == [len(s) for s in first]
