@@ -18,6 +18,14 @@ def add_parser(subparsers):
     add("--json", metavar="FILE", help="write the errors as JSON (eV, eV/Angstrom, eV/Angstrom^3)")
     add("--plots", metavar="DIR", help="draw parity plots and errors by element into this folder")
     add("--out", metavar="FILE", help="write structures with predictions and labels as extended xyz")
+    add(
+        "--task",
+        choices=("s2ef", "is2re"),
+        help="s2ef: OC20's scores too (cosine, EFwT, EwT; as data with tags show "
+        "unasked); is2re: relax the structures, and compare the energies of the relaxed ones",
+    )
+    add("--fmax", type=float, metavar="F", help="is2re: largest force left, eV/Angstrom; default 0.02")
+    add("--steps", type=int, metavar="N", help="is2re: steps of a relaxation at most; default 200")
     add("--batch-size", type=int, default=16, metavar="N", help="structures at once in torch; default 16")
     add("--dtype", choices=("float32", "float64"), help="default: that of the model")
     add_computing_options(parser)
@@ -27,30 +35,73 @@ def add_parser(subparsers):
 
 def run(args) -> int:
     """Evaluate, print, write."""
-    from equitensor.data import open_snapshots
     from equitensor.errors import InputError
-    from equitensor.interfaces.backend import open_engine
-    from equitensor.training import evaluate
-    from equitensor.training.report import predictions_table
 
     if args.batch_size < 1:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
-    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, backend=args.backend, threads=args.threads)
-    snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
-    labelled = bool(snapshots.index.has_any.any())
-    if args.plots and not labelled:
-        raise InputError(f"{args.data}: no labels to plot predictions against; leave out --plots (--out writes them)")
-    keep = bool(args.plots or args.out or not labelled)
-    model = engine if engine.backend == "core" else engine.model  # torch is quicker with several structures at once
-    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep)
-    print(evaluation.table() if labelled else predictions_table(evaluation, args.out))
+    if args.task == "is2re":
+        evaluation, numbers = _relaxed(args)
+    else:
+        if args.fmax is not None or args.steps is not None:
+            raise InputError("--fmax and --steps are those of relaxations: they go with --task is2re")
+        evaluation, numbers = _as_they_are(args)
     if args.json:
-        _write_json(evaluation.metrics, args.json)
+        _write_json(numbers, args.json)
     if args.plots:
         evaluation.plot(args.plots)
     if args.out:
         _write_predictions(evaluation, args.out)
     return 0
+
+
+def _as_they_are(args):
+    """The Evaluation of the structures, printed, and what JSON holds of it."""
+    from equitensor.data import open_snapshots
+    from equitensor.interfaces.backend import open_engine
+    from equitensor.training import evaluate
+
+    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, backend=args.backend, threads=args.threads)
+    snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
+    labelled = bool(snapshots.index.has_any.any())
+    _refuse_plots(args, labelled)
+    keep = bool(args.plots or args.out or not labelled)
+    model = engine if engine.backend == "core" else engine.model  # torch is quicker with several structures at once
+    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep)
+    if labelled:
+        print(evaluation.table(scores=True if args.task == "s2ef" else None))
+    else:
+        _print_predictions(args, evaluation)
+    return evaluation, evaluation.plain()
+
+
+def _relaxed(args):
+    """The same of the structures as the model relaxes them."""
+    from equitensor.cli.relaxed_energies import evaluate_relaxed, summary
+    from equitensor.training.report import error_table, render
+
+    evaluation, further, rows = evaluate_relaxed(args, reading_options(args))
+    labelled = evaluation.metrics["energy_mae"] is not None
+    _refuse_plots(args, labelled)
+    if labelled:
+        print(render(error_table(rows, "Energies of relaxed structures", scores=True)))
+    else:
+        _print_predictions(args, evaluation)
+    print(summary(further, evaluation))
+    return evaluation, evaluation.plain() | further
+
+
+def _refuse_plots(args, labelled: bool):
+    from equitensor.errors import InputError
+
+    if args.plots and not labelled:
+        raise InputError(f"{args.data}: no labels to plot predictions against; leave out --plots (--out writes them)")
+
+
+def _print_predictions(args, evaluation):
+    from equitensor.training.report import predictions_table
+
+    print(predictions_table(evaluation, args.out))
+    print(f"{args.data}: no labels, so there is nothing to compare with")
 
 
 def _write_json(metrics, path):

@@ -2,6 +2,7 @@
 
 from equitensor.data import Snapshots
 from equitensor.training.errors import ErrorSums, errors_of, from_e0s
+from equitensor.training.scores import scores_of
 
 
 def baseline(snapshots: Snapshots, indices, e0s: dict[int, float]) -> dict[str, float | int | None]:
@@ -14,5 +15,6 @@ def baseline(snapshots: Snapshots, indices, e0s: dict[int, float]) -> dict[str, 
         structure = snapshots[int(i)]
         if set(structure.z.tolist()) <= set(e0s):
             count, atoms = count + 1, atoms + len(structure)
-            total.add(errors_of(structure, from_e0s(structure, e0s)))
+            known = from_e0s(structure, e0s)
+            total.add(errors_of(structure, known) | scores_of(structure, known))
     return total.values() | {"n_structures": count, "n_atoms": atoms}

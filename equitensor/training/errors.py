@@ -3,7 +3,9 @@
 import numpy as np
 
 from equitensor.graph import Structure
-from equitensor.graph.labels import Label, Quantity, labels
+from equitensor.graph.labels import Label, labels
+from equitensor.training.compared import compared, factor
+from equitensor.training.scores import SCORES
 
 
 def quantities(of: tuple[Label, ...] | None = None) -> tuple[str, ...]:
@@ -12,17 +14,21 @@ def quantities(of: tuple[Label, ...] | None = None) -> tuple[str, ...]:
 
 
 class ErrorSums:
-    """Sum of |error|, sum of error^2 and number of errors for each quantity, in float64."""
+    """Sum of |error|, sum of error^2 and number of errors for each quantity, sum and number for each score; float64."""
 
     def __init__(self) -> None:
         self.sums: dict[str, np.ndarray] = {}
 
     def add(self, found: dict) -> None:
-        """Errors by quantity, arrays of numpy or torch of any shape; other entries do not count."""
+        """Errors by quantity, arrays of numpy or torch of any shape, and rows by score; other entries do not count."""
         for name in quantities():
             errors = found.get(name)
             if errors is not None and len(errors):
                 self._add(name, _three(errors))
+        for score in SCORES:
+            rows = found.get(score.name)
+            if rows is not None and len(rows):
+                self._add(score.name, np.array([rows.sum(), len(rows)]))
 
     def merge(self, other: "ErrorSums") -> None:
         """Those of another part of the data."""
@@ -33,12 +39,16 @@ class ErrorSums:
         self.sums[name] = self.sums.get(name, 0.0) + sums
 
     def values(self, names: tuple[str, ...] | None = None) -> dict[str, float | None]:
-        """<quantity>_mae and <quantity>_rmse, None where there was nothing to count."""
+        """<quantity>_mae and <quantity>_rmse, and scores under their names; None where there was nothing to count."""
         found = {}
-        for name in quantities() if names is None else names:
+        for name in quantities() if names is None else [name for name in names if name in quantities()]:
             absolute, square, count = self.sums.get(name, (None, None, 1))
             found[f"{name}_mae"] = None if absolute is None else float(absolute / count)
             found[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
+        for score in SCORES:
+            if names is None or score.name in names:
+                total, count = self.sums.get(score.name, (None, 1))
+                found[score.name] = None if total is None else float(total / count)
         return found
 
 
@@ -54,38 +64,11 @@ def errors_of(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
     """quantity -> prediction less label, (rows, ...), of all labels of a structure that count and are predicted."""
     found = {}
     for each in labels():
-        pair = _rows(each, label, prediction)
+        pair = compared(each, label, prediction)
         if pair is not None:
             error = pair[0] - pair[1]
-            found |= {quantity.name: _factor(quantity, label) * error for quantity in each.quantities}
+            found |= {quantity.name: factor(quantity, label) * error for quantity in each.quantities}
     return found
-
-
-def rows_of(of: Label, label: Structure, prediction: Structure) -> tuple[np.ndarray, np.ndarray] | None:
-    """Prediction and label, (rows, ...), of what counts, in the quantity that pictures show; None without a label."""
-    pair = _rows(of, label, prediction)
-    return None if pair is None else tuple(_factor(of.shown, label) * side for side in pair)
-
-
-def _rows(of: Label, label: Structure, prediction: Structure) -> tuple[np.ndarray, np.ndarray] | None:
-    value, predicted = getattr(label, of.name), getattr(prediction, of.name)
-    if value is None or predicted is None or (of.periodic and not label.pbc.all()):
-        return None
-    value = np.asarray(value, np.float64).reshape(-1, *of.shape)
-    known = counted(of, label, value)
-    return np.asarray(predicted, np.float64).reshape(value.shape)[known], value[known]
-
-
-def _factor(quantity: Quantity, structure: Structure) -> float:
-    return 1.0 if quantity.factor is None else quantity.factor(len(structure), abs(np.linalg.det(structure.cell)))
-
-
-def counted(label: Label, structure: Structure, value: np.ndarray) -> np.ndarray:
-    """(rows,) bool: the atoms, or the structure itself, whose label counts."""
-    known = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
-    if label.moving_only and structure.fixed is not None:
-        known &= ~structure.fixed
-    return known
 
 
 def from_e0s(structure: Structure, e0s: dict[int, float]) -> Structure:

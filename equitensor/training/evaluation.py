@@ -1,6 +1,6 @@
 """The errors of a model on labelled structures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,27 +9,45 @@ import numpy as np
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.graph.labels import labels
-from equitensor.training.errors import ErrorSums, counted, errors_of, quantities
+from equitensor.graph.labels import FORCES, labels
+from equitensor.training.compared import counted
+from equitensor.training.errors import ErrorSums, errors_of
+from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
+from equitensor.training.scores import SCORES, scores_of
 
 
 @dataclass
 class Evaluation:
-    """metrics, by the names of `equitensor eval --json` (None where nothing was labelled); the same by config_type;
-    MAE and RMSE of what atoms have (forces) by element; predictions and labels, structure by structure, where they were
-    asked for; excluded: structures left out because the model does not know their elements, counted by these."""
+    """metrics: errors and scores by the names of `equitensor eval --json`, None where nothing was labelled; groups: the
+    same by name of a grouping (config_type, size, element, tag) and group, those of atoms for what atoms have;
+    predictions and labels, structure by structure, where they were asked for; excluded: structures left out because the
+    model does not know their elements, counted by these."""
 
     metrics: dict[str, float | int | None]
-    by_config_type: dict[str, dict] = field(default_factory=dict)
-    by_element: dict[int, dict[str, float]] = field(default_factory=dict)
+    groups: dict[str, dict[str | int, dict]] = field(default_factory=dict)
     predictions: list[Structure] = field(default_factory=list)
     labels: list[Structure] = field(default_factory=list)
     excluded: dict[tuple[int, ...], int] = field(default_factory=dict)
 
-    def table(self) -> str:
+    def table(self, scores: bool | None = None) -> str:
+        """As text; with the scores of OC20 where asked for or, by None, where atoms have tags as there."""
         from equitensor.training.report import evaluation_table
 
-        return evaluation_table(self)
+        return evaluation_table(self, self.has_tags if scores is None else scores)
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether atoms have the tags of OC20."""
+        return TAG.name in self.groups
+
+    def plain(self) -> dict:
+        """What JSON holds: the metrics, those of groups as by_<grouping>, and how many structures were left out."""
+        shown = {grouping.name: grouping.show for grouping in GROUPINGS}
+        by = {
+            f"by_{name}": {shown[name](key): metrics for key, metrics in groups.items()}
+            for name, groups in self.groups.items()
+        }
+        return self.metrics | {"n_excluded": sum(self.excluded.values())} | by
 
     def plot(self, folder) -> list[Path]:
         """Parity plots and force errors by element as PNG files; their paths."""
@@ -51,29 +69,65 @@ def evaluate(
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     elements = [int(z) for z in model.elements]
     indices, excluded = with_known_elements(elements, snapshots, indices)
-    total, by_type, by_element = ErrorSums(), {}, {}
-    result = Evaluation(metrics={}, excluded=excluded)
-    counts = {"n_structures": 0, "n_atoms": 0}
     if hasattr(model, "compute"):
         predicted = _one_by_one(model, snapshots, indices)
     else:
         predicted = _in_batches(model, snapshots, indices, batch_size, device)
-    for label, prediction in predicted:
-        counts["n_structures"] += 1
-        counts["n_atoms"] += len(label)
-        errors = errors_of(label, prediction)
+    return tally(predicted, keep, excluded)
+
+
+def tally(pairs: Iterable[tuple[Structure, Structure]], keep: bool = True, excluded: dict | None = None) -> Evaluation:
+    """The errors of (labels, prediction) of each structure, in all and by group."""
+    total, groups = ErrorSums(), {grouping.name: {} for grouping in GROUPINGS}
+    result = Evaluation(metrics={}, excluded=excluded or {})
+    count = atoms = 0
+    for label, prediction in pairs:
+        count, atoms = count + 1, atoms + len(label)
+        errors = errors_of(label, prediction) | scores_of(label, prediction)
         total.add(errors)
-        _add_by_element(by_element, label, errors)
-        by_type.setdefault(label.config_type or "(none)", ErrorSums()).add(errors)
+        for grouping in GROUPINGS:
+            _add_to_groups(groups[grouping.name], grouping, label, errors)
         if keep:
             result.labels.append(label)
             result.predictions.append(prediction)
-    result.metrics = total.values() | counts
-    if set(by_type) != {"(none)"}:
-        result.by_config_type = {name: errors.values() for name, errors in sorted(by_type.items())}
-    of_atoms = quantities(tuple(label for label in labels() if label.per_atom))
-    result.by_element = {z: errors.values(of_atoms) for z, errors in sorted(by_element.items())}
+    result.metrics = total.values() | {"n_structures": count, "n_atoms": atoms}
+    for grouping in GROUPINGS:
+        found = groups[grouping.name]
+        if len(found) >= grouping.least and set(found) != {NO_GROUP}:
+            result.groups[grouping.name] = {key: found[key].values() for key in sorted(found)}
     return result
+
+
+class _Group:
+    """The errors of some structures or atoms, and their number."""
+
+    def __init__(self) -> None:
+        self.sums, self.structures, self.atoms = ErrorSums(), 0, 0
+
+    def values(self) -> dict:
+        counts = {"n_structures": self.structures} if self.structures else {}
+        found = {name: value for name, value in self.sums.values().items() if value is not None}
+        return found | counts | {"n_atoms": self.atoms}
+
+
+def _add_to_groups(groups: dict, grouping: Grouping, structure: Structure, errors: dict[str, np.ndarray]) -> None:
+    keys = grouping.key(structure)
+    if keys is None:
+        return
+    if not grouping.per_atom:
+        group = groups.setdefault(keys, _Group())
+        group.sums.add(errors)
+        group.structures, group.atoms = group.structures + 1, group.atoms + len(structure)
+        return
+    compared = [label for label in labels() if label.per_atom and label.term in errors]
+    for key, number in zip(*np.unique(keys, return_counts=True), strict=True) if compared else ():
+        groups.setdefault(int(key), _Group()).atoms += int(number)
+    for label in compared:
+        names = [quantity.name for quantity in label.quantities]
+        names += [score.name for score in SCORES if score.per_atom and score.name in errors and label is FORCES]
+        kept = keys[counted(label, structure, getattr(structure, label.name))]
+        for key in np.unique(kept).tolist():
+            groups[key].sums.add({name: errors[name][kept == key] for name in names})
 
 
 def with_known_elements(elements, snapshots, indices):
@@ -137,13 +191,3 @@ def _prediction(structure: Structure, out: dict[str, np.ndarray]) -> Structure:
         has_meaning = value is not None and (structure.pbc.all() or not label.periodic)
         found[label.name] = None if not has_meaning else value if np.ndim(value) else float(value)
     return structure.replace(**found)
-
-
-def _add_by_element(by_element, structure: Structure, errors: dict[str, np.ndarray]) -> None:
-    for label in labels():
-        if not label.per_atom or label.term not in errors:
-            continue
-        z = structure.z[counted(label, structure, getattr(structure, label.name))]
-        for number in np.unique(z).tolist():
-            own = {quantity.name: errors[quantity.name][z == number] for quantity in label.quantities}
-            by_element.setdefault(number, ErrorSums()).add(own)

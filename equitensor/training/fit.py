@@ -230,7 +230,7 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         "structures_per_second": round(trainer.speed, 1),
     }
     write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    console.print(error_table(rows, "Errors of the best model"))
+    console.print(error_table(rows, "Errors of the best model", shown is not None and shown.has_tags))
     if progress.step == 0:
         console.print(
             "[yellow]warning:[/] train.max_time left no time for a single step: the model is untrained; give it more"

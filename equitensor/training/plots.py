@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from equitensor.graph.labels import Label, Quantity, labels
-from equitensor.training.errors import rows_of
+from equitensor.training.compared import shown
+from equitensor.training.groupings import ELEMENT
 
 INK, ACCENT = "#1f4e79", "#c0504d"
 _COLORS = (ACCENT, INK, "#6a8f3c", "#8064a2")
@@ -22,7 +23,7 @@ def plot_evaluation(evaluation, folder: Path) -> list[Path]:
     drawn = []
     for label in labels():
         pairs = [
-            rows_of(label, truth, prediction)
+            shown(label, truth, prediction)
             for prediction, truth in zip(evaluation.predictions, evaluation.labels, strict=True)
         ]
         pairs = [pair for pair in pairs if pair is not None]
@@ -31,8 +32,9 @@ def plot_evaluation(evaluation, folder: Path) -> list[Path]:
                 np.concatenate([each.ravel() for each in side]) for side in zip(*pairs, strict=True)
             )
             drawn.append(_parity(folder / f"parity_{label.name}.png", reference, predicted, label.shown))
-        if label.per_atom and evaluation.by_element:
-            drawn.append(_by_element(folder / f"{label.name}_by_element.png", evaluation.by_element, label))
+        elements = evaluation.groups.get(ELEMENT.name, {})
+        if label.per_atom and (known := {z: m for z, m in elements.items() if f"{label.shown.name}_rmse" in m}):
+            drawn.append(_by_element(folder / f"{label.name}_by_element.png", known, label))
     return drawn
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from equitensor.graph.labels import Quantity, labels
+from equitensor.training.groupings import CONFIG_TYPE, ELEMENT, GROUPINGS
+from equitensor.training.scores import SCORES
 
 
 def columns() -> list[Quantity]:
@@ -16,34 +18,40 @@ def columns() -> list[Quantity]:
     return [quantity for label in labels() for quantity in label.quantities if quantity.title]
 
 
-def error_table(rows: dict[str, dict], title: str = "") -> Table:
-    """MAE and RMSE of each quantity that any row has, one line per row ("train", "valid", ...)."""
+def error_table(rows: dict[str, dict], title: str = "", scores: bool = False) -> Table:
+    """MAE and RMSE of each quantity that any row has, one line per row ("train", "valid", ...); scores: those too."""
     table = Table(title=title or None, title_justify="left")
     table.add_column("")
-    table.add_column("structures", justify="right")
+    counts = next((name for name in ("n_structures", "n_atoms") if any(name in m for m in rows.values())), "")
+    table.add_column(counts.removeprefix("n_"), justify="right")
     shown = [each for each in columns() if any(m.get(f"{each.name}_mae") is not None for m in rows.values())]
+    further = [each for each in SCORES if scores and any(m.get(each.name) is not None for m in rows.values())]
     for each in shown:
         table.add_column(f"{each.title}\nMAE m{each.unit}", justify="right")
         table.add_column(f"\nRMSE m{each.unit}", justify="right")
+    for score in further:
+        table.add_column(score.title, justify="right")
     for name, metrics in rows.items():
-        cells = [name, str(metrics.get("n_structures", ""))]
+        cells = [name, str(metrics.get(counts, ""))]
         for each in shown:
             cells += [_milli(metrics.get(f"{each.name}_{kind}")) for kind in ("mae", "rmse")]
+        cells += ["" if metrics.get(each.name) is None else each.show(metrics[each.name]) for each in further]
         table.add_row(*cells)
     return table
 
 
-def evaluation_table(evaluation) -> str:
-    """The errors of an Evaluation, as text: in all, by config_type and by element, and what was left out."""
-    rows = {"all": evaluation.metrics, **evaluation.by_config_type}
-    if len(evaluation.by_config_type) < 2:
-        rows = {"all": evaluation.metrics}
-    parts = [render(error_table(rows, "Errors"))]
-    if evaluation.by_element:
-        elements = {chemical_symbols[z]: metrics for z, metrics in evaluation.by_element.items()}
-        parts.append(render(error_table(elements, "Forces by element")))
-    for elements, count in evaluation.excluded.items():
-        parts.append(left_out(elements, count))
+def evaluation_table(evaluation, scores: bool = False) -> str:
+    """The errors of an Evaluation, as text: in all, by config_type, size, element and tag, and what was left out."""
+    parts = []
+    for grouping in GROUPINGS:
+        groups = evaluation.groups.get(grouping.name, {})
+        rows = {grouping.show(key): metrics for key, metrics in groups.items()}
+        if grouping is CONFIG_TYPE:
+            rows = {"all": evaluation.metrics} | (rows if len(rows) > 1 else {})
+            parts.append(render(error_table(rows, "Errors", scores)))
+        elif len(rows) > 1 or (rows and grouping is ELEMENT):
+            parts.append(render(error_table(rows, grouping.title, scores)))
+    parts += [left_out(elements, count) for elements, count in evaluation.excluded.items()]
     return "\n".join(parts)
 
 
