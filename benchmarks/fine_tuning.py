@@ -46,8 +46,7 @@ def main() -> None:
         "median": medians(rows),
     }
     append(result, options.out)
-    for row in result["median"]:
-        print(row)
+    print(table(json.loads(options.out.read_text())))
 
 
 def arguments() -> argparse.Namespace:
@@ -121,6 +120,21 @@ def medians(rows: list[dict]) -> list[dict]:
         }
         found.append({"frames": frames, "kind": kind, "seeds": len(same), **tests})
     return found
+
+
+def table(results: list[dict]) -> str:
+    """The medians of all entries, as a table of the documentation."""
+    lines = [
+        "| frames | | seeds, steps | 300 K: energy, forces | 600 K: energy, forces |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        for row in result["median"]:
+            cells = [str(row["frames"]), row["kind"], f"{row['seeds']}, {result['steps']}"]
+            for test in ("test_MD_300K", "test_MD_600K"):
+                cells.append(", ".join(f"{value:.1f}" for value in row[test].values()))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
