@@ -2,7 +2,8 @@
 
     python datasets/pubchemqcr/prepare.py Data06.lmdb runs/pubchemqcr/train.lmdb
 
-The two DFT stages are read: one level of theory. `--stages hf` reads another one instead.
+The two DFT stages are read: one level of theory. `--stages hf` reads another one instead. `--split FILE --subset train`
+reads the molecules of one part of a split.
 """
 
 import argparse
@@ -21,9 +22,12 @@ def main():
     parser.add_argument("source", type=Path, nargs="+", help="LMDB files or a folder of them")
     parser.add_argument("out", type=Path, help="the store to write")
     parser.add_argument("--stages", nargs="+", choices=list(LEVELS), default=list(DFT_STAGES))
+    parser.add_argument("--split", metavar="FILE", help="a split by molecule, JSON or text")
+    parser.add_argument("--subset", metavar="NAME", help="which part of it: train, val, test")
     args = parser.parse_args()
+    split = {"split_file": args.split, "subset": args.subset}
     try:
-        store = convert(args.source, args.out, format="pubchemqcr", stages=args.stages)
+        store = convert(args.source, args.out, format="pubchemqcr", stages=args.stages, **split)
         Console().print(coverage_table([coverage(store)]))
     except InputError as error:
         sys.exit(f"error: {error}")

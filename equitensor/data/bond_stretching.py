@@ -51,7 +51,7 @@ def stretching_warning(frames) -> str | None:
         f"{start}; 20 to 60 is usual, and no unit alone makes that of it. Are they the forces of these positions, atom "
         "by atom?"
     )
-    if abs(constant) < _ERRORS * error:
+    if abs(constant) <= _ERRORS * error:  # both are zero where forces never change
         return noise
     sign = "" if constant > 0 else "-"
     if sign and _USUAL[0] < -constant < _USUAL[1]:

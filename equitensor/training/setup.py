@@ -1,7 +1,7 @@
 """Everything a run needs before its first step: data, split, E0s, model, optimiser."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,7 @@ from equitensor.data import (
 )
 from equitensor.data.absurd_labels import LabelSample
 from equitensor.data.replay import replay
-from equitensor.data.sequence import Joined
+from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
@@ -184,6 +184,9 @@ def _plain(source):
 def _report(run: RunData, console: Console) -> None:
     found = [coverage(snapshots, indices, name, run.labels) for name, snapshots, indices in run.parts()]
     console.print(coverage_table(found))
+    if len(sources := list(sources_of(run.train.snapshots))) > 1:
+        each = "; ".join(f"{name}, {count} structures of weight {weight:g}" for name, count, weight in sources)
+        console.print(f"sources, each structure once an epoch, weighed in the loss: {escape(each)}", soft_wrap=True)
     for warning in _each_once(warning for part in found for warning in part.warnings):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     (_, train, indices), *others = run.parts()
@@ -195,6 +198,17 @@ def _report(run: RunData, console: Console) -> None:
     console.print(f"E0s: {escape(run.e0s.origin)}", soft_wrap=True)
     for note in run.pretrained.notes if run.pretrained else ():
         console.print(f"fine-tuning: {escape(note)}", soft_wrap=True)
+
+
+def sources_of(snapshots: Snapshots, weight: float = 1.0) -> Iterator[tuple[str, int, float]]:
+    """(name, structures, weight in the loss) of each source that snapshots are joined from."""
+    if isinstance(snapshots, Joined):
+        for part in snapshots.parts:
+            yield from sources_of(part, weight)
+    elif isinstance(snapshots, Weighted):
+        yield from sources_of(snapshots.part, weight * snapshots.weight)
+    else:
+        yield snapshots.name, len(snapshots), weight
 
 
 def _each_once(warnings: Iterable[str]) -> list[str]:

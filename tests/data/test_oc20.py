@@ -9,32 +9,42 @@ import numpy as np
 import pytest
 import torch
 
+from equitensor.data import open_snapshots
 from equitensor.data.formats import aselmdb, oc20, oc20_raw
 from equitensor.errors import InputError
 
 
-@pytest.fixture
-def data_class(monkeypatch):
-    """A stand-in for PyTorch-Geometric 1.x's Data, which kept its attributes in the object."""
-    module = "torch_geometric.data.data"
-    data = type("Data", (), {"__module__": module})
-    for name in ("torch_geometric", "torch_geometric.data", module):
+@pytest.fixture(params=["PyG 1", "PyG 2"])
+def make_data(request, monkeypatch):
+    """make_data(attributes): a stand-in for PyG's Data; 1.x keeps them in the object, 2.x in a storage."""
+    for name in ("torch_geometric", "torch_geometric.data"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules[module].Data = data
-    return data
+    for name, kind in (("data", "Data"), ("storage", "GlobalStorage")):
+        module = types.ModuleType(f"torch_geometric.data.{name}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        setattr(module, kind, type(kind, (), {"__module__": module.__name__}))
+
+    def make(attributes):
+        data = sys.modules["torch_geometric.data.data"].Data()
+        if request.param == "PyG 1":
+            vars(data).update(attributes)
+        else:
+            data._store = sys.modules["torch_geometric.data.storage"].GlobalStorage()
+            data._store._mapping, data._edge_attr_cls = attributes, None
+        return data
+
+    return make
 
 
 @pytest.fixture
-def write(data_class):
+def write(make_data):
     """write(path, records, **other_keys): an LMDB file of Data objects under the keys 0, 1, 2 ..."""
 
     def write(path, records, **other_keys):
         environment = lmdb.open(str(path), subdir=False, map_size=1 << 22, lock=False)
         with environment, environment.begin(write=True) as txn:
             for number, attributes in enumerate(records):
-                data = data_class()
-                vars(data).update(attributes)
-                txn.put(str(number).encode(), pickle.dumps(data))
+                txn.put(str(number).encode(), pickle.dumps(make_data(attributes)))
             for name, value in other_keys.items():
                 txn.put(name.encode(), pickle.dumps(value))
         return path
@@ -76,6 +86,17 @@ def test_shards_follow_in_numeric_order_and_log_files_are_no_shards(tmp_path, wr
         write(tmp_path / f"data.{shard}.lmdb", [frame(float(shard), sid=torch.tensor([shard]))])
         (tmp_path / f"data_log.{shard}.txt").write_text("random7,frame0\n")
     assert [(s.energy, s.group) for s in oc20.read(tmp_path)] == [(1, "sid 1"), (2, "sid 2"), (10, "sid 10")]
+
+
+def test_read_only_media_are_left_as_they_are(tmp_path, write):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for shard in range(2):
+        write(folder / f"data.{shard:04d}.lmdb", [frame(1.0)]).chmod(0o444)
+    folder.chmod(0o555)
+    assert len(open_snapshots(folder)) == 2
+    assert sorted(file.name for file in folder.iterdir()) == ["data.0000.lmdb", "data.0001.lmdb"]  # no locks
+    folder.chmod(0o755)
 
 
 def test_initial_and_relaxed_structures_keep_their_own_labels(tmp_path, write):

@@ -36,6 +36,21 @@ def test_references_systems_and_fixed_atoms(write):
     np.testing.assert_array_equal(first.forces, [[0.5, 0, 0], [0, 0, -0.5]])
 
 
+def test_a_test_split_has_no_energies(write):
+    bare = (
+        FRAME.replace("energy=-3.5 ", "")
+        .replace(":forces:R:3", "")
+        .replace(" 0.5 0 0\n", "\n")
+        .replace(" 0 0 -0.5", "")
+    )
+    (first,) = oc20_raw.read(write(bare, "random5,frame3\n"))
+    assert first.group == "sid 5" and first.energy is first.forces is None
+    path = write(FRAME, "random5,frame3\n", number=1)
+    with pytest.raises(InputError, match=r"1\.txt\.xz, line 1: no reference energy"):
+        list(oc20_raw.read(path))
+    assert [s.energy for s in oc20_raw.read(path, total=True)] == [-3.5]
+
+
 @pytest.mark.parametrize(
     ("frames", "lines", "complaint"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.units import Bohr, Hartree
 
+from equitensor.data import convert, open_snapshots
 from equitensor.data.formats import pubchemqcr
 from equitensor.errors import InputError
 
@@ -75,6 +76,45 @@ def test_levels_of_theory_do_not_mix_by_accident(write):
         list(pubchemqcr.read(path, stages="mp2"))
     with pytest.raises(InputError, match="no step of the stages pm3"):
         list(pubchemqcr.read(path, stages="pm3"))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        '{"train": [0, 2], "val": ["000000001"], "test": []}',
+        '{"train": {"Data01": ["cid 000000000"], "Data02": [2]}, "val": [1]}',
+        '{"000000000": "train", "000000001": "val", "000000002": "train"}',
+        "303030303030303030\n303030303030303032\n",
+        "[0, 2]",
+    ],
+)
+def test_a_split_by_molecule(write, tmp_path, split):
+    path = write(*({"DFT_1st": [step(), step()]} for _ in range(3)))
+    (tmp_path / "split.json").write_text(split)
+    subset = "train" if "train" in split else None
+    options = {"split_file": str(tmp_path / "split.json"), "subset": subset}
+    assert [s.group for s in pubchemqcr.read(path, **options)] == ["cid 000000000"] * 2 + ["cid 000000002"] * 2
+    store = convert(path, tmp_path / "train.store", **options)
+    assert len(store) == 4 and len(open_snapshots(path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("split", "subset", "message"),
+    [
+        ('{"train": [0]}', "val", "there is no subset 'val'; it has train"),
+        ('{"train": [0]}', None, "no subset was named; it has train"),
+        ("0\n", "train", "a list of molecules has no subsets"),
+        ('{"train": ["aspirin"]}', "train", "'aspirin' is no CID of a molecule"),
+        ('{"train": [0], "val": [7, 8]}', "train", "names only 1 of the 3 molecules in .*Data01"),
+        ('{"train": [7]}', "train", "no step of the stages DFT_1st, DFT_2nd and of"),
+        ("{", "train", "not JSON"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_refused(write, tmp_path, split, subset, message):
+    path = write(*({"DFT_1st": [step()]} for _ in range(3)))
+    (tmp_path / "split.json").write_text(split)
+    with pytest.raises(InputError, match=message):
+        list(pubchemqcr.read(path, split_file=str(tmp_path / "split.json"), subset=subset))
 
 
 class Hostile:

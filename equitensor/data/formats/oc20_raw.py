@@ -2,7 +2,8 @@
 
 A line of the text file is `random<sid>,frame<fid>,<reference energy>`: system, step of its relaxation, and
 the energy of clean slab and molecule. OC20's target is energy - reference, the adsorption energy; that is
-what is read, unless total energies are asked for. `move_mask` F marks atoms that were held in place.
+what is read, unless total energies are asked for; test splits have neither. `move_mask` F marks atoms that were
+held in place.
 """
 
 import io
@@ -39,8 +40,16 @@ def read(path, total: Annotated[bool, Field(description=_TOTAL)] = False):
             raise InputError(f"{file}: {text.name} with systems and reference energies is not beside it")
         with _open(text) as lines, _open(file) as stream:
             for number, frame in enumerate(_frames(stream, file)):
-                system, reference = _system(lines.readline(), f"{text}, line {number + 1}")
-                yield _structure(frame, f"{file}, frame {number}", system, 0.0 if total else reference)
+                line = f"{text}, line {number + 1}"
+                system, reference = _system(lines.readline(), line)
+                structure = _structure(frame, f"{file}, frame {number}", system)
+                if structure.energy is not None and not total:
+                    if reference is None:
+                        raise InputError(
+                            f"{line}: no reference energy; with total=True (--total) total energies are read"
+                        )
+                    structure = structure.replace(energy=structure.energy - reference)
+                yield structure
             if lines.readline().strip():
                 raise InputError(f"{text} has more lines than {file.name} has frames")
 
@@ -63,15 +72,17 @@ def _frames(stream, file):
 
 
 def _system(line, where):
-    """("sid 1000102", reference energy) of a line `random1000102,frame0,-240.4`."""
+    """("sid 1000102", reference energy) of a line `random1000102,frame0,-240.4`; None for one that is not there."""
     try:
-        system, _, reference = line.strip().split(",")
-        return f"sid {system.removeprefix('random')}", float(reference)
+        system, _, *reference = line.strip().split(",")
+        if len(reference) > 1:
+            raise ValueError("too many")
+        return f"sid {system.removeprefix('random')}", float(reference[0]) if reference else None
     except ValueError:
         raise InputError(f"{where}: {line.strip()!r} is not `random<sid>,frame<fid>,<reference energy>`") from None
 
 
-def _structure(frame, where, system, reference):
+def _structure(frame, where, system):
     from ase.io import read
 
     try:
@@ -81,6 +92,6 @@ def _structure(frame, where, system, reference):
     results = atoms.calc.results if atoms.calc else {}
     structure = Structure.from_ase(atoms, group=system, source=where)
     return structure.replace(
-        energy=float(results["energy"]) - reference if "energy" in results else None,
+        energy=float(results["energy"]) if "energy" in results else None,
         forces=np.array(results["forces"]) if "forces" in results else None,
     )

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from equitensor.data.environment import open_lmdb
 from equitensor.data.formats.lmdb_records import first_value, keys, shards
+from equitensor.data.formats.molecule_split import selected
 from equitensor.data.formats.unpickle import loads
 from equitensor.errors import InputError
 from equitensor.graph import Structure
@@ -50,11 +51,17 @@ def read(
     mix_levels: Annotated[
         bool, Field(description="PubChemQCR: allow stages of several levels of theory in one store")
     ] = False,
+    split_file: Annotated[
+        str | None,
+        Field(description="PubChemQCR: a split by molecule (JSON or text)", json_schema_extra={"metavar": "FILE"}),
+    ] = None,
+    subset: Annotated[str | None, Field(description="PubChemQCR: which part of the split: train, val, ...")] = None,
 ):
     """The steps of every molecule of a file or a folder, in eV and eV/Angstrom, one molecule at a time.
 
     stages: names out of LEVELS, as a list or separated by commas. mix_levels=True allows stages of different
-    levels of theory in one data set. Structure.group is the molecule ("cid 000000222"), config_type the
+    levels of theory in one data set. split_file, subset: read the molecules that a published split names (see
+    molecule_split). Structure.group is the molecule ("cid 000000222"), config_type the
     stage.
     An energy or gradient that a step lacks, or a gradient that does not cover all its atoms, is a missing
     label; steps without coordinates are left out with one warning that counts them.
@@ -63,12 +70,13 @@ def read(
     stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
     found, bare = 0, []
     for file, count in parts(path):
-        for structure in _read(file, 0, count, stages, bare):
+        for structure in _read(file, keys(file)[:count], stages, bare, split_file, subset):
             found += 1
             yield structure
     _mention_bare(path, bare)
     if not found:
-        raise InputError(f"{path} has no step of the stages {', '.join(stages)}; known are {', '.join(LEVELS)}")
+        of = "" if split_file is None else f" and of {split_file}"
+        raise InputError(f"{path} has no step of the stages {', '.join(stages)}{of}; known are {', '.join(LEVELS)}")
 
 
 def parts(path):
@@ -76,16 +84,16 @@ def parts(path):
     return [(file, len(keys(file))) for file in shards(path, ".lmdb")]
 
 
-def read_part(file, start, stop, stages=None, mix_levels=False):
+def read_part(file, start, stop, stages=None, mix_levels=False, split_file=None, subset=None):
     """As `read`: the molecules start ... stop - 1 of a file, which may be without any step."""
     bare: list[str] = []
     stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
-    yield from _read(file, start, stop, stages, bare)
+    yield from _read(file, keys(file)[start:stop], stages, bare, split_file, subset)
     _mention_bare(file, bare)
 
 
-def _read(file, start, stop, stages, bare):
-    for key in keys(file)[start:stop]:
+def _read(file, molecules, stages, bare, split_file, subset):
+    for key in selected(file, molecules, split_file, subset):
         cid = key.decode(errors="replace")
         for where, stage, step in _steps(open_lmdb(file).get(key), stages, f"{file}, key {cid}"):
             if step.get("coordinates"):
