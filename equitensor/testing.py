@@ -4,6 +4,7 @@ For layers, functions of tensors: `assert_equivariant`, `assert_same_map`, `asse
 For potentials, a `predict(structure) -> {"energy", "forces", "stress"}` (`predictor(model)` makes one):
 `assert_rotation_covariant`, `assert_translation_invariant`, `assert_permutation_invariant`,
 `assert_forces_match_finite_differences`, `assert_stress_matches_finite_differences`.
+For any ASE calculator, `verify(calculator, atoms)`: all of these and more, as a report.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from equitensor.graph import AtomicGraph, Structure
 from equitensor.o3 import random_rotation, representation
 from equitensor.o3.irreps import as_irreps
+from equitensor.verification import verify as verify
 
 
 class Tolerance(NamedTuple):

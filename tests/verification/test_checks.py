@@ -1,0 +1,422 @@
+"""Each check lets true calculators pass and rejects its broken twins, under its own name."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import all_changes
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from potentials import EPSILON, REACH, SIGMA, Images, Smooth
+
+from equitensor import testing
+from equitensor.errors import InputError
+from equitensor.verification import CHECKS, verify
+
+LONG = 1e9  # seconds: all that a check can do is done, on any machine
+
+PERIODIC = ("stress", "lattice translation", "equivalent cells", "supercells")
+
+
+class Broken(Smooth):
+    """Results changed by `change(results, atoms)` after each calculation."""
+
+    def __init__(self, change, **options):
+        super().__init__(**options)
+        self.change = change
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = copy.deepcopy(self.results)
+        self.change(self.results, self.atoms)
+        self.results["free_energy"] = self.results["energy"]
+
+
+def failed(calculator, atoms, check, **options):
+    finding = verify(calculator, atoms, checks=[check], seconds=LONG, **options)[check]
+    assert finding.verdict in ("passed", "failed"), finding.reason
+    return finding.verdict == "failed"
+
+
+@pytest.mark.parametrize("build", [EMT, Smooth])
+def test_true_calculators_pass_on_a_crystal(build, gold_copper):
+    checks = [name for name in CHECKS if name != "many atoms"]  # slow in Python
+    report = verify(build(), gold_copper, checks=checks, seconds=LONG)
+    assert report.passed, str(report)
+    assert {finding.verdict for finding in report.findings} == {"passed"}, str(report)
+
+
+def test_a_molecule_passes_and_what_says_nothing_of_it_says_so(methanol):
+    report = testing.verify(EMT(), methanol, e0s={"H": 3.21, "C": 3.5, "O": 4.6}, seconds=LONG)
+    assert report.passed, str(report)
+    reasons = {finding.check: finding.reason for finding in report.findings if finding.verdict == "not applicable"}
+    assert reasons == dict.fromkeys(PERIODIC, "the structure is not periodic")
+    assert "energy minus E0" in [quantity.name for quantity in report["isolated atoms"].quantities]
+
+
+def rounded(results, atoms):
+    """As a network in single precision would give them: a sum in double precision of rounded terms."""
+    results["energies"] = np.float32(results["energies"]).astype(float)
+    results["energy"] = results["energies"].sum()
+    results["forces"] = np.float32(results["forces"]).astype(float)
+    results["stress"] = np.float32(results["stress"]).astype(float)
+
+
+def in_single_precision(results, atoms):
+    """Noise of 3e-6 of each number, the same for the same positions."""
+    seed = np.frombuffer(atoms.positions.tobytes(), dtype=np.uint32)
+    random = np.random.default_rng(seed)
+    for name in ("energies", "forces", "stress"):
+        if name in results:
+            results[name] *= 1 + 1e-6 * random.standard_normal(results[name].shape)
+    results["energy"] = results["energies"].sum()
+
+
+@pytest.mark.parametrize("change", [rounded, in_single_precision])
+def test_noise_of_single_precision_passes(change, copper):
+    report = verify(Broken(change), copper, seconds=LONG)
+    assert report.passed, str(report)
+
+
+def scaled(component):
+    def change(results, atoms):
+        results["forces"].flat[component] *= 1.02
+
+    return change
+
+
+@pytest.mark.parametrize("component", range(6))
+def test_forces_off_by_two_percent_in_one_component(component, copper):
+    assert failed(Broken(scaled(component)), copper, "forces")
+
+    def single(results, atoms):
+        in_single_precision(results, atoms)
+        scaled(component)(results, atoms)
+
+    assert failed(Broken(single), copper, "forces")
+
+
+def test_forces_that_rotate(copper):
+    def change(results, atoms):
+        arms = atoms.positions - atoms.positions.mean(axis=0)
+        results["forces"] += 0.02 * np.cross([0, 0, 1], arms)
+
+    assert failed(Broken(change), copper, "Hessian")
+
+
+def off_diagonal(results, atoms):
+    results["stress"][3:] *= 2
+
+
+def wrong_sign(results, atoms):
+    results["stress"] *= -1
+
+
+def pressure_only(results, atoms):
+    results["stress"] = np.array([results["stress"][:3].mean()] * 3 + [0] * 3)
+
+
+@pytest.mark.parametrize("change", [wrong_sign, off_diagonal, pressure_only])
+def test_wrong_stress(change, copper):
+    assert failed(Broken(change), copper, "stress")
+
+
+def height(results, atoms):
+    results["energy"] += 1e-5 * (atoms.positions[:, 2] ** 2).sum()
+
+
+def turned_forces(results, atoms):
+    results["forces"] += [1e-4, 0, -1e-4]
+
+
+@pytest.mark.parametrize("change", [height, turned_forces])
+def test_energies_that_depend_on_the_frame_of_reference(change, copper, cluster):
+    assert failed(Broken(change), copper, "rotation")
+    assert failed(Broken(change), cluster, "rotation")
+
+
+def chiral(results, atoms):
+    if len(atoms) > 3:
+        results["energy"] += 1e-4 * np.linalg.det(atoms.positions[1:4] - atoms.positions[0])
+
+
+def test_energies_that_tell_left_from_right(cluster):
+    assert failed(Broken(chiral), cluster, "inversion")
+    assert not failed(Broken(chiral), cluster, "translation")
+
+
+def origin(results, atoms):
+    results["energy"] *= 1 + 1e-6 * atoms.positions[0, 0]
+
+
+def push(results, atoms):
+    results["forces"][0] += [1e-5, 0, 0]
+
+
+@pytest.mark.parametrize("change", [origin, push])
+def test_absolute_positions(change, copper):
+    assert failed(Broken(change), copper, "translation")
+
+
+def first_atom(results, atoms):
+    results["energy"] += 1e-5 * results["energies"][0]
+
+
+def two_swapped(results, atoms):
+    results["forces"][[0, 1]] = results["forces"][[1, 0]]
+
+
+@pytest.mark.parametrize("change", [first_atom, two_swapped])
+def test_the_order_of_atoms(change, cluster):
+    assert failed(Broken(change), cluster, "permutation")
+
+
+def test_neighbours_that_are_missed(copper):
+    for check in ("lattice translation", "equivalent cells", "supercells"):
+        assert not failed(Images(), copper, check)
+    assert failed(Images(wrap=False, shells=2), copper, "lattice translation")
+    assert failed(Images(reduce=False), copper, "equivalent cells")
+    assert failed(Images(nearest=True), copper, "supercells")
+    assert failed(Images(skip=(1, 0, 0)), copper, "supercells")
+
+
+def size(results, atoms):
+    results["energy"] *= 1 + 1e-4 / len(atoms)
+
+
+def coulomb(results, atoms):
+    distances = atoms.get_all_distances()
+    results["energy"] += 0.01 * (1 / distances[distances > 0]).sum()
+
+
+@pytest.mark.parametrize("change", [size, coulomb])
+def test_fragments_that_feel_each_other(change, cluster):
+    assert failed(Broken(change), cluster, "far fragments")
+
+
+def e0(results, atoms):
+    results["energy"] += 0.01 * len(atoms)
+
+
+def lonely(results, atoms):
+    if len(atoms) == 1:
+        results["forces"] += 1e-3
+
+
+def test_isolated_atoms(cluster):
+    assert not failed(Smooth(), cluster, "isolated atoms", e0s={"Cu": 0.0})
+    assert failed(Broken(e0), cluster, "isolated atoms", e0s={"Cu": 0.0})
+    assert failed(Broken(lonely), cluster, "isolated atoms")
+
+
+def short_sum(results, atoms):
+    """One total in single precision, energies of isolated atoms in it."""
+    results["energy"] = float(np.cumsum(np.float32(results["energies"] - 800.0), dtype=np.float32)[-1])
+
+
+def test_sums_that_lose_digits_with_many_atoms(copper):
+    assert failed(Broken(short_sum), copper, "many atoms")
+    assert not failed(Broken(rounded), copper, "many atoms")
+
+
+def coarse(results, atoms):
+    results["energy"] = round(results["energy"], 2)
+
+
+def test_coarse_rounding(copper):
+    assert failed(Broken(coarse, epsilon=10 * EPSILON), copper, "rounding")
+
+
+class Cut(Images):
+    """A Gaussian times a cutoff function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        i, j = np.triu_indices(len(atoms), 1)
+        vectors = atoms.positions[j] - atoms.positions[i]
+        r = np.linalg.norm(vectors, axis=1)
+        value, derivative = (np.where(r < 4.0, part, 0.0) for part in self.function(r / 4.0))
+        pull = (derivative / 4.0 / r)[:, None] * vectors
+        forces = np.zeros((len(atoms), 3))
+        np.add.at(forces, i, pull)
+        np.add.at(forces, j, -pull)
+        self.results = {"energy": value.sum(), "free_energy": value.sum(), "forces": forces}
+
+
+CUTS = {
+    "smooth": (lambda x: ((1 - x) ** 3, -3 * (1 - x) ** 2)),
+    "energy jump": (lambda x: ((1 - x) ** 3 + 1e-3, -3 * (1 - x) ** 2)),
+    "force jump": (lambda x: (1 - x, -np.ones_like(x))),
+    "force kink": (lambda x: ((1 - x) ** 2, -2 * (1 - x))),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_how_the_interaction_ends(name, cluster):
+    finding = verify(Cut(CUTS[name]), cluster, checks=["cutoff"], seconds=LONG)["cutoff"]
+    bad = [quantity.name for quantity in finding.quantities if not quantity.passed]
+    assert bad == ([] if name == "smooth" else [name]), finding
+
+
+def test_a_cutoff_without_smoothing(copper, cluster):
+    for atoms in (copper, cluster):
+        assert failed(LennardJones(sigma=SIGMA, epsilon=EPSILON, rc=REACH), atoms, "cutoff")
+        assert not failed(Smooth(), atoms, "cutoff")
+
+
+def test_forces_of_the_step_before(copper):
+    class Behind(Smooth):
+        last = None
+
+        def calculate(self, *arguments):
+            super().calculate(*arguments)
+            forces = self.results["forces"].copy()
+            if self.last is not None and self.last.shape == forces.shape:
+                self.results["forces"] = self.last
+            self.last = forces
+
+    assert failed(Behind(), copper, "NVE drift")
+    assert failed(Behind(), copper, "determinism")
+    assert not failed(Smooth(), copper, "NVE drift")
+
+
+def test_noise(copper):
+    random = np.random.default_rng(0)
+
+    def energy(results, atoms):
+        results["energy"] += 1e-4 * random.standard_normal()
+
+    def forces(results, atoms):
+        results["forces"] += 1e-4 * random.standard_normal(results["forces"].shape)
+
+    assert failed(Broken(energy), copper, "determinism")
+    assert failed(Broken(forces), copper, "determinism")
+
+
+class BlindTo(Smooth):
+    """Does not see changes of one kind."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def check_state(self, atoms, tol=1e-15):
+        return [change for change in super().check_state(atoms, tol) if change != self.kind]
+
+
+class Tolerant(Smooth):
+    def check_state(self, atoms, tol=1e-15):
+        return super().check_state(atoms, 0.01)
+
+
+@pytest.mark.parametrize("build", [lambda: BlindTo("cell"), lambda: BlindTo("positions"), Tolerant])
+def test_changes_that_are_not_seen(build, copper):
+    assert failed(build(), copper, "stale results")
+
+
+def test_a_neighbour_list_that_serves_too_long(cluster):
+    class OldList(Images):
+        pairs = None
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            distances = self.atoms.get_all_distances()
+            if self.pairs is None or len(self.pairs) != len(distances):
+                self.pairs = distances < 2.7
+            terms = np.where(self.pairs & (distances > 0), np.exp(-((distances / 1.4) ** 2)), 0.0)
+            self.results["energy"] = self.results["free_energy"] = terms.sum() / 2
+
+    assert failed(OldList(), cluster, "stale results")
+
+
+class Swallows(EMT):
+    """Goes on with the results that it has where it cannot compute."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        before = dict(self.old)
+        try:
+            super().calculate(atoms, properties, system_changes)
+            self.results = copy.deepcopy(self.results)
+        except Exception:
+            self.results = before
+        self.old = self.results
+
+    old = {}  # noqa: RUF012
+
+
+class Breaks(Smooth):
+    """Never recovers from a structure that it refused."""
+
+    wrong = 1.0
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if not np.isfinite(atoms.positions).all():
+            self.wrong = 1.001
+            raise ValueError("positions are not finite")
+        super().calculate(atoms, properties, system_changes)
+        self.results["forces"] *= self.wrong
+
+
+def test_old_results_after_an_error(gold_copper, copper):
+    assert failed(Swallows(), gold_copper, "after an error")
+    assert failed(Breaks(), copper, "after an error")
+    assert not failed(EMT(), gold_copper, "after an error")
+
+
+def test_another_calculator_of_the_same_numbers(copper):
+    def change(results, atoms):
+        results["forces"] *= 1.001
+
+    others = {"other": Smooth(), "single": Broken(in_single_precision), "off": Broken(change)}
+    report = verify(Smooth(), copper, checks=["rounding"], others=others)
+    assert [finding.verdict for finding in report.findings] == ["passed", "passed", "passed", "failed"]
+
+
+def test_a_refusal_of_an_equivalent_structure_is_a_failure(copper):
+    class NoSkew(Smooth):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            if len(atoms) > 2:
+                raise RuntimeError("two atoms\nat most")
+            super().calculate(atoms, properties, system_changes)
+
+    report = verify(NoSkew(), copper, checks=["supercells", "far fragments"])
+    verdicts = [(finding.verdict, finding.reason) for finding in report.findings]
+    reason = "the calculator stopped: RuntimeError: two atoms"
+    assert verdicts == [("failed", reason), ("not applicable", reason)]
+
+
+def test_without_stress(copper):
+    report = verify(Images(), copper, checks=["stress", "rotation"])
+    assert report["stress"].verdict == "not applicable"
+    assert "stress is not implemented" in report["stress"].reason
+    assert report["rotation"].verdict == "passed"
+
+
+def test_what_cannot_be_judged(copper, cluster):
+    with pytest.raises(InputError, match="there is no check 'force'"):
+        verify(EMT(), copper, checks=["force"])
+    with pytest.raises(InputError, match="one atom has no forces"):
+        verify(EMT(), cluster[:1])
+    with pytest.raises(InputError, match="cannot compute the structure: NotImplementedError: No EMT-potential for Si"):
+        silicon = copper.copy()
+        silicon.numbers[:] = 14
+        verify(EMT(), silicon)
+    with pytest.raises(InputError, match="all forces are zero"):
+        verify(Smooth(), _far(cluster))
+
+
+def _far(cluster):
+    atoms = cluster[[0, 1]]
+    atoms.positions[1] += 30
+    return atoms
+
+
+def test_every_check_has_a_twin():
+    here = Path(__file__).read_text()
+    assert all(f'"{check}")' in here or f'"{check}", ' in here for check in CHECKS)
