@@ -39,6 +39,11 @@ class Usual:
         return np.abs(values - self.median) / max(self.spread, 1e-6)
 
 
+def absurd_energies(values, usual: Usual) -> np.ndarray:
+    """Whether energies per atom are more than 10 eV and 50 spreads from what is usual."""
+    return (np.abs(values - usual.median) > _ABSURD_ENERGY) & (usual.z(values) > _ABSURD_Z)
+
+
 @dataclass(frozen=True)
 class AbsurdLabel:
     """A label so far from the others that it is an error rather than physics."""
@@ -130,8 +135,7 @@ class LabelSample:
 
     def absurd_energies(self, values) -> np.ndarray:
         """Whether interaction energies (eV/atom) are more than 10 eV and 50 spreads from the median."""
-        far = np.abs(values - self.usual_energy.median) > _ABSURD_ENERGY
-        return far & (self.usual_energy.z(values) > _ABSURD_Z)
+        return absurd_energies(values, self.usual_energy)
 
     def absurd_forces(self, values) -> np.ndarray:
         """Whether norms of forces are more than 30 eV/Angstrom and 50 spreads from the median."""

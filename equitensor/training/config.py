@@ -307,6 +307,8 @@ def _once_each(problems: list[dict]) -> list[dict]:
 def _section_below(section: type[BaseModel], part) -> type[BaseModel]:
     """The model of a key's value; below data.train and the like that of a source."""
     kind = section.model_fields[part].annotation if part in section.model_fields else None
+    if part == "replay":
+        kind = create_model("Replay", __base__=Replay, **formats.all_settings())
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     return create_model("Source", __base__=Source, **formats.all_settings())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from equitensor.data import GraphDataset, Snapshots, graph_loader
+from equitensor.data.absurd_labels import Usual, absurd_energies
 from equitensor.data.least_squares import ridge, undetermined
 from equitensor.data.sequence import evenly_spaced
 from equitensor.graph.labels import ENERGY
@@ -29,14 +30,20 @@ class LeftOver:
     def fitted(self, columns: list[int]) -> tuple[np.ndarray, int, list[int]]:
         """What to add to the E0s of these elements (eV): least squares, pulled to one and the same for all (`ridge`).
 
-        Also the number of structures that hold any of them, and the positions of those which these leave open.
+        Also the number of structures that hold any of them, and the positions of those which these leave open. What is
+        absurdly far from a first fit does not take part in the second.
         """
         counts = self.counts[:, columns]
         rows = counts.sum(axis=1) > 0
         if not rows.any():
             return np.zeros(len(columns)), 0, []
-        counts = counts[rows]
-        return ridge(counts, self.energies[rows], self.weights[rows]), int(rows.sum()), _open(counts)
+        found = ridge(counts[rows], self.energies[rows], self.weights[rows])
+        left = (self.energies[rows] - counts[rows] @ found) / counts[rows].sum(axis=1)
+        absurd = absurd_energies(left, Usual.of(left))
+        if absurd.any():
+            rows[np.flatnonzero(rows)[absurd]] = False
+            found = ridge(counts[rows], self.energies[rows], self.weights[rows])
+        return found, int(rows.sum()), _open(counts[rows])
 
 
 def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> LeftOver:

@@ -148,6 +148,16 @@ def test_the_first_step_starts_near_the_energies_of_another_level_of_theory(tuni
     assert summary["errors"]["train, before the first step"] == before
 
 
+def test_an_absurd_energy_does_not_move_the_e0s(tuning, frames, tmp_path):
+    expected, _ = prepared(tuning(data={"valid_fraction": 0.0}))
+    frames = relabelled(frames, {})
+    frames[3].calc.results["energy"] += 5000.0
+    ase.io.write(tmp_path / "small.xyz", frames, format="extxyz")
+    found, _ = prepared(tuning(data={"valid_fraction": 0.0}))
+    for z, e0 in expected.e0s.values.items():
+        assert found.e0s.values[z] == pytest.approx(e0, abs=0.1)
+
+
 def test_given_e0s_are_kept_and_the_shift_takes_the_rest(tuning, pretrained):
     given = {"H": -10.0, "C": -1030.0, "N": -1480.0, "O": -2040.0}
     data, model = prepared(tuning(data={"e0s": given}))
@@ -348,6 +358,16 @@ def test_replay_is_a_share_of_an_epoch(tuning, frames, tmp_path):
     weights = np.array([few.train.snapshots[int(i)].weight for i in few.train.indices])
     assert weights[-24:].sum() / weights.sum() == pytest.approx(0.9)
     assert (few.valid.indices < 24).all() and few.valid.snapshots is not few.train.snapshots
+
+
+def test_what_is_wrong_with_a_replay_is_named(tuning):
+    for replayed, message in (
+        ({"path": "a.xyz", "shar": 0.1}, r"unknown key data\.replay\.shar: did you mean share"),
+        ({"path": "a.xyz", "share": 1.0}, r"data\.replay\.share: .*less than 1"),
+        ({"path": "a.xyz", "weight": 2.0}, r"unknown key data\.replay\.weight"),
+    ):
+        with pytest.raises(InputError, match=message):
+            tuning(data={"replay": replayed})
 
 
 def test_replay_is_drawn_by_seed_from_what_can_be_learnt(frames):
