@@ -95,12 +95,12 @@ inline void ask_for_large_pages(void* memory, int64_t bytes) {
 #endif
 }
 
-// Room for numbers that nobody has written yet.
+// Room for numbers that nobody has written yet, from the start of a cache line on.
 template <class T>
 class Room {
  public:
   Room() = default;
-  explicit Room(int64_t count) : memory_(std::malloc(std::max<int64_t>(1, count) * sizeof(T))) {
+  explicit Room(int64_t count) : memory_(std::aligned_alloc(64, (count * sizeof(T) / 64 + 1) * 64)) {
     if (!memory_) throw std::bad_alloc();
     ask_for_large_pages(memory_, count * sizeof(T));
   }

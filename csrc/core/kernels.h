@@ -130,6 +130,7 @@ struct UVUPaths {
 template <class T>
 struct UVUConvolution : UVUPaths<T> {
   const int64_t *order, *start, *sender;
+  bool streams_dw = false;  // dw is larger than caches, its blocks lie in whole lines: writes may go past the caches
 };
 
 // Operands, the gradient g by z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.

@@ -195,7 +195,7 @@ void do_chunk(const Call<T>& call, const Buffers<T>& room, const UVUConvolution<
   if (dhidden) times_turned(c.edges, at.dw, matrix, dhidden, false);
   if (dmatrix) add_outer(c.edges, hidden, at.dw, matrix, dmatrix);
   if (!h_w || !at.dw) return;
-  at.dx = at.dy = nullptr;  // the gradient by w itself, for the factors that h_w is made of
+  at.dz = at.dx = at.dy = nullptr;  // the gradient by w itself, for the factors that h_w is made of
   kernels<T>().uvu_gradients(v, 0, nodes, at);
   if (call.h_matrix && dhidden) times_turned(c.edges, at.dw, call.h_matrix, dhidden, true);
   if (call.h.hidden && dmatrix) add_outer(c.edges, call.h.hidden + c.begin * matrix.rows, at.dw, matrix, dmatrix);

@@ -20,6 +20,22 @@ inline void store(T* p, vec<T> v) {
   *reinterpret_cast<vec<T>*>(p) = v;
 }
 
+// A write past the caches where a register is a whole line, which saves reading the line first; p is a multiple of 64.
+// `streamed` comes after such writes, before other threads read them.
+#if EQUITENSOR_BYTES == 64
+template <class T>
+EQUITENSOR_INLINE void stream(T* p, vec<T> v) {
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), reinterpret_cast<__m512i>(v));
+}
+inline void streamed() { _mm_sfence(); }
+#else
+template <class T>
+EQUITENSOR_INLINE void stream(T* p, vec<T> v) {
+  store(p, v);
+}
+inline void streamed() {}
+#endif
+
 template <class T>
 inline vec<T> splat(T value) {
   return value - vec<T>{};

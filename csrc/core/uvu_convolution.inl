@@ -6,8 +6,35 @@
 // Forward, coupling and y fold into one small matrix M (2 l1 + 1, 2 l3 + 1) per edge and path. Backward, coupling and
 // the gradient g fold into G_ij = sum_k W_jik g_k, once per node, and with t_j = sum_i x_i G_ij
 //     dw = sum_j y_j t_j,    dy_j = sum_c w t_j,    dx_i = w sum_j y_j G_ij:
-// nothing of the size (edges, paths, channels) is written but the weights' gradient, which is returned.
+// nothing of the size (edges, paths, channels) is written but the weights' gradient, which is returned, past the caches
+// where it is larger than they are. An edge goes through all paths of a block of x at once, so that what it has of x and
+// dx stays in registers.
 // Rows of x, and those of one node's z and g, have their channels last and padded.
+
+// Paths by their block of x.
+template <class T>
+std::vector<PullGroup> pull_groups(const UVUConvolution<T>& v) {
+  constexpr int64_t most_G = 8192 / EQUITENSOR_BYTES, two = 2 * Simd<T>::width;  // registers; numbers in two of them
+  std::vector<PullGroup> groups;
+  for (const Rows& block : v.x) {
+    bool begins = true;
+    for (size_t n = 0; n < v.paths.size(); n++) {
+      const UVUPath& p = v.paths[n];
+      if (p.last_x != block.last) continue;
+      if (begins || groups.back().size_of_G + p.i * p.j > most_G)
+        groups.push_back({p.last_x, p.i, p.lanes, p.mul, 0, {}, {}, {}});
+      PullGroup& group = groups.back();
+      group.paths.push_back(n);
+      group.G.push_back(group.size_of_G);
+      in_pieces<5>(p.j, [&](auto J, int64_t j0) {
+        group.steps.push_back({p.w, p.y + j0, J(), (group.size_of_G + j0) * two, p.j * two, j0 > 0, J() == p.j});
+      });
+      group.size_of_G += p.i * p.j;
+      begins = false;
+    }
+  }
+  return groups;
+}
 
 // What a node's edges go through: their rows, and scratch for one portion.
 template <class T>
@@ -18,12 +45,13 @@ struct UVUPass {
   const UVUArrays<T>& at;
   int64_t widest = 1, most_g = 1;
   std::vector<int64_t> matrix;  // where each path's matrices M lie
+  std::vector<PullGroup> groups;
   Scratch<T> scratch;
   T *M, *tM, *filters, *G, *gradients, *g, *z, *none, *lost;
   EdgeRows<T> rows, next;
 
   explicit UVUPass(const UVUConvolution<T>& all, const UVUArrays<T>& arrays)
-      : v(all), at(arrays), matrix(1, 0), scratch(sizes()) {
+      : v(all), at(arrays), matrix(1, 0), groups(pull_groups(all)), scratch(sizes()) {
     M = scratch.take(matrix.back());
     tM = scratch.take(matrix.back());
     filters = scratch.take(PORTION * v.width_y);
@@ -41,6 +69,7 @@ struct UVUPass {
       widest = std::max(widest, p.mul);
       most_g = std::max(most_g, p.i * p.j);
     }
+    for (const PullGroup& group : groups) most_g = std::max(most_g, group.size_of_G);
     return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * N::size + 2 * v.last_z +
            2 * longest();
   }
@@ -74,7 +103,8 @@ struct UVUPass {
   }
 
   // G_ij at the channels c ..
-  EQUITENSOR_INLINE void fold_gradient(const UVUPath& p, size_t n, int64_t c) {
+  EQUITENSOR_INLINE void fold_gradient(size_t n, int64_t c, T* to) {
+    const UVUPath& p = v.paths[n];
     const T* gradient = g + p.last_z + c;
     const int32_t* row = v.row[n].data();
     const Entry<T>* entries = v.entries[n].data();
@@ -82,7 +112,7 @@ struct UVUPass {
       N sum = N::zero();
       for (int32_t t = row[a]; t < row[a + 1]; t++)
         sum += entries[t].coefficient * N::read(gradient + entries[t].second * p.lanes, N::size);
-      sum.write(G + a * N::size, N::size);
+      sum.write(to + a * N::size, N::size);
     }
   }
 
@@ -108,19 +138,47 @@ struct UVUPass {
         const UVUPath& p = v.paths[n];
         if (c >= p.mul) continue;
         const int64_t channels = std::min<int64_t>(N::size, p.mul - c), ld = padded<T>(p.i * p.k);
-        body({p, rows, w, h_w, v.scalar[n], M + matrix[n], tM + matrix[n], ld, c, channels}, n);
+        body({p, rows, w, h_w, v.scalar[n], v.streams_dw, M + matrix[n], tM + matrix[n], ld, c, channels}, n);
       }
     }
+  }
+
+  // What the portion's edges add to z.
+  EQUITENSOR_APART void add_values() {
+    fold(rows.y, M);
+    pieces([&](const PathPiece<T>& piece, size_t) EQUITENSOR_LAMBDA {
+      in_pieces<5>(piece.p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push<T, K(), N>(piece, k0, z); });
+    });
   }
 
   // body(part, G) for the registers of a piece, each with its G.
   template <class F>
   EQUITENSOR_INLINE void registers(const PathPiece<T>& piece, size_t n, const F& body) {
-    fold_gradient(piece.p, n, piece.c);
+    fold_gradient(n, piece.c, G);
     for (int64_t c = 0; c < piece.channels; c += One::size) {
       PathPiece<T> part = piece;
       part.c += c, part.channels = std::min<int64_t>(One::size, piece.channels - c);
       body(part, G + c);
+    }
+  }
+
+  // body(piece) for every register of channels of every group, some channels of all groups before the next.
+  template <class F>
+  EQUITENSOR_INLINE void group_pieces(const F& body) {
+    int64_t steps = 0;
+    for (const PullGroup& group : groups) steps += static_cast<int64_t>(group.steps.size());
+    steps *= (widest + One::size - 1) / One::size * rows.count;
+    Ahead<T> w(next.w, next.count, v.width_w, std::max<int64_t>(1, steps));
+    for (int64_t c = 0; c < widest; c += N::size) {
+      for (const PullGroup& group : groups) {
+        if (c >= group.mul) continue;
+        for (size_t n = 0; n < group.paths.size(); n++)
+          fold_gradient(group.paths[n], c, G + group.G[n] * N::size);
+        for (int64_t part = 0; part < N::size && c + part < group.mul; part += One::size) {
+          const int64_t channels = std::min<int64_t>(One::size, group.mul - c - part);
+          body({group, rows, w, c + part, channels, G + part, gradients, v.width_y, v.streams_dw});
+        }
+      }
     }
   }
 
@@ -142,16 +200,10 @@ struct UVUPass {
 
 template <class T>
 void uvu_values(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
-  using N = Block<T, 2>;
   UVUPass<T> pass(v, at);
   pass.portions(
       first, last, [&](int64_t) EQUITENSOR_LAMBDA { std::fill(pass.z, pass.z + v.last_z, T(0)); },
-      [&]() EQUITENSOR_LAMBDA {
-        pass.fold(pass.rows.y, pass.M);
-        pass.pieces([&](const PathPiece<T>& piece, size_t) EQUITENSOR_LAMBDA {
-          in_pieces<5>(piece.p.k, [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push<T, K(), N>(piece, k0, pass.z); });
-        });
-      },
+      [&]() EQUITENSOR_LAMBDA { pass.add_values(); },
       [&](int64_t node) EQUITENSOR_LAMBDA { components_last(v.z, pass.z, at.dz + node * v.width_z); });
 }
 
@@ -161,32 +213,61 @@ void uvu_wanted_gradients(const UVUConvolution<T>& v, int64_t first, int64_t las
   const int64_t lanes = Block<T, 1>::size;
   pass.portions(
       first, last,
-      [&](int64_t node) EQUITENSOR_LAMBDA { channels_last(v.z, at.g + node * v.width_z, pass.g); },
+      [&](int64_t node) EQUITENSOR_LAMBDA {
+        channels_last(v.z, at.g + node * v.width_z, pass.g);
+        if (at.dz) std::fill(pass.z, pass.z + v.last_z, T(0));
+      },
       [&]() EQUITENSOR_LAMBDA {
+        if (at.dz) pass.add_values();
         std::fill(pass.gradients, pass.gradients + pass.rows.count * v.width_y * lanes, T(0));
-        pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
-          pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
-            in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull<T, J(), to_x, to_yw>(part, j0, G, pass.gradients, v.width_y);
-            });
-          });
+        pass.group_pieces([&](const GroupPiece<T>& piece) EQUITENSOR_LAMBDA {
+          switch (piece.group.i) {
+            case 1: return pull_group<T, 1, to_x, to_yw>(piece);
+            case 3: return pull_group<T, 3, to_x, to_yw>(piece);
+            case 5: return pull_group<T, 5, to_x, to_yw>(piece);
+            case 7: return pull_group<T, 7, to_x, to_yw>(piece);
+            default: pull_group<T, 0, to_x, to_yw>(piece);
+          }
         });
         if (at.dy) pass.unfold(at.dy);
       },
-      [](int64_t) EQUITENSOR_LAMBDA {});
+      [&](int64_t node) EQUITENSOR_LAMBDA {
+        if (at.dz) components_last(v.z, pass.z, at.dz + node * v.width_z);
+      });
+  if (v.streams_dw) streamed();
 }
 
-// The gradients in x (added to what is there), y and w for the gradient g; null where not wanted.
+// The gradients in x (added to what is there), y and w for the gradient g, and z; null where not wanted.
 template <class T>
 void uvu_gradients(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
   if (at.dx && (at.dy || at.dw)) return uvu_wanted_gradients<T, true, true>(v, first, last, at);
   if (at.dx) return uvu_wanted_gradients<T, true, false>(v, first, last, at);
-  if (at.dy || at.dw) uvu_wanted_gradients<T, false, true>(v, first, last, at);
+  if (at.dy || at.dw) return uvu_wanted_gradients<T, false, true>(v, first, last, at);
+  if (at.dz) uvu_values(v, first, last, at);
+}
+
+// Zeros in the rows of the edges of some nodes.
+template <class T>
+void clear_edges(const UVUConvolution<T>& v, int64_t first, int64_t last, T* rows, int64_t width) {
+  for (int64_t n = v.start[first]; rows && n < v.start[last]; n++)
+    std::fill(rows + v.order[n] * width, rows + (v.order[n] + 1) * width, T(0));
+}
+
+// Where one operand alone moves, Q is <g, z> with its tangent in its place, which the values and the gradients are of.
+template <class T>
+void uvu_tangent(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
+  UVUArrays<T> moved = at;
+  moved.h_x = moved.h_y = moved.h_w = nullptr;
+  if (at.h_x) moved.x = at.h_x, moved.dx = nullptr;
+  if (at.h_y) moved.y = at.h_y, moved.dy = nullptr, clear_edges(v, first, last, at.dy, v.width_y);
+  if (at.h_w) moved.w = at.h_w, moved.dw = nullptr, clear_edges(v, first, last, at.dw, v.width_w);
+  uvu_gradients(v, first, last, moved);
 }
 
 // With Q the derivative of <g, z> along (h_x, h_y, h_w), null where zero: dQ/dg, dQ/dx (added), dQ/dy, dQ/dw.
 template <class T>
 void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const UVUArrays<T>& at) {
+  if ((at.h_x != nullptr) + (at.h_y != nullptr) + (at.h_w != nullptr) == 1) return uvu_tangent(v, first, last, at);
   using N = Block<T, 2>;
   UVUPass<T> pass(v, at);
   const int64_t lanes = Block<T, 1>::size;
@@ -215,4 +296,5 @@ void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const
       [&](int64_t node) EQUITENSOR_LAMBDA {
         if (at.dz) components_last(v.z, pass.z, at.dz + node * v.width_z);
       });
+  if (v.streams_dw) streamed();
 }

@@ -53,6 +53,7 @@ struct PathPiece {
   const EdgeRows<T>& rows;
   Ahead<T>&w, &h_w;
   bool scalar;  // M is a multiple of one
+  bool streams_dw;
   const T *M, *tM;  // (edges, ld), each (i, k)
   int64_t ld, c, channels;
 };
@@ -129,7 +130,8 @@ EQUITENSOR_INLINE vec<T> read(const T* p, int64_t count) {
   return Block<T, 1>::read(p, count).part[0];
 }
 template <class T>
-EQUITENSOR_INLINE void write(T* p, vec<T> value, int64_t count) {
+EQUITENSOR_INLINE void write(T* p, vec<T> value, int64_t count, bool streams) {
+  if (streams && count == Simd<T>::width) return stream(p, value);
   Block<T, 1>{{value}}.write(p, count);
 }
 template <class T>
@@ -137,37 +139,96 @@ EQUITENSOR_INLINE void add(T* p, vec<T> value) {
   store(p, load(p) + value);
 }
 
-// dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; gradients_j += w t_j, lane by lane, for J of the components j.
-template <class T, int J, bool to_x, bool to_yw>
-void pull(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients, int64_t width) {
+// Up to five components j of a path: where its weights and these components lie, and its G_ij. `more`: not the first;
+// `whole`: all there are.
+struct PullStep {
+  int64_t w, y, j, G, ld;
+  bool more, whole;
+};
+
+// Paths that read the same block of x, as many as have their G in the first cache together.
+struct PullGroup {
+  int64_t last_x, i, lanes, mul, size_of_G;
+  std::vector<size_t> paths;
+  std::vector<int64_t> G;  // of each
+  std::vector<PullStep> steps;
+};
+
+// A register of channels c .. of a group in one portion, of which `channels` exist.
+template <class T>
+struct GroupPiece {
+  const PullGroup& group;
+  const EdgeRows<T>& rows;
+  Ahead<T>& w;
+  int64_t c, channels;
+  const T* G;
+  T* gradients;  // (edges, width, lanes)
+  int64_t width;
+  bool streams_dw;
+};
+
+// dx_i += w sum_j y_j G_ij; dw = sum_j y_j t_j; gradients_j += w t_j, lane by lane, for J components j of a path. x, dx:
+// I registers of an edge; where I is 0, memory.
+template <class T, int I, int J, bool to_x, bool to_yw>
+EQUITENSOR_INLINE void pull(const GroupPiece<T>& at, const PullStep& step, int64_t e, const T* in_x, T* out,
+                            const vec<T> (&x)[I + 1], vec<T> (&dx)[I + 1]) {
   constexpr int W = Simd<T>::width;
-  const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
-  const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
-  G += j0 * 2 * W;
-  for (int64_t e = 0; e < edges; e++) {
-    at.w.fetch();
-    const T *x = at.rows.x[e] + from_x, *in_y = at.rows.y[e] + from_y;
-    T *dx = at.rows.dx[e] + from_x, *dw = at.rows.dw[e] + from_w;
-    const vec<T> w = read(at.rows.w[e] + from_w, channels);
-    vec<T> t[J], y[J];
-    for (int j = 0; j < J; j++) t[j] = vec<T>{}, y[j] = splat(in_y[j]);
-    for (int64_t i = 0; i < I; i++) {
-      vec<T> back{}, here{};
-      if (to_yw) here = load(x + i * C);
-      for (int j = 0; j < J; j++) {
-        const vec<T> g = load(G + i * ld + j * 2 * W);
-        if (to_yw) t[j] += here * g;
-        if (to_x) back += y[j] * g;
-      }
-      if (to_x) add(dx + i * C, w * back);
+  const int64_t stride = at.group.lanes, count = I ? I : at.group.i;
+  const T *G = at.G + step.G, *in_y = at.rows.y[e] + step.y;
+  const vec<T> w = read(at.rows.w[e] + at.c + step.w, at.channels);
+  vec<T> t[J], y[J];
+#pragma GCC unroll 5
+  for (int j = 0; j < J; j++) t[j] = vec<T>{}, y[j] = splat(in_y[j]);
+#pragma GCC unroll 7
+  for (int64_t i = 0; i < count; i++) {
+    vec<T> here{}, back{};
+    if (to_yw) here = I ? x[I ? i : 0] : load(in_x + i * stride);
+#pragma GCC unroll 5
+    for (int j = 0; j < J; j++) {
+      const vec<T> g = load(G + i * step.ld + j * 2 * W);
+      if (to_yw) t[j] += here * g;
+      if (to_x) back += y[j] * g;
     }
-    if (!to_yw) continue;
-    T* gradient = gradients + (e * width + from_y) * W;
-    vec<T> total = y[0] * t[0];
-    for (int j = 1; j < J; j++) total += y[j] * t[j];
-    for (int j = 0; j < J; j++) add(gradient + j * W, w * t[j]);
-    if (j0) total += read(dw, channels);
-    write(dw, total, channels);
+    if (to_x && I) dx[I ? i : 0] += w * back;
+    if (to_x && !I) add(out + i * stride, w * back);
+  }
+  if (!to_yw) return;
+  T *gradient = at.gradients + (e * at.width + step.y) * W, *dw = at.rows.dw[e] + at.c + step.w;
+  vec<T> total = y[0] * t[0];
+#pragma GCC unroll 5
+  for (int j = 1; j < J; j++) total += y[j] * t[j];
+#pragma GCC unroll 5
+  for (int j = 0; j < J; j++) add(gradient + j * W, w * t[j]);
+  if (step.more) total += read(dw, at.channels);
+  write(dw, total, at.channels, at.streams_dw && step.whole);
+}
+
+// All steps of a group, with I = 2 l1 + 1 where it is known, else 0.
+template <class T, int I, bool to_x, bool to_yw>
+void pull_group(const GroupPiece<T>& at) {
+  const int64_t stride = at.group.lanes, from_x = at.group.last_x + at.c;
+  for (int64_t e = 0; e < at.rows.count; e++) {
+    const T* in_x = at.rows.x[e] + from_x;
+    T* out = at.rows.dx[e] + from_x;
+    vec<T> x[I + 1], dx[I + 1];
+#pragma GCC unroll 7
+    for (int i = 0; i < I; i++) {
+      if (to_yw) x[i] = load(in_x + i * stride);
+      if (to_x) dx[i] = load(out + i * stride);
+    }
+    for (const PullStep& step : at.group.steps) {
+      at.w.fetch();
+      switch (step.j) {
+        case 1: pull<T, I, 1, to_x, to_yw>(at, step, e, in_x, out, x, dx); break;
+        case 2: pull<T, I, 2, to_x, to_yw>(at, step, e, in_x, out, x, dx); break;
+        case 3: pull<T, I, 3, to_x, to_yw>(at, step, e, in_x, out, x, dx); break;
+        case 4: pull<T, I, 4, to_x, to_yw>(at, step, e, in_x, out, x, dx); break;
+        default: pull<T, I, 5, to_x, to_yw>(at, step, e, in_x, out, x, dx);
+      }
+    }
+#pragma GCC unroll 7
+    for (int i = 0; i < I; i++)
+      if (to_x) store(out + i * stride, dx[i]);
   }
 }
 
@@ -200,7 +261,7 @@ void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients,
     }
     for (int j = 0; j < J; j++) add(gradient + j * W, w * s[j] + h_w * t[j]);
     if (j0) total += read(dw, channels);
-    write(dw, total, channels);
+    write(dw, total, channels, at.streams_dw && J == at.p.j);
   }
 }
 

@@ -148,6 +148,16 @@ void prepare(T* result, int64_t count, bool whole) {
   if (!whole) clear(result, count);
 }
 
+constexpr size_t STREAMED_BYTES = 1 << 24;
+
+// Whether every path's blocks of w begin with a cache line.
+template <class T>
+bool in_lines(const UVUPaths<T>& v, const T* rows) {
+  constexpr size_t line = 64;
+  return reinterpret_cast<uintptr_t>(rows) % line == 0 && v.width_w * sizeof(T) % line == 0 &&
+         std::all_of(v.paths.begin(), v.paths.end(), [](const UVUPath& p) { return p.w * sizeof(T) % line == 0; });
+}
+
 // Operands, gradients and results as the caller gives them, x in e3nn's layout.
 template <class T>
 using Arrays = UVUArrays<T>;
@@ -164,11 +174,13 @@ void run(const Problem<T>& made, const Arrays<T>& given, int64_t rows_x, bool al
   prepare(given.dz, nodes * made.v.width_z, made.every_result);
   prepare(given.dy, edges * made.v.width_y, !made.v.paths.empty());
   prepare(given.dw, edges * made.v.width_w, made.every_weight);
+  UVUConvolution<T> v = made.v;
+  v.streams_dw = given.dw && edges * v.width_w * sizeof(T) >= STREAMED_BYTES && in_lines(v, given.dw);
   const auto kernel = !given.g ? kernels<T>().uvu_values : along ? kernels<T>().uvu_tangents : kernels<T>().uvu_gradients;
   const auto body = [&](int64_t first, int64_t last, T* sums) {
     UVUArrays<T> at = given;
     at.x = x.data(), at.h_x = h_x.data(), at.dx = sums;
-    kernel(made.v, first, last, at);
+    kernel(v, first, last, at);
   };
   const int64_t each = (!given.g ? 1 : along ? 6 : 2) * operations(made);
   const Total<T> total{dx.data(), rows_x * made.v.last_x};

@@ -1,4 +1,4 @@
-"""The same map with the same weights as e3nn: values, values and gradients, and a force step."""
+"""The same map with the same weights as e3nn: values, values and gradients, and two kinds of force step."""
 
 import statistics
 import time
@@ -60,8 +60,13 @@ def uvu_candidates(lmax: int, channels: int, edges: int) -> tuple[dict, list[Ten
         "drop-in": summed(ours),
         "Convolution": lambda x, y, w: layer(x, y, w, edge_index),
     }
-    shapes = ((nodes, layer.irreps_in.dim), (edges, layer.irreps_edge.dim), (edges, layer.weight_numel))
-    return calls, operands(shapes)
+    return calls, uvu_operands(layer, edges)
+
+
+def uvu_operands(layer: Convolution, edges: int) -> list[Tensor]:
+    """x, y and w of `uvu_layer`."""
+    rows = ((edges // NEIGHBORS, layer.irreps_in), (edges, layer.irreps_edge))
+    return operands((*((count, irreps.dim) for count, irreps in rows), (edges, layer.weight_numel)))
 
 
 def uvu_layer(lmax: int, channels: int, edges: int) -> tuple[Convolution, Tensor]:
@@ -116,7 +121,7 @@ def _rows(case: str, candidates: tuple[dict, list[Tensor]], rounds: int) -> list
     probe = torch.randn(results["e3nn"].shape, generator=torch.Generator().manual_seed(2))
     del results
     rows = []
-    for task, run in (("values", values), ("values + gradients", gradients), ("force step", force_step)):
+    for task, run in TASKS.items():
         times = _medians({name: partial(run, call, inputs, probe) for name, call in calls.items()}, rounds)
         ratios = {name: round(times["e3nn"] / value, 2) for name, value in times.items() if name != "e3nn"}
         row = {"case": case, "task": task, "milliseconds": times, "times faster": ratios, "difference": error}
@@ -138,6 +143,20 @@ def force_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
     """The gradient, and the gradient of its product with the operands' own values as those of a loss."""
     first = gradients(call, inputs, probe, create_graph=True)
     return torch.autograd.grad(first, inputs, [t.detach() for t in inputs])
+
+
+def harmonics_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple:
+    """A loss of forces with F = d|z|^2/dy: the gradients of |F|^2, which only y leads to, by every operand."""
+    (force,) = torch.autograd.grad((call(*inputs) ** 2).sum(), inputs[1], create_graph=True)
+    return torch.autograd.grad((force**2).sum(), inputs)
+
+
+TASKS = {
+    "values": values,
+    "values + gradients": gradients,
+    "force step": force_step,
+    "harmonics step": harmonics_step,
+}
 
 
 def _medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:

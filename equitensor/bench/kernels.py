@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,10 @@ from torch import Tensor
 
 from equitensor.bench import e3nn_products
 from equitensor.bench.rounds import medians
+from equitensor.nn import Convolution
 
 CASES = ((1, 128), (2, 128), (3, 64))  # (lmax, channels)
-TASKS = {
-    "values": e3nn_products.values,
-    "values + gradients": e3nn_products.gradients,
-    "force step": e3nn_products.force_step,
-}
+TASKS = e3nn_products.TASKS
 NUMBERS = 1 << 25  # of a float32 array far beyond any cache: 128 MiB
 CLEAR_PEAK = Path("/proc/self/clear_refs")
 
@@ -25,7 +23,9 @@ CLEAR_PEAK = Path("/proc/self/clear_refs")
 def machine_limits(rounds: int = 5) -> dict[str, float]:
     """GB/s of a copy, what is read and written together, and GFLOP/s of a matrix product, by torch in float32."""
     source, target, matrix = torch.randn(NUMBERS), torch.empty(NUMBERS), torch.randn(1024, 1024)
-    times = medians({"copy": lambda: target.copy_(source), "product": lambda: matrix @ matrix}, rounds)
+    times = medians(
+        {"copy": lambda: target.copy_(source), "product": lambda: matrix @ matrix}, rounds, time.process_time
+    )
     return {
         "copy GB/s": round(8e-6 * NUMBERS / times["copy"], 1),
         "product GFLOP/s": round(2e-6 * 1024**3 / times["product"], 1),
@@ -36,52 +36,50 @@ def convolution_limits(edges: int = 20000, rounds: int = 7) -> list[dict]:
     """Rows of case, task, milliseconds, attainable (the larger of bytes / copy and operations / product) and share."""
     limits, rows = machine_limits(), []
     for lmax, channels in CASES:
-        calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
-        layer = calls["Convolution"]
-        probe = torch.randn_like(layer(*inputs).detach())
-        for task, (size, operations) in costs(lmax, channels, edges, inputs, probe).items():
-            run = TASKS[task]
-            time = medians({"ours": partial(run, layer, inputs, probe)}, rounds)["ours"]
+        layer, edge_index = e3nn_products.uvu_layer(lmax, channels, edges)
+        inputs = e3nn_products.uvu_operands(layer, edges)
+        call = partial(layer, edge_index=edge_index)
+        probe = torch.randn_like(call(*inputs).detach())
+        for task, (size, operations) in costs(layer, inputs, probe).items():
+            run = partial(TASKS[task], call, inputs, probe)
+            time_taken = medians({"ours": run}, rounds, time.process_time)["ours"]
             attainable = max(1e-6 * size / limits["copy GB/s"], 1e-6 * operations / limits["product GFLOP/s"])
             bound = "memory" if 1e-6 * size / limits["copy GB/s"] == attainable else "arithmetic"
             rows.append(
                 {
                     "case": f"lmax {lmax}, {channels} channels, {edges} edges",
                     "task": task,
-                    "milliseconds": round(time, 2),
+                    "milliseconds": round(time_taken, 2),
                     "attainable": round(attainable, 2),
-                    "share": round(attainable / time, 2),
+                    "share": round(attainable / time_taken, 2),
                     "bound": bound,
                 }
             )
     return rows
 
 
-def costs(lmax: int, channels: int, edges: int, inputs: list[Tensor], probe: Tensor) -> dict[str, tuple[int, int]]:
+def costs(layer: Convolution, inputs: list[Tensor], probe: Tensor) -> dict[str, tuple[int, int]]:
     """Task -> bytes that must move at least once, and operations of the folded form (twice the multiply-adds)."""
     x, y, w = (4 * t.numel() for t in inputs)
-    z = 4 * probe.numel()
-    forward, backward = 0, 0
-    for l1, l2, l3 in natural_paths(lmax):
-        i, j, k = 2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1
-        forward += i * k + i
-        backward += 2 * i * j + 2 * j + i
-    values = (x + y + w + z, 2 * edges * channels * forward)
-    gradients = (2 * (x + y + w) + z, 2 * edges * channels * backward)
-    tangents = (3 * (x + y + w) + 2 * z, 4 * edges * channels * (forward + backward))
-    both = tuple(map(sum, zip(values, gradients, strict=True)))
-    return {
-        "values": values,
-        "values + gradients": both,
-        "force step": tuple(map(sum, zip(both, tangents, strict=True))),
+    z, edges = 4 * probe.numel(), len(inputs[1])
+    forward, to_x, to_yw = 0, 0, 0
+    for first, second, out, *_ in layer.instructions:
+        of, by, to = layer.irreps_in[first], layer.irreps_edge[second], layer.irreps_out[out]
+        i, j, k, channels = of.ir.dim, by.ir.dim, to.ir.dim, of.mul
+        forward += channels * (i + 1 if j == 1 else i * k + i)  # y of degree zero only scales
+        to_x += channels * (i * j + i)
+        to_yw += channels * (i * j + 2 * j)
+    values = (x + y + w + z, 2 * edges * forward)
+    gradients = (2 * (x + y + w) + z, 2 * edges * (to_x + to_yw))
+    tangents = (3 * (x + y + w) + 2 * z, 4 * edges * (forward + to_x + to_yw))
+    by_y, along_y = (x + 2 * y + w + z, 2 * edges * to_yw), (2 * (x + y + w) + 2 * z, values[1] + gradients[1])
+    tasks = {
+        "values": (values,),
+        "values + gradients": (values, gradients),
+        "force step": (values, gradients, tangents),
+        "harmonics step": (values, by_y, along_y, gradients),
     }
-
-
-def natural_paths(lmax: int) -> list[tuple[int, int, int]]:
-    """Degrees of the paths between true signals: even sums within the triangle."""
-    degrees = range(lmax + 1)
-    triples = ((a, b, c) for a in degrees for b in degrees for c in range(abs(a - b), min(lmax, a + b) + 1))
-    return [triple for triple in triples if sum(triple) % 2 == 0]
+    return {task: tuple(map(sum, zip(*parts, strict=True))) for task, parts in tasks.items()}
 
 
 def thread_scaling(lmax: int = 2, channels: int = 64, edges: int = 20000, rounds: int = 7) -> dict[str, float]:
@@ -140,7 +138,7 @@ def radial_layer(lmax: int = 2, channels: int = 128, edges: int = 20000, hidden:
     probe, found = torch.randn(rows, layer.irreps_out.dim), {}
     for task, run in TASKS.items():
         candidates = {name: partial(run, call, inputs, probe) for name, call in calls.items()}
-        found[task] = {"milliseconds": medians(candidates, rounds)}
+        found[task] = {"milliseconds": medians(candidates, rounds, time.process_time)}
         if CLEAR_PEAK.exists():
             found[task]["peak MiB"] = {name: _peak(call) for name, call in candidates.items()}
     return found
@@ -150,8 +148,8 @@ def _per_edge(lmax: int, channels: int, edges: int) -> float:
     calls, inputs = e3nn_products.uvu_candidates(lmax, channels, edges)
     layer = calls["Convolution"]
     probe = torch.randn_like(layer(*inputs).detach())
-    time = medians({"ours": partial(e3nn_products.gradients, layer, inputs, probe)}, 3)["ours"]
-    return round(1e6 * time / edges, 1)
+    call = partial(e3nn_products.gradients, layer, inputs, probe)
+    return round(1e6 * medians({"ours": call}, 3, time.process_time)["ours"] / edges, 1)
 
 
 def _peak(call: Callable) -> float:
