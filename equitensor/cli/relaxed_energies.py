@@ -1,5 +1,7 @@
 """`equitensor eval --task is2re`: energies of structures that the model has relaxed itself."""
 
+import sys
+
 FMAX, STEPS = 0.02, 200  # as OC20's relaxations with models
 
 
@@ -22,7 +24,7 @@ def evaluate_relaxed(args, options: dict):
     for begin, label in data.pairs(indices):
         begins.append(begin)
         labels.append(label)
-    ends = list(relax_many(engine, begins, fmax, steps, args.batch_size))
+    ends = list(relax_many(engine, begins, fmax, steps, args.batch_size, _progress(len(begins))))
     whole = [(label, end) for label, end in zip(labels, ends, strict=True) if not end.fault]
     failed = [(label, end) for label, end in zip(labels, ends, strict=True) if end.fault]
     evaluation = tally(((label, end.structure) for label, end in whole), excluded=excluded)
@@ -37,6 +39,13 @@ def evaluate_relaxed(args, options: dict):
     }
     rows = {"relaxed by the model": evaluation.metrics, "not relaxed": at_start}
     return evaluation, further, rows
+
+
+def _progress(total: int):
+    """Counts on a terminal, nothing in a log file."""
+    if not sys.stderr.isatty():
+        return None
+    return lambda count: print(f"\r{count} of {total} relaxed", end="\n" if count == total else "", file=sys.stderr)
 
 
 def summary(further: dict, evaluation) -> str:
