@@ -97,7 +97,7 @@ def test_coupled_cluster_alone_takes_no_forces_of_dft(write):
     assert first.energy == pytest.approx(-1.2 * Hartree) and first.forces is None
 
 
-def test_ani_2x_names_the_elements_of_each_frame(write):
+def test_ani_2x_names_the_elements_of_each_frame(write, caplog):
     group = {
         "species": (np.array([[1, 9], [9, 1]]), None),
         "coordinates": (POS, None),
@@ -105,12 +105,37 @@ def test_ani_2x_names_the_elements_of_each_frame(write):
         "forces": (-GRADIENT, None),
     }
     first, second = open_snapshots(write({"002": group}))
+    assert "those of the ANI sets are taken, Hartree and Angstrom" in caplog.text
     assert first.z.tolist() == [1, 9] and second.z.tolist() == [9, 1] and second.energy == -2 * Hartree
     group["species"] = (np.array([b"H", b"F"]), None)
     assert open_snapshots(write({"set/gdb": group}, "b.h5"))[1].z.tolist() == [1, 9]
     group["species"] = (np.array([b"H", b"Xy"]), None)
     with pytest.raises(InputError, match=r"group gdb: species 'Xy' is no chemical symbol"):
         open_snapshots(write({"gdb": group}, "c.h5"))
+
+
+def test_labels_of_other_names_need_a_unit(write):
+    mine = {"E": (np.array([-1.0, -2.0]), None), "F": (-GRADIENT, None)}
+    path = write({"a": ani(**mine)})
+    with pytest.raises(
+        InputError, match=r"a\.hdf5: the file does not say in which unit E is; name it with energy_unit"
+    ):
+        open_snapshots(path, energy_key="E")
+    with pytest.raises(InputError, match=r"in which unit F is; name it with forces_unit"):
+        open_snapshots(path, energy_key="none", forces_key="F")
+    first = open_snapshots(path, energy_key="E", forces_key="F", energy_unit="eV")[0]
+    assert first.energy == -1.0 and np.array_equal(first.forces, -GRADIENT[0])
+    mine["E"] = (mine["E"][0], "eV")
+    assert open_snapshots(write({"a": ani(**mine)}), energy_key="E")[1].energy == -2.0
+    other = ani(**{"mp2_tz.corr_energy": (np.array([-1.0, -2.0]), None)})
+    assert open_snapshots(write({"a": other}), energy_key="mp2_tz.corr_energy")[0].energy == -Hartree
+
+
+def test_groups_that_differ_are_refused(write):
+    with pytest.raises(InputError, match=r"group b: has the layout of ANI-1x, but the file begins with SPICE"):
+        open_snapshots(write({"a": spice(), "b": ani()}))
+    with pytest.raises(InputError, match=r"group b: conformations is in nm, in the first group in bohr"):
+        open_snapshots(write({"a": spice("hartree"), "b": spice("hartree", conformations=(POS, "nm"))}))
 
 
 @pytest.mark.parametrize(

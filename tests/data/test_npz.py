@@ -88,6 +88,7 @@ def test_other_calculations_are_read_by_name(write):
     ("change", "message"),
     [
         ({"type": None}, "does not say its units; name them with energy_unit"),
+        ({"code_version": np.array("1.0")}, "does not say its units; name them with energy_unit"),
         ({"e_unit": np.array("parsec")}, r"energy_unit: unknown unit 'parsec'"),
         ({"F": FORCES[:1]}, r"F has shape \(1, 3, 3\), but there are 2 frames"),
         ({"F": FORCES[:, :2]}, r"frame 0: F has shape \(2, 3\), expected \(3, 3\)"),

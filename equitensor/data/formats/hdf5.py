@@ -11,6 +11,7 @@ With another energy (ccsd(t)_cbs.energy of ANI-1ccx) forces are read of the same
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,11 +25,12 @@ from equitensor.data.formats.label_options import LENGTH_UNIT, settings_with_lab
 from equitensor.data.formats.stacked import Stack, read_stacks
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.graph.labels import ENERGY, FORCES
+from equitensor.graph.labels import ENERGY, FORCES, names
 from equitensor.settings import Settings
 
 _log = logging.getLogger(__name__)
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_OF_ANI = re.compile(r".+_[dtq]z(?:_\w+)?\.(?:\w+_)?(?:energy|forces)|.+_cbs\.energy")  # in Hartree, Hartree/Angstrom
 _ANI_UNITS = {"energy_unit": "Hartree", "length_unit": "Angstrom"}
 
 
@@ -100,9 +102,11 @@ def read(
             raise InputError(f"{path}: no group in this file holds {known}")
         layout, group = first
         keys = _keys(layout, group, options)
-        units = layout.units | _units(layout, group, keys, path)
-        wanted = {*keys.values(), *(value for option, value in options.items() if option.endswith("_key") and value)}
-        stacks = (_stack(each, below, wanted, path) for each, below in _groups(file))
+        named = keys | {label: name for label in names() if (name := options.get(f"{label}_key")) and name in group}
+        units = layout.units | _units(layout, group, named, options, path)
+        wanted = {*named.values(), *(value for option, value in options.items() if option.endswith("_key") and value)}
+        alike = {name: _unit(group[name]) for name in (layout.positions, *named.values())}
+        stacks = (_stack(_same(layout, each, below, alike, path), below, wanted, path) for each, below in _groups(file))
         yield from read_stacks(path, stacks, keys, units, options, nan_is_missing=layout.name != "SPICE")
 
 
@@ -168,11 +172,30 @@ def _keys(layout: _Layout, group, options: dict) -> dict:
     return keys | ({FORCES.name: forces} if forces and forces in group else {})
 
 
-def _units(layout: _Layout, group, keys: dict, path: Path) -> dict:
-    """The units that the attributes of the first group's datasets name."""
+def _units(layout: _Layout, group, named: dict, options: dict, path: Path) -> dict:
+    """The units that the attributes of the first group's datasets name. InputError where nothing says a label's."""
     found = {"length_unit": _unit(group[layout.positions])}
-    found |= {f"{label}_unit": _unit(group[name]) for label, name in keys.items()}
+    found |= {f"{label}_unit": _unit(group[name]) for label, name in named.items()}
+    known = {*layout.labels, *layout.labels.values()}
+    for label, name in named.items():
+        is_known = name in known or (layout.name == "ANI-1x" and _OF_ANI.fullmatch(name))
+        units = (found[f"{label}_unit"], options.get(f"{label}_unit"), options.get(f"{ENERGY.name}_unit"))
+        if not is_known and not any(units):
+            raise InputError(f"{path}: the file does not say in which unit {name} is; name it with {label}_unit")
+    if layout.name == "ANI-2x" and not any([*found.values(), options.get(f"{ENERGY.name}_unit")]):
+        _log.warning("%s: the units are not named; those of the ANI sets are taken, Hartree and Angstrom", path)
     return {option: unit for option, unit in found.items() if unit}
+
+
+def _same(layout: _Layout, other: _Layout, group, units: dict, path: Path) -> _Layout:
+    """The layout, where a further group has it too, and the same units. Raises InputError elsewhere."""
+    where = f"{path}, group {group.name.strip('/')}"
+    if other is not layout:
+        raise InputError(f"{where}: has the layout of {other.name}, but the file begins with {layout.name}")
+    for name, unit in units.items():
+        if name in group and _unit(group[name]) != unit:
+            raise InputError(f"{where}: {name} is in {_unit(group[name])}, in the first group in {unit}")
+    return layout
 
 
 def _unit(dataset) -> str | None:

@@ -132,7 +132,7 @@ def _units(arrays: _Arrays, options: dict) -> dict:
         return found
     if "old_energies" in arrays.names:
         return _OF_MD17
-    if {"type", "theory"} <= set(arrays.names):
+    if {"type", "theory"} <= set(arrays.names) and "code_version" not in arrays.names:  # which sGDML's scripts write
         _log.warning("%s: the units are not named; those of MD17 are taken, kcal/mol and Angstrom", arrays.path)
         return _OF_MD17 | found
     raise InputError(
