@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -167,9 +167,9 @@ class Index:
     group_names: Sequence[str]
     group_keys: np.ndarray
     elements: tuple[int, ...]
-    composition: np.ndarray | None = None
-    compositions: Compositions | None = None
-    energy: np.ndarray | None = None
+    composition: np.ndarray | None
+    compositions: Compositions | None
+    energy: np.ndarray | None
 
     def __len__(self):
         return len(self.atoms)
@@ -211,6 +211,23 @@ class Index:
             compositions=Compositions.join([x.compositions for x in indices]) if described else None,
             energy=np.concatenate([x.energy for x in indices]) if described else None,
         )
+
+
+class LazyIndex(Index):
+    """An index of `count` structures whose fields are loaded when they are first asked for: `load(name)`."""
+
+    def __init__(self, count: int, elements: tuple[int, ...], load: Callable):
+        self.elements, self._count, self._load = elements, count, load
+
+    def __len__(self):
+        return self._count
+
+    def __getattr__(self, name):
+        if name not in Index.__dataclass_fields__:
+            raise AttributeError(name)
+        value = self._load(name)
+        setattr(self, name, value)
+        return value
 
 
 def _one_after_the_other(indices) -> np.ndarray:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from equitensor.data.environment import ReadOnlyLMDB, is_lmdb, open_lmdb
-from equitensor.data.index import ROW, Compositions, Index, Names
+from equitensor.data.index import ROW, Compositions, Index, LazyIndex, Names
 from equitensor.data.record import Array, decode, unpack_array
 from equitensor.data.sequence import Snapshots
 from equitensor.errors import InputError
@@ -20,12 +20,6 @@ SCHEMA = 2
 _FIRST_BITS = {label.name: label.bit for label in (table.ENERGY, table.FORCES, table.STRESS)}
 METADATA_KEY = b"equitensor"
 PROGRESS_KEY = b"\0"  # before all records; only in a store that is being written
-# The arrays of the index beside the rows of `index.ROW`: elements of compositions, names of groups.
-TABLES = {"composition_ends": "<i8", "composition_z": "|u1", "composition_counts": "<i4"} | {
-    "group_text": "|u1",
-    "group_ends": "<i8",
-    "group_keys": "<u8",
-}
 
 
 class Metadata(msgspec.Struct):
@@ -72,10 +66,9 @@ class Store(Snapshots):
         metadata = _read_metadata(self._reader, self.path)
         self.units, self.provenance, self.created = metadata.units, metadata.provenance, metadata.created
         try:
-            self.index = (_inline_index if metadata.schema == 1 else _mapped_index)(self._reader, metadata)
+            self.index = (_inline_index if metadata.schema == 1 else _mapped_index)(self._reader, metadata, self.name)
         except (ValueError, TypeError) as error:
             raise InputError(f"{self.path}: damaged index ({error}); convert it again") from None
-        self.index.flags = _own_bits(self.index.flags, metadata.bits, self.name)
 
     def __reduce__(self):
         return Store, (self.path,)
@@ -111,30 +104,45 @@ def _read_metadata(reader: ReadOnlyLMDB, path: Path) -> Metadata:
     return metadata
 
 
-def _inline_index(_reader, metadata: Metadata) -> Index:
+def _inline_index(_reader, metadata: Metadata, name: str) -> Index:
     """Of schema 1: inside the metadata."""
     return Index(
         atoms=unpack_array(metadata.atoms),
-        flags=unpack_array(metadata.flags),
+        flags=_own_bits(unpack_array(metadata.flags), metadata.bits, name),
         group=unpack_array(metadata.group),
         group_names=metadata.group_names,
         group_keys=Names.of(metadata.group_names).keys(),
         elements=metadata.elements,
+        composition=None,
+        compositions=None,
+        energy=None,
     )
 
 
-def _mapped_index(reader: ReadOnlyLMDB, metadata: Metadata) -> Index:
-    rows = {name: reader.mapped(array_key(name), ROW[name].str) for name in ROW.names}
-    tables = {name: reader.mapped(array_key(name), dtype) for name, dtype in TABLES.items()}
-    if any(len(array) != metadata.count for array in rows.values()):
-        raise ValueError(f"its arrays are not of {metadata.count} records")
-    return Index(
-        **rows,
-        group_names=Names(tables["group_text"], tables["group_ends"]),
-        group_keys=tables["group_keys"],
-        compositions=Compositions(*(tables[f"composition_{name}"] for name in ("ends", "z", "counts"))),
-        elements=metadata.elements,
-    )
+def _mapped_index(reader: ReadOnlyLMDB, metadata: Metadata, name: str) -> Index:
+    """Arrays in the file, each looked up when it is asked for, because that touches all its pages."""
+
+    def array(which, dtype, count=None):
+        try:
+            found = reader.mapped(array_key(which), dtype)
+            if count is not None and len(found) != count:
+                raise ValueError(f"{which} is not of {count} records")
+        except ValueError as error:
+            raise InputError(f"{name}: damaged index ({error}); convert it again") from None
+        return found
+
+    def load(field):
+        if field == "group_names":
+            return Names(array("group_text", "|u1"), array("group_ends", "<i8"))
+        if field == "group_keys":
+            return array(field, "<u8")
+        if field == "compositions":
+            parts = {"ends": "<i8", "z": "|u1", "counts": "<i4"}
+            return Compositions(*(array(f"composition_{part}", dtype) for part, dtype in parts.items()))
+        column = array(field, ROW[field].str, metadata.count)
+        return _own_bits(column, metadata.bits, name) if field == "flags" else column
+
+    return LazyIndex(metadata.count, metadata.elements, load)
 
 
 def _own_bits(flags: np.ndarray, bits: dict[str, int], name: str) -> np.ndarray:

@@ -82,6 +82,8 @@ def run_folder(config: Config, resume: Path | None) -> Iterator[Path]:
     with lock:
         if resume is None:
             _refuse_full(folder)
+        for unfinished in folder.glob("*.partial"):  # of a run that was killed
+            unfinished.unlink()
         yield folder
 
 

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
@@ -57,6 +58,16 @@ class Live:
                 forces=1000 * (averages["train_forces_rmse"] or 0.0),
                 speed=speed,
             )
+
+    def state(self) -> dict:
+        """What the averages are made of, as plain values."""
+        sums = {name: [float(value) for value in sums] for name, sums in self.errors.sums.items()}
+        return {"steps": self.steps, "loss": self.loss, "errors": sums}
+
+    def restore(self, state: dict) -> None:
+        """Go on with the averages of a `state`."""
+        self.steps, self.loss = state["steps"], state["loss"]
+        self.errors.sums = {name: np.array(sums) for name, sums in state["errors"].items()}
 
     def averages(self) -> dict:
         rmse = self.errors.values((FORCES.term,))[f"{FORCES.term}_rmse"]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from equitensor.errors import InputError
+from equitensor.whole_file import whole_file
 
 
 class MetricsLog:
@@ -32,6 +33,19 @@ class MetricsLog:
         numbers = {name: value for name, value in row.items() if name != "step" and value is not None}
         for logger in self.loggers:
             logger.log_metrics(numbers, step=row["step"])
+
+    def drop_after(self, step: int) -> None:
+        """Remove the rows of later steps, which a resumed run writes again."""
+        if not self.path.exists():
+            return
+        with open(self.path, newline="") as file:
+            lines = file.readlines()
+        whole = [line for line in lines if line.endswith("\n")]
+        rows = csv.DictReader(whole)
+        kept = whole[:1] + [line for line, row in zip(whole[1:], rows, strict=True) if int(row["step"]) <= step]
+        if len(kept) < len(lines):
+            with whole_file(self.path) as partial, open(partial, "w", newline="") as file:
+                file.writelines(kept)
 
     def close(self) -> None:
         for logger in self.loggers:

@@ -32,6 +32,7 @@ from equitensor.training.validation import ValidationErrors
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
 VALIDATION_STEP = 0.02  # of the run between two validations, at least
+VALIDATION_COST = 1 / 3  # of a structure, in structures that are trained on: by this count runs without a clock
 CHECKPOINT_EVERY = 60.0  # seconds
 
 
@@ -72,7 +73,8 @@ class Trainer:
         self.live = Live(console, progress)
         self.log = MetricsLog(folder, self.config.train.loggers if self.fabric.global_rank == 0 else ())
         self.last_validation = self.last_checkpoint = time.monotonic()
-        self.validation_seconds, self.validated = float("inf"), 0.0
+        self.validation_seconds, self.validated = float("inf"), (0.0, 0)  # how far the run was, and its epoch
+        self.recorded = -1  # the step of the last row of metrics.csv
 
     @property
     def speed(self) -> float:
@@ -110,7 +112,7 @@ class Trainer:
         if self.fabric.global_rank == 0:
             if self.progress.step == 0:
                 self._checkpoint()  # a run that is killed from here on can be resumed
-            if self.progress.step == 0 and self.config.train.init_from is not None:
+            if self.progress.step == 0 != self.recorded and self.config.train.init_from is not None:
                 self._validate_and_save()  # a model that training only makes worse is kept as it is
             else:
                 self._validate()  # says what a validation costs, and with it the closing evaluation
@@ -119,9 +121,11 @@ class Trainer:
             while not self.finished:
                 self.sampler.epoch = self.progress.epoch
                 self._epoch()
+        self._end_epoch()  # of a run that was killed after its last step
         self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
         if self.fabric.global_rank == 0:
-            self._validate_and_save()
+            if self.recorded != self.progress.step:  # it is, where a run is resumed that was killed after this
+                self._validate_and_save()
             self.log.close()
 
     def _epoch(self) -> None:
@@ -138,13 +142,25 @@ class Trainer:
             self._read_clock()
             if self.finished:
                 break
+        self._end_epoch()
+        if self.fabric.global_rank == 0 and self._validation_is_due() and not self.finished:
+            self._validate_and_save()
+
+    def _end_epoch(self) -> None:
         if self.sampler.start >= len(self.sampler):
             self.progress.epoch += 1
             self.sampler.start = 0
-        since = time.monotonic() - self.last_validation
-        due = since * VALIDATION_SHARE >= self.validation_seconds and self.now - self.validated >= VALIDATION_STEP
-        if self.fabric.global_rank == 0 and due and not self.finished:
-            self._validate_and_save()
+
+    def _validation_is_due(self) -> bool:
+        """By the clock where the run goes by it; else by counts, so that a run that was killed repeats what it did."""
+        before, epoch = self.validated
+        if self.now - before < VALIDATION_STEP:
+            return False
+        if math.isfinite(self.progress.max_seconds):
+            return (time.monotonic() - self.last_validation) * VALIDATION_SHARE >= self.validation_seconds
+        count = 0 if self.data.valid is None else len(self.data.valid)
+        trained = (self.progress.epoch - epoch) * len(self.data.train)
+        return trained * VALIDATION_SHARE >= count * VALIDATION_COST
 
     def step(self, graphs):
         """One optimiser step on a batch, given in shards; residuals and loss."""
@@ -236,13 +252,14 @@ class Trainer:
                 graphs = [graph.to(self.fabric.device) for graph in graphs]
                 errors.add(joined(self.shards.residuals(self.ema.module, graphs, **requests(graphs))))
         errors = errors.values()
-        self.last_validation, self.validated = time.monotonic(), self.now
+        self.last_validation = time.monotonic()
         # The first one also builds neighbour lists: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
 
     def _validate_and_save(self) -> None:
         errors = self._validate()
+        self.validated = self.now, self.progress.epoch
         self._reserve()
         self._record(errors)
         score = errors["loss"] if self.data.valid is not None else -self.progress.step
@@ -274,6 +291,7 @@ class Trainer:
             **{f"valid_{name}": value for name, value in errors.items()},
         }
         self.log.write(row)
+        self.recorded = self.progress.step
         self.live.report(row)
 
     def _checkpoint(self) -> None:
@@ -291,6 +309,9 @@ class Trainer:
             "reserve": self.progress.reserve,
             "best": self.best,
             "since_best": self.since_best,
+            "validated": self.validated,
+            "recorded": self.recorded,
+            "live": self.live.state(),
             "rng": torch.get_rng_state(),
             "origin": self.origin.state(),
         }
@@ -309,4 +330,10 @@ class Trainer:
         progress.spent, progress.reserve = state["elapsed"], state["reserve"]
         self.sampler.start = state["batch"]
         self.best, self.since_best = state["best"], state.get("since_best", 0)
+        self.recorded = state.get("recorded", progress.step)
+        if "live" in state:  # checkpoints had none of these once
+            self.validated = tuple(state["validated"])
+            self.live.restore(state["live"])
+        if self.fabric.global_rank == 0:
+            self.log.drop_after(self.recorded)
         torch.set_rng_state(state["rng"])

@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import signal
 
 import lmdb
 import msgspec
@@ -231,3 +232,36 @@ def test_compositions_count_elements():
     assert found.holding(8).tolist() == [True, False, False, True]
     assert found.beyond((1, 8)).tolist() == [False, True, False, True]
     assert list(Names.of(["", "Å", "b"])) == ["", "Å", "b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_conversion_that_is_killed_twice_ends_the_same(sources, tmp_path, monkeypatch):
+    """Before a commit whose journal is written, and after the index has begun to be; its workers end with it."""
+    whole, out = content(convert(sources, tmp_path / "whole.lmdb").path), tmp_path / "a.lmdb"
+    monkeypatch.setattr(store_writer, "_BATCH_BYTES", 300)
+    for name, call in (("_put_pending", 9), ("_metadata", 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(StoreWriter, name, _deadly(getattr(StoreWriter, name), call))
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    convert(sources, out, workers=2)
+                finally:
+                    os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert not out.exists()
+    first = []
+    assert content(convert(sources, out, progress=first.append, workers=3).path) == whole
+    assert not first and not list(tmp_path.glob("*partial*"))
+
+
+def _deadly(method, call):
+    calls = []
+
+    def die(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(*arguments)
+
+    return die

@@ -127,3 +127,19 @@ def test_structures_survive_the_way_to_ase_and_back():
     assert again.get_potential_energy() == -1.5
     assert again.get_stress().tolist() == [1, 2, 3, 0, 0, 0]
     assert Structure.from_ase(again).fixed.tolist() == [False, True, True, False]
+
+
+def test_crystals_have_the_neighbours_that_ase_finds(shared_data):
+    """Every tenth of a thousand, from two atoms a cell on: sender, receiver and cell shift of each edge."""
+    import ase.io
+    from ase.neighborlist import neighbor_list as by_ase
+
+    frames = ase.io.read(shared_data / "periodic" / "mptrj-random-1k.xyz", "::10")
+    for number, atoms in enumerate(frames):
+        (sender, receiver), shift, rev = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 4.93)
+        i, j, cells = by_ase("ijS", atoms, 4.93)
+        order = np.lexsort((*cells.T, i, j))
+        expected = np.column_stack([i, j, cells])[order]
+        assert np.array_equal(np.column_stack([sender, receiver, shift]), expected), number
+        assert np.array_equal(np.column_stack([receiver, sender, -shift])[rev], expected), number
+    assert len(frames) == 100 and min(map(len, frames)) == 2

@@ -31,6 +31,23 @@ def test_rows_are_appended_and_handed_on(tmp_path):
     assert [row["step"] for row in rows] == ["10", "20"]
 
 
+@pytest.mark.parametrize("torn", ["", "3.5,3", "1.5,20,0.1,"])
+def test_rows_of_later_steps_and_half_rows_are_dropped(tmp_path, torn):
+    log = MetricsLog(tmp_path)
+    for step in (10, 20, 30):
+        log.write({"seconds": 1.5, "step": step})
+    before = log.path.read_bytes()
+    log.path.write_bytes(before + torn.encode())
+    log.drop_after(20)
+    assert log.path.read_bytes() == before[: before.index(b"1.5,30")]
+    log.drop_after(5)
+    assert log.path.read_text() == "seconds,step\n"
+    log.path.write_text("seco")
+    log.drop_after(20)
+    log.write({"seconds": 1.5, "step": 7})
+    assert log.path.read_text() == "seconds,step\n1.5,7\n"
+
+
 def test_a_missing_logger_is_named_with_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.pytorch.loggers", None)
     with pytest.raises(InputError, match=r"wandb.*pip install 'equitensor\[wandb\]'"):
