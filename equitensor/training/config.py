@@ -76,15 +76,16 @@ class Source(_Section):
 
 
 class Replay(_Section):
-    """Data that a model was trained on before, and the share of them in each epoch."""
+    """Data that a model was trained on before, the share of them in each epoch, and the labels to learn from."""
 
     path: str | list[str]
     share: float = Field(0.2, gt=0, lt=1)
+    labels: list[str] | None = None
     format: str | None = None
 
     def source(self) -> dict:
         """What `open_snapshots` takes."""
-        return self.model_dump(exclude={"share"}, exclude_none=True)
+        return self.model_dump(exclude={"share", "labels"}, exclude_none=True)
 
 
 def _kind_of_source(value) -> str:

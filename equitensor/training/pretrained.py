@@ -16,6 +16,7 @@ from equitensor.training.config import Config
 from equitensor.training.parts import E0S
 from equitensor.training.refit import LeftOver, left_over
 
+_ANOTHER_LEVEL = 1.0  # eV per atom
 _FAR = 0.5  # eV between an E0 and the isolated atom in the data, from which it deserves a word
 
 
@@ -58,13 +59,14 @@ class Pretrained:
         model = models.load(path, dtype=dtype)
         return cls(path, model, dict(zip(model.elements, model.e0s.tolist(), strict=True)))
 
-    def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, keep_e0s: bool = False) -> E0s:
+    def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, own: int, keep_e0s: bool = False) -> E0s:
         """Take in the elements of the data, and fit E0s to their energies.
 
         setting: data.e0s. By default E0s are refitted to what the energies are beyond the interaction energies of the
         model (`LeftOver.fitted`), from the isolated atoms in the data where these are all there, else from the model's
         E0s. Where E0s are given, the mean of what is left goes to the shift. keep_e0s: only those of new elements are
-        fitted.
+        fitted. Structures are replayed from the index `own` on. Raises InputError where these are at another level of
+        theory than the new ones: one model has one set of E0s.
         """
         given = None
         if setting not in (None, "auto", "fit"):
@@ -79,6 +81,7 @@ class Pretrained:
             start |= self._isolated(snapshots)
         self.model = models.extended(self.model, start)
         left = left_over(self.model, snapshots, indices)
+        self._refuse_two_levels(left, start, own)
         if given is not None:
             e0s = E0s(start, given.origin)
             self._shift(left, snapshots, indices)
@@ -91,6 +94,15 @@ class Pretrained:
     def _isolated(self, snapshots: Snapshots) -> dict[int, float]:
         found = isolated_atoms(snapshots)
         return found if set(found) >= set(snapshots.elements) else {}
+
+    def _refuse_two_levels(self, left: LeftOver, start: dict[int, float], own: int) -> None:
+        changes = np.array([self.e0s_before.get(z, np.nan) - start[z] for z in self.model.elements])
+        if (apart := left.apart(changes, own)) > _ANOTHER_LEVEL:
+            raise InputError(
+                f"data.replay: its energies are as {self.path} predicts, those of data.train {apart:.3g} eV an atom "
+                "from that: they are at two levels of theory, and one model has one set of E0s. Replay other labels "
+                "(data.replay.labels: [forces])"
+            )
 
     def _shift(self, left: LeftOver, snapshots: Snapshots, indices: np.ndarray) -> None:
         """Take the mean of what is left over away; atoms with few neighbours feel only a part of the shift."""

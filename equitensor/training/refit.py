@@ -12,20 +12,36 @@ from equitensor.graph.labels import ENERGY
 from equitensor.models import Potential
 
 _SAMPLE = 2000  # structures
+_AGREE = 0.1  # of what new structures have left over: so little is left of those that a model was trained on
 
 
 @dataclass(frozen=True)
 class LeftOver:
-    """Of m structures: atoms by element of the model (m, elements), energy beyond its prediction (m,) in eV, weight."""
+    """Of m structures: atoms by element of the model (m, elements), energy beyond its prediction (m,) in eV, weight,
+    index in the data."""
 
     counts: np.ndarray
     energies: np.ndarray
     weights: np.ndarray
+    index: np.ndarray
 
     @property
     def per_atom(self) -> float:
         """The mean, eV per atom."""
         return float(np.average(self.energies / self.counts.sum(axis=1), weights=self.weights))
+
+    def apart(self, e0s: np.ndarray, replayed_from: int) -> float:
+        """How far (eV per atom) energies of new structures are from a prediction with these changes of the E0s that
+        those of replayed ones, from that index on, agree with; 0 where there is no such thing.
+
+        Elements with a NaN among the changes are new to the model: structures with any of them say nothing.
+        """
+        known = ~(self.counts[:, np.isnan(e0s)] > 0).any(axis=1)
+        left = np.abs(self.energies - self.counts @ np.nan_to_num(e0s)) / self.counts.sum(axis=1)
+        old, new = left[known & (self.index >= replayed_from)], left[known & (self.index < replayed_from)]
+        if len(old) == 0 or len(new) == 0 or np.median(old) > _AGREE * np.median(new):
+            return 0.0
+        return float(np.median(new))
 
     def fitted(self, columns: list[int]) -> tuple[np.ndarray, int, list[int]]:
         """What to add to the E0s of these elements (eV): least squares, pulled to one and the same for all (`ridge`).
@@ -50,7 +66,7 @@ def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> Le
     """Over up to 2000 of the structures with an energy and a weight above 0, evenly spaced."""
     chosen = evenly_spaced(indices[snapshots.index.has(ENERGY)[indices]], _SAMPLE)
     column = {z: i for i, z in enumerate(model.elements)}
-    counts, energies, weights = [], [], []
+    counts, energies, weights, index = [], [], [], []
     model.eval()
     for graph in graph_loader(GraphDataset(snapshots, chosen, model.cutoff, cache=False), batch_size=8):
         predicted = model(graph, forces=False, stress=False)["energy"].tolist()
@@ -60,9 +76,11 @@ def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> Le
                 counts.append(np.bincount([column[z] for z in structure.z.tolist()], minlength=len(column)))
                 energies.append(structure.energy - energy)
                 weights.append(structure.weight)
+                index.append(i)
     model.train()
     shape = (len(counts), len(column))
-    return LeftOver(np.array(counts, dtype=np.float64).reshape(shape), np.array(energies), np.array(weights))
+    counts = np.array(counts, dtype=np.float64).reshape(shape)
+    return LeftOver(counts, np.array(energies), np.array(weights), np.array(index, dtype=np.int64))
 
 
 def _open(counts: np.ndarray) -> list[int]:

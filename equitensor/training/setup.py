@@ -92,7 +92,7 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
         if config.train.init_from is not None:
             pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype))
-            e0s = pretrained.adapt(data.e0s, snapshots, train, keep_e0s=E0S in config.train.freeze)
+            e0s = pretrained.adapt(data.e0s, snapshots, train, len(own), keep_e0s=E0S in config.train.freeze)
         else:
             if E0S in config.train.freeze:
                 raise InputError("train.freeze: e0s are those of train.init_from, which is not given")
@@ -137,7 +137,7 @@ def _with_replay(config: Config, snapshots: Snapshots, new: int) -> Snapshots:
     if config.data.replay is None:
         return snapshots
     old = open_snapshots(config.data.replay.source(), **config.data.reading_options())
-    return Joined([snapshots, replay(old, config.data.replay.share, new, config.seed)])
+    return Joined([snapshots, replay(old, config.data.replay.share, new, config.seed, config.data.replay.labels)])
 
 
 def _kept(origin: Origin, snapshots, held_out, run_folder):

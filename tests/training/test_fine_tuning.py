@@ -370,6 +370,21 @@ def test_what_is_wrong_with_a_replay_is_named(tuning):
             tuning(data={"replay": replayed})
 
 
+def test_energies_at_two_levels_of_theory_are_refused_and_forces_alone_replayed(tuning, frames, tmp_path):
+    ase.io.write(tmp_path / "old.xyz", frames, format="extxyz")
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, {"C": -20.0, "O": 300.0}), format="extxyz")
+    source = {"path": str(tmp_path / "old.xyz"), "share": 0.3}
+    with pytest.raises(InputError, match=r"data\.replay: its energies are .* two levels of theory"):
+        prepared(tuning(data={"replay": source}))
+    forces, _ = prepared(tuning(data={"replay": source | {"labels": ["forces"]}}))
+    alone, _ = prepared(tuning())
+    assert forces.e0s.values == alone.e0s.values
+    old = forces.train.snapshots[int(forces.train.indices[-1])]
+    assert forces.replayed and old.energy is None and old.forces is not None
+    with pytest.raises(InputError, match=r"data\.replay\.labels: force is no label, which are energy, forces, stress"):
+        prepared(tuning(data={"replay": source | {"labels": ["force"]}}))
+
+
 def test_replay_is_drawn_by_seed_from_what_can_be_learnt(frames):
     old = Memory([structure_of(atoms) for atoms in frames])
     first, again, other = (replay(old, 0.5, 6, seed) for seed in (0, 0, 1))
