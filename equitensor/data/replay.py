@@ -1,9 +1,10 @@
 """Replay: a share of the data that a model was trained on before, so that it does not forget them."""
 
-from dataclasses import replace
+from dataclasses import fields
 
 import numpy as np
 
+from equitensor.data.index import Index
 from equitensor.data.sequence import Snapshots, Weighted
 from equitensor.data.splits import usable
 from equitensor.errors import InputError
@@ -24,7 +25,8 @@ class Chosen(Snapshots):
         arrays["flags"] = arrays["flags"] & ~np.uint8(bits)
         if ENERGY.name in without and arrays["energy"] is not None:
             arrays["energy"] = np.full(len(indices), np.nan)
-        self.index = replace(part.index, **arrays)
+        whole = {field.name: getattr(part.index, field.name) for field in fields(Index)}
+        self.index = Index(**whole | arrays)
 
     def __reduce__(self):
         return Chosen, (self.part, self.indices, self.without)  # stores are opened again, not copied
