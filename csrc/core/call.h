@@ -38,6 +38,11 @@ inline void require(bool holds, const Parts&... parts) {
   if (!holds) refuse(parts...);
 }
 
+// A function of equitensor.h has failed inside another one, and its message is remembered already.
+struct PassedOn {
+  int code;
+};
+
 int failed(int code, const char* message) noexcept;  // remembers the message for this thread
 
 // Runs body() and turns what it throws into a code.
@@ -46,6 +51,8 @@ int guarded(const F& body) noexcept {
   try {
     body();
     return EQUITENSOR_OK;
+  } catch (const PassedOn& failure) {
+    return failure.code;
   } catch (const InvalidArgument& error) {
     return failed(EQUITENSOR_INVALID_ARGUMENT, error.what());
   } catch (const std::bad_alloc&) {

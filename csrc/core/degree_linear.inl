@@ -2,6 +2,7 @@
 // Rows of equal degree of a few atoms are laid side by side, so that each matrix meets many of them.
 
 constexpr int64_t ATOMS = 8;  // atoms whose rows are multiplied together
+constexpr int64_t ROWS = 64;  // as many as stay in the nearest cache
 
 // Rows of degree l of `count` atoms between features and a dense array with row length ld.
 template <class T>
@@ -11,15 +12,24 @@ inline void take_degree(int64_t count, int64_t l, int64_t D, int64_t C, const T*
 }
 
 template <class T>
-inline void put_degree(int64_t count, int64_t l, int64_t D, int64_t C, const T* rows, int64_t ld, T* features) {
-  for (int64_t i = 0; i < count; i++)
-    copy_rows(2 * l + 1, C, rows + i * (2 * l + 1) * ld, ld, features + (i * D + l * l) * C, C);
+inline void put_degree(int64_t count, int64_t l, int64_t D, int64_t C, const T* rows, int64_t ld, bool add,
+                       T* features) {
+  for (int64_t i = 0; i < count; i++) {
+    const T* from = rows + i * (2 * l + 1) * ld;
+    T* to = features + (i * D + l * l) * C;
+    if (!add) {
+      copy_rows(2 * l + 1, C, from, ld, to, C);
+      continue;
+    }
+    for (int64_t m = 0; m < 2 * l + 1; m++)
+      for (int64_t c = 0; c < C; c++) to[m * C + c] += from[m * ld + c];
+  }
 }
 
-// y = x W_l, or x W_l^T, for atoms first..last; weight (L+1, in, out) as stored.
+// y = x W_l, or x W_l^T, or += where `add`, for atoms first..last; weight (L+1, in, out) as stored.
 template <class T>
 void degree_linear(int64_t first, int64_t last, int64_t degrees, int64_t in, int64_t out, const T* x, const T* weight,
-                   bool turned, T* y) {
+                   bool turned, bool add, T* y) {
   const int64_t D = degrees * degrees, from = turned ? out : in, to = turned ? in : out, ld = padded<T>(to);
   const int64_t most = ATOMS * (2 * degrees - 1);
   Scratch<T> scratch(degrees * from * ld + most * (from + ld));
@@ -32,12 +42,14 @@ void degree_linear(int64_t first, int64_t last, int64_t degrees, int64_t in, int
     else
       copy_rows(in, out, stored, out, own, ld);
   }
+  if (degrees == 1 && ld == to)  // rows as they are
+    return multiply(last - first, ld, from, x + first * from, from, 1, matrix, ld, y + first * ld, ld, add);
   for (int64_t i = first; i < last; i += ATOMS) {
     const int64_t count = std::min(ATOMS, last - i);
     for (int64_t l = 0; l < degrees; l++) {
       take_degree(count, l, D, from, x + i * D * from, rows, from);
       multiply(count * (2 * l + 1), ld, from, rows, from, 1, matrix + l * from * ld, ld, product, ld, false);
-      put_degree(count, l, D, to, product, ld, y + i * D * to);
+      put_degree(count, l, D, to, product, ld, add, y + i * D * to);
     }
   }
 }
@@ -47,6 +59,11 @@ template <class T>
 void degree_outer(int64_t first, int64_t last, int64_t degrees, int64_t in, int64_t out, const T* x, const T* g,
                   T* sum) {
   const int64_t D = degrees * degrees, ld = padded<T>(out), most = ATOMS * (2 * degrees - 1);
+  if (degrees == 1 && ld == out) {  // rows as they are
+    for (int64_t i = first; i < last; i += ROWS)
+      multiply(in, ld, std::min(ROWS, last - i), x + i * in, 1, in, g + i * ld, ld, sum, ld, true);
+    return;
+  }
   Scratch<T> scratch(most * (in + ld) + degrees * in * ld);
   T *left = scratch.take(most * in), *right = scratch.take(most * ld), *total = scratch.take(degrees * in * ld);
   for (int64_t i = first; i < last; i += ATOMS) {

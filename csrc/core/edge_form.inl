@@ -1,19 +1,34 @@
 // F = sum over atoms i, slots j, components m, channels c of Y_ijm a_ijc b_ijc G_imc, and its derivatives.
 // Included once per instruction set. Rows that are not whole registers are padded with zeros in scratch.
 
-// Rows (count, C) of an array, at their slots or at those of the reverse edges, padded to Cp.
+// Whether the rows of an atom lie one after the other as they are needed.
 template <class T>
-inline void take_rows(const EdgeForm<T>& f, int64_t node, const T* from, T* to, int64_t Cp) {
+inline bool in_order(const EdgeForm<T>& f, int64_t Cp) {
+  return !f.rev && Cp == f.channels;
+}
+
+// Rows (count, C) of an array, at their slots or at those of the reverse edges, padded to Cp: where they are, or in `to`.
+template <class T>
+inline const T* take_rows(const EdgeForm<T>& f, int64_t node, const T* from, T* to, int64_t Cp) {
+  if (in_order(f, Cp)) return from + node * f.width * Cp;
   for (int64_t j = 0; j < f.width; j++) {
     const int64_t slot = node * f.width + j;
     const T* row = from + (f.rev ? f.rev[slot] : slot) * f.channels;
     for (int64_t c = 0; c < f.channels; c++) to[j * Cp + c] = row[c];
     for (int64_t c = f.channels; c < Cp; c++) to[j * Cp + c] = 0;
   }
+  return to;
+}
+
+// Where the rows of an atom may be written: at once where they belong, or in `scratch`, from where put_rows takes them.
+template <class T>
+inline T* place_of_rows(const EdgeForm<T>& f, int64_t node, T* scratch, T* to, int64_t Cp) {
+  return in_order(f, Cp) ? to + node * f.width * Cp : scratch;
 }
 
 template <class T>
 inline void put_rows(const EdgeForm<T>& f, int64_t node, const T* from, int64_t Cp, T* to) {
+  if (in_order(f, Cp)) return;
   for (int64_t j = 0; j < f.width; j++) {
     const int64_t slot = node * f.width + j;
     T* row = to + (f.rev ? f.rev[slot] : slot) * f.channels;
@@ -26,6 +41,14 @@ template <class T>
 inline void copy_rows(int64_t rows, int64_t columns, const T* from, int64_t from_ld, T* to, int64_t to_ld) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < columns; c++) to[r * to_ld + c] = from[r * from_ld + c];
+}
+
+// (rows, C) with rows padded to Cp: where they are, or in `to`, whose rows end in zeros.
+template <class T>
+inline const T* padded_rows(int64_t rows, int64_t C, const T* from, T* to, int64_t Cp) {
+  if (C == Cp) return from;
+  copy_rows(rows, C, from, C, to, Cp);
+  return to;
 }
 
 template <class T>
@@ -69,9 +92,7 @@ void edge_gather(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, 
   Scratch<T> scratch(2 * rows + f.components * Cp);
   T *p = scratch.take(rows), *q = scratch.take(rows), *whole = scratch.take(f.components * Cp);
   for (int64_t i = first; i < last; i++) {
-    take_rows(f, i, a, p, Cp);
-    take_rows(f, i, b, q, Cp);
-    times(rows, p, q, p);
+    times(rows, take_rows(f, i, a, p, Cp), take_rows(f, i, b, q, Cp), p);
     T* out = sum + i * f.components * f.channels;
     T* into = Cp == f.channels ? out : whole;
     multiply(f.components, Cp, f.width, f.harmonics + i * f.width * f.components, 1, f.components, p, Cp, into, Cp,
@@ -87,12 +108,12 @@ void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, co
   Scratch<T> scratch(2 * rows + f.components * Cp);
   T *p = scratch.take(rows), *q = scratch.take(rows), *g = scratch.take(f.components * Cp);
   for (int64_t i = first; i < last; i++) {
-    copy_rows(f.components, f.channels, features + i * f.components * f.channels, f.channels, g, Cp);
-    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, g, Cp, q, Cp,
+    const T* G = padded_rows(f.components, f.channels, features + i * f.components * f.channels, g, Cp);
+    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, G, Cp, q, Cp,
              false);
-    take_rows(f, i, a, p, Cp);
-    times(rows, p, q, p);
-    put_rows(f, i, p, Cp, out);
+    T* row = place_of_rows(f, i, p, out, Cp);
+    times(rows, take_rows(f, i, a, p, Cp), q, row);
+    put_rows(f, i, row, Cp, out);
   }
 }
 
@@ -103,9 +124,11 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
   const int64_t D = f.components, C = f.channels, w = f.width;
   const int64_t Cp = padded<T>(C), Dp = padded<T>(D), rows = w * Cp, size = D * Cp;
   Scratch<T> scratch(9 * rows + 3 * size + C * Dp + w * Dp);
-  T *a = scratch.take(rows), *b = scratch.take(rows), *ta = scratch.take(rows), *tb = scratch.take(rows);
+  T *own_a = scratch.take(rows), *own_b = scratch.take(rows), *own_ta = scratch.take(rows);
+  T* own_tb = scratch.take(rows);
   T *p = scratch.take(rows), *s = scratch.take(rows), *q = scratch.take(rows), *r = scratch.take(rows);
-  T *row = scratch.take(rows), *G = scratch.take(size), *tG = scratch.take(size), *sum = scratch.take(size);
+  T *own_row = scratch.take(rows), *own_G = scratch.take(size), *own_tG = scratch.take(size);
+  T* own_sum = scratch.take(size);
   T *turned = scratch.take(C * Dp), *dY = scratch.take(w * Dp);
   const bool first_order = tangent == nullptr;
   const T* none = nullptr;
@@ -114,17 +137,16 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
   for (int64_t i = first; i < last; i++) {
     const T* Y = f.harmonics + i * w * D;
     const T* tY = at_tY ? at_tY + i * w * D : none;
-    take_rows(f, i, at.a, a, Cp);
-    take_rows(f, i, at.b, b, Cp);
-    if (!first_order && tangent->a) take_rows(f, i, tangent->a, ta, Cp);
-    if (!first_order && tangent->b) take_rows(f, i, tangent->b, tb, Cp);
-    copy_rows(D, C, at.features + i * D * C, C, G, Cp);
-    if (at_tG) copy_rows(D, C, at_tG + i * D * C, C, tG, Cp);
+    const T *a = take_rows(f, i, at.a, own_a, Cp), *b = take_rows(f, i, at.b, own_b, Cp);
+    const T* ta = !first_order && tangent->a ? take_rows(f, i, tangent->a, own_ta, Cp) : none;
+    const T* tb = !first_order && tangent->b ? take_rows(f, i, tangent->b, own_tb, Cp) : none;
+    const T* G = padded_rows(D, C, at.features + i * D * C, own_G, Cp);
+    const T* tG = at_tG ? padded_rows(D, C, at_tG + i * D * C, own_tG, Cp) : none;
     times(rows, a, b, p);  // p = a b, s its derivative along the tangent
     if (moves_ab) {
       std::fill(s, s + rows, T(0));
-      if (tangent->a) add_times(rows, ta, b, s);
-      if (tangent->b) add_times(rows, a, tb, s);
+      if (ta) add_times(rows, ta, b, s);
+      if (tb) add_times(rows, a, tb, s);
     }
     if (out.a || out.b) {  // q = Y G, r its derivative along the tangent
       multiply(w, Cp, D, Y, D, 1, G, Cp, q, Cp, false);
@@ -135,22 +157,25 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
       }
       const T* along = first_order ? q : r;
       if (out.a) {
+        T* row = place_of_rows(f, i, own_row, out.a, Cp);
         times(rows, b, along, row);
-        if (!first_order && tangent->b) add_times(rows, tb, q, row);
+        if (tb) add_times(rows, tb, q, row);
         put_rows(f, i, row, Cp, out.a);
       }
       if (out.b) {
+        T* row = place_of_rows(f, i, own_row, out.b, Cp);
         times(rows, a, along, row);
-        if (!first_order && tangent->a) add_times(rows, ta, q, row);
+        if (ta) add_times(rows, ta, q, row);
         put_rows(f, i, row, Cp, out.b);
       }
     }
     if (out.features) {  // Y^T p, or tY^T p + Y^T s
+      T *place = out.features + i * D * C, *sum = C == Cp ? place : own_sum;
       std::fill(sum, sum + size, T(0));
       if (first_order) multiply(D, Cp, w, Y, 1, D, p, Cp, sum, Cp, true);
       if (tY) multiply(D, Cp, w, tY, 1, D, p, Cp, sum, Cp, true);
       if (moves_ab) multiply(D, Cp, w, Y, 1, D, s, Cp, sum, Cp, true);
-      copy_rows(D, C, sum, Cp, out.features + i * D * C, C);
+      if (sum != place) copy_rows(D, C, sum, Cp, place, C);
     }
     if (out.harmonics) {  // p G^T, or p tG^T + s G^T
       std::fill(dY, dY + w * Dp, T(0));

@@ -184,6 +184,110 @@ EQUITENSOR_API int equitensor_radial_convolution(int precision, int64_t nodes, i
                                                  const void* table, const int64_t* plan, void* z, void* dx, void* dy,
                                                  void* dhidden, void* dmatrix, int threads);
 
+/* Messages m = silu(x) V, x = b W + S[species of the sender] + T[species] + bias, at slots (atoms width,): b (atoms width,
+ * num_radial), W (num_radial, channels), S and T (elements, channels), V (channels, channels), m (atoms width, channels);
+ * species (atoms,), sender (atoms width,). x (`before`) and silu(x) (`hidden`) are results, too, which the others take.
+ *
+ * first: the gradients, given g by m and `more_before` by x (NULL: zero); `back` (2, atoms width, channels) holds those
+ * by silu(x) and x. second: with a tangent h of b, the gradients of <h, gradient by b> by W, V, x and g. */
+EQUITENSOR_API int equitensor_edge_embedding(int precision, int64_t atoms, int64_t width, int64_t num_radial,
+                                             int64_t elements, int64_t channels, const void* functions,
+                                             const void* radial, const void* senders, const void* receivers,
+                                             const void* bias, const void* out, const int64_t* species,
+                                             const int64_t* sender, void* messages, void* before, void* hidden,
+                                             int threads);
+EQUITENSOR_API int equitensor_edge_embedding_first(int precision, int64_t atoms, int64_t width, int64_t num_radial,
+                                                   int64_t elements, int64_t channels, const void* functions,
+                                                   const void* radial, const void* out, const int64_t* species,
+                                                   const int64_t* sender, const void* before, const void* hidden,
+                                                   const void* g, const void* more_before, void* dfunctions,
+                                                   void* dradial, void* dsenders, void* dreceivers, void* dbias,
+                                                   void* dout, void* back, int threads);
+EQUITENSOR_API int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width, int64_t num_radial,
+                                                    int64_t channels, const void* radial, const void* out,
+                                                    const void* before, const void* g, const void* back,
+                                                    const void* h_functions, void* dradial, void* dout, void* dbefore,
+                                                    void* dg, int threads);
+
+/* Densities of messages, mixed by degree and multiplied: a = m V, b = R W, A = gather(Y, a, b), B = A M by degree, and of B
+ * what equitensor_density_product gives. m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width,
+ * degrees^2), V (edge_channels, gathered), W (num_radial, gathered), M (degrees, gathered, channels). `inner` holds a, b
+ * and B one after the other, `sum` A: results, too, which the others take.
+ *
+ * first: the gradients, given g by the output and `more_inner` by a, b and B (NULL: zero); `back` holds those by a, b and
+ * B, back_sum that by A. second: with tangents h of m, R and Y (NULL: zero), the gradients of the product of h with the
+ * gradients by these by Y, the weights, a, b, B (`dinner`) and g. */
+EQUITENSOR_API int equitensor_message_density(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                              int64_t edge_channels, int64_t num_radial, int64_t gathered,
+                                              int64_t channels, int64_t elements, int64_t order, int64_t paths,
+                                              int64_t entries, int64_t invariants, int64_t symmetric,
+                                              const void* messages, const void* radial, const void* harmonics,
+                                              const void* w_messages, const void* w_radial, const void* matrices,
+                                              const void* weight, const void* mix, const int64_t* species,
+                                              const int32_t* index, const double* coefficients, void* out, void* inner,
+                                              void* sum, int threads);
+EQUITENSOR_API int equitensor_message_density_first(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                                    int64_t edge_channels, int64_t num_radial, int64_t gathered,
+                                                    int64_t channels, int64_t elements, int64_t order, int64_t paths,
+                                                    int64_t entries, int64_t invariants, int64_t symmetric,
+                                                    const void* messages, const void* radial, const void* harmonics,
+                                                    const void* w_messages, const void* w_radial, const void* matrices,
+                                                    const void* weight, const void* mix, const int64_t* species,
+                                                    const int32_t* index, const double* coefficients,
+                                                    const void* inner, const void* sum, const void* g,
+                                                    const void* more_inner, void* dmessages, void* dradial,
+                                                    void* dharmonics, void* dw_messages, void* dw_radial,
+                                                    void* dmatrices, void* dweight, void* dmix, void* back,
+                                                    void* back_sum, int threads);
+EQUITENSOR_API int equitensor_message_density_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                                     int64_t edge_channels, int64_t num_radial, int64_t gathered,
+                                                     int64_t channels, int64_t elements, int64_t order, int64_t paths,
+                                                     int64_t entries, int64_t invariants, int64_t symmetric,
+                                                     const void* harmonics, const void* w_messages,
+                                                     const void* w_radial, const void* matrices, const void* weight,
+                                                     const void* mix, const int64_t* species, const int32_t* index,
+                                                     const double* coefficients, const void* inner, const void* g,
+                                                     const void* back, const void* back_sum, const void* h_messages,
+                                                     const void* h_radial, const void* h_harmonics, void* dharmonics,
+                                                     void* dw_messages, void* dw_radial, void* dmatrices,
+                                                     void* dweight, void* dmix, void* dinner, void* dg, int threads);
+
+/* New messages m + silu(x) V, x = read(Y, P A, f) + m W + s S + bias with f = R F and s the scalars of features P (atoms,
+ * degrees^2, channels): m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width, degrees^2), rev as
+ * in equitensor_edge_read. F is w_radial (num_radial, edge_channels), A matrices (degrees, channels, edge_channels), W
+ * w_messages, S w_scalars (channels, edge_channels), V out. `inner` holds f, P A and x one after the other, `hidden`
+ * silu(x): results, too, which the others take.
+ *
+ * first: the gradients, given g by the new messages and `more_inner` by f, P A and x (NULL: zero); `back` holds those by
+ * f, P A, x, silu(x) and by s S + bias (atoms, edge_channels). second: with tangents h of m, P, R and Y (NULL: zero), the
+ * gradients of the product of h with the gradients by these by Y, the weights, f, P A, x (`dinner`) and g. */
+EQUITENSOR_API int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                          int64_t channels, int64_t edge_channels, int64_t num_radial,
+                                          const void* messages, const void* features, const void* radial,
+                                          const void* harmonics, const void* w_radial, const void* matrices,
+                                          const void* w_messages, const void* w_scalars, const void* bias,
+                                          const void* out, const int64_t* rev, void* updated, void* inner,
+                                          void* hidden, int threads);
+EQUITENSOR_API int equitensor_edge_update_first(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                                int64_t channels, int64_t edge_channels, int64_t num_radial,
+                                                const void* messages, const void* features, const void* radial,
+                                                const void* harmonics, const void* w_radial, const void* matrices,
+                                                const void* w_messages, const void* w_scalars, const void* out,
+                                                const int64_t* rev, const void* inner, const void* hidden,
+                                                const void* g, const void* more_inner, void* dmessages,
+                                                void* dfeatures, void* dradial, void* dharmonics, void* dw_radial,
+                                                void* dmatrices, void* dw_messages, void* dw_scalars, void* dbias,
+                                                void* dout, void* back, int threads);
+EQUITENSOR_API int equitensor_edge_update_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                                 int64_t channels, int64_t edge_channels, int64_t num_radial,
+                                                 const void* harmonics, const void* w_radial, const void* matrices,
+                                                 const void* w_messages, const void* w_scalars, const void* out,
+                                                 const int64_t* rev, const void* inner, const void* g,
+                                                 const void* back, const void* h_messages, const void* h_features,
+                                                 const void* h_radial, const void* h_harmonics, void* dharmonics,
+                                                 void* dw_radial, void* dmatrices, void* dw_messages, void* dw_scalars,
+                                                 void* dout, void* dinner, void* dg, int threads);
+
 #ifdef __cplusplus
 }
 #endif

@@ -194,7 +194,7 @@ struct Kernels {
   void (*channel_product)(const ProductPlan<T>&, int64_t, int64_t, int64_t, const T*, const T*, T*);
   void (*density_product)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
   void (*density_product_along)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
-  void (*degree_linear)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);
+  void (*degree_linear)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, bool, bool, T*);
   void (*degree_outer)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, T*);
   void (*edge_geometry)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
   void (*edge_geometry_along)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);

@@ -17,6 +17,7 @@ from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
+from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.silu import silu
 from equitensor.settings import Count, CountFromZero
 
@@ -34,10 +35,9 @@ class EdgeEmbedding(nn.Module):
         self.out = matrix(edge_channels, edge_channels, gain=SILU_GAIN)
 
     def forward(self, species: Tensor, neighbors: Neighborhood, functions: Tensor) -> Tensor:
-        hidden = torch.addmm(self.bias, functions, self.radial * self.prior)
-        hidden = hidden + self.sender(species.index_select(0, neighbors.sender))
-        hidden = hidden.view(neighbors.num_nodes, neighbors.width, -1) + self.receiver(species).unsqueeze(1)
-        return silu(hidden).flatten(0, 1) @ self.out
+        tables = (self.sender.weight, self.receiver.weight)
+        weights = (self.radial * self.prior, *tables, self.bias, self.out)
+        return edge_embedding(functions, *weights, species, neighbors.sender)
 
 
 class Round(nn.Module):
@@ -56,7 +56,7 @@ class Round(nn.Module):
         features = self.product.of_messages(self.density, messages, radial, harmonics, species)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         scalars = scalars.squeeze(1)
-        messages = self.update(messages, features, scalars, radial, harmonics, rev)
+        messages = self.update(messages, features, radial, harmonics, rev)
         return messages, scalars @ self.energy, scalars
 
 

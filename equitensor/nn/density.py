@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import DegreeLinear, matrix
 from equitensor.ops.edge_form import gather_edges
-from equitensor.ops.mixed_read import mixed_read
-from equitensor.ops.silu import silu
+from equitensor.ops.edge_update import edge_update
 
 SILU_GAIN = 1.6  # about keeps the mean square through silu: 1 / (rms of silu(x) for normal x) is 1.68
 
@@ -34,11 +33,12 @@ class AtomicDensity(nn.Module):
 
     def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
         """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""
-        return self.mix(gather_edges(harmonics, *self.factors(messages, radial)))
+        of_messages, of_radial, _ = self.weights()
+        return self.mix(gather_edges(harmonics, messages @ of_messages, radial @ of_radial))
 
-    def factors(self, messages: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
-        """V m_ji and R(d_ji), what the harmonics are multiplied by: (n width, gathered) each."""
-        return messages @ self.message, radial @ (self.radial * self.prior)
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """V (c, gathered), that of R (num_radial, gathered), and W_l (L+1, gathered, C)."""
+        return self.message, self.radial * self.prior, self.mix.weight
 
 
 class EdgeUpdate(nn.Module):
@@ -57,10 +57,8 @@ class EdgeUpdate(nn.Module):
         sign = (-1.0) ** torch.arange(lmax + 1) / (lmax + 1) ** 0.5
         self.register_buffer("sign", sign.view(-1, 1, 1), persistent=False)
 
-    def forward(self, messages, features, scalars, radial, harmonics, rev) -> Tensor:
-        """messages (n width, c), features (n, (L+1)^2, C), scalars (n, C), rev (n width,) -> (n width, c)."""
-        factor = radial @ (self.radial * self.prior)
-        leaving = mixed_read(harmonics, features, self.angular.weight * self.sign, factor, rev)
-        hidden = torch.addmm(leaving, messages, self.message).view(*harmonics.shape[:2], -1)
-        hidden = silu(hidden + torch.addmm(self.bias, scalars, self.scalars).unsqueeze(1))
-        return torch.addmm(messages, hidden.flatten(0, 1), self.out)
+    def forward(self, messages, features, radial, harmonics, rev) -> Tensor:
+        """messages (n width, c), features (n, (L+1)^2, C), rev (n width,) -> (n width, c)."""
+        on_edges, on_atoms = self.radial * self.prior, self.angular.weight * self.sign
+        weights = (on_edges, on_atoms, self.message, self.scalars, self.bias, self.out)
+        return edge_update(messages, features, radial, harmonics, *weights, rev)

@@ -7,9 +7,8 @@ from equitensor.nn.density import AtomicDensity
 from equitensor.nn.interaction import Interaction
 from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
-from equitensor.ops import gathered_product
+from equitensor.ops import message_density
 from equitensor.ops.density_product import compiled, density_features, density_invariants
-from equitensor.ops.edge_form import gather_edges
 
 
 class DensityPowers(nn.Module):
@@ -111,11 +110,11 @@ class DensityInvariants(nn.Module):
 
 
 def _of_messages(layer, density: AtomicDensity, messages, radial, harmonics, species, invariants: bool) -> Tensor:
-    a, b = density.factors(messages, radial)
-    if not gathered_product.compiled(harmonics, a, b):
-        return layer(density.mix(gather_edges(harmonics, a, b)), species)
+    weights = density.weights()
+    if not message_density.compiled(messages, radial, harmonics, *weights):
+        return layer(density(messages, radial, harmonics), species)
     weight, powers = layer.coefficients.weight, layer.powers
     weight = weight.unsqueeze(2) if invariants else weight
-    operands = (harmonics, a, b, density.mix.weight, weight, powers.paths())
-    found = gathered_product.gathered_product(*operands, species, powers.tensor, invariants)
+    operands = (messages, radial, harmonics, *weights, weight, powers.paths())
+    found = message_density.message_density(*operands, species, powers.tensor, invariants)
     return found.squeeze(1) if invariants else found

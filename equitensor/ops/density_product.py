@@ -49,6 +49,20 @@ def density_invariants(x: Tensor, weight: Tensor, mix: Tensor | None, species: T
     return found.squeeze(1)
 
 
+def density_powers(
+    x: Tensor,
+    weight: Tensor,
+    mix: Tensor | None,
+    species: Tensor,
+    index: Tensor,
+    coefficients: Tensor,
+    invariants: bool,
+    symmetric: bool,
+) -> Tensor:
+    """Either of the two, in one shape: (n, d, C) or (n, 1, C); weight (elements, order, degrees or 1, C)."""
+    return _product(x, weight, mix, species, index, coefficients, invariants, symmetric)
+
+
 _PRODUCT = Kernel("density_product", sizes=11, arrays=14)
 
 

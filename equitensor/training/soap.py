@@ -47,8 +47,7 @@ class SOAP(torch.optim.Optimizer):
         state["exp_avg"].lerp_(grads, 1 - beta1)
         state["exp_avg_sq"].mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
         update = _adam_direction(state["exp_avg"], state, group)
-        for p, u in zip(parameters, update.split([p.numel() for p in parameters]), strict=True):
-            p.sub_(u.view_as(p), alpha=group["lr"])
+        _subtract(parameters, update.split([p.numel() for p in parameters]), group["lr"])
 
     def _step_matrices(self, group, parameters):
         m, n = parameters[0].shape[-2:]
@@ -73,11 +72,11 @@ class SOAP(torch.optim.Optimizer):
         state["exp_avg_sq"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
         direction = _adam_direction(left.mT @ state["exp_avg"] @ right, state, group)
         update = left @ direction @ right.mT
-        counts = [p.numel() // (m * n) for p in parameters]
-        for p, u in zip(parameters, update.split(counts), strict=True):
-            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(u.view_as(p), alpha=group["lr"])
-        state["left"].lerp_(grads @ grads.mT, 1 - beta3)
-        state["right"].lerp_(grads.mT @ grads, 1 - beta3)
+        if decay := group["lr"] * group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - decay)
+        _subtract(parameters, update.split([p.numel() // (m * n) for p in parameters]), group["lr"])
+        state["left"].baddbmm_(grads, grads.mT, beta=beta3, alpha=1 - beta3)
+        state["right"].baddbmm_(grads.mT, grads, beta=beta3, alpha=1 - beta3)
         if state["step"] % group["refresh"] == 0:
             _turn_bases(state)
 
@@ -91,6 +90,12 @@ def _by_shape(group):
     for p in with_grad:
         shapes.setdefault(tuple(p.shape[-2:]), []).append(p)
     return list(shapes.values())
+
+
+def _subtract(parameters: list, updates, rate: float) -> None:
+    """parameters -= rate updates, given in any shape of as many numbers."""
+    shaped = [update.view_as(p) for p, update in zip(parameters, updates, strict=True)]
+    torch._foreach_sub_(parameters, shaped, alpha=rate)
 
 
 def _adam_direction(exp_avg: Tensor, state: dict, group: dict) -> Tensor:

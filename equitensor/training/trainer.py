@@ -208,7 +208,7 @@ class Trainer:
         value = loss(found, self._weights(self.late), self.limits)
         if not isinstance(value, torch.Tensor):
             return None
-        self.fabric.backward(value)
+        self.fabric.backward(value, inputs=self.parameters)  # not by positions, of which forces are made
         return value.detach()
 
     def _backward_ranks(self, found):

@@ -8,7 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from equitensor import core
 from equitensor.nn import Convolution, Interaction
-from equitensor.nn.density import AtomicDensity
+from equitensor.nn.density import AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.sparse_coupling import natural_coupling
@@ -18,8 +18,8 @@ from equitensor.o3.sparse_coupling import coupling_tensor
 from equitensor.ops import degree_linear as degree_linear_module
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.degree_linear import degree_linear
+from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.edge_form import gather_edges, read_edges
-from equitensor.ops.mixed_read import mixed_read
 from equitensor.ops.operator import _needs
 from equitensor.ops.silu import silu
 
@@ -131,7 +131,7 @@ def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("product", ["cg", "gaunt"])
 @pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
-def test_gathered_product(layer, product, atoms, width, lmax, dtype, in_plain_torch):
+def test_message_density(layer, product, atoms, width, lmax, dtype, in_plain_torch):
     layer, density = layer(2, lmax, 6, 3, product).to(dtype), AtomicDensity(lmax, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
     harmonics, species = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype), torch.arange(atoms) % 2
     messages, radial = (numbers(atoms * width, channels, dtype=dtype) for channels in (5, 4))
@@ -141,21 +141,69 @@ def test_gathered_product(layer, product, atoms, width, lmax, dtype, in_plain_to
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
-def test_mixed_read(atoms, width, lmax, dtype, in_plain_torch):
-    harmonics = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype)
-    features = numbers(atoms, (lmax + 1) ** 2, 7, dtype=dtype)
-    matrices, factor = numbers(lmax + 1, 7, 5, dtype=dtype), numbers(atoms * width, 5, dtype=dtype)
-    inputs, rev = (harmonics, features, matrices, factor), involution(atoms * width)
-    assert_same(lambda: mixed_read(*inputs, rev), lambda: in_plain_torch(mixed_read, *inputs, rev), inputs)
+@pytest.mark.parametrize("atoms, width, lmax, channels", [(0, 1, 1, (3, 4)), (5, 3, 2, (7, 5)), (4, 2, 3, (32, 16))])
+def test_edge_update(atoms, width, lmax, channels, dtype, in_plain_torch):
+    layer, slots = EdgeUpdate(lmax, *channels, 4, 1.0).to(dtype), atoms * width
+    messages, radial = numbers(slots, channels[1], dtype=dtype), numbers(slots, 4, dtype=dtype)
+    features = numbers(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
+    given = (messages, features, radial, numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype))
+    inputs, rev = (*given, *layer.parameters()), involution(slots)
+    assert_same(lambda: layer(*given, rev), lambda: in_plain_torch(layer, *given, rev), inputs)
 
 
-@pytest.mark.parametrize("part", range(6))
-def test_part_of_the_derivatives_of_gathered_product(part):
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("atoms, width, channels", [(0, 1, 3), (5, 3, 7), (4, 2, 16)])
+def test_edge_embedding(atoms, width, channels, dtype, in_plain_torch):
+    inputs, indices = embedding(atoms, width, channels, dtype)
+    compiled, reference = (
+        lambda: edge_embedding(*inputs, *indices),
+        lambda: in_plain_torch(edge_embedding, *inputs, *indices),
+    )
+    assert_same(compiled, reference, inputs)
+
+
+@pytest.mark.parametrize("operator", ["message_density", "edge_update", "edge_embedding"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_second_derivatives_of_layers_as_training_takes_them(operator, dtype, in_plain_torch):
+    """Gradients by data alone, whose combination is differentiated by everything: no tangent of a weight."""
+    function, data, weights = layer(operator, dtype)
+    slopes = {}
+
+    def results(call):
+        seed = lambda place, like: slopes.setdefault(place, torch.randn_like(like))  # noqa: E731
+        value = call()
+        moved = torch.autograd.grad((value * seed("value", value)).sum(), data, create_graph=True)
+        total = value.square().sum() + sum((g * seed(place, g)).sum() for place, g in enumerate(moved))
+        return [*moved, *torch.autograd.grad(total, [*data, *weights])]
+
+    for ours, theirs in zip(results(function), results(lambda: in_plain_torch(function)), strict=True):
+        scale = max(1.0, float(theirs.detach().abs().max()))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+def layer(operator, dtype):
+    """A function, the data and the weights that it is of."""
+    if operator == "edge_embedding":
+        inputs, indices = embedding(5, 3, 7, dtype)
+        return lambda: edge_embedding(*inputs, *indices), inputs[:1], inputs[1:]
+    harmonics, messages = numbers(5, 3, 9, dtype=dtype), numbers(15, 5, dtype=dtype)
+    radial = numbers(15, 4, dtype=dtype)
+    if operator == "edge_update":
+        update, features, rev = EdgeUpdate(2, 6, 5, 4, 1.0).to(dtype), numbers(5, 9, 6, dtype=dtype), involution(15)
+        data = (messages, features, radial, harmonics)
+        return lambda: update(*data, rev), data, list(update.parameters())
+    product, density = DensityProduct(2, 2, 6, 3, "cg").to(dtype), AtomicDensity(2, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
+    data, species = (messages, radial, harmonics), torch.arange(5) % 2
+    weights = [*product.parameters(), *density.parameters()]
+    return lambda: product.of_messages(density, *data, species), data, weights
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_part_of_the_derivatives_of_message_density(part):
     """What is asked for does not depend on what else is."""
-    inputs = gathered(atoms=4)
-    function = lambda: OPERATORS.gathered_product(*inputs)[0]  # noqa: E731
-    points = inputs[:6]
+    inputs = density_operands(atoms=4)
+    function = lambda: OPERATORS.message_density(*inputs)[0]  # noqa: E731
+    points = inputs[:8]
     g = torch.randn_like(function())
     whole = torch.autograd.grad((function() * g).sum(), points, create_graph=True)
     one = torch.autograd.grad((function() * g).sum(), points[part], create_graph=True)[0]
@@ -223,23 +271,34 @@ def test_rows_that_are_not_contiguous(in_plain_torch):
             torch.testing.assert_close(function(*inputs), in_plain_torch(function, *inputs), rtol=0, atol=1e-12)
 
 
-def gathered(atoms=2):
-    """Operands of gathered_product at lmax 1."""
+def density_operands(atoms=2):
+    """Operands of message_density at lmax 1."""
     tensor = natural_coupling(1, "cg")
     paths = int(tensor.index[0, 3].max()) + 1
-    operands = (numbers(atoms, 3, 4), numbers(3 * atoms, 5), numbers(3 * atoms, 5), numbers(2, 5, 3))
-    weights = (numbers(2, 3, 2, 3), numbers(paths, 3))
-    return (*operands, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
+    data = (numbers(3 * atoms, 6), numbers(3 * atoms, 4), numbers(atoms, 3, 4))
+    weights = (numbers(6, 5), numbers(4, 5), numbers(2, 5, 3), numbers(2, 3, 2, 3), numbers(paths, 3))
+    return (*data, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
+
+
+def update_operands():
+    data = (numbers(6, 5), numbers(2, 4, 3), numbers(6, 4), numbers(2, 3, 4))
+    weights = (numbers(4, 5), numbers(2, 3, 5), numbers(5, 5), numbers(3, 5), numbers(5), numbers(5, 5))
+    return (*data, *weights, involution(6))
+
+
+def embedding(atoms, width, channels, dtype=torch.float64):
+    """Operands of edge_embedding and its indices."""
+    shapes = ((atoms * width, 4), (4, channels), (2, channels), (2, channels), (channels,), (channels, channels))
+    indices = (torch.arange(atoms) % 2, torch.randint(max(1, atoms), (atoms * width,)))
+    return tuple(numbers(*shape, dtype=dtype) for shape in shapes), indices
 
 
 @pytest.mark.parametrize(
     "operator, inputs",
     [
-        ("gathered_product", gathered),
-        (
-            "mixed_read",
-            lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(2, 5, 3), numbers(6, 3), involution(6)),
-        ),
+        ("message_density", density_operands),
+        ("edge_update", update_operands),
+        ("edge_embedding", lambda: sum(embedding(2, 3, 5), ())),
         ("edge_gather", lambda: (numbers(2, 3, 4), numbers(6, 5), numbers(6, 5))),
         ("edge_read", lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(6, 5), involution(6))),
         ("degree_linear", lambda: (numbers(2, 4, 3), numbers(2, 3, 5), False)),

@@ -1,0 +1,177 @@
+"""The first messages along edges: tables of the two elements and radial functions through one hidden layer.
+
+One operator on the CPU, whose derivatives are one call each; it may be differentiated twice. Elsewhere its parts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equitensor.ops.extension import compiled
+from equitensor.ops.layers import fitting, second_by_parts
+from equitensor.ops.operator import Kernel, define, given, room
+from equitensor.ops.silu import silu
+
+
+def edge_embedding(
+    functions: Tensor,
+    radial: Tensor,
+    senders: Tensor,
+    receivers: Tensor,
+    bias: Tensor,
+    out: Tensor,
+    species: Tensor,
+    sender: Tensor,
+) -> Tensor:
+    """m = silu(b W + S[species of the sender] + T[species] + bias) V: (n width, c).
+
+    functions b (n width, num_radial), W (num_radial, c), tables S and T (elements, c), bias (c,), V (c, c), species
+    (n,), sender (n width,).
+    """
+    operands = (functions, radial, senders, receivers, bias, out)
+    if compiled(*operands):
+        return _embedding(*operands, species, sender)[0]
+    return edge_embedding_by_parts(*operands, species, sender)
+
+
+def edge_embedding_by_parts(functions, radial, senders, receivers, bias, out, species, sender) -> Tensor:
+    hidden = torch.addmm(bias, functions, radial) + senders.index_select(0, species.index_select(0, sender))
+    atoms = species.shape[0]
+    width = sender.shape[0] // atoms if atoms else 1
+    hidden = hidden.view(atoms, width, bias.shape[0]) + receivers.index_select(0, species).unsqueeze(1)
+    return silu(hidden).flatten(0, 1) @ out
+
+
+_VALUES = Kernel("edge_embedding", sizes=5, arrays=11)
+_FIRST = Kernel("edge_embedding_first", sizes=5, arrays=16)
+_SECOND = Kernel("edge_embedding_second", sizes=4, arrays=10)
+
+
+def _checked(functions, radial, senders, receivers, bias, out, species, sender):
+    """Sizes (atoms, width, num_radial, elements, channels) and the arrays, contiguous."""
+    if functions.dim() != 2 or radial.dim() != 2 or senders.dim() != 2:
+        raise RuntimeError("edge_embedding: expected functions (n width, num_radial) and matrices of weights")
+    slots, num_radial = functions.shape
+    elements, channels, atoms = senders.shape[0], radial.shape[1], species.numel()
+    width = slots // atoms if atoms else 1
+    arrays = fitting(
+        "edge_embedding",
+        functions.dtype,
+        functions=(functions, (atoms * width, num_radial)),
+        radial=(radial, (num_radial, channels)),
+        senders=(senders, (elements, channels)),
+        receivers=(receivers, (elements, channels)),
+        bias=(bias, (channels,)),
+        out=(out, (channels, channels)),
+    )
+    indices = fitting("edge_embedding", torch.int64, species=(species, (atoms,)), sender=(sender, (slots,)))
+    return (atoms, width, num_radial, elements, channels), arrays, indices
+
+
+def _on_core(*inputs):
+    sizes, arrays, indices = _checked(*inputs)
+    found = _fake(*inputs)
+    _VALUES(inputs[0].dtype, sizes, (*arrays, *indices, *found))
+    return found
+
+
+def _first_on_core(*inputs):
+    *operands, before, hidden, g, more_before, wanted = inputs
+    sizes, arrays, indices = _checked(*operands)
+    functions, radial, *_, out = arrays
+    rows = before.shape
+    before, hidden, g, more_before = fitting(
+        "edge_embedding",
+        functions.dtype,
+        before=(before, rows),
+        hidden=(hidden, rows),
+        g=(torch.zeros_like(before) if g is None else g, rows),
+        more_before=(more_before, rows),
+    )
+    found = _first_fake(*inputs)
+    results = [t if want else None for t, want in zip(found, (*wanted, True), strict=True)]
+    _FIRST(before.dtype, sizes, (functions, radial, out, *indices, before, hidden, g, more_before, *results))
+    return found
+
+
+def _second_on_core(functions, radial, out, before, g, back, h_functions, width, wanted):
+    slots, num_radial = functions.shape
+    channels, rows = radial.shape[1], before.shape
+    arrays = fitting(
+        "edge_embedding",
+        functions.dtype,
+        radial=(radial, (num_radial, channels)),
+        out=(out, (channels, channels)),
+        before=(before, (slots, channels)),
+        g=(g, rows),
+        back=(back, (2, *rows)),
+        h_functions=(h_functions, functions.shape),
+    )
+    found = _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted)
+    results = [t if want else None for t, want in zip(found, (wanted[0], wanted[1], True, wanted[2]), strict=True)]
+    _SECOND(functions.dtype, (slots // width, width, num_radial, channels), (*arrays, *results))
+    return found
+
+
+def _fake(functions, radial, senders, receivers, bias, out, species, sender):
+    return tuple(functions.new_empty(functions.shape[0], radial.shape[1]) for _ in range(3))
+
+
+def _first_fake(*inputs):
+    wanted, before = inputs[-1], inputs[8]
+    found = (room(t, want) for t, want in zip(inputs[:6], wanted, strict=True))
+    return *found, before.new_empty(2, *before.shape)
+
+
+def _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted):
+    return room(radial, wanted[0]), room(out, wanted[1]), room(before, True), room(g, wanted[2])
+
+
+def _backward(arguments, needs, g, more_before, _):
+    *operands, before, hidden = arguments
+    wanted = list(needs[:6])
+    return given(_first(*operands, before, hidden, g, more_before, wanted)[:6], wanted)
+
+
+def _first_backward(arguments, needs, *along):
+    *operands, before, _, g, more_before, _, back = arguments
+    if g is None or more_before is not None:
+        raise RuntimeError("equitensor::edge_embedding may be differentiated twice only")
+    along = along[:6]
+    if any(h is not None for h in along[1:]):
+        *found, by_g = second_by_parts(
+            lambda *points: edge_embedding_by_parts(*points, *operands[6:]), operands[:6], g, along
+        )
+        return *found, None, None, None, None, by_g
+    functions, radial, out = operands[0], operands[1], operands[5]
+    width = max(1, len(functions) // max(1, len(operands[6])))
+    wanted = [needs[1], needs[5], needs[10]]
+    found = _second(functions, radial, out, before, g, back, along[0], width, wanted)
+    by_radial, by_out, by_before, by_g = given(found, (*wanted[:2], True, wanted[2]))
+    return None, by_radial, None, None, None, by_out, None, None, by_before, None, by_g
+
+
+_OPERANDS = "Tensor functions, Tensor radial, Tensor senders, Tensor receivers, Tensor bias, Tensor out"
+_INDICES = "Tensor species, Tensor sender"
+_second = define(
+    "edge_embedding_second(Tensor functions, Tensor radial, Tensor out, Tensor before, Tensor g, Tensor back,"
+    " Tensor h_functions, int width, bool[3] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_second_on_core,
+    fake=_second_fake,
+)
+_first = define(
+    f"edge_embedding_first({_OPERANDS}, {_INDICES}, Tensor before, Tensor hidden, Tensor? g, Tensor? more_before,"
+    f" bool[6] wanted) -> ({', '.join(['Tensor'] * 7)})",
+    kernel=_first_on_core,
+    fake=_first_fake,
+    backward=_first_backward,
+    kept=1,
+)
+_embedding = define(
+    f"edge_embedding({_OPERANDS}, {_INDICES}) -> (Tensor, Tensor, Tensor)",
+    kernel=_on_core,
+    fake=_fake,
+    backward=_backward,
+    kept=2,
+)
