@@ -108,7 +108,7 @@ def _along(subject: Subject, path: Path) -> Iterator[Quantity]:
         derivative = None if path.tangent is None else -float((found.forces * path.tangent).sum())
         return Point(t, found.energy, derivative, found.forces)
 
-    count = min(max(subject.affordable(0.03), 25), 120 if path.leaves else 40)
+    count = min(max(subject.affordable(0.03), 15), 120 if path.leaves else 40)
     points = [at(t) for t in np.linspace(path.start, path.stop, count)]
     forces = np.array([p.forces for p in points])
     energies = np.array([p.energy for p in points]) - points[-1].energy

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from ase import Atoms
 
 from equitensor.verification.finding import NotApplicable, Quantity
 from equitensor.verification.subject import AXES, Subject, moved, strained
 
 DIRECTIONS = 3  # in which all atoms move at once
 SMALLER = 2  # steps to try
+HOT = 0.12  # Angstrom
 
 
 class Moves(NamedTuple):
@@ -65,14 +67,17 @@ def _with_steps_that_fit(subject: Subject, check: Callable[[float], list[Quantit
     return found
 
 
-def _along(subject: Subject, direction: np.ndarray, step: float) -> tuple[float, float, np.ndarray]:
+def _along(
+    subject: Subject, direction: np.ndarray, step: float, atoms: Atoms | None = None, forces: np.ndarray | None = None
+) -> tuple[float, float, np.ndarray]:
     """Mean force along a direction by Simpson's rule, -dE over the distance, and the change of the forces.
 
     E(h) - E(-h) = -h/3 (F(-h) + 4 F(0) + F(h)) d + O(h^5): fourth order with two structures.
     """
     length = np.linalg.norm(direction)
-    before, after = (subject(moved(subject.base, t * direction)) for t in (-step, step))
-    forces = (before.forces + 4 * subject.values.forces + after.forces) / 6
+    atoms, forces = (subject.base, subject.values.forces) if atoms is None else (atoms, forces)
+    before, after = (subject(moved(atoms, t * direction)) for t in (-step, step))
+    forces = (before.forces + 4 * forces + after.forces) / 6
     difference = -(after.energy - before.energy) / (2 * step * length)
     column = (after.forces - before.forces).ravel() / (2 * step)
     return float((forces * direction).sum() / length), float(difference), column
@@ -102,16 +107,25 @@ def _forces(subject: Subject, step: float) -> list[Quantity]:
         for c, mean, difference in zip(found.coordinates, found.mean_forces, found.differences, strict=True)
     ]
     pairs += [("a motion of all atoms", *pair) for pair in found.directions]
-    return [
-        Quantity(
-            "forces",
-            abs(mean - difference),
-            relative * max(rounding.force_scale, abs(mean)) + noise,
-            "eV/Angstrom",
-            where,
-        )
-        for where, mean, difference in pairs
-    ]
+    quantities = []
+    for where, mean, difference in pairs:
+        bound = relative * max(rounding.force_scale, abs(mean)) + noise
+        quantities.append(Quantity("forces", abs(mean - difference), bound, "eV/Angstrom", where))
+    return quantities + _hot_forces(subject, step, relative, noise)
+
+
+def _hot_forces(subject: Subject, step: float, relative: float, noise: float) -> list[Quantity]:
+    """Forces where atoms are farther from their places, and forces larger, along motions of all atoms."""
+    random, quantities = np.random.default_rng(2), []
+    for _ in range(DIRECTIONS):
+        hot = moved(subject.base, HOT * random.standard_normal(subject.base.positions.shape))
+        direction = random.uniform(-1, 1, hot.positions.shape)
+        values = subject(hot)
+        mean, difference, _ = _along(subject, direction, step, hot, values.forces)
+        bound = relative * max(np.sqrt(np.mean(values.forces**2)), abs(mean)) + noise
+        where = f"a motion of all atoms, displaced by {HOT} Angstrom"
+        quantities.append(Quantity("forces", abs(mean - difference), bound, "eV/Angstrom", where))
+    return quantities
 
 
 def hessian(subject: Subject) -> list[Quantity]:

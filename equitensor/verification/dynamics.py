@@ -41,7 +41,9 @@ def _timestep(subject: Subject) -> float:
     block = hessian_block(found)
     dynamical = (block + block.T) / 2 / np.sqrt(np.outer(masses, masses))
     highest = np.sqrt(max(abs(np.linalg.eigvalsh(dynamical)).max(), 1e-6))
-    return float(np.clip(PER_RADIAN / highest, 0.02 * units.fs, 4 * units.fs))
+    fastest = 2 * np.sqrt(3 * units.kB * TEMPERATURE / subject.base.get_masses().min())
+    longest = min(FARTHEST / (2 * FEWEST * fastest), 4 * units.fs)
+    return float(np.clip(PER_RADIAN / highest, 0.02 * units.fs, longest))
 
 
 def _run(subject: Subject, steps: int, timestep: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from ase import Atoms
 from equitensor.verification.finding import Quantity, Refusal
 from equitensor.verification.subject import Subject, Values, energy_of, moved, refusal
 
-REPEATS = 4
+REPEATS, LITTLE = 15, 1e-3  # Angstrom
 
 
 def determinism(subject: Subject) -> Iterator[Quantity]:
@@ -26,6 +26,7 @@ def determinism(subject: Subject) -> Iterator[Quantity]:
 
 def stale_results(subject: Subject) -> Iterator[Quantity]:
     """Each kind of change of one Atoms object is seen: results are those of the same structure computed afresh."""
+    yield from _little_step(subject)
     for name, change in _changes(subject).items():
         atoms = subject.base.copy()
         atoms.calc = subject.calculator
@@ -33,6 +34,22 @@ def stale_results(subject: Subject) -> Iterator[Quantity]:
         for _ in change(atoms):
             found = _values(subject, atoms)
         yield from subject.differences(_afresh(subject, atoms), found, f"after {name}")
+
+
+def _little_step(subject: Subject) -> Iterator[Quantity]:
+    """The atom with the largest force moves along it by 1e-3 Angstrom: the energy falls by about their product."""
+    values = subject(subject.base)  # what a memory of rounded positions may hold is that of the base
+    atom = int(np.linalg.norm(values.forces, axis=1).argmax())
+    force = np.linalg.norm(values.forces[atom])
+    step = np.zeros_like(values.forces)
+    step[atom] = LITTLE * values.forces[atom] / force
+    found = subject(moved(subject.base, step))
+    missing = abs(found.energy - values.energy + LITTLE * force)
+    bound = 0.5 * LITTLE * force + 8 * subject.rounding.energy
+    where = f"after {subject.name(atom)} moved by {LITTLE} Angstrom"
+    yield Quantity("energy", missing, bound, "eV", where)
+    old = found.energy == values.energy and np.array_equal(found.forces, values.forces)
+    yield Quantity("old results", float(old), 0.0, "times", where)
 
 
 def _changes(subject: Subject) -> dict:

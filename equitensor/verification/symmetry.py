@@ -48,7 +48,7 @@ def translation(subject: Subject) -> Iterator[Quantity]:
 def permutation(subject: Subject) -> Iterator[Quantity]:
     """Atoms in another order."""
     count = len(subject.base)
-    orders = {"reversed": np.arange(count)[::-1], "one further": np.roll(np.arange(count), 1)}
+    orders = {"reversed": np.arange(count)[::-1], "one further": np.roll(np.arange(count), -1)}
     for where, order in {**orders, "random": subject.random.permutation(count)}.items():
         expected = subject.values._replace(forces=subject.values.forces[order])
         yield from subject.differences(expected, subject(subject.base[order], stress=True), f"order {where}")

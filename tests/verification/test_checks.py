@@ -97,6 +97,15 @@ def test_forces_off_by_two_percent_in_one_component(component, copper):
     assert failed(Broken(single), copper, "forces")
 
 
+def test_forces_that_are_cut_off_where_they_are_large(copper):
+    largest = verify(Smooth(), copper, checks=["rounding"])["rounding"].quantities[1].bound * 1e3 * 2
+
+    def change(results, atoms):
+        results["forces"] = np.clip(results["forces"], -largest, largest)
+
+    assert failed(Broken(change), copper, "forces")
+
+
 def test_forces_that_rotate(copper):
     def change(results, atoms):
         arms = atoms.positions - atoms.positions.mean(axis=0)
@@ -318,6 +327,20 @@ class Tolerant(Smooth):
 @pytest.mark.parametrize("build", [lambda: BlindTo("cell"), lambda: BlindTo("positions"), Tolerant])
 def test_changes_that_are_not_seen(build, copper):
     assert failed(build(), copper, "stale results")
+
+
+def test_a_memory_of_rounded_positions(copper):
+    class Remembers(Smooth):
+        def __init__(self):
+            super().__init__()
+            self.known = {}
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            key = np.round(atoms.positions, 2).tobytes(), np.round(atoms.cell.array, 2).tobytes()
+            super().calculate(atoms, properties, system_changes)
+            self.results = self.known.setdefault(key, copy.deepcopy(self.results))
+
+    assert failed(Remembers(), copper, "stale results")
 
 
 def test_a_neighbour_list_that_serves_too_long(cluster):
