@@ -68,7 +68,7 @@ def many_atoms(subject: Subject) -> Iterator[Quantity]:
     unit = subject.base if subject.base.pbc.all() else cluster(subject)
     count, rounding = len(unit), subject.rounding
     wanted = max(MANY // count, 2)
-    while wanted > 2 and subject.affordable(0.015, wanted * count) < 1:
+    while wanted > 2 and subject.affordable(0.03, wanted * count) < 1:
         wanted //= 2
     if wanted * count < 50:
         raise NotApplicable("a call takes too long for a structure of many atoms")
