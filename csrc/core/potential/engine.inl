@@ -7,6 +7,20 @@ struct Row {
   int64_t first, n, length;
 };
 
+// At most BLOCK atoms, first .. end - 1.
+struct Atoms {
+  int64_t first, end;
+  int64_t count() const { return end - first; }
+};
+
+// What edges of an atom keep between the second density and its gradient, a row an edge: the product with the radial
+// functions (G), these (G) and its derivative by the distance (G); what a gradient by the activation does to the
+// scalars, to the distance and to what is read (c).
+template <class T>
+struct PairedEdges {
+  T *product, *radial, *radial_gradient, *to_scalars, *to_distance, *to_read;
+};
+
 // An edge between two knots of splines that have the same: `weights` (10, length) are those of the rise, of both first
 // and both second derivatives, in values and in derivatives.
 struct Between {
@@ -43,6 +57,12 @@ struct Between {
   }
 };
 
+// Sizes that loops of the paired rounds are compiled for, or 0 for any: channels, those of edges, gathered ones.
+template <int C_ = 0, int c_ = 0, int G_ = 0>
+struct Widths {
+  static constexpr int C = C_, c = c_, G = G_;
+};
+
 template <class T>
 class Engine {
  public:
@@ -50,19 +70,20 @@ class Engine {
 
   void arrive(int64_t i) const;
   void leave(int64_t j) const;
-  void forward(int r, int64_t i) const;
+  void forward(int r, Atoms atoms) const;
   void read(int q, int64_t j) const;
   void last(int64_t i) const;
-  void unread(int q, int64_t j) const;
-  void backward(int r, int64_t i) const;
+  void unread(int q, int64_t j, T* by_features) const;
+  void backward(int r, Atoms atoms) const;
   void forces(int64_t j) const;
 
   // Rounds of two with splines of pairs: see paired.inl.
-  template <int L>
-  void paired_forward(int64_t i) const;
-  void paired_last(int64_t i) const;
-  template <int L>
-  void paired_backward(int64_t i) const;
+  template <int L, class Width>
+  void paired_forward(Atoms atoms) const;
+  template <class Width>
+  void paired_last(Atoms atoms) const;
+  template <int L, class Width>
+  void paired_backward(Atoms atoms) const;
 
  private:
   System<T>& s;
@@ -89,23 +110,31 @@ class Engine {
   void activate(int q, const Row& row, int64_t i, bool first) const;
   void state(int r, const Row& row, int64_t i, bool forward) const;
   void carry(int r, const Row& row) const;
-  void gather(const Row& row) const;
-  void density_gradient(int r, const Row& row) const;
+  void gather(const Row& row, const T* product, T* gathered) const;
+  void turn_rows(const T* rows, int64_t width, T* out) const;
+  void density_gradient(int r, const Row& row, const T* by_gathered) const;
   void update_gradient(int q, const Row& row, int64_t i) const;
   void direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance,
                           T* out) const;
-  void shape(int r, int64_t i) const;
-  void unshape(int r, int64_t i) const;
-  void head(int64_t i) const;
-  void collect(const Row& row, int64_t i) const;
+  void shape(int r, Atoms atoms) const;
+  void unshape(int r, Atoms atoms) const;
+  void head(Atoms atoms) const;
+  void arriving_forces(int64_t i) const;
   void finish(const Row& row) const;
   void lengths(const Row& row) const;
   void coordination(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
-  void paired_activate(const Row& row, int64_t i, const Spline* const* tables) const;
+  PairedEdges<T> edges_of(int64_t b) const;
+  template <class Width>
+  void paired_activate(const Row& row, int64_t i, const Spline* const* tables, const PairedEdges<T>& to) const;
+  template <int L, class Width>
+  void paired_density_gradient(int64_t i, const T* by_density) const;
+  template <class Width>
+  void paired_messages(int64_t i, const PairedEdges<T>& to, T* gathered) const;
+  template <class Width>
+  void paired_messages_gradient(int64_t i, const PairedEdges<T>& from, const T* by_gathered) const;
   const Spline* const* tables_of(const Row& row, int64_t i, const std::vector<Spline>& tables) const;
-  template <int from, int to>
+  template <int from, int to, class Width>
   void sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const;
-  void by_degree(const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const;
-  void begin(const Row& row, int64_t i) const;
+  void by_degree(Atoms atoms, const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const;
 };

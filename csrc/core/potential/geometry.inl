@@ -10,34 +10,49 @@ void Engine<T>::arrive(int64_t i) const {
   const double *const pos = s.pos, *const shift = s.shift;
   const int32_t *const sender = s.sender.data(), *const species = s.species.data();
   int32_t *const from = s.from.data(), *const slot_of = s.slot_of.data();
-  const bool takes_part = species[i] >= 0;
-  double closest = reach;
-  for (int64_t e = s.start[i], end = s.start[i + 1]; e < end; e++) {
+  const double px = at[0], py = at[1], pz = at[2];
+  // Without branches: whether a pair of the list is near enough cannot be foreseen.
+  const auto take = [&](int64_t e, double dx, double dy, double dz) __attribute__((always_inline)) {
     const int32_t j = sender[e];
-    const double* other = pos + 3 * int64_t(j);
-    double dx = at[0] - other[0], dy = at[1] - other[1], dz = at[2] - other[2];
-    if (shift) dx += shift[3 * e], dy += shift[3 * e + 1], dz += shift[3 * e + 2];
     const double square = dx * dx + dy * dy + dz * dz;
-    const bool near = (square < reach) & (species[j] >= 0) & takes_part;
-    closest = near && square < closest ? square : closest;
+    const bool near = (square < reach) & (species[j] >= 0);
     x[slot] = static_cast<T>(dx), y[slot] = static_cast<T>(dy), z[slot] = static_cast<T>(dz);
     from[slot] = j;
-    slot_of[e] = near ? static_cast<int32_t>(slot) : -1;
+    slot_of[e] = static_cast<int32_t>(slot) | (int32_t(near) - 1);  // or -1
     slot += near;
-  }
-  if (closest < 1e-8) s.coincident[thread_] = i;
+  };
+  const int64_t end = s.start[i + 1];
+  if (species[i] < 0)
+    std::fill(slot_of + s.start[i], slot_of + end, -1);
+  else if (shift)
+    for (int64_t e = s.start[i]; e < end; e++) {
+      const double* other = pos + 3 * int64_t(sender[e]);
+      take(e, px - other[0] + shift[3 * e], py - other[1] + shift[3 * e + 1], pz - other[2] + shift[3 * e + 2]);
+    }
+  else
+    for (int64_t e = s.start[i]; e < end; e++) {
+      const double* other = pos + 3 * int64_t(sender[e]);
+      take(e, px - other[0], py - other[1], pz - other[2]);
+    }
   s.count[i] = static_cast<int32_t>(slot - first);
   const Row row = arriving(i);
   for (; slot < first + row.length; slot++)
     x[slot] = static_cast<T>(n.cutoff), y[slot] = z[slot] = 0, s.from[slot] = static_cast<int32_t>(i);
   T* const d = s.distance.data();
-  for (slot = first; slot < first + row.length; slot++) {
-    d[slot] = std::sqrt(x[slot] * x[slot] + y[slot] * y[slot] + z[slot] * z[slot]);
-    const T inverse = 1 / d[slot];
-    x[slot] *= inverse, y[slot] *= inverse, z[slot] *= inverse;
+  vec<T> closest = splat(static_cast<T>(n.cutoff));
+  for (slot = first; slot < first + row.length; slot += W<T>) {
+    const vec<T> square = load(x + slot) * load(x + slot) + load(y + slot) * load(y + slot) + load(z + slot) * load(z + slot);
+    vec<T> length;
+    for (int k = 0; k < W<T>; k++) length[k] = std::sqrt(square[k]);
+    const vec<T> inverse = T(1) / length;
+    closest = length < closest ? length : closest;
+    store(d + slot, length);
+    store(x + slot, load(x + slot) * inverse), store(y + slot, load(y + slot) * inverse);
+    store(z + slot, load(z + slot) * inverse);
+    store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), length);
   }
-  for (slot = first; slot < first + row.length; slot += W<T>)
-    store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), load(d + slot));
+  for (int k = 0; k < W<T>; k++)
+    if (closest[k] < T(1e-4)) s.coincident[thread_] = i;
   for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
   s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
   for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
@@ -82,14 +97,16 @@ void Engine<T>::leave(int64_t j) const {
   T *const inverse = s.leaving_inverse.data(), *const edges = s.edge.data();
   const int32_t *const slot_of = s.slot_of.data(), *const leaving = s.leaving.data();
   int32_t *const slot_at = s.slot.data(), *const place_of = s.place.data();
+  const int64_t nowhere = s.slots + thread_;
   for (int64_t k = s.leaving_start[j], end = s.leaving_start[j + 1]; k < end; k++) {
     const int32_t slot = slot_of[leaving[k]];
-    if (slot < 0) continue;
-    const four<T> edge = four_at(edges, slot);
+    const bool near = slot >= 0;
+    const int64_t from = near ? slot : nowhere;
+    const four<T> edge = four_at(edges, from);
     x[place] = edge[0], y[place] = edge[1], z[place] = edge[2], inverse[place] = edge[3];
     slot_at[place] = slot;
-    place_of[slot] = static_cast<int32_t>(place);
-    place++;
+    place_of[from] = static_cast<int32_t>(place);
+    place += near;
   }
   s.leaving_count[j] = static_cast<int32_t>(place - first);
   const Row row = departing(j);
@@ -212,20 +229,17 @@ void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* directio
   }
 }
 
-// What arriving edges pull at an atom, and the virial: the last step of an atom's way back. Afterwards `gradient` is
-// whole.
+// What arriving edges pull at an atom, and the virial.
 template <class T>
-void Engine<T>::collect(const Row& row, int64_t i) const {
+void Engine<T>::arriving_forces(int64_t i) const {
+  const Row row = arriving(i);
   typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
   four_doubles force = {0, 0, 0, 0}, product[3] = {force, force, force};
   T *const gradients = s.gradient.data(), *const leaving = s.leaving_gradient.data(), *const edges = s.edge.data();
   const int32_t* const place = s.place.data();
   for (int64_t e = row.first; e < row.first + row.n; e++) {
     four<T> gradient = four_at(gradients, e);
-    if (n.layers > 1) {
-      gradient += four_at(leaving, place[e]);
-      four_at(gradients, e) = gradient;
-    }
+    if (n.layers > 1) gradient += four_at(leaving, place[e]);
     const four_doubles g = __builtin_convertvector(gradient, four_doubles);
     force += g;
     const four<T> edge = four_at(edges, e), r = edge * edge[3];
@@ -245,14 +259,17 @@ void Engine<T>::collect(const Row& row, int64_t i) const {
   }
 }
 
-// What leaving edges pull at an atom.
+// What edges pull at an atom: those that leave it, and those that arrive where it has its own.
 template <class T>
 void Engine<T>::forces(int64_t j) const {
+  if (j < s.owned) arriving_forces(j);
   typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
   four_doubles force = {0, 0, 0, 0};
   const Row row = departing(j);
   for (int64_t p = row.first; p < row.first + row.n; p++) {
-    const four_doubles g = __builtin_convertvector(four_at(s.gradient.data(), s.slot[p]), four_doubles);
+    four<T> gradient = four_at(s.gradient.data(), s.slot[p]);
+    if (n.layers > 1) gradient += four_at(s.leaving_gradient.data(), p);
+    const four_doubles g = __builtin_convertvector(gradient, four_doubles);
     force += g;
     if (!s.atom_virials) continue;
     const four<T> edge = four_at(s.edge.data(), s.slot[p]);

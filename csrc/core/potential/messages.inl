@@ -148,26 +148,44 @@ void Engine<T>::carry(int r, const Row& row) const {
 
 // The sum with Y over the row: gathered (D, G).
 template <class T>
-void Engine<T>::gather(const Row& row) const {
-  const int64_t Gp = n.Gp;
-  multiply<T>(n.D, Gp, row.n, w.harmonics.data(), row.length, 1, w.product.data(), Gp, w.gathered.data(), Gp);
+void Engine<T>::gather(const Row& row, const T* product, T* gathered) const {
+  multiply<T>(n.D, n.Gp, row.n, w.harmonics.data(), row.length, 1, product, n.Gp, gathered, n.Gp);
 }
 
+// Each component of all atoms times the matrix of its degree: a row an atom, so that they share its loads. The rows of
+// an atom alone are its components of a degree.
 template <class T>
-void Engine<T>::by_degree(const T* in, int64_t width_in, const T* matrices, T* out, int64_t width_out) const {
-  for (int l = 0; l <= n.L; l++)
-    multiply<T>(2 * l + 1, width_out, width_in, in + l * l * width_in, width_in, 1, matrices + l * width_in * width_out,
-                width_out, out + l * l * width_out, width_out);
+void Engine<T>::by_degree(Atoms atoms, const T* in, int64_t width_in, const T* matrices, T* out,
+                          int64_t width_out) const {
+  const int64_t size_in = n.D * width_in, size_out = n.D * width_out;
+  for (int l = 0; l <= n.L; l++) {
+    const T* const matrix = matrices + l * width_in * width_out;
+    if (atoms.count() == 1)
+      multiply<T>(2 * l + 1, width_out, width_in, in + l * l * width_in, width_in, 1, matrix, width_out,
+                  out + l * l * width_out, width_out);
+    else
+      for (int m = l * l; m < (l + 1) * (l + 1); m++)
+        multiply<T>(atoms.count(), width_out, width_in, in + m * width_in, size_in, 1, matrix, width_out,
+                    out + m * width_out, size_out);
+  }
 }
 
-// By Y, by the distance (a register each) and by the state, from by_density.
+// The transpose (width, Dp) of rows (D, width).
 template <class T>
-void Engine<T>::density_gradient(int r, const Row& row) const {
+void Engine<T>::turn_rows(const T* rows, int64_t width, T* out) const {
+  if (n.D == n.Dp) return turn<T>(n.Dp, width, rows, width, out, n.Dp);
+  std::copy_n(rows, n.D * width, w.padded_rows.data());
+  std::fill(w.padded_rows.data() + n.D * width, w.padded_rows.data() + n.Dp * width, T(0));
+  turn<T>(n.Dp, width, w.padded_rows.data(), width, out, n.Dp);
+}
+
+// By Y, by the distance (a register each) and by the state, from the gradient by what was gathered.
+template <class T>
+void Engine<T>::density_gradient(int r, const Row& row, const T* by_gathered) const {
   const DensityMatrices<T>& density = n.densities[r];
   const int64_t cp = n.cp, Gp = n.Gp, wide = n.layers * cp;
-  by_degree(w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), Gp);
-  multiply<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp, w.by_product.data(), Gp);
-  turn<T>(n.Dp, Gp, w.by_gathered.data(), Gp, w.by_gathered_t.data(), n.Dp);
+  multiply<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, by_gathered, Gp, w.by_product.data(), Gp);
+  turn_rows(by_gathered, Gp, w.by_gathered_t.data());
   multiply<T>(row.n, n.Dp, Gp, w.product.data(), Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
   for (int64_t e = 0; e < row.n; e++) {
     vec<T> along = vec<T>{};
@@ -233,7 +251,7 @@ void Engine<T>::finish(const Row& row) const {
 // From the gradients by Y and by the distance (a register each) to those by the vectors.
 template <class T>
 void Engine<T>::lengths(const Row& row) const {
-  T *by_distance = w.small.data(), *inverse = by_distance + row.length;
+  T *by_distance = w.lengths.data(), *inverse = by_distance + row.length;
   for (int64_t e = 0; e < row.length; e += W<T>) {
     store(by_distance + e, sums(w.by_distance.data() + e * W<T>));
     store(inverse + e, T(1) / load(s.distance.data() + row.first + e));

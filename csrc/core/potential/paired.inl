@@ -35,10 +35,10 @@ INLINE void multiply_then(int64_t M, int64_t N, int64_t K, const T* a, int64_t a
 
 // Degrees from .. to of a register of channels: sums over the row of Y_lm f_l.
 template <class T>
-template <int from, int to>
+template <int from, int to, class Width>
 INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const {
   constexpr int first = from * from, count = (to + 1) * (to + 1) - first;
-  const int64_t Cp = n.Cp, stride = SPLINE_ROWS * (n.L + 1) * Cp, length = row.length;
+  const int64_t Cp = Width::C ? Width::C : n.Cp, stride = SPLINE_ROWS * (n.L + 1) * Cp, length = row.length;
   const T* const harmonics = w.harmonics.data();
   vec<T> total[count];
 #pragma GCC unroll 25
@@ -68,32 +68,42 @@ const Spline* const* Engine<T>::tables_of(const Row& row, int64_t i, const std::
 }
 
 template <class T>
-template <int L>
-void Engine<T>::paired_forward(int64_t i) const {
-  if (s.species[i] < 0) return;
-  const Row row = arriving(i);
-  T* density = s.density[0].data() + i * n.D * n.Cp;
-  harmonics(row, s.direction);
-  locate(row);
-  const Spline* const* tables = tables_of(row, i, s.pairs->density);
+template <int L, class Width>
+void Engine<T>::paired_forward(Atoms atoms) const {
   constexpr int most = EQUITENSOR_REGISTERS == 32 ? 3 : 2;  // degrees whose sums fit into registers
-  for (int64_t c = 0; c < n.Cp; c += W<T>) {
-    sum_degrees<0, (L < most ? L : most)>(row, tables, c, density);
-    if constexpr (L > most) sum_degrees<most + 1, most + 1>(row, tables, c, density);
-    if constexpr (L > most + 1) sum_degrees<most + 2, most + 2>(row, tables, c, density);
+  for (int64_t i = atoms.first; i < atoms.end; i++) {
+    if (s.species[i] < 0) continue;
+    const Row row = arriving(i);
+    T* density = s.density[0].data() + i * n.D * n.Cp;
+    harmonics(row, s.direction);
+    locate(row);
+    const Spline* const* tables = tables_of(row, i, s.pairs->density);
+    for (int64_t c = 0; c < n.Cp; c += W<T>) {
+      sum_degrees<0, (L < most ? L : most), Width>(row, tables, c, density);
+      if constexpr (L > most) sum_degrees<most + 1, most + 1, Width>(row, tables, c, density);
+      if constexpr (L > most + 1) sum_degrees<most + 2, most + 2, Width>(row, tables, c, density);
+    }
   }
-  shape(0, i);
+  shape(0, atoms);
 }
 
-// a = silu(h), h = M x0 + R'(d) g + S b + bias; x_gradient, silu_gradient and read: what a gradient by a does to the
-// distance, to the scalars and to what is read. The next atom's numbers are fetched meanwhile.
+// Of the b-th atom of a block.
 template <class T>
-void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables) const {
+PairedEdges<T> Engine<T>::edges_of(int64_t b) const {
+  const int64_t G = b * w.longest * n.Gp, c = b * w.longest * n.cp;
+  return {w.product.data() + G,       w.radial.data() + G,     w.radial_gradient.data() + G,
+          w.silu_gradient.data() + c, w.x_gradient.data() + c, w.read.data() + c};
+}
+
+// a = silu(h), h = M x0 + R'(d) g + S b + bias, in `state`. The next atom's numbers are fetched meanwhile.
+template <class T>
+template <class Width>
+void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables, const PairedEdges<T>& to) const {
   const UpdateMatrices<T>& update = n.updates[0];
-  const int64_t cp = n.cp, pair_stride = SPLINE_ROWS * (cp + n.Gp), stride = SPLINE_ROWS * n.spline.width;
+  const int64_t cp = Width::c ? Width::c : n.cp, Gp = Width::G ? Width::G : n.Gp;
+  const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
   const T* const scalars = s.scalars[0].data() + i * cp;
-  T *const activation = w.state.data(), *const by_scalars = w.silu_gradient.data(),
-           *const by_distance = w.x_gradient.data(), *const by_read = w.read.data();
+  T* const activation = w.state.data();
   const T* const all_read = s.read[0].data();
   const int32_t* const place = s.place.data() + row.first;
   const Row next = i + 1 < s.owned ? arriving(i + 1) : Row{row.first, 0, 0};
@@ -122,31 +132,44 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
       sigmoids(h, p);
 #pragma GCC unroll 2
       for (int k = 0; k < 2; k++) {
-        const int64_t to = e * cp + (two ? c + k * W<T> : c);
+        const int64_t at = e * cp + (two ? c + k * W<T> : c);
         const vec<T> gradient = p[k] * (T(1) + h[k] * (T(1) - p[k]));
-        store(activation + to, h[k] * p[k]);
-        store(by_scalars + to, gradient);
-        store(by_distance + to, gradient * along[k]);
-        store(by_read + to, gradient * radial[k]);
+        store(activation + at, h[k] * p[k]);
+        store(to.to_scalars + at, gradient);
+        store(to.to_distance + at, gradient * along[k]);
+        store(to.to_read + at, gradient * radial[k]);
       }
     }
   }
 }
 
 template <class T>
-void Engine<T>::paired_last(int64_t i) const {
-  if (s.species[i] < 0) return;
+template <class Width>
+void Engine<T>::paired_last(Atoms atoms) const {
+  const int64_t size = n.D * n.Gp;
+  const DensityMatrices<T>& density = n.densities[1];
+  for (int64_t i = atoms.first; i < atoms.end; i++)
+    if (s.species[i] >= 0)
+      paired_messages<Width>(i, edges_of(i - atoms.first), w.gathered.data() + (i - atoms.first) * size);
+  by_degree(atoms, w.gathered.data(), n.Gp, density.mix.data(), w.density.data(), n.Cp);
+  head(atoms);
+  by_degree(atoms, w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), n.Gp);
+  for (int64_t i = atoms.first; i < atoms.end; i++)
+    if (s.species[i] >= 0)
+      paired_messages_gradient<Width>(i, edges_of(i - atoms.first), w.by_gathered.data() + (i - atoms.first) * size);
+}
+
+// product = R V x0 + R (O V a), summed with Y over the row: gathered (D, G).
+template <class T>
+template <class Width>
+void Engine<T>::paired_messages(int64_t i, const PairedEdges<T>& to, T* gathered) const {
   const Row row = arriving(i);
   const DensityMatrices<T>& density = n.densities[1];
-  const int64_t cp = n.cp, Gp = n.Gp;
+  const int64_t cp = Width::c ? Width::c : n.cp, Gp = Width::G ? Width::G : n.Gp;
   harmonics(row, s.direction);
   locate(row);
   const Spline* const* const tables = tables_of(row, i, s.pairs->messages);
-  paired_activate(row, i, tables);
-
-  // product = R V x0 + R (O V a), radial = R, radial_gradient: the product's derivative by the distance.
-  T *const product = w.product.data(), *const radial = w.radial.data(),
-           *const radial_gradient = w.radial_gradient.data();
+  paired_activate<Width>(row, i, tables, to);
   const T* const OV = density.message.data() + cp * Gp;  // beyond the block of x0
   const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
   multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp,
@@ -155,41 +178,44 @@ void Engine<T>::paired_last(int64_t i) const {
                      const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
-                       const int64_t to = g + v * W<T>;
+                       const int64_t column = g + v * W<T>;
                        vec<T> from_pair, dfrom_pair, r, dr;
-                       at.both(pair, pair_stride, to, from_pair, dfrom_pair);
-                       at.both(common, stride, to, r, dr);
+                       at.both(pair, pair_stride, column, from_pair, dfrom_pair);
+                       at.both(common, stride, column, r, dr);
                        const vec<T> message = load(values + v * W<T>);
-                       store(product + e * Gp + to, from_pair + r * message);
-                       store(radial_gradient + e * Gp + to, dfrom_pair + dr * message);
-                       store(radial + e * Gp + to, r);
+                       store(to.product + e * Gp + column, from_pair + r * message);
+                       store(to.radial_gradient + e * Gp + column, dfrom_pair + dr * message);
+                       store(to.radial + e * Gp + column, r);
                      }
                    });
-  gather(row);
-  by_degree(w.gathered.data(), Gp, density.mix.data(), w.density.data(), n.Cp);
-  head(i);
+  gather(row, to.product, gathered);
+}
 
-  by_degree(w.by_density.data(), n.Cp, density.mix_t.data(), w.by_gathered.data(), Gp);
+template <class T>
+template <class Width>
+void Engine<T>::paired_messages_gradient(int64_t i, const PairedEdges<T>& from, const T* by_gathered) const {
+  const Row row = arriving(i);
+  const DensityMatrices<T>& density = n.densities[1];
+  const int64_t cp = Width::c ? Width::c : n.cp, Gp = Width::G ? Width::G : n.Gp;
+  harmonics(row, s.direction);
   T *const by_distance = w.by_distance.data(), *const by_product = w.by_product.data();
   for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(by_distance + k, vec<T>{});
-  multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, w.by_gathered.data(), Gp,
+  multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, by_gathered, Gp,
                    [&](int64_t e, int64_t g, const T* values, auto count) {
                      vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
-                       const int64_t to = e * Gp + g + v * W<T>;
+                       const int64_t at = e * Gp + g + v * W<T>;
                        const vec<T> by = load(values + v * W<T>);
-                       along += by * load(radial_gradient + to);
-                       store(by_product + to, by * load(radial + to));
+                       along += by * load(from.radial_gradient + at);
+                       store(by_product + at, by * load(from.radial + at));
                      }
                      store(by_distance + e * W<T>, along);
                    });
-  turn<T>(n.Dp, Gp, w.by_gathered.data(), Gp, w.by_gathered_t.data(), n.Dp);
-  multiply<T>(row.n, n.Dp, Gp, product, Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
+  turn_rows(by_gathered, Gp, w.by_gathered_t.data());
+  multiply<T>(row.n, n.Dp, Gp, from.product, Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
 
   T *const by_scalars = s.by_scalars[0].data() + i * cp, *const all_read = s.read[0].data();
-  const T *const to_scalars = w.silu_gradient.data(), *const to_distance = w.x_gradient.data(),
-                 *const to_read = w.read.data();
   const int32_t* const place = s.place.data() + row.first;
   for (int64_t c = 0; c < cp; c += W<T>) store(by_scalars + c, vec<T>{});
   multiply_then<T>(row.n, cp, Gp, by_product, Gp, 1, density.message_t.data() + cp, 2 * cp,
@@ -198,11 +224,12 @@ void Engine<T>::paired_last(int64_t i) const {
                      vec<T> along = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
-                       const int64_t from = e * cp + c + v * W<T>;
+                       const int64_t at = e * cp + c + v * W<T>;
+                       T* const scalar = by_scalars + c + v * W<T>;
                        const vec<T> by = load(values + v * W<T>);
-                       along += by * load(to_distance + from);
-                       store(by_scalars + c + v * W<T>, load(by_scalars + c + v * W<T>) + by * load(to_scalars + from));
-                       store(read + v * W<T>, by * load(to_read + from));
+                       along += by * load(from.to_distance + at);
+                       store(scalar, load(scalar) + by * load(from.to_scalars + at));
+                       store(read + v * W<T>, by * load(from.to_read + at));
                      }
                      store(by_distance + e * W<T>, along);
                    });
@@ -210,17 +237,23 @@ void Engine<T>::paired_last(int64_t i) const {
 }
 
 template <class T>
-template <int L>
-void Engine<T>::paired_backward(int64_t i) const {
-  if (s.species[i] < 0) return;
+template <int L, class Width>
+void Engine<T>::paired_backward(Atoms atoms) const {
+  unshape(0, atoms);
+  for (int64_t i = atoms.first; i < atoms.end; i++)
+    if (s.species[i] >= 0) paired_density_gradient<L, Width>(i, w.by_density.data() + (i - atoms.first) * n.D * n.Cp);
+}
+
+template <class T>
+template <int L, class Width>
+void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
   const Row row = arriving(i);
   constexpr int D = (L + 1) * (L + 1), lanes = W<T>, Dw = (D + lanes - 1) / lanes * lanes;
-  const int64_t Cp = n.Cp, stride = SPLINE_ROWS * (L + 1) * Cp, length = row.length;
-  unshape(0, i);
+  const int64_t Cp = Width::C ? Width::C : n.Cp, stride = SPLINE_ROWS * (L + 1) * Cp, length = row.length;
   harmonics(row, s.direction);
   locate(row);
   const Spline* const* const tables = tables_of(row, i, s.pairs->density);
-  const T *const by_density = w.by_density.data(), *const harmonics = w.harmonics.data();
+  const T* const harmonics = w.harmonics.data();
   T *const by_distance = w.by_distance.data(), *const by_harmonics = w.by_harmonics.data();
   T by[Dw * lanes] __attribute__((aligned(PAD_BYTES)));
   for (int m = D; m < Dw; m++) store(by + m * lanes, vec<T>{});
@@ -235,6 +268,7 @@ void Engine<T>::paired_backward(int64_t i) const {
       vec<T> total[2 * L + 1];
 #pragma GCC unroll 11
       for (int k = 0; k <= 2 * l; k++) total[k] = vec<T>{};
+#pragma GCC unroll 2
       for (int64_t c = 0; c < Cp; c += lanes) {
         vec<T> f, df, sum = vec<T>{};
         at.both(table, stride, l * Cp + c, f, df);
@@ -254,5 +288,4 @@ void Engine<T>::paired_backward(int64_t i) const {
     for (int m = 0; m < D; m += lanes) store(by_harmonics + e * n.Dp + m, sums(by + m * lanes));
   }
   lengths(row);
-  collect(row, i);
 }

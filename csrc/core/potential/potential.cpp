@@ -104,27 +104,29 @@ class Typed : public Simulation {
     if (s_.owned < 0) fail("the system has no neighbours yet");
     for (int64_t k = 0; k < 3 * s_.total; k++)
       if (!std::isfinite(pos[k])) fail("the position of atom " + std::to_string(k / 3) + " is not finite");
-    s_.pos = pos, s_.shift = shift;
+    s_.pos = pos, s_.shift = shift, s_.exchanges = exchange && exchange->reverse;
     s_.forces = result.forces, s_.features = result.features, s_.atom_virials = result.virials;
     for (auto& atom : s_.coincident) atom = -1;
     const int64_t owned = s_.owned, total = s_.total;
     const int rounds = network_.layers - 1;
-    stage(Stage::arrive, 0, owned);
+    stage(Stage::arrive, bounds_owned_);
     for (const auto& atom : s_.coincident)
       if (atom >= 0) fail("atom " + std::to_string(atom) + " and a neighbour of it are in the same place");
-    stage(Stage::leave, 0, total);
+    stage(Stage::leave, bounds_total_);
     for (int r = 0; r < rounds; r++) {
-      stage(Stage::forward, r, owned);
+      stage(Stage::forward, bounds_owned_, r);
       pass(exchange ? exchange->forward : nullptr, exchange, s_.read_features[r].data());
-      stage(Stage::read, r, total);
+      stage(Stage::read, bounds_ghosts_, r);
     }
-    stage(Stage::last, 0, owned);
+    stage(Stage::last, bounds_owned_);
     for (int r = rounds - 1; r >= 0; r--) {
-      stage(Stage::unread, r, total);
+      if (s_.exchanges || total > owned)
+        std::fill_n(s_.by_read_features.data(), total * network_.D * network_.cp, T(0));
+      stage(Stage::unread, bounds_ghosts_, r);
       pass(exchange ? exchange->reverse : nullptr, exchange, s_.by_read_features.data());
-      stage(Stage::backward, r, owned);
+      stage(Stage::backward, bounds_owned_, r);
     }
-    stage(Stage::forces, 0, total);
+    stage(Stage::forces, bounds_total_);
     collect(result);
   }
 
@@ -136,7 +138,7 @@ class Typed : public Simulation {
   Run<T> run_;
   System<T> s_;
   PairTables tables_;
-  std::vector<int64_t> bounds_owned_, bounds_total_;  // of each thread's atoms
+  std::vector<int64_t> bounds_owned_, bounds_ghosts_, bounds_total_;  // of each thread's atoms
 
   void take_species(int64_t total, const int32_t* z) {
     s_.species.resize(total);
@@ -181,14 +183,14 @@ class Typed : public Simulation {
     return row;
   }
 
-  // Atoms for each thread, with about the same number of edges.
-  std::vector<int64_t> shares(const std::vector<int64_t>& row, int64_t atoms) const {
-    std::vector<int64_t> bounds(s_.threads + 1, atoms);
-    bounds[0] = 0;
-    const double all = double(row[atoms]) + 8.0 * atoms;
-    int64_t i = 0;
+  // Atoms first .. last - 1 for each thread, whole blocks with about the same number of edges.
+  std::vector<int64_t> shares(const std::vector<int64_t>& row, int64_t first, int64_t last) const {
+    std::vector<int64_t> bounds(s_.threads + 1, last);
+    bounds[0] = first;
+    const auto work = [&](int64_t i) { return double(row[i] - row[first]) + 8.0 * (i - first); };
+    int64_t i = first;
     for (int t = 1; t < s_.threads; t++) {
-      while (i < atoms && row[i] + 8.0 * i < all * t / s_.threads) i++;
+      while (i < last && work(i) < work(last) * t / s_.threads) i = std::min<int64_t>(i + BLOCK, last);
       bounds[t] = i;
     }
     return bounds;
@@ -198,8 +200,9 @@ class Typed : public Simulation {
     s_.row = rows(s_.start);
     s_.leaving_row = rows(s_.leaving_start);
     s_.slots = s_.row[owned], s_.places = s_.leaving_row[total];
-    bounds_owned_ = shares(s_.row, owned);
-    bounds_total_ = shares(s_.leaving_row, total);
+    bounds_owned_ = shares(s_.row, 0, owned);
+    bounds_ghosts_ = shares(s_.leaving_row, owned, total);
+    bounds_total_ = shares(s_.leaving_row, 0, total);
     s_.count.assign(owned, 0);
     s_.leaving_count.assign(total, 0);
     s_.slot_of.assign(s_.sender.size(), -1);
@@ -207,7 +210,7 @@ class Typed : public Simulation {
 
   void make_room(size_t owned, size_t total) {
     const Network<T>& n = network_;
-    const size_t slots = s_.slots + 64, places = s_.places + 64;
+    const size_t slots = s_.slots + 64 + s_.threads, places = s_.places + 64;
     for (int a = 0; a < 3; a++) {
       s_.direction[a].grow(slots);
       s_.leaving_direction[a].grow(places);
@@ -238,21 +241,21 @@ class Typed : public Simulation {
     w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e),
         w.basis.grow(4 * n.R * e);
     w.tables.grow(e), w.knot.grow(e), w.weights.grow(10 * e);
+    w.longest = longest;
     for (auto* array : {&w.state, &w.by_state}) array->grow(n.layers * n.cp * e);
-    for (auto* array : {&w.x_gradient, &w.silu_gradient, &w.read, &w.read_gradient, &w.hidden}) array->grow(n.cp * e);
-    for (auto* array : {&w.radial, &w.radial_gradient, &w.message, &w.product, &w.by_product}) array->grow(G * e);
-    for (auto* array :
-         {&w.gathered, &w.by_gathered, &w.by_gathered_t, &w.density, &w.by_density, &w.features, &w.by_features})
-      array->grow(n.Dp * std::max(G, C));
-    w.small.grow(2 * std::max<size_t>(C, e) + 64);
-    w.powers.grow(size_t(n.order) * n.D * n.Cp), w.by_powers.grow(n.order * n.D * 4 * lanes);
+    for (auto* array : {&w.read_gradient, &w.hidden}) array->grow(n.cp * e);
+    for (auto* array : {&w.x_gradient, &w.silu_gradient, &w.read}) array->grow(BLOCK * n.cp * e);
+    for (auto* array : {&w.message, &w.by_product}) array->grow(G * e);
+    for (auto* array : {&w.radial, &w.radial_gradient, &w.product}) array->grow(BLOCK * G * e);
+    for (auto* array : {&w.gathered, &w.by_gathered, &w.density, &w.by_density, &w.features, &w.by_features})
+      array->grow(BLOCK * n.D * std::max(G, C));
+    w.by_read_features.grow(BLOCK * n.D * n.cp);
+    for (auto* array : {&w.by_gathered_t, &w.padded_rows}) array->grow(n.Dp * std::max(G, C));
+    w.small.grow(2 * BLOCK * C), w.lengths.grow(2 * e);
+    w.powers.grow(size_t(BLOCK) * n.order * n.D * n.Cp), w.by_powers.grow(n.order * n.D * 4 * lanes);
   }
 
-  void stage(Stage which, int round, int64_t atoms) {
-    const std::vector<int64_t>& bounds = atoms == s_.owned && which != Stage::leave && which != Stage::read &&
-                                                 which != Stage::unread && which != Stage::forces
-                                             ? bounds_owned_
-                                             : bounds_total_;
+  void stage(Stage which, const std::vector<int64_t>& bounds, int round = 0) {
 #ifdef _OPENMP
     if (s_.threads > 1) {
 #pragma omp parallel for num_threads(s_.threads) schedule(static, 1)

@@ -1,45 +1,59 @@
 // One stage for a range of atoms. Included once per instruction set.
 
-template <class T, int L>
+// body(Atoms), a block after the other.
+template <class F>
+INLINE void blocks_of(int64_t first, int64_t last, const F& body) {
+  for (; first < last; first += BLOCK) body(Atoms{first, std::min<int64_t>(first + BLOCK, last)});
+}
+
+template <class T, int L, class Width>
 void run_paired(const Engine<T>& engine, Stage stage, int64_t first, int64_t last) {
-  for (int64_t i = first; i < last; i++) switch (stage) {
+  blocks_of(first, last, [&](Atoms atoms) {
+    switch (stage) {
       case Stage::forward:
-        engine.template paired_forward<L>(i);
-        break;
+        return engine.template paired_forward<L, Width>(atoms);
       case Stage::last:
-        engine.paired_last(i);
-        break;
+        return engine.template paired_last<Width>(atoms);
       default:
-        engine.template paired_backward<L>(i);
+        return engine.template paired_backward<L, Width>(atoms);
     }
+  });
+}
+
+template <class T, class Width>
+void run_paired_of(const Engine<T>& engine, int L, Stage stage, int64_t first, int64_t last) {
+  switch (L) {
+    case 0:
+      return run_paired<T, 0, Width>(engine, stage, first, last);
+    case 1:
+      return run_paired<T, 1, Width>(engine, stage, first, last);
+    case 2:
+      return run_paired<T, 2, Width>(engine, stage, first, last);
+    case 3:
+      return run_paired<T, 3, Width>(engine, stage, first, last);
+    case 4:
+      return run_paired<T, 4, Width>(engine, stage, first, last);
+  }
 }
 
 template <class T>
 void run(System<T>& system, Stage stage, int round, int thread, int64_t first, int64_t last) {
   const Engine<T> engine(system, thread);
   if constexpr (std::is_same<T, float>::value)
-    if (system.pairs && (stage == Stage::forward || stage == Stage::last || stage == Stage::backward))
-      switch (system.network->L) {
-        case 0:
-          return run_paired<T, 0>(engine, stage, first, last);
-        case 1:
-          return run_paired<T, 1>(engine, stage, first, last);
-        case 2:
-          return run_paired<T, 2>(engine, stage, first, last);
-        case 3:
-          return run_paired<T, 3>(engine, stage, first, last);
-        case 4:
-          return run_paired<T, 4>(engine, stage, first, last);
-      }
+    if (system.pairs && (stage == Stage::forward || stage == Stage::last || stage == Stage::backward)) {
+      const Network<T>& n = *system.network;
+      if (n.Cp == 32 && n.cp == 32 && n.Gp == 64)
+        return run_paired_of<T, Widths<32, 32, 64>>(engine, n.L, stage, first, last);
+      return run_paired_of<T, Widths<>>(engine, n.L, stage, first, last);
+    }
+  if (stage == Stage::forward) return blocks_of(first, last, [&](Atoms atoms) { engine.forward(round, atoms); });
+  if (stage == Stage::backward) return blocks_of(first, last, [&](Atoms atoms) { engine.backward(round, atoms); });
   for (int64_t i = first; i < last; i++) switch (stage) {
       case Stage::arrive:
         engine.arrive(i);
         break;
       case Stage::leave:
         engine.leave(i);
-        break;
-      case Stage::forward:
-        engine.forward(round, i);
         break;
       case Stage::read:
         engine.read(round, i);
@@ -48,13 +62,12 @@ void run(System<T>& system, Stage stage, int round, int thread, int64_t first, i
         engine.last(i);
         break;
       case Stage::unread:
-        engine.unread(round, i);
-        break;
-      case Stage::backward:
-        engine.backward(round, i);
+        engine.unread(round, i, system.by_read_features.data() + i * system.network->D * system.network->cp);
         break;
       case Stage::forces:
         engine.forces(i);
+        break;
+      default:
         break;
     }
 }

@@ -1,32 +1,41 @@
-// What is done for one atom in each stage. Included once per instruction set.
+// What is done for atoms in each stage, for one or a block of them. Atoms of no species take no part: rows of theirs are
+// computed with the block's, and nobody reads them. Included once per instruction set.
 
 template <class T>
-void Engine<T>::forward(int r, int64_t i) const {
-  if (s.species[i] < 0) return;
-  const Row row = arriving(i);
-  T* density = s.density[r].data() + i * n.D * n.Cp;
-  state(r, row, i, true);
-  carry(r, row);
-  gather(row);
-  by_degree(w.gathered.data(), n.Gp, n.densities[r].mix.data(), density, n.Cp);
-  shape(r, i);
+void Engine<T>::forward(int r, Atoms atoms) const {
+  for (int64_t i = atoms.first; i < atoms.end; i++) {
+    if (s.species[i] < 0) continue;
+    const Row row = arriving(i);
+    state(r, row, i, true);
+    carry(r, row);
+    gather(row, w.product.data(), w.gathered.data() + (i - atoms.first) * n.D * n.Gp);
+  }
+  by_degree(atoms, w.gathered.data(), n.Gp, n.densities[r].mix.data(), s.density[r].data() + atoms.first * n.D * n.Cp,
+            n.Cp);
+  shape(r, atoms);
 }
 
-// From the density of a round: its energy, and what edges read of it.
+// From the densities of a round: their energies, and what edges read of them.
 template <class T>
-void Engine<T>::shape(int r, int64_t i) const {
+void Engine<T>::shape(int r, Atoms atoms) const {
   const UpdateMatrices<T>& update = n.updates[r];
-  const T* density = s.density[r].data() + i * n.D * n.Cp;
-  product_features(n, n.products[r], s.species[i], density, w.powers.data(), w.features.data());
-  double energy = 0;
-  for (int c = 0; c < n.C; c++) energy += double(w.features[c]) * update.energy[c];
-  s.energies[i] += energy;
-  if (s.features)
-    for (int c = 0; c < n.C; c++) s.features[i * n.layers * n.C + r * n.C + c] = w.features[c];
-  T* scalars = s.scalars[r].data() + i * n.cp;
-  multiply<T>(1, n.cp, n.Cp, w.features.data(), n.Cp, 1, update.scalars.data(), n.cp, scalars, n.cp);
-  for (int c = 0; c < n.cp; c++) scalars[c] += update.bias[c];
-  by_degree(w.features.data(), n.Cp, update.angular.data(), s.read_features[r].data() + i * n.D * n.cp, n.cp);
+  const int64_t size = n.D * n.Cp;
+  for (int64_t i = atoms.first; i < atoms.end; i++) {
+    if (s.species[i] < 0) continue;
+    T* const features = w.features.data() + (i - atoms.first) * size;
+    product_features(n, n.products[r], s.species[i], s.density[r].data() + i * size, w.powers.data(), features);
+    double energy = 0;
+    for (int c = 0; c < n.C; c++) energy += double(features[c]) * update.energy[c];
+    s.energies[i] += energy;
+    if (s.features)
+      for (int c = 0; c < n.C; c++) s.features[i * n.layers * n.C + r * n.C + c] = features[c];
+  }
+  T* const scalars = s.scalars[r].data() + atoms.first * n.cp;
+  for (int64_t b = 0; b < atoms.count(); b++) std::copy_n(update.bias.data(), n.cp, scalars + b * n.cp);
+  multiply<T>(atoms.count(), n.cp, n.Cp, w.features.data(), size, 1, update.scalars.data(), n.cp, scalars, n.cp, true);
+  by_degree(atoms, w.features.data(), n.Cp, update.angular.data(), s.read_features[r].data() + atoms.first * n.D * n.cp,
+            n.cp);
+  for (int64_t i = atoms.first; i < atoms.end; i++) read(r, i);
 }
 
 template <class T>
@@ -43,83 +52,104 @@ void Engine<T>::last(int64_t i) const {
   if (s.species[i] < 0) return;
   const Row row = arriving(i);
   const int r = n.layers - 1;
+  const Atoms alone{i, i + 1};
   state(r, row, i, true);
   carry(r, row);
-  gather(row);
-  by_degree(w.gathered.data(), n.Gp, n.densities[r].mix.data(), w.density.data(), n.Cp);
-  head(i);
-  density_gradient(r, row);
+  gather(row, w.product.data(), w.gathered.data());
+  by_degree(alone, w.gathered.data(), n.Gp, n.densities[r].mix.data(), w.density.data(), n.Cp);
+  head(alone);
+  by_degree(alone, w.by_density.data(), n.Cp, n.densities[r].mix_t.data(), w.by_gathered.data(), n.Gp);
+  density_gradient(r, row, w.by_gathered.data());
   if (r > 0) update_gradient(r - 1, row, i);
   finish(row);
-  if (r == 0) collect(row, i);
 }
 
-// The last energy, from the density, and the gradient by it.
+// The last energies, from the densities, and the gradients by these.
 template <class T>
-void Engine<T>::head(int64_t i) const {
-  const int r = n.layers - 1;
-  T *scalars = w.small.data(), *hidden = scalars + n.Cp;
-  invariants(n, s.species[i], w.density.data(), w.powers.data(), scalars);
+void Engine<T>::head(Atoms atoms) const {
+  const int64_t size = n.D * n.Cp, Cp = n.Cp, powers = n.order * size;
+  T *const scalars = w.small.data(), *const hidden = scalars + BLOCK * Cp;
+  for (int64_t b = 0; b < atoms.count(); b++)
+    if (s.species[atoms.first + b] >= 0)
+      invariants(n, s.species[atoms.first + b], w.density.data() + b * size, w.powers.data() + b * powers,
+                 scalars + b * Cp);
   if (s.features) {
-    multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.mix.data(), n.Cp, hidden, n.Cp);
-    for (int c = 0; c < n.C; c++) s.features[i * n.layers * n.C + r * n.C + c] = hidden[c];
+    multiply<T>(atoms.count(), Cp, Cp, scalars, Cp, 1, n.mix.data(), Cp, hidden, Cp);
+    for (int64_t i = atoms.first; i < atoms.end; i++)
+      for (int c = 0; c < n.C && s.species[i] >= 0; c++)
+        s.features[((i + 1) * n.layers - 1) * n.C + c] = hidden[(i - atoms.first) * Cp + c];
   }
-  multiply<T>(1, n.Cp, n.Cp, scalars, n.Cp, 1, n.head.data(), n.Cp, hidden, n.Cp);
-  double energy = 0;
-  for (int c = 0; c < n.Cp; c += W<T>) {
-    const vec<T> h = load(hidden + c), p = sigmoid<T>(h), out = load(n.head_out.data() + c), value = h * p * out;
-    for (int k = 0; k < W<T>; k++) energy += value[k];
-    store(hidden + c, out * (p * (T(1) + h * (T(1) - p))));
+  multiply<T>(atoms.count(), Cp, Cp, scalars, Cp, 1, n.head.data(), Cp, hidden, Cp);
+  for (int64_t b = 0; b < atoms.count(); b++) {
+    if (s.species[atoms.first + b] < 0) continue;
+    double energy = 0;
+    for (int64_t c = 0; c < Cp; c += W<T>) {
+      const vec<T> h = load(hidden + b * Cp + c), p = sigmoid<T>(h), out = load(n.head_out.data() + c);
+      const vec<T> value = h * p * out;
+      for (int k = 0; k < W<T>; k++) energy += value[k];
+      store(hidden + b * Cp + c, out * (p * (T(1) + h * (T(1) - p))));
+    }
+    s.energies[atoms.first + b] += energy;
   }
-  s.energies[i] += energy;
-  multiply<T>(1, n.Cp, n.Cp, hidden, n.Cp, 1, n.head_t.data(), n.Cp, scalars, n.Cp);
-  invariants_gradient(n, s.species[i], w.density.data(), scalars, w.powers.data(), w.by_powers.data(),
-                      w.by_density.data());
+  multiply<T>(atoms.count(), Cp, Cp, hidden, Cp, 1, n.head_t.data(), Cp, scalars, Cp);
+  for (int64_t b = 0; b < atoms.count(); b++)
+    if (s.species[atoms.first + b] >= 0)
+      invariants_gradient(n, s.species[atoms.first + b], w.density.data() + b * size, scalars + b * Cp,
+                          w.powers.data() + b * powers, w.by_powers.data(), w.by_density.data() + b * size);
 }
 
+// Adds to by_features (D, c) the gradient by what the atom's leaving edges read.
 template <class T>
-void Engine<T>::unread(int q, int64_t j) const {
+void Engine<T>::unread(int q, int64_t j, T* by_features) const {
   const Row row = departing(j);
+  if (!row.n) return;
   const int64_t cp = n.cp;
-  T* by_features = s.by_read_features.data() + j * n.D * cp;
-  if (!row.n) {
-    for (int64_t k = 0; k < n.D * cp; k++) by_features[k] = 0;
-    return;
-  }
   harmonics(row, s.leaving_direction);
   const T* const next = s.read[q].data() + (row.first + whole<T>(s.leaving_row[j + 1] - s.leaving_row[j])) * cp;
   for (int64_t k = 0; k < row.n * cp; k += PAD_BYTES / sizeof(T)) __builtin_prefetch(next + k, 0, 2);
   const T *by_read = s.read[q].data() + row.first * cp, *features = s.read_features[q].data() + j * n.D * cp;
-  multiply<T>(n.D, cp, row.n, w.harmonics.data(), row.length, 1, by_read, cp, by_features, cp);
-  for (int64_t k = 0; k < n.D * cp; k++) w.by_gathered[k] = features[k];
-  for (int64_t k = n.D * cp; k < n.Dp * cp; k++) w.by_gathered[k] = 0;
-  turn<T>(n.Dp, cp, w.by_gathered.data(), cp, w.by_gathered_t.data(), n.Dp);
+  multiply<T>(n.D, cp, row.n, w.harmonics.data(), row.length, 1, by_read, cp, by_features, cp, true);
+  turn_rows(features, cp, w.by_gathered_t.data());
   multiply<T>(row.n, n.Dp, cp, by_read, cp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
   direction_gradient(row, s.leaving_direction, s.leaving_inverse.data() + row.first, nullptr,
                      s.leaving_gradient.data() + 4 * row.first);
 }
 
 template <class T>
-void Engine<T>::backward(int r, int64_t i) const {
-  if (s.species[i] < 0) return;
-  const Row row = arriving(i);
-  unshape(r, i);
-  state(r, row, i, false);
-  carry(r, row);
-  density_gradient(r, row);
-  if (r > 0) update_gradient(r - 1, row, i);
-  finish(row);
-  if (r == 0) collect(row, i);
+void Engine<T>::backward(int r, Atoms atoms) const {
+  unshape(r, atoms);
+  by_degree(atoms, w.by_density.data(), n.Cp, n.densities[r].mix_t.data(), w.by_gathered.data(), n.Gp);
+  for (int64_t i = atoms.first; i < atoms.end; i++) {
+    if (s.species[i] < 0) continue;
+    const Row row = arriving(i);
+    state(r, row, i, false);
+    carry(r, row);
+    density_gradient(r, row, w.by_gathered.data() + (i - atoms.first) * n.D * n.Gp);
+    if (r > 0) update_gradient(r - 1, row, i);
+    finish(row);
+  }
 }
 
-// The gradient by the density of a round.
+// The gradients by the densities of a round.
 template <class T>
-void Engine<T>::unshape(int r, int64_t i) const {
+void Engine<T>::unshape(int r, Atoms atoms) const {
   const UpdateMatrices<T>& update = n.updates[r];
-  by_degree(s.by_read_features.data() + i * n.D * n.cp, n.cp, update.angular_t.data(), w.by_features.data(), n.Cp);
-  multiply<T>(1, n.Cp, n.cp, s.by_scalars[r].data() + i * n.cp, n.cp, 1, update.scalars_t.data(), n.Cp,
-              w.by_features.data(), n.Cp, true);
-  for (int c = 0; c < n.Cp; c++) w.by_features[c] += update.energy[c];
-  product_gradient(n, n.products[r], s.species[i], s.density[r].data() + i * n.D * n.Cp, w.by_features.data(),
-                   w.powers.data(), w.by_powers.data(), w.by_density.data());
+  const int64_t size = n.D * n.Cp;
+  T *const by_features = w.by_features.data(), *const by_read = w.by_read_features.data();
+  const int64_t count = n.D * n.cp;
+  if (s.exchanges)  // what ghosts returned
+    std::copy_n(s.by_read_features.data() + atoms.first * count, atoms.count() * count, by_read);
+  else
+    std::fill_n(by_read, atoms.count() * count, T(0));
+  for (int64_t b = 0; b < atoms.count(); b++) unread(r, atoms.first + b, by_read + b * count);
+  by_degree(atoms, by_read, n.cp, update.angular_t.data(), by_features, n.Cp);
+  multiply<T>(atoms.count(), n.Cp, n.cp, s.by_scalars[r].data() + atoms.first * n.cp, n.cp, 1, update.scalars_t.data(),
+              n.Cp, by_features, size, true);
+  for (int64_t i = atoms.first; i < atoms.end; i++) {
+    if (s.species[i] < 0) continue;
+    const int64_t b = i - atoms.first;
+    for (int c = 0; c < n.Cp; c++) by_features[b * size + c] += update.energy[c];
+    product_gradient(n, n.products[r], s.species[i], s.density[r].data() + i * size, by_features + b * size,
+                     w.powers.data(), w.by_powers.data(), w.by_density.data() + b * size);
+  }
 }

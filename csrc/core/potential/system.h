@@ -9,17 +9,22 @@
 
 namespace equitensor {
 
-// What one thread needs for one atom; see engine.inl.
+// Atoms that a thread takes together: their matrices' rows share each load of a weight.
+constexpr int BLOCK = 4;
+
+// What one thread needs for the atoms of a block; see engine.inl.
 template <class T>
 struct Scratch {
-  int longest = 0;  // row that there is room for
+  int64_t longest = 0;  // row that there is room for, of each atom
   Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
   Aligned<const Spline*> tables;
   Aligned<int32_t> knot;
   Aligned<float> weights;
   Aligned<T> state, by_state, x_gradient, silu_gradient, read, read_gradient, hidden;
   Aligned<T> radial, radial_gradient, message, product, by_product;
-  Aligned<T> gathered, by_gathered, by_gathered_t, density, by_density, features, by_features, small;
+  Aligned<T> gathered, by_gathered, by_gathered_t, padded_rows, density, by_density, features, by_features;
+  Aligned<T> by_read_features;
+  Aligned<T> small, lengths;
   Aligned<T> powers, by_powers;
 };
 
@@ -34,7 +39,7 @@ struct System {
   const Network<T>* network = nullptr;
   const PairSplines* pairs = nullptr;
   int threads = 1;
-  bool exchanges = false, wants_features = false;
+  bool exchanges = false;  // ghosts' gradients are returned to their owners
 
   // Set with the neighbours. row (owned + 1) and leaving_row (total + 1): first slot and first place of each atom;
   // edges (start[owned],) by sender: leaving[leaving_start[j]] ..
@@ -63,7 +68,7 @@ struct System {
 
 enum class Stage { arrive, leave, forward, read, last, unread, backward, forces };
 
-// One stage of one round for atoms first .. last - 1.
+// One stage of one round for atoms first .. last - 1, where `first` is a multiple of BLOCK.
 template <class T>
 using Run = void (*)(System<T>&, Stage, int round, int thread, int64_t first, int64_t last);
 
