@@ -21,38 +21,35 @@ struct PairedEdges {
   T *product, *radial, *radial_gradient, *to_scalars, *to_distance, *to_read;
 };
 
-// An edge between two knots of splines that have the same: `weights` (10, length) are those of the rise, of both first
-// and both second derivatives, in values and in derivatives.
+// Where an edge lies among the knots of splines: `t` of the way from one to the next. Derivatives are those by t.
 struct Between {
   static constexpr int chunk = PAD_BYTES / sizeof(float), rows = SPLINE_ROWS;
   int64_t knot;
-  vec<float> w[5], dw[5];
+  vec<float> t;
 
-  INLINE Between(int64_t knot, const float* weights, int64_t length) : knot(knot) {
-#pragma GCC unroll 5
-    for (int k = 0; k < 5; k++) w[k] = splat(weights[k * length]), dw[k] = splat(weights[(k + 5) * length]);
-  }
+  INLINE Between(int64_t knot, float t) : knot(knot), t(splat(t)) {}
 
-  // The row of the knot, from function v of a chunk's start on.
+  // The coefficients of the interval, from function v of a chunk's start on.
   INLINE const float* row(const Spline& spline, int64_t v) const {
     return spline.data.data() + (knot * spline.width + v) * rows;
   }
 
   // Functions v, v + 1, ... of a row, as many as a register holds.
-  INLINE vec<float> value(const float* row, int64_t stride, int64_t v) const {
-    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
-    return load(at) + load(at + chunk) * w[0] + load(at + 2 * chunk) * w[1] + load(next + 2 * chunk) * w[2] +
-           load(at + 3 * chunk) * w[3] + load(next + 3 * chunk) * w[4];
-  }
-  INLINE void both(const float* row, int64_t stride, int64_t v, vec<float>& value, vec<float>& derivative) const {
-    const float *at = row + v / chunk * rows * chunk + v % chunk, *next = at + stride;
-    const vec<float> part[5] = {load(at + chunk), load(at + 2 * chunk), load(next + 2 * chunk), load(at + 3 * chunk),
-                                load(next + 3 * chunk)};
-    value = load(at), derivative = part[0] * dw[0];
+  INLINE vec<float> value(const float* row, int64_t v) const {
+    const float* at = row + v / chunk * rows * chunk + v % chunk;
+    vec<float> value = load(at + 5 * chunk);
 #pragma GCC unroll 5
-    for (int k = 0; k < 5; k++) {
-      value += part[k] * w[k];
-      if (k) derivative += part[k] * dw[k];
+    for (int k = 4; k >= 0; k--) value = value * t + load(at + k * chunk);
+    return value;
+  }
+  INLINE void both(const float* row, int64_t v, vec<float>& value, vec<float>& derivative) const {
+    const float* at = row + v / chunk * rows * chunk + v % chunk;
+    derivative = load(at + 5 * chunk);
+    value = derivative * t + load(at + 4 * chunk);
+#pragma GCC unroll 4
+    for (int k = 3; k >= 0; k--) {
+      derivative = derivative * t + value;
+      value = value * t + load(at + k * chunk);
     }
   }
 };
@@ -103,8 +100,8 @@ class Engine {
   void radial(const Segment& segment, const Row& row, T* values, T* gradients) const;
   void bessel(const Row& row) const;
   void locate(const Row& row) const;
-  INLINE Between between(const Row& row, int64_t e) const {
-    return Between(w.knot[e], w.weights.data() + e, row.length);
+  INLINE Between between(int64_t e) const {
+    return Between(w.knot[e], w.between[e]);
   }
   void embed(const Row& row, int species) const;
   void activate(int q, const Row& row, int64_t i, bool first) const;

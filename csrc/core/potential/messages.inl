@@ -34,29 +34,19 @@ void Engine<T>::locate(const Row& row) const {
   const float scale = static_cast<float>(n.spline.knots / n.cutoff);
   const int32_t most = n.spline.knots - 1;
   const T* const distance = s.distance.data() + row.first;
-  float* const weights = w.weights.data();
+  float* const between = w.between.data();
   int32_t* const knot = w.knot.data();
 #pragma GCC ivdep
   for (int64_t e = 0; e < row.length; e++) {
     const float at = static_cast<float>(distance[e]) * scale;
     const int32_t whole_part = static_cast<int32_t>(at), k = whole_part < most ? whole_part : most;
-    const float t = at - static_cast<float>(k), t2 = t * t, t3 = t2 * t, r = 1 - t, r2 = r * r;
-    float* to = weights + e;
     knot[e] = k;
-    to[0] = t3 * (10 - t * (15 - 6 * t));
-    to[row.length] = t - t3 * (6 - t * (8 - 3 * t));
-    to[2 * row.length] = -t3 * (4 - t * (7 - 3 * t));
-    to[3 * row.length] = 0.5f * t2 * r2 * r;
-    to[4 * row.length] = 0.5f * t3 * r2;
-    to[5 * row.length] = scale * (30 * t2 * r2);
-    to[6 * row.length] = scale * (1 - t2 * (18 - t * (32 - 15 * t)));
-    to[7 * row.length] = -scale * t2 * (12 - t * (28 - 15 * t));
-    to[8 * row.length] = scale * t * r2 * (1 - 2.5f * t);
-    to[9 * row.length] = scale * t2 * r * (1.5f - 2.5f * t);
+    between[e] = at - static_cast<float>(k);
   }
 }
 
-// Values and derivatives (n, width) of a segment's functions at the row's distances.
+// Values and derivatives (n, width) of a segment's functions at the row's distances. Those of splines are by t; what
+// comes of derivatives is scaled in the end, see `lengths`.
 template <class T>
 void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gradients) const {
   const int64_t width = segment.width;
@@ -66,13 +56,12 @@ void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gra
     multiply<T>(row.n, width, n.R, basis, 1, row.length, matrix, n.radial_width, values, width);
     multiply<T>(row.n, width, n.R, basis + n.R * row.length, 1, row.length, matrix, n.radial_width, gradients, width);
   } else {
-    const int64_t stride = SPLINE_ROWS * n.spline.width;
     for (int64_t e = 0; e < row.n; e++) {
-      const Between at = between(row, e);
+      const Between at = between(e);
       const float* from = at.row(n.spline, segment.offset);
       for (int64_t v = 0; v < width; v += W<T>) {
         vec<T> value, derivative;
-        at.both(from, stride, v, value, derivative);
+        at.both(from, v, value, derivative);
         store(values + e * width + v, value), store(gradients + e * width + v, derivative);
       }
     }
@@ -252,8 +241,9 @@ void Engine<T>::finish(const Row& row) const {
 template <class T>
 void Engine<T>::lengths(const Row& row) const {
   T *by_distance = w.lengths.data(), *inverse = by_distance + row.length;
+  const T scale = n.spline.knots ? static_cast<T>(n.spline.knots / n.cutoff) : T(1);  // of t between two knots
   for (int64_t e = 0; e < row.length; e += W<T>) {
-    store(by_distance + e, sums(w.by_distance.data() + e * W<T>));
+    store(by_distance + e, scale * sums(w.by_distance.data() + e * W<T>));
     store(inverse + e, T(1) / load(s.distance.data() + row.first + e));
   }
   direction_gradient(row, s.direction, inverse, by_distance, s.gradient.data() + 4 * row.first);

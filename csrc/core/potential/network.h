@@ -89,10 +89,9 @@ struct Coupled {
   std::vector<Entry> entries;
 };
 
-// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. At each knot, for every
-// chunk of a register's width: values, their rise to the next knot, first derivatives times the spacing, second
-// derivatives times its square. (Differences of rounded values would spoil the derivatives.) An eighth of the knots of
-// cubic ones is enough.
+// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. For the interval after each
+// knot and every chunk of a register's width: the coefficients of t^0 .. t^5, where t rises from 0 to 1. An eighth of the
+// knots of cubic ones is enough.
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;
@@ -100,7 +99,7 @@ struct Spline {
 };
 // Values, first and second derivatives (3, n, width) at n distances.
 using Functions = std::function<void(int, const double*, double*)>;
-constexpr int SPLINE_ROWS = 4;
+constexpr int SPLINE_ROWS = 6;
 
 // Through these functions, with at least so many knots and as many as float32 deserves.
 Spline spline(int width, double cutoff, int knots, const Functions& functions);

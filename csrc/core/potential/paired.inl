@@ -38,18 +38,18 @@ template <class T>
 template <int from, int to, class Width>
 INLINE void Engine<T>::sum_degrees(const Row& row, const Spline* const* tables, int64_t c, T* out) const {
   constexpr int first = from * from, count = (to + 1) * (to + 1) - first;
-  const int64_t Cp = Width::C ? Width::C : n.Cp, stride = SPLINE_ROWS * (n.L + 1) * Cp, length = row.length;
+  const int64_t Cp = Width::C ? Width::C : n.Cp, length = row.length;
   const T* const harmonics = w.harmonics.data();
   vec<T> total[count];
 #pragma GCC unroll 25
   for (int m = 0; m < count; m++) total[m] = vec<T>{};
   for (int64_t e = 0; e < row.n; e++) {
-    const Between at = between(row, e);
+    const Between at = between(e);
     const float* table = at.row(*tables[e], 0);
     const T* Y = harmonics + e;
 #pragma GCC unroll 5
     for (int l = from; l <= to; l++) {
-      const vec<T> f = at.value(table, stride, l * Cp + c);
+      const vec<T> f = at.value(table, l * Cp + c);
 #pragma GCC unroll 11
       for (int m = l * l; m < (l + 1) * (l + 1); m++) total[m - first] += splat(Y[m * length]) * f;
     }
@@ -100,8 +100,7 @@ template <class T>
 template <class Width>
 void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables, const PairedEdges<T>& to) const {
   const UpdateMatrices<T>& update = n.updates[0];
-  const int64_t cp = Width::c ? Width::c : n.cp, Gp = Width::G ? Width::G : n.Gp;
-  const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
+  const int64_t cp = Width::c ? Width::c : n.cp;
   const T* const scalars = s.scalars[0].data() + i * cp;
   T* const activation = w.state.data();
   const T* const all_read = s.read[0].data();
@@ -112,7 +111,7 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
     if (e < next.n)
       for (int64_t c = 0; c < cp; c += PAD_BYTES / sizeof(T))
         __builtin_prefetch(all_read + int64_t(next_place[e]) * cp + c, 1, 2);
-    const Between at = between(row, e);
+    const Between at = between(e);
     const T* const read = all_read + int64_t(place[e]) * cp;
     const float *pair = at.row(*tables[e], 0), *common = at.row(n.spline, update.radial.offset);
     constexpr int pack = PAD_BYTES / EQUITENSOR_BYTES > 1 ? 2 : 1;  // registers in a chunk's width come in twos
@@ -123,8 +122,8 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
       for (int k = 0; k < 2; k++) {
         const int64_t v = two ? c + k * W<T> : c;
         vec<T> message, dmessage, dradial;
-        at.both(pair, pair_stride, v, message, dmessage);
-        at.both(common, stride, v, radial[k], dradial);
+        at.both(pair, v, message, dmessage);
+        at.both(common, v, radial[k], dradial);
         const vec<T> g = load(read + v);
         h[k] = message + radial[k] * g + load(scalars + v);
         along[k] = dmessage + dradial * g;
@@ -171,17 +170,16 @@ void Engine<T>::paired_messages(int64_t i, const PairedEdges<T>& to, T* gathered
   const Spline* const* const tables = tables_of(row, i, s.pairs->messages);
   paired_activate<Width>(row, i, tables, to);
   const T* const OV = density.message.data() + cp * Gp;  // beyond the block of x0
-  const int64_t pair_stride = SPLINE_ROWS * (cp + Gp), stride = SPLINE_ROWS * n.spline.width;
   multiply_then<T>(row.n, Gp, cp, w.state.data(), cp, 1, OV, Gp,
                    [&](int64_t e, int64_t g, const T* values, auto count) {
-                     const Between at = between(row, e);
+                     const Between at = between(e);
                      const float *pair = at.row(*tables[e], cp), *common = at.row(n.spline, density.radial.offset);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
                        const int64_t column = g + v * W<T>;
                        vec<T> from_pair, dfrom_pair, r, dr;
-                       at.both(pair, pair_stride, column, from_pair, dfrom_pair);
-                       at.both(common, stride, column, r, dr);
+                       at.both(pair, column, from_pair, dfrom_pair);
+                       at.both(common, column, r, dr);
                        const vec<T> message = load(values + v * W<T>);
                        store(to.product + e * Gp + column, from_pair + r * message);
                        store(to.radial_gradient + e * Gp + column, dfrom_pair + dr * message);
@@ -249,7 +247,7 @@ template <int L, class Width>
 void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
   const Row row = arriving(i);
   constexpr int D = (L + 1) * (L + 1), lanes = W<T>, Dw = (D + lanes - 1) / lanes * lanes;
-  const int64_t Cp = Width::C ? Width::C : n.Cp, stride = SPLINE_ROWS * (L + 1) * Cp, length = row.length;
+  const int64_t Cp = Width::C ? Width::C : n.Cp, length = row.length;
   harmonics(row, s.direction);
   locate(row);
   const Spline* const* const tables = tables_of(row, i, s.pairs->density);
@@ -258,7 +256,7 @@ void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
   T by[Dw * lanes] __attribute__((aligned(PAD_BYTES)));
   for (int m = D; m < Dw; m++) store(by + m * lanes, vec<T>{});
   for (int64_t e = 0; e < row.n; e++) {
-    const Between at = between(row, e);
+    const Between at = between(e);
     const float* const table = at.row(*tables[e], 0);
     const T* const Y = harmonics + e;
     vec<T> along = vec<T>{};
@@ -271,7 +269,7 @@ void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
 #pragma GCC unroll 2
       for (int64_t c = 0; c < Cp; c += lanes) {
         vec<T> f, df, sum = vec<T>{};
-        at.both(table, stride, l * Cp + c, f, df);
+        at.both(table, l * Cp + c, f, df);
 #pragma GCC unroll 11
         for (int k = 0; k <= 2 * l; k++) {
           const vec<T> g = load(by_density + (l * l + k) * Cp + c);

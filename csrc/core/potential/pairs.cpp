@@ -7,7 +7,7 @@
 
 namespace equitensor {
 namespace {
-constexpr size_t MOST_BYTES = size_t(10) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
+constexpr size_t MOST_BYTES = size_t(15) << 20;  // beyond it the caches are of no help, and evaluating anew is as quick
 
 int eights(int n) { return (n + 7) / 8 * 8; }
 
@@ -159,7 +159,7 @@ const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& c
   int knots = std::max(common.knots, 1);
   for (bool finer = true; finer;) {  // all with the knots of the one that needs most
     finer = false;
-    if (kinds * kinds * (knots + 1) * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES)
+    if (kinds * kinds * knots * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES)
       return nullptr;
     for (int j = 0; j < f.elements; j++)
       for (int i = 0; i < f.elements; i++) {

@@ -240,7 +240,7 @@ class Typed : public Simulation {
     const size_t e = longest, G = std::max(n.Gp, n.cp), C = std::max(n.Cp, n.cp);
     w.harmonics.grow(n.D * e), w.by_harmonics.grow(n.Dp * e), w.turned.grow(n.Dp * e), w.by_distance.grow(lanes * e),
         w.basis.grow(4 * n.R * e);
-    w.tables.grow(e), w.knot.grow(e), w.weights.grow(10 * e);
+    w.tables.grow(e), w.knot.grow(e), w.between.grow(e);
     w.longest = longest;
     for (auto* array : {&w.state, &w.by_state}) array->grow(n.layers * n.cp * e);
     for (auto* array : {&w.read_gradient, &w.hidden}) array->grow(n.cp * e);

@@ -222,7 +222,9 @@ INLINE vec<T> one_and_exponential(vec<T> x, T limit = Exponential<T>::limit) {
   using E = Exponential<T>;
   typedef typename E::integer integers __attribute__((vector_size(EQUITENSOR_BYTES)));
   const vec<T> most = splat(limit);
-  x = x < -most ? most : (x > most ? -most : -x);
+  x = -x;
+  x = most < x ? most : x;  // in this order, so that what is not a number stays that
+  x = -most > x ? -most : x;
   const vec<T> shifted = x * T(1.44269504088896340736) + T(E::rounder);
   const vec<T> whole_part = shifted - T(E::rounder);
   const vec<T> rest = (x - whole_part * T(E::ln2_high)) - whole_part * T(E::ln2_low);

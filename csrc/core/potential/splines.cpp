@@ -8,45 +8,40 @@
 namespace equitensor {
 namespace {
 
-// Weights of the rise, of both first and both second derivatives in a quintic's derivative, at t of an interval.
-void derivative_weights(double t, double* w) {
-  const double t2 = t * t, t3 = t2 * t, t4 = t3 * t;
-  w[0] = 30 * t2 - 60 * t3 + 30 * t4;
-  w[1] = 1 - 18 * t2 + 32 * t3 - 15 * t4;
-  w[2] = -12 * t2 + 28 * t3 - 15 * t4;
-  w[3] = t - 4.5 * t2 + 6 * t3 - 2.5 * t4;
-  w[4] = 1.5 * t2 - 4 * t3 + 2.5 * t4;
+// Coefficients of the quintic through values f, first and second derivatives df and ddf (by t) at t = 0 and at t = 1.
+void quintic(const double* f, const double* df, const double* ddf, double* a) {
+  a[0] = f[0], a[1] = df[0], a[2] = 0.5 * ddf[0];
+  const double value = f[1] - f[0] - a[1] - a[2], first = df[1] - a[1] - 2 * a[2], second = ddf[1] - 2 * a[2];
+  a[3] = 10 * value - 4 * first + 0.5 * second;
+  a[4] = -15 * value + 7 * first - second;
+  a[5] = 6 * value - 3 * first + 0.5 * second;
 }
 
 Spline sampled(int width, double cutoff, int knots, const Functions& functions, double& error) {
-  constexpr int CHUNK = PAD_BYTES / sizeof(float), ROWS = SPLINE_ROWS;
-  const double h = cutoff / knots, middle = 0.3;  // where derivatives err about most
-  Spline made{knots, width, Aligned<float>(size_t(knots + 1) * ROWS * width), {}};
+  constexpr int CHUNK = PAD_BYTES / sizeof(float);
+  const double h = cutoff / knots, t = 0.3;  // where derivatives err about most
+  Spline made{knots, width, Aligned<float>(size_t(knots) * SPLINE_ROWS * width), {}};
   Array at, between;
   for (int k = 0; k <= knots; k++) at.push_back(k * h);
-  for (int k = 0; k < knots; k += 2) between.push_back((k + middle) * h);
+  for (int k = 0; k < knots; k += 2) between.push_back((k + t) * h);
   const size_t count = at.size() * width, tried = between.size() * width;
   Array f(3 * count), g(3 * tried);
   functions(static_cast<int>(at.size()), at.data(), f.data());
   functions(static_cast<int>(between.size()), between.data(), g.data());
   const double *df = f.data() + count, *ddf = df + count;
-  for (int k = 0; k <= knots; k++)
+  double wrong = 0, size = 0;
+  for (int k = 0; k < knots; k++)
     for (int j = 0; j < width; j++) {
-      const size_t i = size_t(k) * width + j;
-      float* to = made.data.data() + (size_t(k) * width + j / CHUNK * CHUNK) * ROWS + j % CHUNK;
-      to[0] = static_cast<float>(f[i]);
-      to[CHUNK] = k < knots ? static_cast<float>(f[i + width] - f[i]) : 0.0f;
-      to[2 * CHUNK] = static_cast<float>(df[i] * h);
-      to[3 * CHUNK] = static_cast<float>(ddf[i] * h * h);
-    }
-  double w[5], wrong = 0, size = 0;
-  derivative_weights(middle, w);
-  for (size_t b = 0; b < between.size(); b++)
-    for (int j = 0; j < width; j++) {
-      const size_t k = 2 * b * width + j, next = k + width;
-      const double found =
-          w[0] * (f[next] - f[k]) / h + w[1] * df[k] + w[2] * df[next] + (w[3] * ddf[k] + w[4] * ddf[next]) * h;
-      const double exact = g[tried + b * width + j];
+      const size_t i = size_t(k) * width + j, next = i + width;
+      const double values[2] = {f[i], f[next]}, first[2] = {h * df[i], h * df[next]},
+                   second[2] = {h * h * ddf[i], h * h * ddf[next]};
+      double a[SPLINE_ROWS];
+      quintic(values, first, second, a);
+      float* to = made.data.data() + (size_t(k) * width + j / CHUNK * CHUNK) * SPLINE_ROWS + j % CHUNK;
+      for (int p = 0; p < SPLINE_ROWS; p++) to[p * CHUNK] = static_cast<float>(a[p]);
+      if (k % 2) continue;
+      const double found = (a[1] + t * (2 * a[2] + t * (3 * a[3] + t * (4 * a[4] + t * 5 * a[5])))) / h,
+                   exact = g[tried + size_t(k / 2) * width + j];
       wrong += (found - exact) * (found - exact), size += exact * exact;
     }
   error = size > 0 ? std::sqrt(wrong / size) : 0;

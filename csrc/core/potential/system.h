@@ -19,7 +19,7 @@ struct Scratch {
   Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
   Aligned<const Spline*> tables;
   Aligned<int32_t> knot;
-  Aligned<float> weights;
+  Aligned<float> between;
   Aligned<T> state, by_state, x_gradient, silu_gradient, read, read_gradient, hidden;
   Aligned<T> radial, radial_gradient, message, product, by_product;
   Aligned<T> gathered, by_gathered, by_gathered_t, padded_rows, density, by_density, features, by_features;
