@@ -41,15 +41,14 @@ void Engine<T>::arrive(int64_t i) const {
   T* const d = s.distance.data();
   vec<T> closest = splat(static_cast<T>(n.cutoff));
   for (slot = first; slot < first + row.length; slot += W<T>) {
-    const vec<T> square = load(x + slot) * load(x + slot) + load(y + slot) * load(y + slot) + load(z + slot) * load(z + slot);
+    const vec<T> dx = load(x + slot), dy = load(y + slot), dz = load(z + slot), square = dx * dx + dy * dy + dz * dz;
     vec<T> length;
     for (int k = 0; k < W<T>; k++) length[k] = std::sqrt(square[k]);
     const vec<T> inverse = T(1) / length;
     closest = length < closest ? length : closest;
     store(d + slot, length);
-    store(x + slot, load(x + slot) * inverse), store(y + slot, load(y + slot) * inverse);
-    store(z + slot, load(z + slot) * inverse);
-    store_fours(s.edge.data() + 4 * slot, load(x + slot), load(y + slot), load(z + slot), length);
+    store(x + slot, dx * inverse), store(y + slot, dy * inverse), store(z + slot, dz * inverse);
+    store_fours(s.edge.data() + 4 * slot, dx * inverse, dy * inverse, dz * inverse, length);
   }
   for (int k = 0; k < W<T>; k++)
     if (closest[k] < T(1e-4)) s.coincident[thread_] = i;

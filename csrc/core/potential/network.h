@@ -89,9 +89,9 @@ struct Coupled {
   std::vector<Entry> entries;
 };
 
-// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. For the interval after each
-// knot and every chunk of a register's width: the coefficients of t^0 .. t^5, where t rises from 0 to 1. An eighth of the
-// knots of cubic ones is enough.
+// Quintic splines of `width` functions over 0 .. cutoff, twice continuously differentiable. For the interval after
+// each knot and every chunk of a register's width: the coefficients of t^0 .. t^5, where t rises from 0 to 1. An eighth
+// of the knots of cubic ones is enough.
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;

@@ -98,7 +98,8 @@ PairedEdges<T> Engine<T>::edges_of(int64_t b) const {
 // a = silu(h), h = M x0 + R'(d) g + S b + bias, in `state`. The next atom's numbers are fetched meanwhile.
 template <class T>
 template <class Width>
-void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables, const PairedEdges<T>& to) const {
+void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables,
+                                const PairedEdges<T>& to) const {
   const UpdateMatrices<T>& update = n.updates[0];
   const int64_t cp = Width::c ? Width::c : n.cp;
   const T* const scalars = s.scalars[0].data() + i * cp;

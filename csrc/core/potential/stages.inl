@@ -1,5 +1,5 @@
-// What is done for atoms in each stage, for one or a block of them. Atoms of no species take no part: rows of theirs are
-// computed with the block's, and nobody reads them. Included once per instruction set.
+// What is done in each stage, for an atom or a block of them. Atoms of no species take no part: their rows are computed
+// with the block's, and nobody reads them. Included once per instruction set.
 
 template <class T>
 void Engine<T>::forward(int r, Atoms atoms) const {
@@ -15,7 +15,7 @@ void Engine<T>::forward(int r, Atoms atoms) const {
   shape(r, atoms);
 }
 
-// From the densities of a round: their energies, and what edges read of them.
+// From the densities of a round: their energies, and what leaving edges read of them.
 template <class T>
 void Engine<T>::shape(int r, Atoms atoms) const {
   const UpdateMatrices<T>& update = n.updates[r];
