@@ -172,16 +172,16 @@ def operations(sizes: dict, neighbours: float, elements: int) -> float:
     """An atom's, of the path that the evaluator takes (see docs/evaluator.md)."""
     c, C, G, degrees = sizes["edge_channels"], sizes["channels"], sizes["gathered"], sizes["lmax"] + 1
     D, layers, order = degrees**2, sizes["layers"], sizes["correlation"]
-    paired = layers == 2 and elements**2 * 65 * 16 * (degrees * C + c + G) <= 10 << 20
+    paired = layers == 2 and elements**2 * 64 * 24 * (degrees * C + c + G) <= 15 << 20
     if paired:
-        splines = 5 * degrees * C + 10 * degrees * C + 10 * 2 * (c + G)
+        splines = 5 * degrees * C + 9 * degrees * C + 9 * 2 * (c + G)
         edge = D * C + D * c + c * G + D * G + 2 * D * G + c * G + 2 * D * c + 2 * D * C + splines
         atom = 2 * D * G * C + 2 * D * C * c + 2 * C * c + 2 * C * C
     else:
         messages = sum(c * G * (r + 1) * (2 if r == layers - 1 else 3) for r in range(layers))
         densities = sum(4 * D * G - D * G * (r < layers - 1) for r in range(layers))
         updates = sum(2 * c * c * (q + 1) + 3 * D * c for q in range(layers - 1))
-        edge = messages + densities + updates + 10 * (c + G) * layers * (layers + 1) // 2
+        edge = messages + densities + updates + 9 * (c + G) * layers * (layers + 1) // 2
         atom = layers * 2 * D * G * C + (layers - 1) * (2 * D * C * c + 2 * C * c) + 2 * C * C
     entries = {1: 7, 2: 52, 3: 194, 4: 623}.get(sizes["lmax"], 1) * (3 if sizes.get("product") == "cg" else 1)
     powers = max(0, order - 1)  # products with the density: forward, two backward but one for the square, raised again

@@ -215,8 +215,9 @@ void PairEquitensor::compute(int eflag, int vflag) {
   result.forces = !direct ? forces.data() : total ? atom->f[0] : nullptr;
   result.virials = !vflag_atom ? nullptr : !direct ? virials.data() : total ? vatom[0] : nullptr;
   const equitensor_exchange exchange = {this, forward, reverse};
+  const bool alone = comm->nprocs == 1 && total == atom->nlocal; // no rows to exchange
   const double* shifts = shift.empty() ? nullptr : shift.data();
-  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, shifts, &exchange, &result));
+  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, shifts, alone ? nullptr : &exchange, &result));
   add_results(result.energy, result.virial, direct ? nullptr : result.forces, direct ? nullptr : result.virials);
 }
 
