@@ -29,6 +29,11 @@ class GraphDataset(Dataset):
     def __len__(self):
         return len(self.indices)
 
+    @property
+    def keeps_graphs(self) -> bool:
+        """Whether a graph is built once and kept."""
+        return self._cache is not None
+
     def __getitem__(self, i: int) -> AtomicGraph:
         if self._cache is not None and i in self._cache:
             return self._cache[i]

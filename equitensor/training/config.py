@@ -55,7 +55,7 @@ class DataConfig(_Section):
     valid_by: Literal["group", "frame"] = "group"
     e0s: dict[str | int, float] | str | None = None
     format: str = "auto"
-    num_workers: int = Field(0, ge=0)
+    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
 
     def reading_options(self) -> dict:
         """What `open_snapshots` takes beside the path, where given."""
@@ -145,7 +145,9 @@ _Rates = Annotated[
 class TrainConfig(_Section):
     """How long, how fast, in what precision, and on what."""
 
-    batch_size: PositiveInt | None = None  # by the number of atoms
+    batch_size: PositiveInt | None = None  # structures a batch at most
+    batch_edges: PositiveInt | None = None  # edges a batch at most; by the data where neither is given
+    accumulate: PositiveInt = 1  # batches a step, on each rank
     max_epochs: PositiveInt | None = None
     max_time: str | None = None
     optimizer: Literal["soap", "adam", "muon"] = "soap"

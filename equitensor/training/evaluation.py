@@ -8,8 +8,9 @@ import numpy as np
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
-from equitensor.graph import Structure
+from equitensor.graph import AtomicGraph, Structure
 from equitensor.graph.labels import FORCES, labels
+from equitensor.training.batches import BatchLimits
 from equitensor.training.compared import counted
 from equitensor.training.errors import ErrorSums, errors_of
 from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
@@ -57,14 +58,20 @@ class Evaluation:
 
 
 def evaluate(
-    model, snapshots: Snapshots, indices=None, batch_size: int = 16, device=None, keep: bool = True
+    model,
+    snapshots: Snapshots,
+    indices=None,
+    batch_size: int | None = 16,
+    device=None,
+    keep: bool = True,
+    batch_edges: int | None = None,
 ) -> Evaluation:
     """Errors over `snapshots[indices]` (all by default); `keep` keeps predictions and labels for plots and files.
 
-    model is a Potential, which takes `batch_size` structures at once, or has `elements` and `compute(structure,
-    stress)` for one, as the engines of `equitensor.interfaces` have. Forces on atoms marked fixed do not count.
-    Structures with elements that the model does not know are left out, counted in `excluded`. Raises InputError where
-    none is left.
+    model is a Potential, which takes `batch_size` structures and `batch_edges` edges at once at most (None: any), or
+    has `elements` and `compute(structure, stress)` for one, as the engines of `equitensor.interfaces` have. Forces on
+    atoms marked fixed do not count. Structures with elements that the model does not know are left out, counted in
+    `excluded`. Raises InputError where none is left.
     """
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     elements = [int(z) for z in model.elements]
@@ -72,7 +79,7 @@ def evaluate(
     if hasattr(model, "compute"):
         predicted = _one_by_one(model, snapshots, indices)
     else:
-        predicted = _in_batches(model, snapshots, indices, batch_size, device)
+        predicted = _in_batches(model, snapshots, indices, BatchLimits(batch_size, batch_edges), device)
     return tally(predicted, keep, excluded)
 
 
@@ -164,15 +171,16 @@ def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, Structur
         yield label, _prediction(label, {name: np.asarray(value) for name, value in out.items()})
 
 
-def _in_batches(model, snapshots, indices, batch_size, device) -> Iterator[tuple[Structure, Structure]]:
+def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tuple[Structure, Structure]]:
     """The same by a model in torch."""
-    from equitensor.data import GraphDataset, graph_loader
+    from equitensor.data import GraphDataset
 
     model = model.eval()
     device = model.device if device is None else device
     dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
     of_atoms = {label.key for label in labels() if label.per_atom}
-    for graph in graph_loader(dataset, batch_size=batch_size):
+    for graphs in batch_limits.parts(dataset[i] for i in range(len(dataset))):
+        graph = AtomicGraph.collate(graphs)
         out = {name: value.detach().cpu().double().numpy() for name, value in model(graph.to(device)).items()}
         start = 0
         for k, i in enumerate(graph.index.tolist()):

@@ -3,15 +3,12 @@
 import contextlib
 import errno
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import TorchElasticEnvironment
-from lightning.fabric.strategies import DDPStrategy
 from rich.console import Console
 
 from equitensor import models
@@ -27,6 +24,7 @@ from equitensor.training.parts import parts_table
 from equitensor.training.plots import plot_learning
 from equitensor.training.pretrained import with_model_of_file
 from equitensor.training.progress import Progress
+from equitensor.training.ranks import Ranks, rank_options
 from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import TRAINED, RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
@@ -48,32 +46,30 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     progress = Progress(started=time.monotonic() if started is None else started)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    fabric = Fabric(accelerator=_accelerator(config.train.device), **_ranks())
+    accelerator = _accelerator(config.train.device)
+    fabric = Fabric(accelerator=accelerator, **rank_options(accelerator))
     fabric.launch()
-    if fabric.global_rank > 0:
+    ranks = Ranks(fabric)
+    if not ranks.is_first:
         console = make_console(quiet=True)
     with contextlib.ExitStack() as stack:
         folder = Path(resume or config.output)
-        if fabric.global_rank == 0:
+        if ranks.is_first:
             stack.enter_context(run_folder(config, resume))
             stack.enter_context(_disk_failures_explained(folder))
-        fabric.barrier()
-        summary = _fit(config, folder, resume, fabric, progress, console)
-        if fabric.world_size > 1:  # a rank that leaves while another still works may abort it
-            fabric.barrier()
-            torch.distributed.destroy_process_group()
-    return summary
+        ranks.wait()
+        return _fit(config, folder, resume, fabric, progress, console)
 
 
 def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Progress, console) -> dict:
     state = None if resume is None else read_checkpoint(folder)
     origin = None if state is None else Origin.of(state, folder)
-    data = open_data(config, console, origin, folder)
+    data = open_data(config, console, origin, folder, fabric.world_size)
     model = build_model(config, data, origin)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
-    _set_length(progress, config, len(trainer.sampler))
-    if fabric.global_rank == 0:
+    _set_length(progress, config)
+    if trainer.ranks.is_first:
         origin = origin or origin_of(data, model, _before(data, trainer, console))
         if resume is None:
             write_inputs(folder, config, {"train": origin.train.tolist(), "valid": origin.valid.tolist()})
@@ -81,7 +77,8 @@ def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Pr
     if state is not None:
         trainer.restore(state)
     trainer.run()
-    return _finish(folder, data, trainer, console) if fabric.global_rank == 0 else {}
+    trainer.ranks.part()
+    return _finish(folder, data, trainer, console) if trainer.ranks.is_first else {}
 
 
 @contextlib.contextmanager
@@ -137,15 +134,6 @@ def make_console(quiet: bool = False) -> Console:
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 140)
 
 
-def _ranks() -> dict:
-    """The ranks that torchrun started, if it did; else one, on one GPU or on the CPU."""
-    if not TorchElasticEnvironment.detect():
-        return {"devices": 1}
-    local = int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy = DDPStrategy(broadcast_buffers=False)  # the buffers are constants
-    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local, "strategy": strategy}
-
-
 def _accelerator(device: str) -> str:
     if device not in ("auto", "cpu", "cuda", "gpu"):
         raise InputError(f"train.device is {device!r}: say auto, cpu or cuda")
@@ -154,12 +142,12 @@ def _accelerator(device: str) -> str:
     return {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}.get(device, device)
 
 
-def _set_length(progress: Progress, config: Config, steps_per_epoch: int) -> None:
+def _set_length(progress: Progress, config: Config) -> None:
     epochs, clock = config.train.max_epochs, config.train.max_time
     if epochs is None and clock is None:
         epochs = DEFAULT_EPOCHS
     if epochs is not None:
-        progress.total_steps = epochs * steps_per_epoch
+        progress.epochs = epochs
     if clock is not None:
         progress.max_seconds = seconds(clock)
 
@@ -177,7 +165,9 @@ def _provenance(config: Config, data: RunData) -> dict:
     return tuned | {
         "config": config.resolved(),
         "labels": data.trained,
-        "batch_size": data.batch_size,
+        "batch_size": data.batch_limits.structures,
+        "batch_edges": data.batch_limits.edges,
+        "batches_a_step": data.batches_a_step,
         "e0s": data.e0s.origin,
         "training_structures": len(data.train),
         "validation_structures": 0 if data.valid is None else len(data.valid),
@@ -189,13 +179,18 @@ def _few(name: str, indices):
     return indices[:: -(-len(indices) // MOST_TRAIN)] if name in TRAINED else indices
 
 
+def _shape(data: RunData) -> dict:
+    """That of batches, as `evaluate` takes it."""
+    return {"batch_size": data.batch_limits.structures, "batch_edges": data.batch_limits.edges}
+
+
 def _before(data: RunData, trainer, console) -> dict[str, dict]:
     """Errors of a model that is trained already, by part of the data, before it is trained further."""
     if data.pretrained is None:
         return {}
     model, rows = trainer.ema.module, {}
     for name, snapshots, indices in data.parts():
-        found = evaluate(model, snapshots, _few(name, indices), batch_size=2 * trainer.batch_size, keep=False)
+        found = evaluate(model, snapshots, _few(name, indices), **_shape(data), keep=False)
         rows[name] = found.metrics
     console.print(error_table(rows, "Errors before the first step"))
     return json.loads(json.dumps(rows))  # plain numbers, which a checkpoint keeps
@@ -209,7 +204,7 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         if before := trainer.origin.before.get(name):
             rows[f"{name}, before the first step"] = before
         few = _few(name, indices)
-        evaluation = evaluate(model, snapshots, few, batch_size=2 * trainer.batch_size, keep=name not in TRAINED)
+        evaluation = evaluate(model, snapshots, few, **_shape(data), keep=name not in TRAINED)
         for elements, count in evaluation.excluded.items():
             console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics

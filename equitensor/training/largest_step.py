@@ -1,28 +1,84 @@
-"""What `equitensor train --check` measures: one step on the largest batch that a run can meet."""
+"""What `equitensor train --check` measures: a step on the largest batches that a run can meet."""
 
 import time
+from collections.abc import Iterator
+from itertools import islice
 
+import numpy as np
 import torch
 
+from equitensor.data import GraphDataset
+from equitensor.data.sequence import evenly_spaced
+from equitensor.graph import AtomicGraph
+from equitensor.training.batches import BatchLimits, size
 from equitensor.training.memory import peak_memory
 from equitensor.training.progress import Progress
+from equitensor.training.sampler import BatchSampler
+from equitensor.training.shards import split
 from equitensor.training.trainer import Trainer
+
+_VISITED = 1_000_000  # structures whose batches are looked at
+_EPOCHS = 200  # at most
+_MORE = 100  # structures that are tried
 
 
 def largest_step(trainer: Trainer) -> dict:
-    """One step on the largest structures that a batch can hold: sizes, seconds and memory."""
-    dataset, device = trainer.data.train, trainer.fabric.device
-    order = dataset.num_atoms.argsort()[::-1][: trainer.sampler.batch_size]
-    graphs = [graph.to(device) for graph in trainer.collate([dataset[int(i)] for i in order])]
-    trainer.progress = Progress(started=time.monotonic(), total_steps=1)
-    began = time.monotonic()
-    trainer.step(graphs)
-    taken = time.monotonic() - began
+    """Steps on the batches with the most edges and with the most atoms: sizes and seconds of the first, memory."""
+    device = trainer.fabric.device
+    trainer.progress = Progress(started=time.monotonic(), epochs=1)
+    found = [_step(trainer, part) for part in _largest_parts(trainer)]
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory()
+    return found[0] | {"megabytes": peak}
+
+
+def _step(trainer: Trainer, part: list[AtomicGraph]) -> dict:
+    began = time.monotonic()
+    trainer.step([split(part, trainer.shards.count)])
     return {
-        "structures": sum(graph.num_graphs for graph in graphs),
-        "atoms": sum(graph.num_nodes for graph in graphs),
-        "edges": sum(graph.num_edges for graph in graphs),
-        "seconds": taken,
-        "megabytes": peak,
+        "structures": len(part),
+        "atoms": sum(map(_atoms, part)),
+        "edges": sum(map(_edges, part)),
+        "seconds": time.monotonic() - began,
     }
+
+
+def _largest_parts(trainer: Trainer) -> list[list[AtomicGraph]]:
+    """The parts with the most edges and with the most atoms, of the batches with the most of them that the run's first
+    epochs take, and of the largest structures alone."""
+    dataset, limits = trainer.data.train, trainer.data.batch_limits
+    atoms, sizes = dataset.num_atoms, trainer.data.sizes
+    chosen = [[int(atoms.argmax())], [int(sizes.argmax())]]
+    for batch in _batches(trainer):
+        for k, by in enumerate((atoms, sizes)):
+            chosen[k] = max(chosen[k], batch, key=lambda each: by[each].sum())
+    chosen += [[int(atoms.argmax())], [int(sizes.argmax())]]
+    parts = [part for batch in chosen for part in limits.parts(dataset[i] for i in batch)]
+    by_edges, by_atoms = (max(parts, key=lambda part: sum(map(count, part))) for count in (_edges, _atoms))
+    if not dataset.keeps_graphs:  # sizes are estimates: another batch may be fuller
+        by_edges = _topped_up(by_edges, dataset, limits)
+    return [by_edges] if by_atoms is by_edges else [by_edges, by_atoms]
+
+
+def _batches(trainer: Trainer) -> Iterator[list[int]]:
+    """Those of the run's first epochs, up to a million structures."""
+    count, epochs = len(trainer.data.train), trainer.config.train.max_epochs or _EPOCHS
+    sampler = BatchSampler(trainer.data.sizes, trainer.data.batch_limits, trainer.config.seed)
+    for sampler.epoch in range(min(epochs, 1 + _VISITED // count)):
+        yield from islice(sampler.batches(), _VISITED)
+
+
+def _topped_up(part: list[AtomicGraph], dataset: GraphDataset, limits: BatchLimits) -> list[AtomicGraph]:
+    """With more structures, as far as some of them have room."""
+    for i in evenly_spaced(np.arange(len(dataset)), _MORE):
+        graph = dataset[int(i)]
+        if limits.fit(len(part) + 1, sum(map(size, part)) + size(graph)):
+            part = [*part, graph]
+    return part
+
+
+def _edges(graph: AtomicGraph) -> int:
+    return graph.num_edges
+
+
+def _atoms(graph: AtomicGraph) -> int:
+    return graph.num_nodes

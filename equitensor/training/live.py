@@ -45,7 +45,7 @@ class Live:
     def step(self, found, value: float, speed: float) -> None:
         self.steps += 1
         self.loss += value
-        self.errors.add({FORCES.term: found[FORCES.term]})
+        self.errors.add({FORCES.term: found.get(FORCES.term)})
         self.speed = speed
         if self.console.is_terminal and time.monotonic() - self.shown > _REFRESH:
             self.shown = time.monotonic()

@@ -1,6 +1,7 @@
 """The loss: weighted squared errors of forces, of energies and of virials per atom ...; missing labels are left out."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -92,9 +93,14 @@ def loss(found: dict[str, Tensor], weights: dict[str, float], limits=None, count
     return total
 
 
-def numbers(found: dict[str, Tensor]) -> list[int]:
-    """How many residuals each term has, in the order of the table."""
-    return [len(found[label.term]) for label in labels()]
+def numbers(graphs: Iterable[AtomicGraph]) -> list[int]:
+    """How many labels of each kind count in a batch in these parts, in the order of the table."""
+    counts = [0] * len(labels())
+    for graph in graphs:
+        for k, label in enumerate(labels()):
+            if getattr(graph, label.name) is not None:
+                counts[k] += int(labelled(label, graph).sum())
+    return counts
 
 
 def _add_nothing(found, label, energy, weight):

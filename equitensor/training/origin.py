@@ -8,11 +8,12 @@ import torch
 from equitensor.data import E0s
 from equitensor.errors import InputError
 from equitensor.graph.labels import FORCES
+from equitensor.training.batches import BatchLimits
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Split (indices int64), E0s, scale and shift (eV), mean number of neighbours, size of a batch.
+    """Split (indices int64), E0s, scale and shift (eV), mean number of neighbours, limits of a batch, batches a step.
 
     limits: where errors begin to count linearly, by label. fingerprints: of the training data and, where these are
     others, of the validation data. before: errors before the first step of a fine-tuning, by part.
@@ -24,7 +25,8 @@ class Origin:
     scale: float
     shift: float
     num_neighbors: float
-    batch_size: int
+    batch_limits: BatchLimits
+    batches_a_step: int
     limits: dict[str, float]
     fingerprints: dict[str, dict]
     before: dict[str, dict] = field(default_factory=dict)
@@ -39,7 +41,9 @@ class Origin:
             "scale": self.scale,
             "shift": self.shift,
             "num_neighbors": self.num_neighbors,
-            "batch_size": self.batch_size,
+            "batch_size": self.batch_limits.structures,
+            "batch_edges": self.batch_limits.edges,
+            "batches_a_step": self.batches_a_step,
             "limits": self.limits,
             "fingerprints": self.fingerprints,
             "before": self.before,
@@ -55,7 +59,9 @@ class Origin:
                 f"start a new run in another folder, with train.init_from={run}/model.eqt for its weights"
             )
         limits = found.get("limits", {FORCES.name: found["scale"]})  # all that earlier checkpoints had
-        rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "batch_size", "fingerprints")}
+        rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "fingerprints")}
+        rest["batch_limits"] = BatchLimits(found["batch_size"], found.get("batch_edges"))
+        rest["batches_a_step"] = found.get("batches_a_step", 1)
         e0s = E0s(found["e0s"], found["e0s_origin"])
         rest["before"] = found.get("before", {})
         return cls(found["train"].numpy(), found["valid"].numpy(), e0s, limits=limits, **rest)

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 class Progress:
     """The state of a run's schedule.
 
-    A run ends after total_steps or when `max_seconds` less `reserve` (for the final evaluation) have passed since
+    A run ends after `epochs` or when `max_seconds` less `reserve` (for the final evaluation) have passed since
     `started` (time.monotonic()), whichever is first; `spent` are the seconds of the parts before a resume.
     """
 
     started: float
-    total_steps: float = math.inf
+    epochs: float = math.inf
     max_seconds: float = math.inf
     reserve: float = 0.0
     spent: float = 0.0
     step: int = 0
     epoch: int = 0
+    passed: float = 0.0  # of the epoch
 
     @property
     def elapsed(self) -> float:
@@ -30,7 +31,7 @@ class Progress:
     def fraction(self) -> float:
         """0 at the start, 1 at the end."""
         by_time = self.elapsed / max(self.max_seconds - self.reserve, 1e-9)
-        return min(1.0, max(self.step / self.total_steps, by_time))
+        return min(1.0, max((self.epoch + self.passed) / self.epochs, by_time))
 
 
 def lr_factor(fraction: float, constant: float) -> float:

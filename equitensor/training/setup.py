@@ -28,6 +28,7 @@ from equitensor.data.absurd_labels import LabelSample
 from equitensor.data.replay import replay
 from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
+from equitensor.training.batches import BatchLimits, default_limits
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
@@ -36,6 +37,7 @@ from equitensor.training.limits import limits
 from equitensor.training.origin import Origin
 from equitensor.training.parts import E0S, freeze
 from equitensor.training.pretrained import Pretrained
+from equitensor.training.sizes import sizes
 from equitensor.training.statistics import statistics
 
 TRAINED = ("train", "replay")  # names of the parts that are not held out
@@ -45,15 +47,18 @@ TRAINED = ("train", "replay")  # names of the parts that are not held out
 class RunData:
     """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots.
 
-    `train` holds `replayed` structures of earlier data behind its own. `labels` are those of the training data;
-    `trained` names the labels that the loss counts and the training data hold; `limits` say where their errors begin to
-    count linearly (`build_model` knows).
+    `train` holds `replayed` structures of earlier data behind its own. `batches_a_step` batches within `batch_limits`
+    make a step; `sizes` are the edges of each training structure (atoms, where edges do not limit a batch). `labels`
+    are those of the training data; `trained` names the labels that the loss counts and the training data hold; `limits`
+    say where their errors begin to count linearly (`build_model` knows).
     """
 
     train: GraphDataset
     valid: GraphDataset | None
     e0s: E0s
-    batch_size: int
+    batch_limits: BatchLimits
+    batches_a_step: int
+    sizes: np.ndarray
     labels: LabelSample
     trained: list[str] = field(default_factory=list)
     limits: dict[str, float] = field(default_factory=dict)
@@ -73,10 +78,12 @@ class RunData:
             yield name, snapshots, np.arange(len(snapshots))
 
 
-def open_data(config: Config, console: Console, origin: Origin | None = None, run_folder=None) -> RunData:
+def open_data(
+    config: Config, console: Console, origin: Origin | None = None, run_folder=None, ranks: int = 1
+) -> RunData:
     """Open, split and count; print the coverage of every part.
 
-    `origin` is that of the run in `run_folder` which is resumed: its split, E0s and size of a batch are kept. Raises
+    `origin` is that of the run in `run_folder` which is resumed: its split, E0s and batches are kept. Raises
     InputError where the data are not those that it began with.
     """
     data, cutoff, pretrained = config.data, config.model.cutoff, None
@@ -85,7 +92,7 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
     held_out = own if data.valid is None else open_snapshots(_plain(data.valid), **options)
     if origin is not None:
         snapshots = _with_replay(config, own, int(np.sum(origin.train < len(own))))
-        train, valid, e0s, size = _kept(origin, snapshots, held_out, run_folder)
+        train, valid, e0s = _kept(origin, snapshots, held_out, run_folder)
     else:
         train, valid = _parted(config, own, held_out)
         snapshots = _with_replay(config, own, len(train))
@@ -97,29 +104,47 @@ def open_data(config: Config, console: Console, origin: Origin | None = None, ru
             if E0S in config.train.freeze:
                 raise InputError("train.freeze: e0s are those of train.init_from, which is not given")
             e0s = resolve_e0s(data.e0s, snapshots, train)
-        size = config.train.batch_size or batch_size(snapshots.index.atoms[train])
+    train_set = GraphDataset(snapshots, train, cutoff)
+    batch_limits, sizes = _batches(config, train_set, origin)
     valid_set = GraphDataset(held_out, valid, cutoff) if len(valid) else None
     labels = LabelSample.of(snapshots, train, e0s.values)
-    run = RunData(GraphDataset(snapshots, train, cutoff), valid_set, e0s, size, labels, tests=_tests(data, options))
+    together = config.train.accumulate * ranks if origin is None else origin.batches_a_step
+    tests = _tests(data, options)
+    run = RunData(train_set, valid_set, e0s, batch_limits, together, sizes, labels, tests=tests)
     run.replayed, run.pretrained = int(np.sum(train >= len(own))), pretrained
     _report(run, console)
     _check_elements(run)
     run.trained = check_labels(run.train, config.loss, console)
-    if config.train.batch_size is None:
-        mean = run.train.num_atoms.mean()
-        console.print(
-            f"structures a batch: {size}, for {mean:.0f} atoms in a structure (train.batch_size sets another)"
-        )
+    _say_batches(run, ranks, console)
     return run
 
 
-def batch_size(atoms: np.ndarray) -> int:
-    """Structures a batch, for structures of so many atoms: 10 up to 30 atoms on average, 1 from 77 on.
+def _batches(config: Config, train: GraphDataset, origin: Origin | None) -> tuple[BatchLimits, np.ndarray]:
+    """The limits of a batch, and the sizes that count for them."""
+    given = BatchLimits(config.train.batch_size, config.train.batch_edges) if origin is None else origin.batch_limits
+    if given.structures is not None and given.edges is None:
+        return given, train.num_atoms.astype(np.int64)
+    found = sizes(train)
+    return (default_limits(found) if given.edges is None else given), found
 
-    In a given time many small steps learn more than a few large ones: of 80 to 190 atoms, one structure a step gives a
-    fifth to a tenth of the force error that ten do.
-    """
-    return max(1, min(10, round(10 * (30 / float(np.mean(atoms))) ** 2)))
+
+def _say_batches(run: RunData, ranks: int, console: Console) -> None:
+    """Edges a batch, where these limit it, and batches a step, where there are several."""
+    limits, together = run.batch_limits, run.batches_a_step
+    if limits.edges is not None:
+        each = 1 / np.minimum(1.0, run.sizes / limits.edges).mean()
+        text = f"edges a batch: {limits.edges}, about {each:.2g} structures (train.batch_edges sets another)"
+        if alone := int((run.sizes > limits.edges).sum()):
+            text += f"; {alone} structures have more, each is a batch of its own"
+        console.print(text, soft_wrap=True)
+    if together > 1:
+        console.print(f"batches a step: {together}, over {ranks} rank{'s' * (ranks > 1)}")
+    if ranks > together:
+        console.print(
+            f"[yellow]warning:[/] {ranks - together} ranks have nothing to do: the run began with "
+            f"{together} batches a step",
+            soft_wrap=True,
+        )
 
 
 def _parted(config: Config, snapshots, held_out):
@@ -145,7 +170,7 @@ def _kept(origin: Origin, snapshots, held_out, run_folder):
     compare(snapshots, origin.fingerprints["train"], run_folder)
     if "valid" in origin.fingerprints:
         compare(held_out, origin.fingerprints["valid"], run_folder)
-    return origin.train, origin.valid, origin.e0s, origin.batch_size
+    return origin.train, origin.valid, origin.e0s
 
 
 def origin_of(run: RunData, model: models.Potential, before: dict[str, dict]) -> Origin:
@@ -160,7 +185,8 @@ def origin_of(run: RunData, model: models.Potential, before: dict[str, dict]) ->
         scale=model.scale,
         shift=model.shift,
         num_neighbors=model.settings["num_neighbors"],
-        batch_size=run.batch_size,
+        batch_limits=run.batch_limits,
+        batches_a_step=run.batches_a_step,
         limits=run.limits,
         fingerprints=prints,
         before=before,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equitensor.graph import AtomicGraph
+from equitensor.training.batches import BatchLimits
 from equitensor.training.loss import residuals
 
 
@@ -38,18 +39,25 @@ class Shards:
         return self._each(lambda graph: residuals(model(graph, **options), graph), graphs)
 
     def backward(self, parts: list[dict[str, Tensor]], gradients: dict[str, Tensor], parameters: list[Tensor]) -> None:
-        """Set the gradients of the parameters, given those of the loss by the joined residuals of all shards."""
+        """Add to the gradients of the parameters, given those of the loss by the joined residuals of all shards."""
         sizes = {name: [len(part[name]) for part in parts] for name in gradients}
         pieces = zip(*(gradient.split(sizes[name]) for name, gradient in gradients.items()), strict=True)
         pairs = [_with_rows(part, gradients, piece) for part, piece in zip(parts, pieces, strict=True)]
         pairs = [pair for pair in pairs if pair[0]]
         found = self._each(lambda pair: torch.autograd.grad(pair[0], parameters, pair[1], allow_unused=True), pairs)
         for parameter, *gradients in zip(parameters, *found, strict=True):
-            known = [gradient for gradient in gradients if gradient is not None]
+            known = [gradient for gradient in (parameter.grad, *gradients) if gradient is not None]
             parameter.grad = sum(known[1:], known[0]) if known else None
 
     def _each(self, function, items: list) -> list:
-        return [function(item) for item in items] if self.pool is None else list(self.pool.map(function, items))
+        if self.pool is not None and len(items) > 1:
+            return list(self.pool.map(function, items))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)  # nothing else runs beside
+        try:
+            return [function(item) for item in items]
+        finally:
+            torch.set_num_threads(before)
 
 
 def _with_rows(part, names, gradients):
@@ -66,6 +74,11 @@ def split(graphs: list[AtomicGraph], count: int) -> list[AtomicGraph]:
         shards[least].append(graph)
         edges[least] += graph.num_edges + 1
     return [AtomicGraph.collate(shard) for shard in shards if shard]
+
+
+def in_parts(graphs: list[AtomicGraph], limits: BatchLimits, count: int) -> list[list[AtomicGraph]]:
+    """Structures in parts within the limits of a batch, each in shards."""
+    return [split(part, count) for part in limits.parts(graphs)]
 
 
 def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,17 +6,20 @@ run follow the clock, which Lightning's Trainer counts in epochs and steps.
 
 import gc
 import math
+import os
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Subset
 
 from equitensor import models
 from equitensor.data import graph_loader
 from equitensor.errors import InputError
-from equitensor.graph.labels import ENERGY
+from equitensor.graph import AtomicGraph
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
@@ -25,10 +28,12 @@ from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.origin import Origin
 from equitensor.training.parts import GradientWatch
 from equitensor.training.progress import Progress, lr_factor
+from equitensor.training.ranks import Ranks
 from equitensor.training.sampler import BatchSampler
 from equitensor.training.setup import TRAINED
-from equitensor.training.shards import Shards, joined, split
+from equitensor.training.shards import Shards, in_parts, joined, split
 from equitensor.training.validation import ValidationErrors
+from equitensor.training.waiting import Waiting, spare_cores
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
 VALIDATION_STEP = 0.02  # of the run between two validations, at least
@@ -48,30 +53,45 @@ class Trainer:
         self.watch = GradientWatch(model) if config.train.by_part else None
         huber = config.loss.huber
         self.limits = None if huber is None else {name: huber * limit for name, limit in data.limits.items()}
-        self.model, self.optimizer = fabric.setup(model, optimizer)
-        self.batch_size = size = data.batch_size
-        self.sampler = BatchSampler(len(data.train), size, config.seed, fabric.global_rank, fabric.world_size)
-        self.parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.model, self.optimizer, self.ranks = model.to(fabric.device), optimizer, Ranks(fabric)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.ranks.share([*self.model.parameters(), *self.model.buffers()])
         self.model.train()
-        alone_on_cpu = fabric.device.type == "cpu" and fabric.world_size == 1
-        self.shards = Shards(min(size, torch.get_num_threads()) if alone_on_cpu else 1, torch.get_num_threads())
-        self.collate = partial(split, count=self.shards.count)
-        workers = config.data.num_workers
+        self.sampler = BatchSampler(
+            data.sizes, data.batch_limits, config.seed, data.batches_a_step, self.ranks.rank, self.ranks.count
+        )
+        threads = torch.get_num_threads()
+        self.shards = Shards(min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1, threads)
+        self.collate = partial(in_parts, limits=data.batch_limits, count=self.shards.count)
+        auto = config.data.num_workers == "auto"
+        self.waiting = Waiting() if auto else None
+        self._load(0 if auto else config.data.num_workers)
+        self.best, self.since_best = float("inf"), 0
+        self.trained, self.train_seconds = 0, 0.0
+        self.now = 0.0  # how far the run is, as of the last step
+
+    def _most_structures(self) -> int:
+        """That a batch can hold."""
+        limits, most = self.data.batch_limits, len(self.data.train)
+        if limits.edges is not None:
+            most = min(most, max(1, limits.edges // int(self.data.sizes.min())))
+        return most if limits.structures is None else min(most, limits.structures)
+
+    def _load(self, workers: int) -> None:
+        """Let so many processes read ahead from where the sampler is; 0: this one, when a step asks."""
+        self.workers = workers
         self.loader = graph_loader(
-            data.train,
+            self.data.train,
             batch_sampler=self.sampler,
             collate_fn=self.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-        self.best, self.since_best = float("inf"), 0
-        self.trained, self.train_seconds = 0, 0.0
-        self.now = 0.0  # how far the run is, as of the last step
 
     def attach(self, folder: Path, progress: Progress, console, provenance: dict, origin: Origin | None) -> None:
         self.folder, self.progress, self.provenance, self.origin = folder, progress, provenance, origin
         self.live = Live(console, progress)
-        self.log = MetricsLog(folder, self.config.train.loggers if self.fabric.global_rank == 0 else ())
+        self.log = MetricsLog(folder, self.config.train.loggers if self.ranks.is_first else ())
         self.last_validation = self.last_checkpoint = time.monotonic()
         self.validation_seconds, self.validated = float("inf"), (0.0, 0)  # how far the run was, and its epoch
         self.recorded = -1  # the step of the last row of metrics.csv
@@ -96,7 +116,7 @@ class Trainer:
     def _read_clock(self) -> None:
         """How far the run is, by the clock of rank 0: all ranks take the same steps and stop at the same one."""
         fraction = 1.0 if self.out_of_patience else self.progress.fraction
-        self.now = fraction if self.fabric.world_size == 1 else self.fabric.broadcast(fraction)
+        (self.now,) = self.ranks.first(fraction)
 
     def run(self) -> None:
         """Train to the end of the schedule; model.eqt and last.ckpt are up to date when this returns."""
@@ -109,47 +129,51 @@ class Trainer:
 
     def _run(self) -> None:
         self._read_clock()
-        if self.fabric.global_rank == 0:
-            if self.progress.step == 0:
-                self._checkpoint()  # a run that is killed from here on can be resumed
-            if self.progress.step == 0 != self.recorded and self.config.train.init_from is not None:
-                self._validate_and_save()  # a model that training only makes worse is kept as it is
-            else:
-                self._validate()  # says what a validation costs, and with it the closing evaluation
-                self._reserve()
+        if self.progress.step == 0:
+            self._checkpoint()  # a run that is killed from here on can be resumed
+        if self.progress.step == 0 != self.recorded and self.config.train.init_from is not None:
+            self._validate_and_save()  # a model that training only makes worse is kept as it is
+        else:
+            self._validate()  # says what a validation costs, and with it the closing evaluation
+            self._reserve()
         with self.live:
             while not self.finished:
                 self.sampler.epoch = self.progress.epoch
                 self._epoch()
         self._end_epoch()  # of a run that was killed after its last step
         self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
-        if self.fabric.global_rank == 0:
-            if self.recorded != self.progress.step:  # it is, where a run is resumed that was killed after this
-                self._validate_and_save()
-            self.log.close()
+        if self.recorded != self.progress.step:  # it is, where a run is resumed that was killed after this
+            self._validate_and_save()
+        self.log.close()
 
     def _epoch(self) -> None:
-        for graphs in self.loader:
+        self._steps()
+        if not self._end_epoch():
+            return  # the run is over, or goes on with other workers
+        if self.ranks.first(self._validation_is_due())[0] and not self.finished:
+            self._validate_and_save()
+
+    def _steps(self) -> None:
+        """Those left of this epoch, up to the end of the run or a change of workers."""
+        ready = time.monotonic()
+        for parts in self.loader:
             began = time.monotonic()
-            found, value = self.step([graph.to(self.fabric.device) for graph in graphs])
-            self.trained += sum(graph.num_graphs for graph in graphs) * self.fabric.world_size
-            self.train_seconds += time.monotonic() - began
+            found, value = self.step(parts)
+            busy = min(self.ranks.count, self.data.batches_a_step)
+            self.trained += sum(graph.num_graphs for part in parts for graph in part) * busy
+            taken = time.monotonic() - began
+            self.train_seconds += taken
             self.progress.step += 1
             self.sampler.start += 1
+            self.progress.passed = self.sampler.passed.popleft()
             self.live.step(found, value, self.speed)
             if time.monotonic() - self.last_checkpoint > CHECKPOINT_EVERY:
                 self._checkpoint()
             self._read_clock()
-            if self.finished:
-                break
-        self._end_epoch()
-        if self.fabric.global_rank == 0 and self._validation_is_due() and not self.finished:
-            self._validate_and_save()
-
-    def _end_epoch(self) -> None:
-        if self.sampler.start >= len(self.sampler):
-            self.progress.epoch += 1
-            self.sampler.start = 0
+            if self.finished or self._takes_workers(began - ready, taken):
+                return
+            ready = time.monotonic()
+        self.progress.passed = 1.0
 
     def _validation_is_due(self) -> bool:
         """By the clock where the run goes by it; else by counts, so that a run that was killed repeats what it did."""
@@ -162,26 +186,60 @@ class Trainer:
         trained = (self.progress.epoch - epoch) * len(self.data.train)
         return trained * VALIDATION_SHARE >= count * VALIDATION_COST
 
-    def step(self, graphs):
-        """One optimiser step on a batch, given in shards; residuals and loss."""
+    def _end_epoch(self) -> bool:
+        """Go on to the next epoch where no step of this one is left; whether that is so."""
+        if self.progress.passed < 1.0:
+            return False
+        self.progress.epoch += 1
+        self.progress.passed = 0.0
+        self.sampler.start = 0
+        return True
+
+    def _takes_workers(self, waited: float, computed: float) -> bool:
+        """After the steps that are measured: whether processes read ahead from here on."""
+        if self.waiting is None or not self.waiting.add(waited, computed):
+            return False
+        busy = self.shards.threads if self.fabric.device.type == "cpu" else 1
+        spare = spare_cores(busy, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        workers, share = self.waiting.workers(spare), self.waiting.share
+        self.waiting = None
+        if workers:
+            self.live.console.print(
+                f"steps wait for data {share:.0%} of the time: {workers} processes read ahead from here on"
+            )
+            self._load(workers)
+        return workers > 0
+
+    def step(self, parts):
+        """One optimiser step on the batches of this rank, each given in shards; residuals and loss of them together.
+
+        The loss and its gradients are those of all batches of all ranks as one: sums over labels are divided by the
+        number of labels in all of them, which is known beforehand.
+        """
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        parts = self.shards.residuals(self.model, graphs, **requests(graphs, self._weights(self.late)))
-        found = joined(parts)
+        weights = self._weights(self.late)
+        counts = self.ranks.sum(numbers(graph for part in parts for graph in part))
+        counts = dict(zip(weights, counts, strict=True))
         self.optimizer.zero_grad()
-        value = self._backward_shards(parts, found) if len(parts) > 1 else self._backward(found)
-        if value is None:  # a batch without labels that count
+        found, value = [], 0.0
+        for part in parts:
+            graphs = [graph.to(self.fabric.device) for graph in part]
+            residuals = self.shards.residuals(self.model, graphs, **requests(graphs, weights))
+            value += self._backward(residuals, weights, counts)
+            found.append({name: rows.detach() for name, rows in joined(residuals).items()})
+        found = joined(found) if found else {}
+        if not any(weights[name] and counts[name] for name in counts):
             return found, 0.0
-        value = float(value)
+        (value,) = self.ranks.sum([float(value)])
         if not math.isfinite(value):
             raise InputError(self._diverged(value))
+        self.ranks.sum_gradients(self.parameters)
         if self.watch is not None:
             self.watch.look()
         if self.config.train.clip is not None:
-            self.fabric.clip_gradients(
-                self.model, self.optimizer, max_norm=self.config.train.clip, error_if_nonfinite=False
-            )
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.train.clip)
         self.optimizer.step()
         self._average()
         return found, value
@@ -201,38 +259,22 @@ class Trainer:
         torch._foreach_lerp_(self.averaged, self.parameters, 1 - decay)
         self.ema.n_averaged += 1
 
-    def _backward(self, found):
-        """Gradients of the loss through the whole graph at once, over all ranks; the loss."""
-        if self.fabric.world_size > 1:
-            return self._backward_ranks(found)
-        value = loss(found, self._weights(self.late), self.limits)
-        if not isinstance(value, torch.Tensor):
-            return None
-        self.fabric.backward(value, inputs=self.parameters)  # not by positions, of which forces are made
+    def _backward(self, parts, weights, counts) -> torch.Tensor | float:
+        """Add the gradients of the loss through these shards to those of the parameters; the loss."""
+        if len(parts) > 1:
+            return self._backward_shards(parts, weights, counts)
+        value = loss(parts[0], weights, self.limits, counts)
+        if not isinstance(value, torch.Tensor):  # no labels that count
+            return 0.0
+        value.backward(inputs=self.parameters)  # not by positions, of which forces are made
         return value.detach()
 
-    def _backward_ranks(self, found):
-        """The same over all ranks, which average their gradients: each divides its sums by the ranks' mean counts.
-
-        So a rank with one labelled stress does not outweigh one with ten, and one with none still takes part.
-        """
-        weights = self._weights(self.late)
-        counts = torch.tensor(numbers(found), dtype=torch.float64)
-        counts = self.fabric.all_reduce(counts.to(self.fabric.device), reduce_op="mean").tolist()
-        counts = dict(zip(weights, counts, strict=True))
-        if not any(weights[name] and counts[name] for name in counts):
-            return None
-        # The last term: every parameter has a gradient, which the other ranks wait for.
-        value = loss(found, weights, self.limits, counts) + 0.0 * found[ENERGY.term].sum()
-        self.fabric.backward(value)
-        return self.fabric.all_reduce(value.detach(), reduce_op="mean")
-
-    def _backward_shards(self, parts, found):
+    def _backward_shards(self, parts, weights, counts):
         """The same, from the gradients of the loss by the residuals: what the shards need of each other."""
-        leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in found.items()}
-        value = loss(leaves, self._weights(self.late), self.limits)
+        leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in joined(parts).items()}
+        value = loss(leaves, weights, self.limits, counts)
         if not isinstance(value, torch.Tensor):
-            return None
+            return 0.0
         value.backward()
         gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
         self.shards.backward(parts, gradients, self.parameters)
@@ -247,19 +289,26 @@ class Trainer:
         self.ema.eval()
         errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.limits)
         if self.data.valid is not None:
-            size = 2 * self.batch_size
-            for graphs in graph_loader(self.data.valid, batch_size=size, collate_fn=self.collate):
-                graphs = [graph.to(self.fabric.device) for graph in graphs]
+            for part in self.data.batch_limits.parts(self._validation_graphs()):
+                graphs = [graph.to(self.fabric.device) for graph in split(part, self.shards.count)]
                 errors.add(joined(self.shards.residuals(self.ema.module, graphs, **requests(graphs))))
-        errors = errors.values()
+        errors = errors.joined(self.ranks).values()
         self.last_validation = time.monotonic()
         # The first one also builds neighbour lists: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
 
+    def _validation_graphs(self) -> Iterable[AtomicGraph]:
+        """Those of this rank."""
+        own = Subset(self.data.valid, range(self.ranks.rank, len(self.data.valid), self.ranks.count))
+        workers = 0 if self.data.valid.keeps_graphs else min(self.workers, len(own))
+        return DataLoader(own, batch_size=None, num_workers=workers, collate_fn=_alone)
+
     def _validate_and_save(self) -> None:
         errors = self._validate()
-        self.validated = self.now, self.progress.epoch
+        self.validated, self.recorded = (self.now, self.progress.epoch), self.progress.step
+        if not self.ranks.is_first:
+            return
         self._reserve()
         self._record(errors)
         score = errors["loss"] if self.data.valid is not None else -self.progress.step
@@ -296,15 +345,16 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         self.last_checkpoint = time.monotonic()
-        if self.fabric.global_rank > 0:
+        if not self.ranks.is_first:
             return
         state = {
-            "model": self.model.module.state_dict(),
+            "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.progress.step,
             "epoch": self.progress.epoch,
             "batch": self.sampler.start,
+            "passed": self.progress.passed,
             "elapsed": self.progress.elapsed,
             "reserve": self.progress.reserve,
             "best": self.best,
@@ -320,20 +370,26 @@ class Trainer:
     def restore(self, state: dict) -> None:
         """Go on where `_checkpoint` left off."""
         try:
-            self.model.module.load_state_dict(state["model"])
+            self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
-            self.optimizer.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise InputError(f"{self.folder}/last.ckpt does not fit the model: {error}") from None
         progress = self.progress
         progress.step, progress.epoch = state["step"], state["epoch"]
         progress.spent, progress.reserve = state["elapsed"], state["reserve"]
         self.sampler.start = state["batch"]
+        progress.passed = state.get("passed", 0.0)
         self.best, self.since_best = state["best"], state.get("since_best", 0)
         self.recorded = state.get("recorded", progress.step)
         if "live" in state:  # checkpoints had none of these once
             self.validated = tuple(state["validated"])
             self.live.restore(state["live"])
-        if self.fabric.global_rank == 0:
+        if self.ranks.is_first:
             self.log.drop_after(self.recorded)
         torch.set_rng_state(state["rng"])
+
+
+def _alone(graph: AtomicGraph) -> AtomicGraph:
+    """A loader's item as it is."""
+    return graph

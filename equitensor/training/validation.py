@@ -1,9 +1,12 @@
 """Errors on the validation set: sums and counts over its batches, from which means are taken once."""
 
+import numpy as np
 from torch import Tensor
 
-from equitensor.training.errors import ErrorSums
+from equitensor.graph.labels import labels
+from equitensor.training.errors import ErrorSums, quantities
 from equitensor.training.loss import square_sums
+from equitensor.training.ranks import Ranks
 
 
 class ValidationErrors:
@@ -23,6 +26,19 @@ class ValidationErrors:
         for name, (square, count) in square_sums(found, self.limits).items():
             squares, number = self.terms.get(name, (0.0, 0))
             self.terms[name] = squares + float(square), number + count
+
+    def joined(self, ranks: Ranks) -> "ValidationErrors":
+        """Those of all ranks together."""
+        all_of_them = ValidationErrors(self.weights, self.limits)
+        counted = ranks.sum([float(x) for name in quantities() for x in self.errors.sums.get(name, (0.0, 0.0, 0.0))])
+        for k, name in enumerate(quantities()):
+            if counted[3 * k + 2]:
+                all_of_them.errors.sums[name] = np.array(counted[3 * k : 3 * k + 3])
+        terms = ranks.sum([float(x) for label in labels() for x in self.terms.get(label.name, (0.0, 0))])
+        for k, label in enumerate(labels()):
+            if terms[2 * k + 1]:
+                all_of_them.terms[label.name] = (terms[2 * k], int(terms[2 * k + 1]))
+        return all_of_them
 
     def values(self) -> dict[str, float]:
         """`<quantity>_mae`, `<quantity>_rmse` of the quantities that had labels, and `loss`."""

@@ -271,16 +271,15 @@ def test_frozen_e0s_need_a_model_they_are_of(config):
 
 
 def test_a_part_without_a_gradient_is_named(config, monkeypatch):
-    backward = Trainer._backward_shards, Trainer._backward
+    backward = Trainer._backward
 
     def without(self, *arguments):
-        value = backward[len(arguments) == 1](self, *arguments)
-        for weight in parts_of(self.model.module)["products"].values():
+        value = backward(self, *arguments)
+        for weight in parts_of(self.model)["products"].values():
             weight.grad = None
         return value
 
     monkeypatch.setattr(Trainer, "_backward", without)
-    monkeypatch.setattr(Trainer, "_backward_shards", without)
     with pytest.raises(InputError, match=r"^products: no gradient in the first 3 steps.*freeze: \[products\]"):
         fit(config(train={"freeze": ["radial"]}))
 

@@ -56,7 +56,7 @@ def test_what_the_data_gave_at_the_start_is_kept(config, tmp_path, monkeypatch):
     fit(config(train={"max_epochs": 1}))
     first = models.read_header(tmp_path / "run" / "model.eqt")
     split = (tmp_path / "run" / "split.json").read_bytes()
-    for name in ("statistics", "resolve_e0s", "split_by_group", "batch_size"):
+    for name in ("statistics", "resolve_e0s", "split_by_group", "default_limits"):
         monkeypatch.setattr(setup, name, None)
     assert fit(config(), resume=tmp_path / "run")["epochs"] == 2
     second = models.read_header(tmp_path / "run" / "model.eqt")

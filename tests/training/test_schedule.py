@@ -6,9 +6,11 @@ from importlib import import_module
 from itertools import chain
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from equitensor.training import fit
+from equitensor.training.batches import BatchLimits
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.sampler import BatchSampler
 from equitensor.training.trainer import Trainer
@@ -41,9 +43,9 @@ def test_learning_rate():
 
 
 def test_progress_by_steps_and_by_the_clock(clock):
-    progress = Progress(started=clock.now, total_steps=100, max_seconds=200, reserve=20)
+    progress = Progress(started=clock.now, epochs=100, max_seconds=200, reserve=20)
     assert progress.fraction == 0
-    progress.step = 25
+    progress.epoch, progress.passed = 24, 1.0
     assert progress.fraction == 0.25
     clock.now += 90
     assert (progress.elapsed, progress.fraction) == (90, 0.5)
@@ -51,7 +53,8 @@ def test_progress_by_steps_and_by_the_clock(clock):
     assert progress.fraction == 0.75
     clock.now += 45
     assert progress.fraction == 1
-    assert Progress(started=0.0, total_steps=4, step=4).fraction == 1
+    assert Progress(started=0.0, epochs=4, epoch=2, passed=0.5).fraction == 0.625
+    assert Progress(started=0.0, epochs=4, epoch=4).fraction == 1
 
 
 def test_a_run_ends_with_its_time_and_anneals_to_it(clock, config, monkeypatch, tmp_path):
@@ -87,9 +90,13 @@ def test_a_run_ends_with_its_time_and_anneals_to_it(clock, config, monkeypatch, 
         assert int(list(csv.DictReader(file))[-1]["step"]) == len(seen)
 
 
+def of_structures(count, size, *args, **kwargs):
+    return BatchSampler(np.ones(count, int), BatchLimits(size), *(args or (0,)), **kwargs)
+
+
 def test_batches_depend_on_seed_and_epoch_alone():
     def epoch(number, seed=0, start=0, **ranks):
-        sampler = BatchSampler(23, 4, seed, **ranks)
+        sampler = of_structures(23, 4, seed, **ranks)
         sampler.epoch, sampler.start = number, start
         return list(sampler)
 
@@ -102,22 +109,24 @@ def test_batches_depend_on_seed_and_epoch_alone():
 
 def test_ranks_share_an_epoch():
     def of(rank):
-        return list(BatchSampler(24, 4, 0, rank, 2))
+        return list(of_structures(24, 4, 0, 2, rank, 2))
 
     assert len(of(0)) == len(of(1)) == 3
     assert sorted(chain(*of(0), *of(1))) == list(range(24))
 
 
 def test_fewer_structures_than_a_batch():
-    assert sorted(next(iter(BatchSampler(3, 10, 0)))) == [0, 1, 2]
-    assert [len(b) for b in BatchSampler(3, 3, 0, 1, 2)] == [3]
+    assert sorted(next(iter(of_structures(3, 10)))) == [0, 1, 2]
+    assert [len(b) for b in of_structures(3, 3, 0, 2, 0, 2)] == [3]
+    assert [len(b) for b in of_structures(3, 3, 0, 2, 1, 2)] == [0]  # a step of one batch: the other rank has none
 
 
 def test_all_ranks_follow_the_clock_of_the_first(clock):
     """A rank whose own clock says that the run is over goes on until rank 0 says so."""
     trainer = SimpleNamespace(
         progress=Progress(started=clock.now - 500, max_seconds=300),
-        fabric=SimpleNamespace(world_size=2, broadcast=lambda value: 0.9),
+        out_of_patience=False,
+        ranks=SimpleNamespace(first=lambda value: [0.9]),
     )
     Trainer._read_clock(trainer)
     assert trainer.now == 0.9

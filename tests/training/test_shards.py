@@ -52,7 +52,7 @@ def one_step(config, count, indices):
     """Loss, residuals and gradients of one batch in `count` shards."""
     trainer = trainer_of(config, count)
     graphs = split([trainer.data.train[i] for i in indices], count)
-    found, value = trainer.step(graphs)
+    found, value = trainer.step([graphs])
     return value, found, [None if p.grad is None else p.grad.clone() for p in trainer.parameters], graphs
 
 

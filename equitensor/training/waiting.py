@@ -1,0 +1,39 @@
+"""Whether steps wait for their data, and how many processes should read ahead."""
+
+import math
+import os
+
+_FIRST, _LAST = 5, 25  # steps that count: the first ones also warm up
+_MUCH = 0.05  # of a step
+
+
+class Waiting:
+    """Times of the first steps and of the waits for their data, from which `workers` follows once."""
+
+    def __init__(self) -> None:
+        self.steps, self.waited, self.computed = 0, 0.0, 0.0
+
+    def add(self, waited: float, computed: float) -> bool:
+        """Seconds of one step; whether this was the last that counts."""
+        self.steps += 1
+        if _FIRST < self.steps <= _LAST:
+            self.waited += waited
+            self.computed += computed
+        return self.steps == _LAST
+
+    @property
+    def share(self) -> float:
+        """Of a step's time, what it waits."""
+        return self.waited / max(self.waited + self.computed, 1e-9)
+
+    def workers(self, spare: int) -> int:
+        """Processes that keep the steps supplied, as far as there are spare cores; 0 where waits are short."""
+        if self.share < _MUCH:
+            return 0
+        return min(max(spare, 0), 1 + math.ceil(self.waited / max(self.computed, 1e-9)))
+
+
+def spare_cores(busy: int, ranks_here: int) -> int:
+    """Cores that this process may use and its `busy` threads do not, shared with the other ranks on this machine."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return mine // ranks_here - busy
