@@ -69,6 +69,8 @@ def _as_they_are(args):
     evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep)
     if labelled:
         print(evaluation.table(scores=True if args.task == "s2ef" else None))
+        if evaluation.calibration is not None:
+            print("\n".join(evaluation.calibration.lines()))
     else:
         _print_predictions(args, evaluation)
     return evaluation, evaluation.plain()

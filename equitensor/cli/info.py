@@ -123,6 +123,8 @@ def _card(path):
     header = models.read_header(path)
     backend, why = backend_of(path)
     lines = [("file", path), ("backend", f"{backend}: {why}")]
+    if header.get("error_bars") is None:
+        lines.append(("error bars", f"none: equitensor uncertainty {path} TRAIN puts them in"))
     for name, value in _flat(header):
         if name == "elements":
             value = " ".join(chemical_symbols[int(z)] for z in value)

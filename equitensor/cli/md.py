@@ -1,6 +1,7 @@
 """`equitensor md`: molecular dynamics with a model."""
 
 from equitensor.cli.computing import add_computing_options
+from equitensor.cli.novelty import add_novelty_options, novelty_watch
 
 _DEFAULTS = {
     "temperature": 300.0,
@@ -41,6 +42,7 @@ def add_parser(subparsers):
     add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
     add("--overwrite", action="store_true", help="replace TRAJ if it exists")
     add("--dtype", default="float32", choices=("float32", "float64"))
+    add_novelty_options(parser)
     add_computing_options(parser)
     parser.set_defaults(run=run)
 
@@ -67,17 +69,26 @@ def run(args) -> int:
     atoms, *first = _start(args, settings)
     atoms.calc = Calculator(args.model, args.device, args.dtype, backend=args.backend, threads=args.threads)
     warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
+    watch = novelty_watch(args, atoms, out, settings.interval)
     compute_first(atoms, args.restart or args.structure)
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:
         with _Progress(args.steps, first[0]) as progress:
-            summary = run_md(atoms, args.steps, settings, out, *first, append, args.overwrite, progress.show)
+
+            def on_step(sample):
+                progress.show(sample)
+                if watch:
+                    watch.check(sample.step)
+
+            summary = run_md(atoms, args.steps, settings, out, *first, append, args.overwrite, on_step)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         if out.exists():
             print(f"the frames up to there are in {out}", file=sys.stderr)
         return 1
     print("\n".join(summary.lines()))
+    if watch:
+        print(watch.summary())
     print(f"trajectory {out}, table {out.with_suffix('.csv')}, plot {out.with_suffix('.png')}")
     return 0
 

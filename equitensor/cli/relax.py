@@ -1,6 +1,7 @@
 """`equitensor relax`: the nearest minimum of the energy."""
 
 from equitensor.cli.computing import add_computing_options
+from equitensor.cli.novelty import add_novelty_options, novelty_watch
 
 
 def add_parser(subparsers):
@@ -19,6 +20,7 @@ def add_parser(subparsers):
     add("--out", metavar="FILE", help="any format that ASE writes; default STRUCTURE-relaxed.extxyz here")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
     add("--dtype", default="float64", choices=("float32", "float64"))
+    add_novelty_options(parser)
     add_computing_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,9 +42,16 @@ def run(args) -> int:
     atoms, labels = read_structure(args.structure)
     atoms.calc = Calculator(args.model, args.device, args.dtype, backend=args.backend, threads=args.threads)
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
+    watch = novelty_watch(args, atoms, out)
     compute_first(atoms, args.structure)
+
+    def on_step(step, energy, fmax):
+        _show(step, energy, fmax)
+        if watch:
+            watch.check(step)
+
     try:
-        result = relax(atoms, args.fmax, args.cell, args.steps, on_step=_show)
+        result = relax(atoms, args.fmax, args.cell, args.steps, on_step)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         return 1
@@ -55,6 +64,8 @@ def run(args) -> int:
     stress = "" if result.smax is None else f", largest stress {result.smax:.6f} eV/Angstrom^3"
     print(f"{verdict} after {result.steps} steps: energy {result.energy:.6f} eV, ", end="")
     print(f"largest force {result.fmax:.6f} eV/Angstrom{stress}")
+    if watch:
+        print(watch.summary())
     print(f"structure {out}")
     if labels:
         print(f"left out, since they belong to the start: {', '.join(labels)}")

@@ -14,6 +14,8 @@ from equitensor.interfaces.backend import open_engine
 from equitensor.interfaces.one_at_a_time import OneAtATime
 from equitensor.interfaces.structure_check import StructureCheck, no_stress
 
+ERROR_BARS = ("energy_std", "forces_std", "novelty")
+
 
 class Calculator(AseCalculator):
     """A potential as an ASE calculator.
@@ -24,6 +26,14 @@ class Calculator(AseCalculator):
     | energies            | (n,)   | eV           | of each atom, its E0 included; they sum to the energy  |
     | forces              | (n, 3) | eV/Angstrom  |                                                        |
     | stress              | (6,)   | eV/Angstrom3 | xx, yy, zz, yz, xz, xy; tension positive; of full pbc  |
+
+    With error bars in the model file (`equitensor uncertainty`; equitensor.models.ErrorBars says what they are):
+
+    | result              | shape  | unit         | note                                                   |
+    | ------------------- | ------ | ------------ | ------------------------------------------------------ |
+    | energy_std          | scalar | eV           | the error is within 1.645 times it in 90 % of cases    |
+    | forces_std          | (n,)   | eV/Angstrom  | the same of each component of the force on an atom     |
+    | novelty             | (n,)   | 1            | of the atom's surroundings; 1: rarer in training data  |
 
     Args: model, a model file or a Potential (which is copied, not changed); device, "auto" takes a GPU where
     there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how far beyond
@@ -60,6 +70,8 @@ class Calculator(AseCalculator):
             raise InputError(f"stress is {stress!r}: say periodic or cell")
         self.stress, self.skin = stress, float(skin)
         self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads)
+        if self._engine.error_bars is not None:
+            self.implemented_properties = [*self.implemented_properties, *ERROR_BARS]
         self._check = StructureCheck(self._engine.elements)
         self._alone = OneAtATime()
 
@@ -77,6 +89,11 @@ class Calculator(AseCalculator):
     def elements(self) -> list[str]:
         """The chemical symbols of the elements that the model knows."""
         return [chemical_symbols[z] for z in self._engine.elements]
+
+    @property
+    def error_bars(self):
+        """The `equitensor.models.ErrorBars` of the model file, None where it has none."""
+        return self._engine.error_bars
 
     @property
     def coordination(self) -> np.ndarray:

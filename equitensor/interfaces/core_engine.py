@@ -28,6 +28,7 @@ class CoreEngine:
         refuse_after_fork(threads or 1)
         self.model, self.elements, self.cutoff = model, model.elements, model.cutoff
         self.rows = Rows(model, precision, threads)
+        self.error_bars = model.error_bars
         self.neighbors = _RowList(model, skin, self.rows)
         self._last: Structure | None = None
 
@@ -41,14 +42,19 @@ class CoreEngine:
         """(n,) neighbours within the cutoff of each atom of the structure computed last."""
         return self.neighbors.within_cutoff(self._last.pos)
 
-    def compute(self, structure: Structure, stress: bool) -> dict:
-        """energy, energies (n,), forces (n, 3) and, where asked for, stress (3, 3), tension positive.
+    def compute(self, structure: Structure, stress: bool, features: bool = False) -> dict:
+        """energy, energies (n,), forces (n, 3) and, where asked for, stress (3, 3), tension positive, and features
+        (n, d); with error bars in the model energy_std, forces_std (n,) and novelty (n,).
 
         The stress is (1/V) dE/d(strain) with V the volume of the cell, whatever is periodic.
         """
-        found = self._evaluate(structure)
+        found = self._evaluate(structure, features or self.error_bars is not None)
         self._last = structure
         out = {"energy": found.energy, "energies": found.energies, "forces": found.forces}
+        if self.error_bars is not None:
+            out |= self.error_bars.of(structure.z, found.features)
+        if features:
+            out["features"] = found.features
         if stress:
             out["stress"] = -found.virial / abs(np.linalg.det(structure.cell))
         return out

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 
 from equitensor.errors import InputError
 from equitensor.interfaces.evaluator_library import EXCHANGE, Exchange, Result, library, why_not
+from equitensor.models.error_bars import of_bytes
 
 PRECISIONS = {"float32": 32, "float64": 64}
 
@@ -18,7 +20,8 @@ PRECISIONS = {"float32": 32, "float64": 64}
 class Model:
     """A model file, open for evaluation: any number of systems, in any threads, may share it.
 
-    elements (k,) atomic numbers, rising; cutoff in Angstrom; num_features; header, what the file says of itself.
+    elements (k,) atomic numbers, rising; cutoff in Angstrom; num_features; header, what the file says of itself;
+    error_bars, or None.
     Raises InputError for what is not a model file, and with the reason for a model that only torch evaluates.
     """
 
@@ -47,6 +50,11 @@ class Model:
             self.header = json.loads(lib.equitensor_model_header(handle))
         except ValueError as error:
             raise InputError(f"{self.name}: its header is damaged ({error}): take another copy of the file") from None
+        try:
+            self.error_bars = of_bytes(self._bytes, self.header)
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            reason = f"its error bars are damaged ({error!r}): take another copy of the file"
+            raise InputError(f"{self.name}: {reason}") from None
 
     def __getstate__(self):
         return {"name": self.name, "_bytes": self._bytes}

@@ -27,6 +27,7 @@ class TorchEngine:
     def __init__(self, model, device, dtype, skin: float):
         refuse_after_fork(torch.get_num_threads())
         self.model = _ready(model, pick_device(device), pick_dtype(dtype))
+        self.error_bars = getattr(self.model, "error_bars", None)
         self.elements, self.cutoff = np.array(self.model.elements), self.model.cutoff
         self.neighbors = GraphList(self.cutoff, skin, self.model.device)
         self.graph: AtomicGraph | None = None
@@ -37,8 +38,9 @@ class TorchEngine:
         return torch.bincount(self.graph.edge_index[1], minlength=self.graph.num_nodes).cpu().numpy()
 
     @torch.inference_mode(False)  # what is kept here must serve outside of it
-    def compute(self, structure: Structure, stress: bool) -> dict:
-        """energy, energies (n,), forces (n, 3) and, where asked for, stress (3, 3), tension positive.
+    def compute(self, structure: Structure, stress: bool, features: bool = False) -> dict:
+        """energy, energies (n,), forces (n, 3) and, where asked for, stress (3, 3), tension positive, and features
+        (n, d); with error bars in the model energy_std, forces_std (n,) and novelty (n,).
 
         The stress is (1/V) dE/d(strain) with V the volume of the cell, whatever is periodic.
         """
@@ -48,11 +50,16 @@ class TorchEngine:
             # Shifts are zero along the other vectors: calling them periodic changes no energy.
             cell = torch.from_numpy(structure.cell).to(graph.cell)
             graph = graph.replace(pbc=torch.ones_like(graph.pbc), cell=cell[None])
-        out = self.model(graph, forces=True, stress=stress)
+        wanted = {"features": True} if features or self.error_bars is not None else {}
+        out = self.model(graph, forces=True, stress=stress, **wanted)
         out = {name: value.detach().cpu().double().numpy() for name, value in out.items()}
         out["energy"] = float(out["energy"][0])
         if stress:
             out["stress"] = out["stress"][0]
+        if self.error_bars is not None:
+            out |= self.error_bars.of(structure.z, out["features"])
+        if not features:
+            out.pop("features", None)
         return out
 
     @torch.inference_mode(False)

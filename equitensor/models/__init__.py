@@ -4,6 +4,7 @@ from equitensor.lazy import lazy
 
 _LAZY = {
     "ARCHITECTURES": "equitensor.models.architectures",
+    "ErrorBars": "equitensor.models.error_bars",
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
     "extended": "equitensor.models.extension",
@@ -12,6 +13,7 @@ _LAZY = {
     "read_header": "equitensor.models.header",
     "save": "equitensor.models.model_file",
     "to_bytes": "equitensor.models.model_file",
+    "write_error_bars": "equitensor.models.error_bars",
 }
 
 __all__ = sorted(_LAZY)

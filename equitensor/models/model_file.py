@@ -1,6 +1,7 @@
 """The model file: safetensors weights with a JSON header that says everything else. No pickle."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -11,12 +12,14 @@ from safetensors.torch import save_file
 from equitensor import __version__
 from equitensor.errors import InputError
 from equitensor.models.architectures import build
+from equitensor.models.error_bars import PREFIX, digest, of_tensors
 from equitensor.models.header import FORMAT, read_header
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
 from equitensor.whole_file import whole_file
 
 TABLES = "coupling."  # constants beside the weights, which loading in torch computes itself
+_log = logging.getLogger(__name__)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 UNITS = {
     "energy": "eV",
@@ -59,7 +62,20 @@ def _contents(model: Potential, provenance: dict | None) -> tuple[dict[str, torc
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     weights.update(model.backbone.tables() if hasattr(model.backbone, "tables") else {})
+    _add_error_bars(model, weights, header)
     return weights, json.dumps(header)
+
+
+def _add_error_bars(model: Potential, weights: dict[str, torch.Tensor], header: dict) -> None:
+    """Those that the model was loaded with, as long as its weights are the same."""
+    bars = model.error_bars
+    if bars is None:
+        return
+    if bars.about["weights"] != digest({name: value.numpy() for name, value in weights.items()}):
+        _log.warning("the weights are not those of the error bars, which are left out: equitensor uncertainty, again")
+        return
+    header["error_bars"] = bars.about
+    weights.update({name: torch.from_numpy(value) for name, value in bars.tensors().items()})
 
 
 @torch.inference_mode(False)  # weights made under it could never be differentiated
@@ -79,12 +95,16 @@ def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: its header is damaged ({error!r}): take another copy of the file") from None
     with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if not name.startswith(TABLES)]  # noqa: SIM118 (not a dict)
-        weights = {name: file.get_tensor(name) for name in names}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    weights = {name: value for name, value in tensors.items() if not name.startswith((TABLES, PREFIX))}
     model = model.to(dtype=stored)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path}: its weights do not fit its settings {settings}: {error}") from None
     model = model.to(device=device, dtype=dtype or model.dtype)
+    try:
+        model.error_bars = of_tensors({k: v.numpy() for k, v in tensors.items() if k.startswith(PREFIX)}, header)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its error bars are damaged ({error!r}): take another copy of the file") from None
     return model.eval()

@@ -25,6 +25,8 @@ class Potential(nn.Module):
     repulsion of that name.
     """
 
+    error_bars = None  # those of the model file that it was loaded from
+
     def __init__(self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None) -> None:
         super().__init__()
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
@@ -48,8 +50,11 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         return self.species_of.device
 
-    def forward(self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None) -> dict[str, Tensor]:
-        """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom.
+    def forward(
+        self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None, features: bool = False
+    ) -> dict[str, Tensor]:
+        """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom; features (n, d) of
+        the atoms where asked for.
 
         stress=None gives it where any graph is periodic along all directions; graphs that are not have NaN. In
         training mode the results carry gradients (the forces too); in evaluation mode they are detached.
@@ -57,17 +62,19 @@ class Potential(nn.Module):
         that the model does not know.
         """
         with torch.inference_mode(False):
-            return self._results(graph.outside_inference(), forces, stress)
+            return self._results(graph.outside_inference(), forces, stress, features)
 
-    def _results(self, graph: AtomicGraph, forces: bool, stress: bool | None) -> dict[str, Tensor]:
+    def _results(self, graph: AtomicGraph, forces: bool, stress: bool | None, features: bool) -> dict[str, Tensor]:
         stress = bool(graph.pbc.all(dim=1).any()) if stress is None else stress
         with torch.enable_grad():
             pos, cell, strain = graph.pos.detach().requires_grad_(forces or stress), graph.cell, None
             if stress:
                 pos, cell, strain = _strained(pos, cell, graph.batch)
-            energies, others = self._atomic(graph, graph.edge_vectors(pos, cell))
+            energies, of_atoms, others = self._atomic(graph, graph.edge_vectors(pos, cell))
             energy = energies.new_zeros(graph.num_graphs).index_add(0, graph.batch, energies)
             out = {"energy": energy, "energies": energies, **_of_structures(others, graph)}
+            if features:
+                out["features"] = of_atoms
             if forces or stress:
                 out.update(self._derivatives(energy, graph, pos, strain))
         return out if self.training else {name: value.detach() for name, value in out.items()}
@@ -76,16 +83,16 @@ class Potential(nn.Module):
         """(n,) energies of the atoms, E0s included, for edge vectors (e, 3) in float64."""
         return self._atomic(graph, vectors)[0]
 
-    def _atomic(self, graph: AtomicGraph, vectors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _atomic(self, graph: AtomicGraph, vectors: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         species = self._species(graph.z)
-        energies, _, *others = self._backbone(graph, species, vectors)
+        energies, features, *others = self._backbone(graph, species, vectors)
         distance = vectors.norm(dim=1)
         near = envelope(distance / self.cutoff)
         coordination = near.new_zeros(graph.num_nodes).index_add(0, graph.edge_index[1], near)
         interaction = self.scale * energies.double() - self.shift * torch.expm1(-coordination)
         if self.zbl is not None:
             interaction = interaction + self.zbl(graph.z, graph.edge_index, distance)
-        return interaction + self.e0s.index_select(0, species), others[0] if others else {}
+        return interaction + self.e0s.index_select(0, species), features, others[0] if others else {}
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""

@@ -11,6 +11,7 @@ from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph, Structure
 from equitensor.graph.labels import FORCES, labels
 from equitensor.training.batches import BatchLimits
+from equitensor.training.calibration import Calibration
 from equitensor.training.compared import counted
 from equitensor.training.errors import ErrorSums, errors_of
 from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
@@ -22,13 +23,15 @@ class Evaluation:
     """metrics: errors and scores by the names of `equitensor eval --json`, None where nothing was labelled; groups: the
     same by name of a grouping (config_type, size, element, tag) and group, those of atoms for what atoms have;
     predictions and labels, structure by structure, where they were asked for; excluded: structures left out because the
-    model does not know their elements, counted by these."""
+    model does not know their elements, counted by these; calibration: errors beside the error bars of a model
+    that has some."""
 
     metrics: dict[str, float | int | None]
     groups: dict[str, dict[str | int, dict]] = field(default_factory=dict)
     predictions: list[Structure] = field(default_factory=list)
     labels: list[Structure] = field(default_factory=list)
     excluded: dict[tuple[int, ...], int] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def table(self, scores: bool | None = None) -> str:
         """As text; with the scores of OC20 where asked for or, by None, where atoms have tags as there."""
@@ -48,7 +51,8 @@ class Evaluation:
             f"by_{name}": {shown[name](key): metrics for key, metrics in groups.items()}
             for name, groups in self.groups.items()
         }
-        return self.metrics | {"n_excluded": sum(self.excluded.values())} | by
+        bars = {} if self.calibration is None else {"error_bars": self.calibration.metrics()}
+        return self.metrics | {"n_excluded": sum(self.excluded.values())} | by | bars
 
     def plot(self, folder) -> list[Path]:
         """Parity plots and force errors by element as PNG files; their paths."""
@@ -77,10 +81,14 @@ def evaluate(
     elements = [int(z) for z in model.elements]
     indices, excluded = with_known_elements(elements, snapshots, indices)
     if hasattr(model, "compute"):
-        predicted = _one_by_one(model, snapshots, indices)
+        computed = _one_by_one(model, snapshots, indices)
     else:
-        predicted = _in_batches(model, snapshots, indices, BatchLimits(batch_size, batch_edges), device)
-    return tally(predicted, keep, excluded)
+        limits = BatchLimits(batch_size, batch_edges)
+        computed = _in_batches(model, snapshots, indices, limits, device)
+    calibration = None if getattr(model, "error_bars", None) is None else Calibration()
+    result = tally(_predicted(computed, calibration), keep, excluded)
+    result.calibration = calibration
+    return result
 
 
 def tally(pairs: Iterable[tuple[Structure, Structure]], keep: bool = True, excluded: dict | None = None) -> Evaluation:
@@ -163,31 +171,42 @@ def with_known_elements(elements, snapshots, indices):
     return np.array(kept), excluded
 
 
-def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, Structure]]:
+def _predicted(computed, calibration: Calibration | None) -> Iterator[tuple[Structure, Structure]]:
     """(labels, prediction) of each structure."""
+    for label, out in computed:
+        if calibration is not None:
+            calibration.add(label, out)
+        yield label, _prediction(label, out)
+
+
+def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, dict[str, np.ndarray]]]:
+    """(labels, what the model returns) of each structure."""
     for i in indices:
         label = snapshots[int(i)]
         out = model.compute(label, stress=bool(label.pbc.all()))
-        yield label, _prediction(label, {name: np.asarray(value) for name, value in out.items()})
+        yield label, {name: np.asarray(value) for name, value in out.items()}
 
 
-def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tuple[Structure, Structure]]:
+def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tuple[Structure, dict[str, np.ndarray]]]:
     """The same by a model in torch."""
     from equitensor.data import GraphDataset
 
     model = model.eval()
     device = model.device if device is None else device
     dataset = GraphDataset(snapshots, indices, model.cutoff, cache=False)
-    of_atoms = {label.key for label in labels() if label.per_atom}
+    bars = getattr(model, "error_bars", None)
+    wanted = {} if bars is None else {"features": True}
+    of_atoms = {label.key for label in labels() if label.per_atom} | {"features"}
     for graphs in batch_limits.parts(dataset[i] for i in range(len(dataset))):
         graph = AtomicGraph.collate(graphs)
-        out = {name: value.detach().cpu().double().numpy() for name, value in model(graph.to(device)).items()}
+        batch = model(graph.to(device), **wanted)
+        out = {name: value.detach().cpu().double().numpy() for name, value in batch.items()}
         start = 0
         for k, i in enumerate(graph.index.tolist()):
             label = snapshots[i]
             stop = start + len(label)
             own = {name: value[start:stop] if name in of_atoms else value[k] for name, value in out.items()}
-            yield label, _prediction(label, own)
+            yield label, own if bars is None else own | bars.of(label.z, own["features"])
             start = stop
 
 

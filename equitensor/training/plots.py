@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from equitensor.graph.labels import Label, Quantity, labels
+from equitensor.models.error_bars import NORMAL_90
 from equitensor.training.compared import shown
 from equitensor.training.groupings import ELEMENT
 
@@ -35,6 +36,8 @@ def plot_evaluation(evaluation, folder: Path) -> list[Path]:
         elements = evaluation.groups.get(ELEMENT.name, {})
         if label.per_atom and (known := {z: m for z, m in elements.items() if f"{label.shown.name}_rmse" in m}):
             drawn.append(_by_element(folder / f"{label.name}_by_element.png", known, label))
+    if evaluation.calibration is not None:
+        drawn += _error_bars(folder, evaluation.calibration)
     return drawn
 
 
@@ -76,6 +79,30 @@ def _by_element(path, by_element, label: Label) -> Path:
     axes.set(ylabel=f"error of a component, m{of.unit}", title=f"{label.name.capitalize()} by element")
     axes.legend(frameon=False)
     return _write(figure, path)
+
+
+def _error_bars(folder, calibration) -> list[Path]:
+    """error_bars_<label>.png: |error| against the standard deviation, with the line below which 90 % should lie."""
+    drawn = []
+    for name, pairs, unit in (
+        ("energy", calibration.energies, "eV"),
+        ("forces", calibration.forces, "eV/Angstrom"),
+    ):
+        pairs = pairs[(pairs > 0).all(axis=1)]
+        if not len(pairs):
+            continue
+        figure, axes = _figure(4.8, 4.6)
+        errors, stds = 1000 * pairs.T
+        ends = np.array([stds.min(), stds.max()])
+        axes.plot(stds, errors, ".", color=INK, markersize=3, alpha=0.4, rasterized=True)
+        axes.plot(ends, NORMAL_90 * ends, color=ACCENT, linewidth=1.2, label="90 % should lie below")
+        within = 100 * np.mean(errors <= NORMAL_90 * stds)
+        axes.set(xscale="log", yscale="log", xlabel=f"standard deviation, m{unit}", ylabel=f"|error|, m{unit}")
+        axes.set_ylim(max(errors.min(), errors.max() / 1e4), 2 * errors.max())
+        axes.set_title(f"Error bars of {name}: {within:.1f} % below")
+        axes.legend(frameon=False)
+        drawn.append(_write(figure, folder / f"error_bars_{name}.png"))
+    return drawn
 
 
 def _figure(width, height):

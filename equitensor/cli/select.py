@@ -1,0 +1,60 @@
+"""`equitensor select`: structures of a pool that are worth labelling."""
+
+from equitensor.cli.computing import add_computing_options
+from equitensor.cli.data import add_reading_options, reading_options
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "select",
+        help="choose structures to label next",
+        description="Choose structures of high uncertainty that differ from one another, by the error bars of MODEL "
+        "(equitensor uncertainty): each is the most uncertain one after those before it have been learned.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model file with error bars")
+    add("pool", metavar="POOL", help="structures, labels not needed: a trajectory, a store, or what data convert takes")
+    add("--count", type=int, required=True, metavar="N", help="how many")
+    add("--out", metavar="FILE", help="write them as extended xyz; default POOL-selected.extxyz here")
+    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    add_computing_options(parser)
+    add_reading_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Choose, print, write."""
+    from pathlib import Path
+
+    import ase.io
+
+    from equitensor.data import open_snapshots
+    from equitensor.errors import InputError
+    from equitensor.interfaces.backend import open_engine
+    from equitensor.interfaces.novelty import with_error_bars
+    from equitensor.interfaces.trajectory import path_for
+    from equitensor.training.selection import select
+    from equitensor.whole_file import whole_file
+
+    out = Path(args.out or path_for(args.pool, "-selected.extxyz"))
+    if out.exists() and not args.overwrite:
+        raise InputError(f"{out} exists: name another file with --out, or allow to overwrite it with --overwrite")
+    engine, _ = open_engine(args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads)
+    bars = with_error_bars(engine, args.model)
+    pool = open_snapshots(args.pool, unlabelled=True, **reading_options(args))
+    chosen = select(bars, engine, pool, args.count)
+    print(f"{'index':>7} {'energy_std meV':>15} {'forces_std meV/A':>17} {'novelty':>8}  structure")
+    frames = []
+    for each in chosen:
+        structure = pool[each.index]
+        atoms = structure.to_ase()
+        atoms.info |= {"pool_index": each.index, "energy_std": each.energy_std, "novelty": each.novelty}
+        frames.append(atoms)
+        numbers = f"{1000 * each.energy_std:15.2f} {1000 * each.forces_std:17.2f} {each.novelty:8.2f}"
+        print(f"{each.index:7d} {numbers}  {structure.source}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as partial:
+        ase.io.write(partial, frames, format="extxyz")
+    print(f"structures {out}")
+    return 0

@@ -1,0 +1,68 @@
+"""`equitensor uncertainty`: error bars of a trained model, written into its file."""
+
+from equitensor.cli.computing import add_computing_options
+from equitensor.cli.data import add_reading_options, reading_options
+
+
+def add_parser(subparsers):
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "uncertainty",
+        help="put error bars into a model file",
+        description="One pass over the data that MODEL was trained on gives its energies, forces and atoms error bars; "
+        "they are written into MODEL. Held-out data, of which the model has seen nothing, make 90 % mean 90 %.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model file, which is changed")
+    add("train", metavar="TRAIN", help="what it was trained on: a store, or anything that data convert takes")
+    add("--calibrate", metavar="VALID", help="held-out data with labels; without, standard deviations are too small")
+    add("--remove", action="store_true", help="take the error bars out of MODEL; TRAIN is not read")
+    add_computing_options(parser)
+    add_reading_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Compute, calibrate, write, print."""
+    from equitensor.data import open_snapshots
+    from equitensor.interfaces.backend import open_engine
+    from equitensor.models import write_error_bars
+    from equitensor.training.uncertainty import calibrate, fit_error_bars
+
+    if args.remove:
+        write_error_bars(args.model, None)
+        print(f"{args.model}: it has no error bars now")
+        return 0
+    engine, _ = open_engine(args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads)
+    options = reading_options(args)
+    train = open_snapshots(args.train, unlabelled=bool(args.calibrate), **options)
+    held_out = open_snapshots(args.calibrate, **options) if args.calibrate else train
+    bars = calibrate(
+        fit_error_bars(engine, train), engine, held_out, source=str(held_out.name), held_out=bool(args.calibrate)
+    )
+    write_error_bars(args.model, bars)
+    print("\n".join(lines(bars.about)))
+    print(f"{args.model}: error bars are in it (equitensor info shows them, eval compares them with errors)")
+    return 0
+
+
+def lines(about: dict) -> list[str]:
+    """What error bars rest on, in sentences."""
+    told = about["calibration"]
+    found = [
+        f"from {about['training_structures']} training structures, {about['training_atoms']} atoms; novelty is 1 where "
+        f"{100 * about['novelty_quantile']:g} % of the training atoms of the element are nearer to their mean"
+    ]
+    on = f"{told['structures']} structures of {told['source']}"
+    for name, unit in (("energy", "energies"), ("forces", "force components")):
+        if told[name]:
+            found.append(
+                f"{name}: +-1.645 standard deviations hold {100 * told['coverage']:g} % of {told[name]} {unit}"
+            )
+        else:
+            found.append(f"{name}: no labels to calibrate with, standard deviations are right up to a factor only")
+    if told["held_out"]:
+        found.append(f"calibrated on {on}, held out; elsewhere errors may be larger: see novelty")
+    else:
+        found.append(f"NOT calibrated: measured on the training data ({on}), so too small. Give --calibrate VALID")
+    return found

@@ -1,0 +1,117 @@
+"""Error bars of a potential, from the features of its atoms: in numpy, kept in the model file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load as unpack
+from safetensors.numpy import save_file
+
+from equitensor.models.header import read_header
+from equitensor.whole_file import whole_file
+
+PREFIX = "error_bars."  # of the tensors in a model file, and the entry of the header
+NORMAL_90 = 1.6448536269514722  # standard deviations, on either side, that hold 90 % of a normal distribution
+_TABLES = "coupling."
+_ARRAYS = ("energy", "forces", "whitening", "means", "forces_scale", "novelty_scale")
+
+
+@dataclass(frozen=True)
+class ErrorBars:
+    """Uncertainty of energies and forces, and distance from the training data, for features f_i (d,) of the atoms.
+
+    Last-layer precision of the readout (Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018,
+    2024), with F = sum_i f_i of a structure, sums over the training data, z the element of atom i:
+
+        energy_std   = a sqrt(F^T (sum_s F_s F_s^T + c^2)^-1 F)                eV
+        forces_std_i = b_z sqrt(f_i^T (sum_j f_j f_j^T + c^2)^-1 f_i)          eV/Angstrom, of a component
+        novelty_i    = sqrt((f_i - m_z)^T S^-1 (f_i - m_z)) / r_z
+
+    S is the covariance of features within an element, shrunk towards a multiple of one; r_z makes novelty 1 at a stated
+    quantile of the training atoms of the element. The standard deviation of a force is that of the energy of its atom
+    in another unit: no derivative of features is needed. a and b_z are such that +-1.645 standard deviations hold the
+    stated share of errors of held-out data.
+
+    Args: elements (k,) atomic numbers, rising; energy, forces, whitening (d, d), W with W W^T the matrices above,
+    a in energy; means (k, d); forces_scale, novelty_scale (k,), b_z and 1 / r_z; about, what is known of them, JSON.
+    """
+
+    elements: np.ndarray
+    energy: np.ndarray
+    forces: np.ndarray
+    whitening: np.ndarray
+    means: np.ndarray
+    forces_scale: np.ndarray
+    novelty_scale: np.ndarray
+    about: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        k, d = len(self.elements), self.energy.shape[0]
+        shapes = [(d, d)] * 3 + [(k, d), (k,), (k,)]
+        if [getattr(self, name).shape for name in _ARRAYS] != shapes:
+            raise ValueError(f"{k} elements and {d} features ask for arrays of shapes {shapes}")
+        of_means = self.means @ self.whitening
+        joined = np.concatenate([self.forces, self.whitening], axis=1)
+        object.__setattr__(self, "_joined", np.ascontiguousarray(joined))
+        object.__setattr__(self, "_origins", np.concatenate([np.zeros_like(of_means), of_means], axis=1))
+        object.__setattr__(self, "_scales", np.stack([self.forces_scale, self.novelty_scale], axis=1))
+
+    def of(self, numbers: np.ndarray, features: np.ndarray) -> dict:
+        """energy_std, forces_std (n,), novelty (n,) of a structure with these elements (n,) and features (n, d)."""
+        species = np.searchsorted(self.elements, numbers)
+        rows = (features @ self._joined - self._origins[species]).reshape(len(numbers), 2, -1)
+        lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows)) * self._scales[species]
+        total = features.sum(axis=0) @ self.energy
+        return {"energy_std": float(np.sqrt(total @ total)), "forces_std": lengths[:, 0], "novelty": lengths[:, 1]}
+
+    def scaled(self, energy: float, forces: np.ndarray, **about) -> "ErrorBars":
+        """With standard deviations times `energy` and, by element, `forces` (k,)."""
+        factors = {"energy": self.energy * energy, "forces_scale": self.forces_scale * forces}
+        return replace(self, about=self.about | about, **factors)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What the model file holds beside the weights."""
+        return {PREFIX + name: np.ascontiguousarray(getattr(self, name), dtype=np.float64) for name in _ARRAYS}
+
+    def entry(self, weights: Mapping[str, np.ndarray]) -> dict:
+        """What its header holds; `weights` are the tensors by which the features were computed."""
+        return self.about | {"weights": digest(weights)}
+
+
+def of_tensors(tensors: Mapping[str, np.ndarray], header: dict) -> ErrorBars | None:
+    """The error bars among the tensors of a model file, None where it has none."""
+    entry = header.get("error_bars")
+    if entry is None:
+        return None
+    elements = np.array(header["elements"], dtype=np.int64)
+    return ErrorBars(elements, *(tensors[PREFIX + name] for name in _ARRAYS), about=entry)
+
+
+def of_bytes(packed: bytes, header: dict) -> ErrorBars | None:
+    """The same of the bytes of a model file."""
+    return None if header.get("error_bars") is None else of_tensors(unpack(packed), header)
+
+
+def write_error_bars(path, bars: ErrorBars | None) -> None:
+    """Put error bars into a model file, or take them out (None); nothing else of it changes."""
+    header = read_header(path)
+    with safe_open(path, framework="np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
+    header.pop("error_bars", None)
+    if bars is not None:
+        header["error_bars"] = bars.entry(tensors)
+        tensors |= bars.tensors()
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={"equitensor": json.dumps(header)})
+
+
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """Of the weights of a model: error bars are those of one set of weights only."""
+    found = hashlib.sha256()
+    for name in sorted(name for name in weights if not name.startswith((PREFIX, _TABLES))):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(weights[name], dtype=np.float64).tobytes())
+    return found.hexdigest()

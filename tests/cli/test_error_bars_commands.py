@@ -1,0 +1,115 @@
+"""uncertainty, info, eval, md, relax and select with error bars, as a user calls them."""
+
+import json
+import shutil
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from equitensor.cli import main
+from equitensor.interfaces import Calculator
+
+
+@pytest.fixture
+def bars(model_file, folder, capsys):
+    """In the folder: model.eqt with error bars, train.xyz and valid.xyz with labels near those of the model."""
+    shutil.copy(model_file, "model.eqt")
+    calc, rng = Calculator("model.eqt", device="cpu"), np.random.default_rng(0)
+    for name, count in (("train.xyz", 40), ("valid.xyz", 40)):
+        frames = []
+        for _ in range(count):
+            atoms = molecule("CH3OH")
+            atoms.positions += 0.05 * rng.normal(size=atoms.positions.shape)
+            atoms.calc = calc
+            labels = {
+                "energy": atoms.get_potential_energy() + 0.01 * rng.normal(),
+                "forces": atoms.get_forces() + 0.1 * rng.normal(size=atoms.positions.shape),
+            }
+            atoms.calc = SinglePointCalculator(atoms, **labels)
+            frames.append(atoms)
+        ase.io.write(name, frames, format="extxyz")
+    assert main(["uncertainty", "model.eqt", "train.xyz", "--calibrate", "valid.xyz"]) == 0
+    out = capsys.readouterr().out
+    assert "90 % of 40 energies" in out and "held out" in out
+    return folder
+
+
+def test_info_says_what_there_is(bars, model_file, capsys):
+    assert main(["info", "model.eqt"]) == 0
+    out = capsys.readouterr().out
+    assert "error_bars.training_structures" in out and "error_bars.calibration.source" in out
+    assert main(["info", str(model_file)]) == 0
+    assert "none: equitensor uncertainty" in capsys.readouterr().out
+    assert main(["uncertainty", "model.eqt", "train.xyz", "--remove"]) == 0
+    assert main(["info", "model.eqt"]) == 0
+    assert "none: equitensor uncertainty" in capsys.readouterr().out
+
+
+def test_eval_compares_them_with_errors_and_draws_them(bars, capsys):
+    assert main(["eval", "model.eqt", "valid.xyz", "--json", "eval.json", "--plots", "plots"]) == 0
+    assert "the 90 % intervals hold" in capsys.readouterr().out
+    found = json.loads((bars / "eval.json").read_text())["error_bars"]
+    assert found["energy"]["coverage_90"] == pytest.approx(37 / 40)  # the 37th of 40 ratios is the factor
+    assert found["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
+    assert found["forces"]["sharpness"] == pytest.approx(0.1, rel=0.2) and "largest" in found["novelty"]
+    assert {"error_bars_energy.png", "error_bars_forces.png"} <= {path.name for path in (bars / "plots").iterdir()}
+
+
+def test_without_held_out_data_it_says_that_it_is_not_calibrated(bars, capsys):
+    assert main(["uncertainty", "model.eqt", "train.xyz"]) == 0
+    assert "NOT calibrated" in capsys.readouterr().out
+
+
+def test_md_warns_dumps_and_stops(bars, capsys):
+    run = ["md", "model.eqt", "molecule.xyz", "--steps", "6", "--interval", "2", "--device", "cpu"]
+    assert main([*run, "--out", "warn.traj", "--max-novelty", "1e-3"]) == 0
+    seen = capsys.readouterr()
+    assert seen.err.count("warning") == 1 and "novelty above 0.001 in 7 of 7 steps" in seen.out
+    assert main([*run, "--out", "dump.traj", "--max-novelty", "1e-3", "--on-novelty", "dump"]) == 0
+    assert [f.info["step"] for f in ase.io.read("dump-novel.extxyz", ":")] == [0, 2, 4, 6]
+    assert main([*run, "--out", "stop.traj", "--max-novelty", "1e-3", "--on-novelty", "stop"]) == 1
+    assert "step 0: atom" in capsys.readouterr().err and len(ase.io.read("stop.traj", ":")) == 1
+    assert main([*run, "--out", "calm.traj", "--max-novelty", "1e6", "--on-novelty", "stop"]) == 0
+
+
+def test_relax_stops(bars, capsys):
+    run = ["relax", "model.eqt", "molecule.xyz", "--steps", "2", "--device", "cpu", "--max-novelty", "1e-3"]
+    assert main([*run, "--on-novelty", "stop"]) == 1
+    assert "step 0: atom" in capsys.readouterr().err
+
+
+def test_select_writes_what_it_chose(bars, capsys):
+    assert main(["select", "model.eqt", "valid.xyz", "--count", "5"]) == 0
+    frames = ase.io.read("valid-selected.extxyz", ":")
+    chosen = [frame.info["pool_index"] for frame in frames]
+    assert len(set(chosen)) == 5
+    pool = ase.io.read("valid.xyz", ":")
+    for frame, i in zip(frames, chosen, strict=True):
+        np.testing.assert_allclose(frame.positions, pool[i].positions, atol=1e-7)
+        assert frame.get_potential_energy() == pytest.approx(pool[i].get_potential_energy())
+    assert main(["select", "model.eqt", "valid.xyz", "--count", "5"]) == 2
+    assert "valid-selected.extxyz exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["md", "bare.eqt", "molecule.xyz", "--steps", "1", "--max-novelty", "2"], "bare.eqt has no error bars"),
+        (["select", "bare.eqt", "valid.xyz", "--count", "1"], "bare.eqt has no error bars"),
+        (["select", "model.eqt", "valid.xyz", "--count", "41"], "41 are asked for; it has 40"),
+        (["md", "model.eqt", "molecule.xyz", "--steps", "1", "--on-novelty", "stop"], "needs --max-novelty"),
+        (["relax", "model.eqt", "molecule.xyz", "--max-novelty", "-1"], "must be above 0"),
+        (["uncertainty", "model.eqt", "silane.xyz", "--calibrate", "valid.xyz"], "unknown to the model"),
+        (["uncertainty", "model.eqt", "train.xyz", "--calibrate", "few.xyz"], "too few to calibrate"),
+    ],
+)
+def test_wrong_input_is_one_message(bars, model_file, argv, message, capsys):
+    shutil.copy(model_file, "bare.eqt")
+    ase.io.write("few.xyz", ase.io.read("valid.xyz", ":5"), format="extxyz")
+    before = (bars / "model.eqt").read_bytes()
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err
+    assert (bars / "model.eqt").read_bytes() == before

@@ -1,0 +1,165 @@
+"""Error bars in the calculator: the same by the evaluator and by torch, whatever turns, and absent without them."""
+
+import copy
+
+import numpy as np
+import pytest
+from evaluator_cases import random_potential, structures
+
+from equitensor import Calculator, models
+from equitensor.data import Memory
+from equitensor.errors import InputError
+from equitensor.graph import Structure
+from equitensor.interfaces.backend import open_engine
+from equitensor.interfaces.evaluator import Model
+from equitensor.interfaces.novelty import NovelError, NoveltyWatch
+from equitensor.models import write_error_bars
+from equitensor.training.evaluation import evaluate
+from equitensor.training.uncertainty import fit_error_bars
+
+NAMES = ("energy_std", "forces_std", "novelty")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bars") / "model.eqt"
+    models.save(random_potential(), path)
+    rng, train = np.random.default_rng(0), []
+    for _ in range(10):
+        for atoms in structures().values():
+            atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
+            train.append(Structure.from_ase(atoms))
+    engine, _ = open_engine(path, "cpu", "float64", skin=0.0, backend="torch")
+    write_error_bars(path, fit_error_bars(engine, Memory(train)))
+    return path
+
+
+def results(path, atoms, backend="torch") -> dict:
+    calc = Calculator(path, device="cpu", dtype="float64", backend=backend)
+    calc.calculate(atoms)
+    return calc.results
+
+
+def agree(one: dict, other: dict, order=slice(None)) -> bool:
+    return all(np.allclose(np.asarray(one[n])[order if np.ndim(one[n]) else ()], other[n], rtol=1e-8) for n in NAMES)
+
+
+@pytest.mark.parametrize("name", structures())
+def test_the_evaluator_and_torch_agree(path, name):
+    atoms = structures()[name]
+    by_torch, by_core = results(path, atoms), results(path, atoms, "core")
+    assert by_torch["forces_std"].shape == by_torch["novelty"].shape == (len(atoms),)
+    assert isinstance(by_torch["energy_std"], float) and agree(by_torch, by_core)
+
+
+def unmoved(compute, atoms) -> bool:
+    turned, moved = atoms.copy(), atoms.copy()
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    turned.positions, cell = -turned.positions, -turned.cell.array
+    turned.set_cell(cell)
+    moved.positions += [0.3, 7, -2]
+    return all(agree(compute(atoms), compute(each)) for each in (turned, moved))
+
+
+def of_positions(path, atoms) -> dict:
+    """A twin that knows where it is."""
+    found = results(path, atoms)
+    return found | {"novelty": found["novelty"] * np.exp(1e-3 * atoms.positions[:, 0])}
+
+
+@pytest.mark.parametrize("name", ["molecule", "skewed"])
+def test_no_rotation_reflection_or_translation_changes_them(path, name):
+    atoms = structures()[name]
+    assert unmoved(lambda each: results(path, each), atoms)
+    assert not unmoved(lambda each: of_positions(path, each), atoms)
+
+
+def test_they_follow_a_permutation(path):
+    atoms = structures()["molecule"]
+    order = np.random.default_rng(0).permutation(len(atoms))
+    assert agree(results(path, atoms), results(path, atoms[order]), order)
+    assert not agree(results(path, atoms), results(path, atoms[order]))
+
+
+def test_a_strange_structure_is_novel(path):
+    atoms = structures()["molecule"]
+    usual = results(path, atoms)["novelty"].max()
+    atoms.positions[0] = atoms.positions[1] + [0.5, 0.1, 0]
+    assert results(path, atoms)["novelty"].max() > 3 * usual
+
+
+def test_a_potential_object_and_a_copy_of_a_calculator_keep_them(path):
+    atoms = structures()["wire"]
+    expected = results(path, atoms)
+    for backend in ("torch", "core"):
+        assert agree(results(models.load(path), atoms, backend), expected)
+    calc = copy.deepcopy(Calculator(path, device="cpu", dtype="float64", backend="core"))
+    atoms.calc = calc
+    assert agree({name: calc.get_property(name, atoms) for name in NAMES}, expected)
+
+
+@pytest.mark.parametrize("backend", ["torch", "core"])
+def test_without_them_nothing_of_them_is_computed(backend, tmp_path, monkeypatch):
+    models.save(random_potential(), tmp_path / "bare.eqt")
+    asked = []
+    for module, kind in (("models.potential", "Potential"), ("interfaces.evaluator", "System")):
+        name = f"equitensor.{module}.{kind}.{'forward' if kind == 'Potential' else 'evaluate'}"
+        original = models.Potential.forward if kind == "Potential" else None
+        if original is None:
+            from equitensor.interfaces.evaluator import System
+
+            original = System.evaluate
+        monkeypatch.setattr(
+            name, lambda *a, _call=original, **k: (asked.append(bool(k.get("features"))), _call(*a, **k))[1]
+        )
+    found = results(tmp_path / "bare.eqt", structures()["molecule"], backend)
+    assert not set(NAMES) & set(found) and asked == [False]
+    assert Model(tmp_path / "bare.eqt").error_bars is None
+    calc = Calculator(tmp_path / "bare.eqt", device="cpu")
+    assert not set(NAMES) & set(calc.implemented_properties) and calc.error_bars is None
+
+
+def test_evaluation_reports_the_same_calibration_by_both(path):
+    rng, frames = np.random.default_rng(2), []
+    for atoms in structures().values():
+        frames.append(Structure.from_ase(atoms, energy=float(rng.normal()), forces=rng.normal(size=(len(atoms), 3))))
+    found = []
+    for backend in ("torch", "core"):
+        engine, _ = open_engine(path, "cpu", "float64", skin=0.0, backend=backend)
+        evaluation = evaluate(engine.model if backend == "torch" else engine, Memory(frames), batch_size=3)
+        found.append(evaluation.plain()["error_bars"])
+    assert found[0].keys() == {"energy", "forces", "novelty"}
+    for name, each in found[0].items():
+        assert each == pytest.approx(found[1][name], rel=1e-6)
+
+
+class _Fixed:
+    """A calculator whose novelty is given."""
+
+    def __init__(self, values):
+        self.results = {"novelty": np.array(values)}
+
+
+def test_a_watch_warns_once_stops_or_dumps(tmp_path):
+    from ase import Atoms, io
+
+    atoms, said = Atoms("OH2", np.eye(3)), []
+
+    def watched(action, **options):
+        watch = NoveltyWatch(atoms, 1.5, action, say=said.append, **options)
+        for step, high in enumerate([1.0, 1.6, 2.0, 1.2, 1.7]):
+            atoms.calc = _Fixed([0.1, high, 0.2])
+            watch.check(step)
+        return watch.summary()
+
+    assert watched("warn") == "novelty above 1.5 in 3 of 5 steps, the largest 2.00 (step 2)"
+    assert said == ["step 1: atom 1 (H) has novelty 1.60, above 1.5: what follows is an extrapolation"]
+    with pytest.raises(NovelError, match=r"step 1: atom 1 \(H\) has novelty 1\.60"):
+        watched("stop")
+    assert "2 frames in" in watched("dump", out=tmp_path / "novel.extxyz", interval=2)
+    frames = io.read(tmp_path / "novel.extxyz", ":")
+    assert [frame.info["step"] for frame in frames] == [1, 4]
+    assert frames[1].arrays["novelty"][1] == pytest.approx(1.7)
+    for limit, action in ((0.0, "warn"), (float("nan"), "warn"), (1.0, "shout")):
+        with pytest.raises(InputError):
+            NoveltyWatch(atoms, limit, action)

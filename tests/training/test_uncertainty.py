@@ -1,0 +1,181 @@
+"""Fitting and calibrating error bars, and choosing by them: properties, each with a twin that must fail it."""
+
+import numpy as np
+import pytest
+
+from equitensor.data import Memory
+from equitensor.errors import InputError
+from equitensor.graph import Structure
+from equitensor.models.error_bars import NORMAL_90
+from equitensor.training.calibration import Calibration, conformal_factor
+from equitensor.training.selection import select
+from equitensor.training.uncertainty import calibrate, fit_error_bars
+
+D = 6
+
+
+class Linear:
+    """An engine whose features are kept with the structures, and whose energy is linear in them."""
+
+    elements = np.array([1, 6, 8])
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def compute(self, structure, stress, features=False):
+        f = structure.pos @ np.arange(1, 3 * D + 1).reshape(3, D) % 1.7 + structure.pos[:, :1]
+        return {"energy": float(f.sum(axis=0) @ self.weights), "forces": np.zeros((len(structure), 3)), "features": f}
+
+
+def structures(count, rng, engine, noise=0.1, numbers=(1, 6, 6, 1), width=1.0):
+    made = []
+    for i in range(count):
+        pos = width * rng.normal(size=(len(numbers), 3))
+        one = Structure(np.array(numbers), pos, np.zeros((3, 3)), np.zeros(3, bool), source=f"frame {i}")
+        energy = engine.compute(one, False)["energy"] + noise * rng.standard_t(4)
+        made.append(one.replace(energy=energy, forces=0.3 * rng.normal(size=pos.shape)))
+    return made
+
+
+@pytest.fixture
+def engine():
+    return Linear(np.random.default_rng(3).normal(size=D))
+
+
+@pytest.fixture
+def train(engine):
+    return structures(200, np.random.default_rng(0), engine)
+
+
+def features(engine, frames):
+    return [engine.compute(frame, False)["features"] for frame in frames]
+
+
+def test_the_precision_is_the_sum_over_structures(engine, train):
+    bars = fit_error_bars(engine, Memory(train))
+    sums = np.array([f.sum(axis=0) for f in features(engine, train)])
+    atoms = np.concatenate(features(engine, train))
+    for root, rows in ((bars.energy, sums), (bars.forces, atoms)):
+        exact = rows.T @ rows
+        ridge = 1e-6 * np.trace(exact) / D * np.eye(D)
+        np.testing.assert_allclose(root @ root.T, np.linalg.inv(exact + ridge), rtol=1e-8)
+        assert not np.allclose(root @ root.T, np.linalg.inv(exact / 2 + ridge), rtol=1e-2)
+    backwards = fit_error_bars(engine, Memory(train[::-1]))
+    np.testing.assert_allclose(backwards.energy @ backwards.energy.T, bars.energy @ bars.energy.T, rtol=1e-9)
+
+
+def test_more_data_of_the_same_kind_narrow_the_error_bars_as_the_square_root(engine, train):
+    one, four = fit_error_bars(engine, Memory(train)), fit_error_bars(engine, Memory(train * 4))
+    numbers, f = train[0].z, features(engine, train)[0]
+    assert one.of(numbers, f)["energy_std"] == pytest.approx(2 * four.of(numbers, f)["energy_std"])
+    np.testing.assert_allclose(one.of(numbers, f)["novelty"], four.of(numbers, f)["novelty"], rtol=0.02)
+
+
+def test_they_are_the_standard_deviations_of_a_linear_fit(engine):
+    """Least squares repeated with fresh noise scatters by sigma sqrt(F^T (sum F F^T)^-1 F)."""
+    rng = np.random.default_rng(5)
+    train = structures(60, rng, engine, noise=0.0)
+    rows = np.array([f.sum(axis=0) for f in features(engine, train)])
+    far = structures(20, rng, engine, width=3.0)
+    targets = np.array([f.sum(axis=0) for f in features(engine, far)])
+    noisy = (rows @ engine.weights)[:, None] + 0.1 * rng.normal(size=(60, 2000))
+    scatter = (targets @ np.linalg.lstsq(rows, noisy, rcond=None)[0]).std(axis=1)
+    bars = fit_error_bars(engine, Memory(train))
+    stds = [0.1 * bars.of(s.z, f)["energy_std"] for s, f in zip(far, features(engine, far), strict=True)]
+    np.testing.assert_allclose(stds, scatter, rtol=0.06)  # of 2000 samples: four standard errors
+
+
+def test_novelty_is_1_at_the_stated_quantile_of_each_element_and_infinite_for_an_unseen_one(engine, train):
+    bars = fit_error_bars(engine, Memory(train))
+    found = np.array([bars.of(s.z, f)["novelty"] for s, f in zip(train, features(engine, train), strict=True)])
+    for own in (found[:, [0, 3]], found[:, [1, 2]]):
+        assert np.mean(own > 1) == pytest.approx(0.01, abs=0.003)
+    assert bars.of(np.array([8]), features(engine, train)[0][:1])["novelty"] == [np.inf]
+
+
+def coverage(factor, errors, stds) -> float:
+    return np.mean(errors <= NORMAL_90 * factor * stds)
+
+
+def holds_what_it_says(factor_of) -> bool:
+    """On fresh data of any distribution, on average over many calibrations, 90 % to within half a percent."""
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(400):
+        stds = rng.lognormal(size=2 * 60)
+        errors = np.abs(stds * rng.standard_t(2, size=120))
+        factor = factor_of(np.column_stack([errors, stds])[:60])
+        found.append(coverage(factor, errors[60:], stds[60:]))
+    return abs(np.mean(found) - 54.9 / 61) < 0.006  # rank 55 of 60: between 90 and 90.2 %
+
+
+def test_conformal_factors_hold_their_coverage_and_other_factors_do_not():
+    assert holds_what_it_says(conformal_factor)
+    assert not holds_what_it_says(lambda pairs: np.sqrt(np.mean((pairs[:, 0] / pairs[:, 1]) ** 2)))
+    assert not holds_what_it_says(lambda pairs: conformal_factor(pairs, 0.88))
+
+
+def test_a_factor_undoes_a_wrong_scale():
+    rng = np.random.default_rng(8)
+    pairs = np.abs(rng.normal(size=(100, 2))) + 0.1
+    assert conformal_factor(pairs * [1, 7]) == pytest.approx(conformal_factor(pairs) / 7)
+    assert conformal_factor(pairs * [3, 1]) == pytest.approx(conformal_factor(pairs) * 3)
+
+
+def test_too_few_errors_are_refused():
+    assert conformal_factor(np.ones((9, 2))) == pytest.approx(1 / NORMAL_90)
+    with pytest.raises(InputError, match=r"valid: 8 are too few .* at least 9"):
+        conformal_factor(np.ones((8, 2)), what="valid")
+
+
+def test_calibrated_error_bars_hold_90_percent_of_new_errors(engine, train):
+    raw = fit_error_bars(engine, Memory(train))
+    rng = np.random.default_rng(9)
+    held_out, fresh = structures(600, rng, engine), structures(600, rng, engine)
+    bars = calibrate(raw, engine, Memory(held_out), source="here")
+    seen = {}
+    for name, each in (("raw", raw), ("calibrated", bars)):
+        seen[name] = Calibration()
+        for frame in fresh:
+            out = engine.compute(frame, False)
+            seen[name].add(frame, out | each.of(frame.z, out["features"]))
+    found = seen["calibrated"].metrics()
+    assert found["energy"]["coverage_90"] == pytest.approx(0.9, abs=0.03)
+    assert found["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.012)
+    assert abs(seen["raw"].metrics()["forces"]["coverage_90"] - 0.9) > 0.05
+    assert bars.about["calibration"] | {"source": "here", "forces": 7200, "energy": 600} == bars.about["calibration"]
+
+
+def test_labels_that_are_not_there_are_not_called_calibrated(engine, train):
+    raw = fit_error_bars(engine, Memory(train))
+    bare = [frame.replace(energy=None) for frame in train]
+    assert calibrate(raw, engine, Memory(bare)).about["calibration"]["energy"] is None
+    with pytest.raises(InputError, match="no energies and no forces"):
+        calibrate(raw, engine, Memory([frame.replace(forces=None) for frame in bare]))
+
+
+def test_forces_of_fixed_atoms_do_not_count(engine, train):
+    raw = fit_error_bars(engine, Memory(train))
+    fixed = np.array([True, False, False, False])
+    wrong = [f.replace(forces=f.forces + 100 * fixed[:, None], fixed=fixed) for f in train]
+    one, other = (calibrate(raw, engine, Memory(frames)) for frames in (train, wrong))
+    np.testing.assert_allclose(other.forces_scale[1], one.forces_scale[1], rtol=1e-12)
+    assert other.forces_scale[0] < 2 * one.forces_scale[0]
+
+
+def test_selection_is_greedy_in_information_and_never_takes_a_copy_first(engine, train):
+    bars = fit_error_bars(engine, Memory(train))
+    rng = np.random.default_rng(11)
+    far = structures(8, rng, engine, width=4.0)
+    pool = [far[0], far[0], *far, *structures(30, rng, engine)]
+    chosen = select(bars, engine, Memory(pool), 6)
+    rows = [f @ bars.forces for f in features(engine, pool)]
+    information, expected = np.eye(D), []
+    for _ in range(6):  # by determinants, all of them, in each round
+        gains = [np.linalg.slogdet(information + x.T @ x)[1] - np.linalg.slogdet(information)[1] for x in rows]
+        expected.append(int(np.argmax(np.where(np.isin(range(len(pool)), expected), -np.inf, gains))))
+        information = information + rows[expected[-1]].T @ rows[expected[-1]]
+    assert [each.index for each in chosen] == expected
+    assert sum(each.index < 3 for each in chosen[:4]) <= 1  # three times the same
+    with pytest.raises(InputError, match="100 are asked for; it has 40"):
+        select(bars, engine, Memory(pool), 100)
