@@ -13,6 +13,7 @@ _LAZY = {
     "load": "equitensor.models",
     "save": "equitensor.models",
     "Calculator": "equitensor.interfaces",
+    "hessian": "equitensor.interfaces",
 }
 _ROOMS = ("o3", "ops", "graph", "nn", "models", "data", "training", "interfaces", "testing")
 

@@ -10,7 +10,12 @@ import unicodedata
 from equitensor import __version__
 from equitensor.errors import InputError
 
-COMMANDS = ("train", "eval", "data", "md", "relax", "verify", "uncertainty", "select", "lammps", "info", "bench")
+COMMANDS = (
+    *("train", "eval", "data"),
+    *("md", "relax", "vibrations"),
+    *("verify", "uncertainty", "select"),
+    *("lammps", "info", "bench"),
+)
 
 
 class _Parser(argparse.ArgumentParser):

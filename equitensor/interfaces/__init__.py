@@ -1,4 +1,4 @@
-"""Other programs' names and units: ASE's calculator, molecular dynamics and relaxation through it; e3nn's products.
+"""Other programs' names and units: ASE's calculator; dynamics, relaxation, vibrations through it; e3nn's products.
 
 The names are loaded on first use: ASE's integrators and matplotlib are slow to import.
 """
@@ -9,8 +9,10 @@ _LAZY = {
     "Calculator": "equitensor.interfaces.calculator",
     "MDSettings": "equitensor.interfaces.md",
     "accelerate": "equitensor.interfaces.acceleration",
+    "hessian": "equitensor.interfaces.hessian",
     "relax": "equitensor.interfaces.relaxation",
     "run_md": "equitensor.interfaces.md",
+    "vibrations": "equitensor.interfaces.vibrations",
 }
 
 __all__ = sorted(_LAZY)

@@ -6,6 +6,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixCom, FixedLine, FixedPlane, FixScaled, Hookean
 
@@ -30,12 +31,13 @@ def folder(tmp_path, monkeypatch):
     settings = {"cutoff": 4.0, "channels": 4, "lmax": 1, "layers": 1}
     models.save(models.build(settings, (6,), {6: -1.0}), tmp_path / "model.eqt")
     ase.io.write("POSCAR", bulk("C", cubic=True), format="vasp")
+    ase.io.write("molecule.xyz", Atoms("C2", [[0, 0, 0], [0, 0, 1.3]]))
     return tmp_path
 
 
 def test_the_commands_run(folder, capsys):
     commands = code("equitensor ")
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         assert main(command.split()[1:]) == 0, capsys.readouterr().err
     assert ase.io.read("POSCAR-md.traj", format="traj").info["step"] == 40
@@ -46,10 +48,11 @@ def test_the_code_runs(folder):
     edge_index, shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
     names = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     names |= {"edge_index": edge_index[:, ::-1].copy(), "shift": shift[::-1].copy()}
-    names |= {"equitensor": equitensor, "copy": copy, "AtomicGraph": AtomicGraph}
-    lines = code("calc", "graph", "energy")
-    assert len(lines) == 4
+    names |= {"atoms": atoms, "equitensor": equitensor, "copy": copy, "AtomicGraph": AtomicGraph}
+    lines = code("calc", "hessian", "graph", "energy")
+    assert len(lines) == 5
     exec("\n".join(lines), names)
+    assert names["hessian"].shape == (24, 24)
     assert float(names["energy"]) == pytest.approx(names["calc"].get_potential_energy(atoms), abs=1e-4)
 
 
