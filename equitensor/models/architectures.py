@@ -12,6 +12,7 @@ from equitensor.errors import InputError
 from equitensor.models.dimenet import DimeNetPlusPlus
 from equitensor.models.directional import Directional
 from equitensor.models.potential import Potential
+from equitensor.models.similar_elements import begin_alike
 from equitensor.settings import Settings, problems, settings_of
 
 ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
@@ -57,6 +58,7 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
+    begin_alike(backbone, elements)
     kept = {**_defaults(name), **chosen, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)
 

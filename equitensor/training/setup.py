@@ -28,6 +28,7 @@ from equitensor.data.absurd_labels import LabelSample
 from equitensor.data.replay import replay
 from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
+from equitensor.models.similar_elements import train_alike
 from equitensor.training.batches import BatchLimits, default_limits
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
@@ -276,6 +277,7 @@ def build_model(config: Config, run: RunData, origin: Origin | None = None) -> m
     """
     model = _model(config, run, origin)
     freeze(model, config.train.freeze)
+    train_alike(model)
     return model
 
 
