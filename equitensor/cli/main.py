@@ -12,7 +12,7 @@ from equitensor.errors import InputError
 
 COMMANDS = (
     *("train", "eval", "data"),
-    *("md", "relax", "vibrations"),
+    *("md", "relax", "vibrations", "phonons"),
     *("verify", "uncertainty", "select"),
     *("lammps", "info", "bench"),
 )

@@ -10,6 +10,7 @@ _LAZY = {
     "MDSettings": "equitensor.interfaces.md",
     "accelerate": "equitensor.interfaces.acceleration",
     "hessian": "equitensor.interfaces.hessian",
+    "phonons": "equitensor.interfaces.phonons",
     "relax": "equitensor.interfaces.relaxation",
     "run_md": "equitensor.interfaces.md",
     "vibrations": "equitensor.interfaces.vibrations",

@@ -36,11 +36,18 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_commands_run(folder, capsys):
-    commands = code("equitensor ")
+    commands = [command for command in code("equitensor ") if "phonons" not in command]
     assert len(commands) == 3
     for command in commands:
         assert main(command.split()[1:]) == 0, capsys.readouterr().err
     assert ase.io.read("POSCAR-md.traj", format="traj").info["step"] == 40
+
+
+def test_the_phonons_are_drawn(folder, capsys):
+    pytest.importorskip("phonopy", reason="needs phonopy: pip install equitensor[phonons]")
+    (command,) = code("equitensor phonons")
+    assert main(command.split()[1:]) == 0, capsys.readouterr().err
+    assert Path("POSCAR-bands.png").is_file()
 
 
 def test_the_code_runs(folder):
