@@ -1,11 +1,15 @@
 """The CUDA kernels on a real GPU: errors against float64 on the CPU, then times beside the peers that are installed.
 
+Every kernel proves itself anew first, as at first use: on streams, from other devices, in a CUDA graph.
+
 Needs a GPU, torch built for it, and CuPy (pip install equitensor[cuda13]). Peers: e3nn, cuEquivariance (with its
 kernels), OpenEquivariance. Writes one JSON file with the device and all versions.
 """
 
 import argparse
+import contextlib
 import functools
+import os
 import statistics
 import sys
 from importlib import metadata
@@ -18,10 +22,12 @@ from equitensor.bench.products import natural
 from equitensor.nn import Convolution, Interaction
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.ops import cuda
+from equitensor.ops.cuda import module
+from equitensor.ops.cuda.proof import BOUNDS
+from equitensor.ops.cuda.verdict import VARIABLE
 from equitensor.ops.edge_form import gather_edges, read_edges
 
 CASES = ((1, 64), (1, 128), (2, 64), (2, 128), (3, 64))  # (lmax, channels)
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # relative to the largest number
 PEERS = ("e3nn", "cuequivariance-torch", "cuequivariance-ops-torch-cu13", "openequivariance", "cupy-cuda13x")
 
 
@@ -35,22 +41,35 @@ def main() -> None:
     if reason := cuda.why_not():
         sys.exit(f"gpu_check: nothing to check: {reason}")
     cases = [(name, *case) for case in CASES[:3] for name in LAYERS] + [("convolution", *c) for c in CASES[3:]]
-    errors = [row for case in cases for dtype in TOLERANCE for row in check(*case, dtype)]
-    failed = [row for row in errors if not row["error"] <= row["tolerance"]]
-    for row in failed:
+    os.environ[VARIABLE] = "always"
+    found = survey(cases, "cuda")
+    for row in found["wrong"]:
         print(f"WRONG {row}")
-    times = [] if failed else [row for case in CASES for row in time_case(*case, arguments)]
+    times = [] if found["wrong"] else [row for case in CASES for row in time_case(*case, arguments)]
     versions = {name: version for name in PEERS if (version := _version(name))}
-    found = {**environment("float32"), "cuda": torch.version.cuda, "peers": versions, "errors": errors, "times": times}
-    write(found, arguments.out)
-    sys.exit(f"gpu_check: {len(failed)} of {len(errors)} results are wrong: no times were taken" if failed else 0)
+    about = {**environment("float32"), "cuda": torch.version.cuda, "peers": versions}
+    write({**about, **found, "times": times}, arguments.out)
+    checked = len(found["errors"]) + len(found["proofs"])
+    sys.exit(f"gpu_check: {len(found['wrong'])} of {checked} are wrong: no times were taken" if found["wrong"] else 0)
 
 
-def check(layer: str, lmax: int, channels: int, dtype: torch.dtype) -> list[dict]:
+def survey(cases: list, device: str, dtypes: tuple = tuple(BOUNDS), kernels=contextlib.nullcontext) -> dict:
+    """Errors of results, proofs of the kernels that these took, and the rows of both that are wrong.
+
+    kernels: a context in which the device's kernels compute, for devices that are none.
+    """
+    module.verdicts.clear()
+    errors = [row for case in cases for dtype in dtypes for row in check(*case, dtype, device, kernels)]
+    proofs = [{k: v for k, v in found._asdict().items() if k not in ("key", "code")} for found in module.verdicts]
+    wrong = [row for row in errors if not row["error"] <= row["tolerance"]]
+    wrong += [row for row in proofs if row["refused"] or row["not_in_graphs"]]
+    return {"errors": errors, "proofs": proofs, "wrong": wrong}
+
+
+def check(layer: str, lmax: int, channels: int, dtype: torch.dtype, device: str, kernels) -> list[dict]:
     """Relative errors of values, first and second derivatives, few edges; the CPU computes in float64."""
-    on_gpu = results(layer, lmax, channels, dtype, "cuda")
+    on_gpu, again = (results(layer, lmax, channels, dtype, device, kernels) for _ in range(2))
     exact = results(layer, lmax, channels, torch.float64, "cpu")
-    again = results(layer, lmax, channels, dtype, "cuda")
     rows = []
     for name, value in on_gpu.items():
         error = float((value.cpu().double() - exact[name]).abs().max() / exact[name].abs().max().clamp(min=1e-30))
@@ -60,20 +79,23 @@ def check(layer: str, lmax: int, channels: int, dtype: torch.dtype) -> list[dict
             "result": name,
             "error": error,
         }
-        rows.append({**row, "tolerance": TOLERANCE[dtype], "repeats": torch.equal(value, again[name])})
+        rows.append({**row, "tolerance": BOUNDS[dtype], "repeats": torch.equal(value, again[name])})
     return rows
 
 
-def results(layer: str, lmax: int, channels: int, dtype: torch.dtype, device: str) -> dict[str, torch.Tensor]:
+def results(
+    layer: str, lmax: int, channels: int, dtype: torch.dtype, device: str, kernels=contextlib.nullcontext
+) -> dict[str, torch.Tensor]:
     """Values, gradients and their gradients of one layer, built alike on every device."""
     torch.manual_seed(0)
     function, inputs, constants = LAYERS[layer](lmax, channels)
     if isinstance(function, torch.nn.Module):
         function = function.to(device, dtype)
     inputs = [t.to(device, dtype).requires_grad_(True) for t in inputs]
-    z = function(*inputs, *(t.to(device) for t in constants))
-    first = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
-    second = torch.autograd.grad(sum(t.square().sum() for t in first), inputs)
+    with kernels():
+        z = function(*inputs, *(t.to(device) for t in constants))
+        first = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(t.square().sum() for t in first), inputs)
     named = {"z": z, **{f"d{n}": t for n, t in enumerate(first)}, **{f"dd{n}": t for n, t in enumerate(second)}}
     return {name: t.detach() for name, t in named.items()}
 

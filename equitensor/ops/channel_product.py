@@ -92,4 +92,5 @@ _product = define(
     reference=on_gpu.reference,
     on_gpu=on_gpu.product,
     operands=2,
+    proof=on_gpu.PROOF,
 )

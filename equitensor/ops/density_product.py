@@ -1,7 +1,6 @@
 """Weighted powers of atomic densities in one pass over the channels: kernels only, which may be differentiated twice.
 
-P_1 = A, P_k = P_{k-1} (x) A with a sparse tensor T. Its reference is nn.DensityProduct and nn.DensityInvariants in
-plain torch.
+P_1 = A, P_k = P_{k-1} (x) A with a sparse tensor T. Its reference is in density_product_reference.py.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
+from equitensor.ops import density_product_reference as in_torch
 from equitensor.ops import extension
 from equitensor.ops.channel_product import check_tables
 from equitensor.ops.cuda import density_product as on_gpu
+from equitensor.ops.cuda.proof import Proof
 from equitensor.ops.operator import Kernel, contiguous, define, given, room
 
 MOST_ENTRIES_ON_GPU = 400  # lmax 3; kernels for more take minutes to compile
@@ -159,22 +160,28 @@ _second = define(
     " -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=second_on_core,
     fake=_rooms,
+    reference=in_torch.second,
     on_gpu=on_gpu.second,
     operands=7,
+    proof=Proof(on_gpu.second, in_torch.second, on_gpu.small(7)),
 )
 _first = define(
     f"density_first({_OPERANDS}, Tensor g, {CONSTANTS}, bool[3] wanted) -> (Tensor, Tensor, Tensor)",
     kernel=first_on_core,
     fake=_rooms,
     backward=_first_backward,
+    reference=in_torch.first,
     on_gpu=on_gpu.first,
     operands=4,
+    proof=Proof(on_gpu.first, in_torch.first, on_gpu.small(4)),
 )
 _product = define(
     f"density_product({_OPERANDS}, {CONSTANTS}) -> Tensor",
     kernel=product_on_core,
     fake=lambda x, weight, mix, species, index, coefficients, invariants, symmetric: output_of(x, invariants),
     backward=_backward,
+    reference=in_torch.values,
     on_gpu=on_gpu.values,
     operands=3,
+    proof=Proof(on_gpu.values, in_torch.values, on_gpu.small(3)),
 )

@@ -12,7 +12,9 @@ import functools
 import torch
 from torch import Size, Tensor
 
+from equitensor.ops import edge_form_reference as in_torch
 from equitensor.ops.cuda import edge_form as on_gpu
+from equitensor.ops.cuda.proof import Proof
 from equitensor.ops.extension import compiled
 from equitensor.ops.operator import Kernel, contiguous, define, given, room
 
@@ -153,8 +155,10 @@ _second = define(
     " Tensor? h_b, Tensor? h_features, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_second_on_core,
     fake=_rooms,
+    reference=in_torch.second,
     on_gpu=on_gpu.second,
     operands=4,
+    proof=Proof(on_gpu.second, in_torch.second, on_gpu.small("YRRFIYRRF")),
 )
 _first = define(
     "edge_first(Tensor harmonics, Tensor a, Tensor b, Tensor features, Tensor? rev, bool[4] wanted)"
@@ -162,22 +166,28 @@ _first = define(
     kernel=_first_on_core,
     fake=_rooms,
     backward=_first_backward,
+    reference=in_torch.first,
     on_gpu=on_gpu.first,
     operands=4,
+    proof=Proof(on_gpu.first, in_torch.first, on_gpu.small("YRRFI")),
 )
 _gather = define(
     "edge_gather(Tensor harmonics, Tensor a, Tensor b) -> Tensor",
     kernel=gather_on_core,
     fake=lambda harmonics, a, b: harmonics.new_empty(harmonics.shape[0], harmonics.shape[2], a.shape[1]),
     backward=_gather_backward,
+    reference=gather_edges_reference,
     on_gpu=on_gpu.gather,
     operands=3,
+    proof=Proof(on_gpu.gather, gather_edges_reference, on_gpu.small("YRR")),
 )
 _read = define(
     "edge_read(Tensor harmonics, Tensor features, Tensor factor, Tensor rev) -> Tensor",
     kernel=read_on_core,
     fake=lambda harmonics, features, factor, rev: room(factor, True),
     backward=_read_backward,
+    reference=read_edges_reference,
     on_gpu=on_gpu.read,
     operands=3,
+    proof=Proof(on_gpu.read, read_edges_reference, on_gpu.small("YFRI")),
 )

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equitensor.ops.cuda.proof import Draw, Proof
 from equitensor.ops.operator import contiguous, define, given, room
 
 PARTS = ("", "_gradients", "_tangents")
@@ -45,6 +46,7 @@ def register(
     shape: Callable,
     operands: tuple[str, ...] = ("x", "y", "w"),
     on_gpu: Forms | None = None,
+    proofs: tuple[Proof, ...] = (),
 ) -> None:
     """Define the three operators; `constants` is the schema of the arguments that are not differentiated.
 
@@ -72,7 +74,29 @@ def register(
             reference=reference[n],
             on_gpu=None if on_gpu is None else on_gpu[n],
             operands=count + (n > 0),
+            proof=proofs[n] if proofs else None,
         )
+
+
+def proofs(kernels: Forms, reference: Forms, shape: Callable, small: Callable) -> tuple[Proof, Proof, Proof]:
+    """Of the three; small(draw, operands, constants) gives operands and constants, for three operands."""
+
+    def values(draw: Draw, arguments: tuple) -> tuple:
+        operands, constants = small(draw, arguments[:3], arguments[3:])
+        return (*operands, *constants)
+
+    def gradients(draw: Draw, arguments: tuple) -> tuple:
+        operands, constants = small(draw, arguments[:3], arguments[7:])
+        return (*operands, draw.numbers(*shape(*operands, *constants)), *arguments[4:7], *constants)
+
+    def tangents(draw: Draw, arguments: tuple) -> tuple:
+        operands, constants = small(draw, arguments[:3], arguments[7:])
+        pairs = zip(operands, arguments[4:7], strict=True)
+        along = [None if h is None else draw.numbers(*t.shape) for t, h in pairs]
+        return (*operands, draw.numbers(*shape(*operands, *constants)), *along, *constants)
+
+    forms = zip(kernels, reference, (values, gradients, tangents), strict=True)
+    return tuple(Proof(*form) for form in forms)
 
 
 def _on_core(name: str, kernel: Callable, shape: Callable, count: int) -> Forms:

@@ -13,6 +13,7 @@ from torch.compiler import is_dynamo_compiling
 
 from equitensor import core
 from equitensor.ops.cuda.dispatch import implement
+from equitensor.ops.cuda.proof import Proof
 
 LIBRARY = torch.library.Library("equitensor", "FRAGMENT")
 PRECISIONS = {torch.float32: core.PRECISIONS["float32"], torch.float64: core.PRECISIONS["float64"]}
@@ -50,12 +51,14 @@ def define(
     reference: Callable | None = None,
     on_gpu: Callable | None = None,
     operands: int = 0,
+    proof: Proof | None = None,
     kept: int = 0,
 ) -> Callable:
     """Register torch.ops.equitensor.`name`; what is returned does the same, in less time where nobody looks on.
 
     kernel: what computes it on the CPU where the core is loaded. reference: what computes it elsewhere, and what the
-    kernels do not take. on_gpu: its CUDA kernel, which needs the first `operands` arguments in one precision.
+    kernels do not take. on_gpu: its CUDA kernel, which needs the first `operands` arguments in one precision; proof:
+    how that is compared with plain torch when it is first used.
     fake: results without numbers. backward(arguments, needs, *gradients): the gradients of the arguments, in their
     order, None where not needed, and without those behind the last tensor that has one; `gradients`, those of the
     results, may be None. Written with operators, it can be differentiated again; without it, that is refused.
@@ -66,7 +69,7 @@ def define(
     if reference is not None:
         LIBRARY.impl(name, _in_own_precision(reference), "CompositeExplicitAutograd")
     if on_gpu is not None:
-        implement(name, operands, on_gpu, reference)
+        implement(name, operands, on_gpu, reference, proof)
     torch.library.register_fake(f"equitensor::{name}", fake, lib=LIBRARY)
     registered = getattr(torch.ops.equitensor, name).default
     arguments = Arguments(registered)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import uuu_product as on_gpu
-from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel, integers
 from equitensor.ops.uuu_workspace import Layout, Workspace, unpack_pairs
 
@@ -179,11 +179,19 @@ def _on_core(operands, g, h, results, constants):
     _KERNEL(x.dtype, (*numbers, h is not None), (*arrays, *results))
 
 
+_REFERENCE, _ON_GPU = Forms(_values, _gradients, _tangents), Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents)
+
+
+def _shape(x, y, w, table, plan, *layout) -> tuple[int, ...]:
+    return Layout(*layout).shape(x)
+
+
 register(
     "uuu_product",
-    Forms(_values, _gradients, _tangents),
+    _REFERENCE,
     _on_core,
     "Tensor table, Tensor plan, int[] sizes_x, int[] sizes_y, int[] sizes_z, int channels, bool channels_last",
-    lambda x, y, w, table, plan, *layout: Layout(*layout).shape(x),
-    on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
+    _shape,
+    on_gpu=_ON_GPU,
+    proofs=proofs(_ON_GPU, _REFERENCE, _shape, on_gpu.small),
 )

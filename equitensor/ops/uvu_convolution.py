@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import uvu_convolution as on_gpu
-from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel
 from equitensor.ops.uvu_paths import check_edges, check_rows, unpack_paths
 
@@ -221,11 +221,19 @@ def _on_core(operands, g, h, results, constants):
     _KERNEL(x.dtype, sizes, (*arrays, *results))
 
 
+REFERENCE, ON_GPU = Forms(_values, _gradients, _tangents), Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents)
+
+
+def shape(x, y, w, sender, receiver, table, plan, width) -> tuple[int, int]:
+    return (x.shape[0], width)
+
+
 register(
     "uvu_convolution",
-    Forms(_values, _gradients, _tangents),
+    REFERENCE,
     _on_core,
     "Tensor sender, Tensor receiver, Tensor table, Tensor plan, int width",
-    lambda x, y, w, sender, receiver, table, plan, width: (x.shape[0], width),
-    on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
+    shape,
+    on_gpu=ON_GPU,
+    proofs=proofs(ON_GPU, REFERENCE, shape, on_gpu.small),
 )

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from equitensor.ops import uvu_convolution
 from equitensor.ops.cuda import uvu_product as on_gpu
-from equitensor.ops.multilinear import Forms, register
+from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel
 from equitensor.ops.uvu_paths import Group, UVUPath, check_rows, unpack_groups
 
@@ -204,4 +205,5 @@ register(
     "Tensor table, Tensor plan, int width",
     lambda x, y, w, table, plan, width: (x.shape[0], width),
     on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
+    proofs=proofs(uvu_convolution.ON_GPU, uvu_convolution.REFERENCE, uvu_convolution.shape, on_gpu.small),
 )

@@ -1,7 +1,8 @@
 """Machine code on disk, under a key that holds all that it depends on.
 
-An entry is a line of magic, the key, the SHA-256 of the code, and the code. It appears whole or not at all: processes
-that compile the same kernel at once write the same entry, one after the other.
+An entry is a line of magic, the key, the SHA-256 of the code, and the code; beside it lie the verdicts on it, one for
+each device. Files appear whole or not at all: processes that compile or prove the same kernel at once write the same
+ones, one after the other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+
+from equitensor.ops.cuda import verdict
+from equitensor.ops.cuda.verdict import Verdict
 
 MAGIC = b"equitensor cubin\n"
 _log = logging.getLogger(__name__)
@@ -47,13 +51,35 @@ class Cache:
     def write(self, name: str, key: str, code: bytes) -> None:
         """Keep the code; where the folder cannot be written, say so once and go on without."""
         entry = MAGIC + key.encode() + hashlib.sha256(code).digest() + code
+        self._write_whole(self.path(name, key), entry)
+
+    def verdict_path(self, name: str, key: str, on: dict[str, str]) -> Path:
+        return self.folder / f"{Path(name).stem}-{key[:24]}-{verdict.name_of(on)}.json"
+
+    def read_verdict(self, name: str, key: str, code: str, on: dict[str, str]) -> Verdict | None:
+        """The verdict on this very machine code in these surroundings; damaged or stale ones count as not there."""
+        path = self.verdict_path(name, key, on)
+        try:
+            found = verdict.parse(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return None
+        if found is not None and (found.kernel, found.key, found.code, found.on) == (name, key, code, on):
+            return found
+        _log.warning("%s is damaged or stale: its kernel is compared with plain torch again", path)
+        return None
+
+    def write_verdict(self, found: Verdict) -> None:
+        """Keep a verdict beside the code."""
+        self._write_whole(self.verdict_path(found.kernel, found.key, found.on), found.text().encode())
+
+    def _write_whole(self, path: Path, content: bytes) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, partial = tempfile.mkstemp(dir=self.folder, suffix=".partial")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(entry)
-                os.replace(partial, self.path(name, key))
+                    file.write(content)
+                os.replace(partial, path)
             except BaseException:
                 Path(partial).unlink(missing_ok=True)
                 raise
@@ -64,8 +90,8 @@ class Cache:
 @functools.cache
 def _say_once(folder: Path, reason: str) -> None:
     _log.warning(
-        "CUDA kernels cannot be kept in %s (%s): each process compiles them again; set XDG_CACHE_HOME to a folder that "
-        "can be written to",
+        "CUDA kernels cannot be kept in %s (%s): each process compiles and compares them again; set XDG_CACHE_HOME to "
+        "a folder that can be written to",
         folder,
         reason,
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.proof import Draw, Proof, few
 from equitensor.ops.cuda.source import NUMBERS, constants, source
 from equitensor.ops.cuda.sparse_tables import product_table
 from equitensor.ops.direct_product import OPERANDS
@@ -48,8 +49,17 @@ def product(x: Tensor, y: Tensor, index: Tensor, coefficients: Tensor, sizes, sl
     return z
 
 
+def small(draw: Draw, arguments: tuple) -> tuple:
+    x, y, *constants = arguments
+    items = few(x.shape[2])
+    return (draw.rows(x, items), draw.rows(y, items), *constants)
+
+
 def reference(x: Tensor, y: Tensor, index: Tensor, coefficients: Tensor, sizes, slot: int) -> Tensor:
     """The same in plain torch."""
     to, first, second, _ = index[slot].to(x.device, torch.int64)
     terms = x[:, first] * y[:, second] * coefficients[slot].to(x).unsqueeze(1)
     return x.new_zeros(len(x), sizes[slot], x.shape[2]).index_add_(1, to, terms)
+
+
+PROOF = Proof(product, reference, small)

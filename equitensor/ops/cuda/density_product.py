@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import NUMBERS, constants, source, table
 from equitensor.ops.cuda.sparse_tables import product_table
 
@@ -62,6 +64,25 @@ class Compiled:
 
 
 _compiled = Remembered(Compiled)
+
+
+def small(operands: int) -> Callable[[Draw, tuple], tuple]:
+    """Of an operator whose first arguments, so many, are x, weight, mix and others of the shapes of x, weight or mix.
+
+    Those behind them are species and what does not depend on the number of atoms.
+    """
+
+    def make(draw: Draw, arguments: tuple) -> tuple:
+        x, weight, mix = arguments[:3]
+        atoms, invariants = few(x.shape[2]), arguments[operands + 3]
+        g = (atoms, 1 if invariants else x.shape[1], x.shape[2])
+        of_mix = () if mix is None else mix.shape
+        shapes = [(atoms, *x.shape[1:]), weight.shape, of_mix, g, (atoms, *x.shape[1:]), weight.shape, of_mix]
+        given = zip(shapes, arguments[:operands], strict=False)
+        found = [None if t is None else draw.numbers(*shape) for shape, t in given]
+        return (*found, draw.integers(0, len(weight), atoms), *arguments[operands + 1 :])
+
+    return make
 
 
 def values(x, weight, mix, species, index, coefficients, invariants, symmetric):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import module
+from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, source
 from equitensor.ops.cuda.threads import block_shape
 
@@ -42,6 +44,24 @@ def first(harmonics, a, b, features, rev, wanted):
 def second(harmonics, a, b, features, rev, along_harmonics, along_a, along_b, along_features, wanted):
     """The gradient of the derivative of F along a tangent."""
     return _run((harmonics, a, b, features), rev, (along_harmonics, along_a, along_b, along_features), wanted)
+
+
+def small(kinds: str) -> Callable[[Draw, tuple], tuple]:
+    """Of an operator whose arguments are harmonics Y, rows R, features F and reverse edges I, a letter each.
+
+    Slots are more than a thread takes at once.
+    """
+
+    def make(draw: Draw, arguments: tuple) -> tuple:
+        components, channels = arguments[0].shape[2], arguments[kinds.index("R")].shape[1]
+        atoms, width = few(channels), SLOTS + 1
+        shapes = {"Y": (atoms, width, components), "R": (atoms * width, channels), "F": (atoms, components, channels)}
+        rev = torch.arange(atoms * width, device=draw.device).flip(0)
+        given = zip(kinds, arguments, strict=False)
+        found = [None if t is None else rev if kind == "I" else draw.numbers(*shapes[kind]) for kind, t in given]
+        return (*found, *arguments[len(kinds) :])
+
+    return make
 
 
 def _run(operands: tuple, rev: Tensor | None, along: tuple | None, wanted) -> tuple[Tensor, ...]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
+import threading
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from equitensor.ops.cuda import launches
 from equitensor.ops.cuda.cache import Cache, default_folder
-from equitensor.ops.cuda.compiler import compile_source, key
-from equitensor.ops.cuda.source import Source
+from equitensor.ops.cuda.compiler import CompilationError, compile_source, key
+from equitensor.ops.cuda.proof import Proof, examine
+from equitensor.ops.cuda.source import Source, Unsupported
+from equitensor.ops.cuda.verdict import VARIABLE, Verdict, choice, digest_of_code, surroundings, words
 
 
 class Kernels(Protocol):
@@ -29,11 +34,122 @@ def machine_code(source: Source, arch: str, cache: Cache) -> bytes:
     return code
 
 
-@functools.cache
 def load(source: Source, device: torch.device) -> Kernels:
-    """The kernels of `source` on a GPU, once a process."""
+    """The kernels of `source` on a GPU.
+
+    Raises Unproved where they have not been proved in this process, and Refused where they must not be used.
+    """
+    found = _settled.get((source, device))
+    if found is None:
+        found = getattr(_on_trial, "kernels", {}).get((source, device))
+    if found is None:
+        raise Unproved(source, device)
+    if isinstance(found, str):
+        raise Refused(source, device, found)
+    return found
+
+
+class Unproved(Exception):
+    """These kernels must be compiled and compared with plain torch before they are used."""
+
+    def __init__(self, source: Source, device: torch.device) -> None:
+        super().__init__(f"{source.name} has not been proved")
+        self.source, self.device = source, device
+
+
+class Refused(Unsupported):
+    """These kernels could not be had, or differ from plain torch."""
+
+    def __init__(self, source: Source, device: torch.device, reason: str) -> None:
+        super().__init__(reason)
+        self.kernel, self.device = source.name, device
+
+
+_settled: dict[tuple[Source, torch.device], Kernels | str] = {}  # or why they are refused
+_on_trial = threading.local()  # .kernels: those that this thread compares
+_lock = threading.RLock()
+verdicts: list[Verdict] = []  # of the kernels of this process
+
+
+def settle(unproved: Unproved, proof: Proof, arguments: tuple, dtype: torch.dtype) -> None:
+    """Compile, load and prove kernels that a call with these arguments asked for: `load` knows them from now on.
+
+    Raises RuntimeError during the capture of a CUDA graph, and where the proof has left the GPU unusable.
+    """
+    source, device = unproved.source, unproved.device
+    if launches.capturing(device):
+        raise RuntimeError(
+            f"the kernel {source.name} has not been loaded and compared with plain torch yet, which cannot be done "
+            "while a CUDA graph is captured: run the same step once before, with derivatives where the graph has them"
+        )
+    with _lock:
+        if (source, device) in _settled:  # by another thread meanwhile
+            return
+        launches.settle(device)  # an error of what ran before is not the kernel's
+        try:
+            code, kernels = build(source, device)
+        except CompilationError as error:
+            _settled[source, device] = str(error)
+            return
+        except Exception as error:  # of the driver, of CuPy: the type depends on their versions
+            _settled[source, device] = f"the kernel {source.name} cannot be loaded ({type(error).__name__}: {error})"
+            return
+        if choice() != "never":
+            found = _judge(source, device, code, kernels, proof, arguments, dtype)
+            verdicts.append(found)
+            if found.refused is not None:
+                reason = f"the kernel {source.name} {found.refused} on {words(found.on)}"
+                kernels = f"{reason}, and is not used; {VARIABLE}=always compares it again"
+            elif found.not_in_graphs is not None:
+                kernels = _NotInGraphs(kernels, device, f"the kernel {source.name} {found.not_in_graphs}")
+        _settled[source, device] = kernels
+
+
+def build(source: Source, device: torch.device) -> tuple[bytes, Kernels]:
+    """Machine code, from the cache where it is there, and what launches it."""
     major, minor = torch.cuda.get_device_capability(device)
-    return _GPUKernels(machine_code(source, f"sm_{major}{minor}", Cache(default_folder())), device)
+    code = machine_code(source, f"sm_{major}{minor}", Cache(default_folder()))
+    return code, _GPUKernels(code, device)
+
+
+def _judge(source: Source, device: torch.device, code: bytes, kernels: Kernels, proof, arguments, dtype) -> Verdict:
+    """From the cache or made now and then kept there."""
+    on, digest, cache = surroundings(device), digest_of_code(code), Cache(default_folder())
+    name = key(source, f"sm_{on['compute capability'].replace('.', '')}")
+    found = cache.read_verdict(source.name, name, digest, on) if choice() == "first" else None
+    if found is None:
+        _on_trial.kernels = {(source, device): kernels}
+        try:
+            finding = examine(proof, arguments, dtype, device)
+        finally:
+            _on_trial.kernels = {}
+        difference = finding.difference if math.isfinite(finding.difference) else None
+        found = Verdict(source.name, name, digest, on, difference, *finding[1:])
+        cache.write_verdict(found)
+        _check_that_it_lives(source, device, found)
+    return found
+
+
+def _check_that_it_lives(source: Source, device: torch.device, found: Verdict) -> None:
+    try:
+        launches.settle(device)
+    except Exception as error:
+        raise RuntimeError(
+            f"the kernel {source.name} {found.refused or found.not_in_graphs} on {words(found.on)}, and the GPU cannot "
+            "be used in this process any more: start the program again, and plain torch will compute instead"
+        ) from error
+
+
+class _NotInGraphs:
+    """Kernels that give right numbers unless a CUDA graph is captured."""
+
+    def __init__(self, kernels: Kernels, device: torch.device, reason: str) -> None:
+        self.kernels, self.device, self.reason = kernels, device, reason
+
+    def launch(self, *arguments) -> None:
+        if launches.capturing(self.device):
+            raise RuntimeError(f"{self.reason}: run without CUDA graphs, or compare it again with {VARIABLE}=always")
+        self.kernels.launch(*arguments)
 
 
 class _GPUKernels:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, source, table
 from equitensor.ops.cuda.sparse_tables import MOST_ENTRIES
 from equitensor.ops.uuu_workspace import Layout, UUUPath
@@ -55,6 +56,13 @@ class Compiled:
 
 
 _compiled = Remembered(Compiled)
+
+
+def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
+    (x, y, w), layout = operands, Layout(*constants[2:])
+    items = few(layout.channels)
+    weights = draw.numbers(len(w), items if w.shape[1] > 1 else 1, w.shape[2])
+    return (draw.rows(x, items), draw.rows(y, items), weights), constants
 
 
 def values(x, y, w, coupling, plan, *layout):

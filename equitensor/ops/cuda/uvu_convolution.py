@@ -9,6 +9,7 @@ from torch import Tensor
 
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered, by_node
+from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import source
 from equitensor.ops.cuda.uvu_tables import Shape, Terms, problem, tables
 from equitensor.ops.uvu_paths import unpack_paths
@@ -85,6 +86,17 @@ class Launch(NamedTuple):
         blocks = -(-self.nodes // self.shape.rows)
         grid, block = (blocks, self.shape.tiles, parts), (self.shape.lanes, self.shape.rows, 1)
         self.kernels.launch(name, grid, block, (self.nodes, *arguments))
+
+
+def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
+    """Few nodes and edges in any order: none to the first node, and more to another than a block holds at once."""
+    (x, y, w), (_, _, table, plan, width) = operands, constants
+    nodes = few(int(plan[:, 4].max()) if len(plan) else 1)
+    edges = 2 * nodes + 20
+    receiver = draw.integers(1, nodes, edges)
+    receiver[draw.integers(0, edges, 20)] = nodes - 1
+    rows = draw.rows(x, nodes), draw.rows(y, edges), draw.rows(w, edges)
+    return rows, (draw.integers(0, nodes, edges), receiver, table, plan, width)
 
 
 def values(x, y, w, sender, receiver, table, plan, width):

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from equitensor.ops.cuda import uvu_convolution
 from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.proof import Draw
 from equitensor.ops.uvu_paths import pack_paths, unpack_groups
+
+
+def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
+    """Of the convolution whose kernels these are: with them it may have more than one edge for a node."""
+    table, plan, width = constants
+    return uvu_convolution.small(draw, operands, (*_constants(*operands[:2], table, plan), width))
 
 
 def values(x, y, w, table, plan, width):

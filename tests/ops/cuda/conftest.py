@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from equitensor.ops.cuda import module
+from equitensor.ops import extension
+from equitensor.ops.cuda import dispatch, module
 from equitensor.ops.cuda.source import folder
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
@@ -83,3 +85,64 @@ def _compile(*arguments):
 def on_host(host_compiled, monkeypatch):
     """Lets the wrappers of ops/cuda run on CPU tensors."""
     monkeypatch.setattr(module, "load", host_compiled)
+
+
+class OnGPU(TorchDispatchMode):
+    """While it lasts, operators on CPU tensors are computed by what computes them on a GPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        space, _, name = function._schema.name.partition("::")
+        if space == "equitensor" and name in dispatch.IMPLEMENTED:
+            return dispatch.IMPLEMENTED[name](*args)
+        return function(*args, **(kwargs or {}))
+
+
+class HostGPU:
+    """A GPU for `module` and `dispatch`: CPU tensors, kernels compiled for the host, a cache of its own."""
+
+    def __init__(self, host_compiled, folder) -> None:
+        self.host_compiled, self.folder = host_compiled, folder
+        self.surroundings = {"device": "a GPU", "compute capability": "9.0", "driver": "580.1", "runtime": "13000"}
+        self.breaks = {}  # what is done to kernels: name of a file -> function(kernels, source) -> kernels
+        self.built, self.launched = [], 0
+        self.takes_over = OnGPU
+
+    def build(self, source, device):
+        self.built.append(source)
+        kernels = self.host_compiled(source)
+        spoil = self.breaks.get(source.name)
+        return repr(source).encode(), _Counted(self, spoil(kernels, source) if spoil else kernels)
+
+    def restart(self) -> None:
+        """As another process: nothing is known but what is in the cache."""
+        module._settled.clear()
+        module.verdicts.clear()
+        dispatch._refusals.clear()
+        dispatch._say_once.cache_clear()
+        self.built, self.launched = [], 0
+
+
+class _Counted:
+    def __init__(self, gpu, kernels) -> None:
+        self.gpu, self.kernels = gpu, kernels
+
+    def launch(self, *arguments):
+        self.gpu.launched += 1
+        self.kernels.launch(*arguments)
+
+
+@pytest.fixture
+def host_gpu(host_compiled, tmp_path, monkeypatch):
+    """Operators take it where `with host_gpu.takes_over()` says so."""
+    if extension.WHY_NOT:
+        pytest.skip(extension.WHY_NOT)
+    gpu = HostGPU(host_compiled, tmp_path)
+    monkeypatch.delenv("EQUITENSOR_KERNEL_PROOF", raising=False)
+    monkeypatch.setattr(module, "build", gpu.build)
+    monkeypatch.setattr(module, "surroundings", lambda device: gpu.surroundings)
+    monkeypatch.setattr(module, "key", lambda source, arch: hashlib.sha256(repr((source, arch)).encode()).hexdigest())
+    monkeypatch.setattr(module, "default_folder", lambda: gpu.folder)
+    monkeypatch.setattr(dispatch, "why_not", lambda: None)
+    gpu.restart()
+    yield gpu
+    gpu.restart()

@@ -13,7 +13,9 @@ from equitensor.ops.cuda import cache as cache_module
 from equitensor.ops.cuda import compiler, dispatch, module
 from equitensor.ops.cuda.cache import Cache
 from equitensor.ops.cuda.source import Source
+from equitensor.ops.cuda.verdict import Verdict
 
+ON = {"device": "a GPU", "driver": "580.1"}
 SOURCE = Source("kernel.cu", "some text", (("problem.h", "constants"),))
 
 
@@ -88,6 +90,29 @@ def test_two_processes_at_once(tmp_path):
         process.join()
     (entry,) = tmp_path.iterdir()
     assert entry.suffix == ".cubin"
+
+
+def _judge_with_another(folder, barrier, results):
+    found = Verdict("kernel.cu", "key", "code", ON, 1e-14, "result 1 " * 100000, None, None)
+    cache = Cache(folder)
+    for _ in range(20):
+        barrier.wait()
+        cache.write_verdict(found)
+        results.put(cache.read_verdict("kernel.cu", "key", "code", ON) == found)
+
+
+def test_two_processes_write_the_same_verdict_at_once(tmp_path):
+    """Whatever is read is whole."""
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(2, timeout=60), context.Queue()
+    both = [context.Process(target=_judge_with_another, args=(tmp_path, barrier, results)) for _ in range(2)]
+    for process in both:
+        process.start()
+    assert all(results.get(timeout=60) for _ in range(40))
+    for process in both:
+        process.join()
+    (entry,) = tmp_path.iterdir()
+    assert entry.suffix == ".json"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, compiled, monkeypatch, caplog):

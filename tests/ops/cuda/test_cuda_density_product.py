@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
+from equitensor.ops import density_product_reference
 from equitensor.ops.cuda import density_product
 
 # layer, product, lmax, channels, order, dtype
@@ -52,14 +53,15 @@ def test_all_orders(kind, product, lmax, channels, order, dtype, on_host, in_pla
     mix, along_mix = (None, None) if paths is None else (paths.detach(), along[2].view(paths.shape))
     constants = (species, *layer.powers.tensor[:2], invariants, layer.powers.tensor.symmetric)
     at = (x.detach(), weight, mix)
-    assert_close(density_product.values(*at, *constants), out)
-    found = density_product.first(*at, g, *constants, [True] * 3)
-    for ours, theirs in zip(found, first, strict=False):
-        assert_close(ours, theirs)
-    found = density_product.second(*at, g, along[0], along_weight, along_mix, *constants, [True] * 4)
-    for ours, theirs in zip(found if mix is not None else (*found[:2], found[3]), second, strict=True):
-        assert_close(ours, theirs)
-    partial = density_product.second(*at, g, None, along_weight, None, *constants, [True, False, False, False])
-    only = [torch.zeros_like(along[0]), along[1], *(torch.zeros_like(t) for t in along[2:])]
-    assert_close(partial[0], in_plain_torch(derivatives, layer, operands, species, g, only)[2][0])
-    assert all(t.numel() == 0 for t in partial[1:])
+    for how in (density_product, density_product_reference):
+        assert_close(how.values(*at, *constants), out)
+        found = how.first(*at, g, *constants, [True] * 3)
+        for ours, theirs in zip(found, first, strict=False):
+            assert_close(ours, theirs)
+        found = how.second(*at, g, along[0], along_weight, along_mix, *constants, [True] * 4)
+        for ours, theirs in zip(found if mix is not None else (*found[:2], found[3]), second, strict=True):
+            assert_close(ours, theirs)
+        partial = density_product.second(*at, g, None, along_weight, None, *constants, [True, False, False, False])
+        only = [torch.zeros_like(along[0]), along[1], *(torch.zeros_like(t) for t in along[2:])]
+        assert_close(partial[0], in_plain_torch(derivatives, layer, operands, species, g, only)[2][0])
+        assert all(t.numel() == 0 for t in partial[1:])

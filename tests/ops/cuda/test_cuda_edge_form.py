@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from equitensor.ops import edge_form_reference
 from equitensor.ops.cuda import edge_form
 
 CASES = {  # atoms, width, components, channels
@@ -50,9 +51,10 @@ def test_all_orders(dtype, on_host):
         first, direct = derivatives(operands, rev, None), derivatives(operands, None, None)
         assert_close([edge_form.gather(harmonics, a, b)], direct[3:])
         assert_close([edge_form.read(harmonics, features, a, rev)], [first[2]])
-        assert_close(edge_form.first(harmonics, a, b, features, rev, [True] * 4), first)
         wanted = derivatives(operands, rev, along)
-        assert_close(edge_form.second(harmonics, a, b, features, rev, *along, [True] * 4), wanted)
+        for how in (edge_form, edge_form_reference):
+            assert_close(how.first(harmonics, a, b, features, rev, [True] * 4), first)
+            assert_close(how.second(harmonics, a, b, features, rev, *along, [True] * 4), wanted)
 
 
 @pytest.mark.parametrize("moved", MOVED)
@@ -62,6 +64,7 @@ def test_some_tangents(moved, on_host):
     operands, along = (numbers((2, 3, 4), (6, 3), (6, 3), (2, 4, 3), dtype=torch.float64) for _ in range(2))
     along = [t if there else None for t, there in zip(along, moved, strict=True)]
     wanted = [not there for there in moved]
-    found = edge_form.second(*(t.detach() for t in operands), None, *along, wanted)
     theirs = derivatives(operands, None, along)
-    assert_close(found, [t if want else t.new_empty(0) for t, want in zip(theirs, wanted, strict=True)])
+    for how in (edge_form, edge_form_reference):
+        found = how.second(*(t.detach() for t in operands), None, *along, wanted)
+        assert_close(found, [t if want else t.new_empty(0) for t, want in zip(theirs, wanted, strict=True)])
