@@ -61,9 +61,11 @@ class ErrorBars:
 
     def of(self, numbers: np.ndarray, features: np.ndarray) -> dict:
         """energy_std, forces_std (n,), novelty (n,) of a structure with these elements (n,) and features (n, d)."""
-        species = np.searchsorted(self.elements, numbers)
-        rows = (features @ self._joined - self._origins[species]).reshape(len(numbers), 2, -1)
-        lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows)) * self._scales[species]
+        species = self.elements.searchsorted(numbers)
+        rows = features @ self._joined
+        rows -= self._origins.take(species, axis=0)
+        rows = rows.reshape(len(numbers), 2, -1)
+        lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows)) * self._scales.take(species, axis=0)
         total = features.sum(axis=0) @ self.energy
         return {"energy_std": float(np.sqrt(total @ total)), "forces_std": lengths[:, 0], "novelty": lengths[:, 1]}
 
