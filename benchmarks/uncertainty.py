@@ -208,6 +208,7 @@ def draw(seen: dict, found: dict, path: Path) -> None:
     """Forces at both temperatures in bins of predicted standard deviation; novelty along the two paths."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -228,6 +229,8 @@ def draw(seen: dict, found: dict, path: Path) -> None:
         axes.plot(ends, ends, color="0.6", linewidth=1, zorder=0)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel=f"predicted standard deviation, {unit}")
         axes.set(ylabel=f"RMS error, {unit}", title=f"Error bars of {name}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         axes.legend(frameon=False)
     at, high = np.transpose(found["highest_along_dihedral"])
     paths.plot(at, high, color="#1f4e79", label="dihedral scan")

@@ -117,17 +117,26 @@ def _write_json(metrics, path):
 
 
 def _write_predictions(evaluation, path):
-    """Energy, forces and stress as predicted in ASE's places; the labels beside them as label_energy and so on."""
+    """Energy, forces and stress as predicted in ASE's places; the labels beside them as label_energy and so on; error
+    bars by their names."""
     from pathlib import Path
 
     import ase.io
+    import numpy as np
 
     from equitensor.graph.labels import labels
     from equitensor.whole_file import whole_file
 
     frames = []
-    for predicted, label in zip(evaluation.predictions, evaluation.labels, strict=True):
+    calibration = evaluation.calibration
+    bars = [{}] * len(evaluation.labels) if calibration is None else calibration.predicted
+    for predicted, label, around in zip(evaluation.predictions, evaluation.labels, bars, strict=True):
         atoms = predicted.to_ase()
+        for name, value in around.items():
+            if np.ndim(value):
+                atoms.new_array(name, np.asarray(value))
+            else:
+                atoms.info[name] = float(value)
         known = {"config_type": label.config_type, "group": label.group}
         for each in labels():
             for prefix, structure in (("", predicted), ("label_", label)):

@@ -19,17 +19,19 @@ class Calibration:
     """Errors beside the standard deviations predicted for them; of atoms marked fixed no force counts.
 
     energies (b, 2) and forces (components, 2): |error| and standard deviation, in eV and eV/Angstrom; elements
-    (components,); force_errors (atoms, 2): length of the error of the force, and standard deviation; novelty (n,).
+    (components,); force_errors (atoms, 2): length of the error of the force, and standard deviation; novelty (n,);
+    predicted, the error bars of each structure by name.
     """
 
     def __init__(self) -> None:
         self.count = self.structures = 0
-        self._energies, self._forces, self._elements, self._novelty = [], [], [], []
+        self.predicted: list[dict] = []
+        self._energies, self._forces, self._elements = [], [], []
 
     def add(self, label: Structure, out: dict) -> None:
         """A structure with its labels, and what an engine gives for it."""
         self.count += 1
-        self._novelty.append(out["novelty"])
+        self.predicted.append({name: out[name] for name in ("energy_std", "forces_std", "novelty")})
         if ENERGY.is_here(label):
             self._energies.append((abs(out["energy"] - label.energy), out["energy_std"]))
             self.structures += 1
@@ -64,7 +66,7 @@ class Calibration:
 
     @property
     def novelty(self) -> np.ndarray:
-        return np.concatenate([np.zeros(0), *self._novelty])
+        return np.concatenate([np.zeros(0), *(each["novelty"] for each in self.predicted)])
 
     def metrics(self) -> dict:
         """Of energies and forces: coverage_90, sharpness (mean standard deviation), spearman (rank correlation of

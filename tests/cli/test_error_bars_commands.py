@@ -58,6 +58,17 @@ def test_eval_compares_them_with_errors_and_draws_them(bars, capsys):
     assert {"error_bars_energy.png", "error_bars_forces.png"} <= {path.name for path in (bars / "plots").iterdir()}
 
 
+def test_predictions_are_written_with_them(bars):
+    assert main(["eval", "model.eqt", "valid.xyz", "--out", "predicted.xyz", "--dtype", "float64"]) == 0
+    frame = ase.io.read("predicted.xyz", 7)
+    calc = Calculator("model.eqt", device="cpu", dtype="float64")
+    calc.calculate(ase.io.read("valid.xyz", 7))
+    assert frame.info["energy_std"] == pytest.approx(calc.results["energy_std"], rel=1e-6)
+    for name in ("forces_std", "novelty"):
+        np.testing.assert_allclose(frame.arrays[name], calc.results[name], atol=1e-6)
+    assert main(["eval", "model.eqt", "predicted.xyz"]) == 0  # its own labels are found among these
+
+
 def test_without_held_out_data_it_says_that_it_is_not_calibrated(bars, capsys):
     assert main(["uncertainty", "model.eqt", "train.xyz"]) == 0
     assert "NOT calibrated" in capsys.readouterr().out
