@@ -1,6 +1,7 @@
 """Energies add up: far fragments, single atoms, and many atoms without a loss of digits."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +14,9 @@ from equitensor.verification.rounding import Rounding, noise
 from equitensor.verification.subject import Subject, moved
 
 APART = 50.0  # Angstrom, farther than any cutoff
-LARGEST_CLUSTER, MANY = 24, 600  # atoms
+LARGEST_CLUSTER, FEW, SIZES, MANY = 24, 50, (80, 200), 600  # atoms
+ONCE, REPEATED = 0.1, 0.03  # of the time, for a call that is made once, and for one that is made nine times
+RETRIED = 2  # calls, where one seems to take too long
 
 
 def cluster(subject: Subject, largest: int = LARGEST_CLUSTER) -> Atoms:
@@ -66,23 +69,58 @@ def isolated_atoms(subject: Subject) -> Iterator[Quantity]:
 def many_atoms(subject: Subject) -> Iterator[Quantity]:
     """Hundreds of atoms: so many times the energy, and rounding that does not grow in proportion."""
     unit = subject.base if subject.base.pbc.all() else cluster(subject)
-    count, rounding = len(unit), subject.rounding
-    wanted = max(MANY // count, 2)
-    while wanted > 2 and subject.affordable(0.03, wanted * count) < 1:
-        wanted //= 2
-    if wanted * count < 50:
-        raise NotApplicable("a call takes too long for a structure of many atoms")
-    atoms, copies = _copies(unit, wanted)
-    per_atom = abs(subject(atoms).energy - copies * subject(unit).energy) / len(atoms)
+    rounding, found = subject.rounding, _growing(subject, unit)
+    if not found or len(found[-1].atoms) < FEW:
+        count, took = max(subject.took.items())
+        raise NotApplicable(f"a call takes too long for a structure of many atoms: {took:.2g} s for {count}")
+    atoms, copies, energy = found[-1]
+    per_atom = abs(energy - copies * subject(unit).energy) / len(atoms)
     bound = (2e-5 if rounding.single else 1e-7) + 5 * rounding.energy / rounding.atoms
     yield Quantity("energy", per_atom, bound, "eV/atom", f"{len(atoms)} atoms")
-    direction = subject.random.standard_normal(atoms.positions.shape)
+    quick = [each.atoms for each in found if len(each.atoms) >= FEW and subject.fits(REPEATED, len(each.atoms))]
+    if quick:
+        yield _growth_of_rounding(subject, quick[-1])
+
+
+def _growth_of_rounding(subject: Subject, atoms: Atoms) -> Quantity:
+    """The noise of the energy of many atoms, which may grow as the square root of their number."""
+    rounding, direction = subject.rounding, subject.random.standard_normal(atoms.positions.shape)
     energies = np.array([[subject(moved(atoms, t * direction)).energy] for t in Rounding.TIMES])
     growth = np.sqrt(len(atoms) / rounding.atoms)
     smallest = 2e-5 if rounding.single else 1e-7 * max(rounding.force_scale, 1.0)
     least = smallest * np.sqrt(len(atoms)) + 4 * np.finfo(float).eps * abs(energies).max()
     where = f"{len(atoms)} atoms beside {rounding.atoms}"
-    yield Quantity("rounding", noise(energies), least + 4 * growth * rounding.energy, "eV", where)
+    return Quantity("rounding", noise(energies), least + 4 * growth * rounding.energy, "eV", where)
+
+
+class Lattice(NamedTuple):
+    """Copies of a structure, and their energy."""
+
+    atoms: Atoms
+    copies: int
+    energy: float
+
+
+def _growing(subject: Subject, unit: Atoms) -> list[Lattice]:
+    """More and more copies, up to MANY atoms or to where a call for more would take too long: each call is timed."""
+    found: list[Lattice] = []
+    for wanted in sorted({max(size // len(unit), 2) for size in (2 * len(unit), *SIZES, MANY)}):
+        atoms, copies = _copies(unit, wanted)
+        if not _fits(subject, len(atoms), found):
+            break
+        found.append(Lattice(atoms, copies, subject.timed(atoms).energy))
+    return found
+
+
+def _fits(subject: Subject, count: int, smaller: list[Lattice]) -> bool:
+    """Whether a call for so many atoms may be made. Twice a structure that was no trouble always may."""
+    if not smaller:
+        return subject.fits(ONCE, len(subject.base))
+    for _ in range(RETRIED):
+        if not subject.fits(ONCE, count):  # other work on the machine may have made the last call slow
+            last = smaller[-1].atoms
+            subject.timed(moved(last, np.full(last.positions.shape, 0.01 * subject.random.random())))
+    return subject.fits(ONCE, count)
 
 
 def _copies(unit: Atoms, wanted: int) -> tuple[Atoms, int]:

@@ -61,8 +61,8 @@ def supercells(subject: Subject) -> Iterator[Quantity]:
     repeats.append(np.where(subject.base.pbc, 2, 1))
     for number, repeat in enumerate(repeats):
         copies = int(np.prod(repeat))
-        few = copies * count <= LARGEST_SUPERCELL and subject.affordable(0.03, copies * count) >= 1
+        few = copies * count <= LARGEST_SUPERCELL and subject.fits(0.03, copies * count)
         if number == 0 or few:
-            found = subject(subject.base.repeat(repeat), stress=True)
+            found = subject.timed(subject.base.repeat(repeat), stress=True)
             where = "supercell {} x {} x {}".format(*repeat)
             yield from subject.differences(subject.values, found, where, copies)

@@ -31,7 +31,8 @@ class Subject:
     symmetry hides an error.
 
     Attributes: base, that structure; values, its results; rounding, noise and scales of these; no_stress, why there is
-    none, or None; seconds, that all checks together may take; calls, made so far; random, numpy's generator;
+    none, or None; seconds, that all checks together may take; calls, made so far; took, seconds of a call by
+    number of atoms; random, numpy's generator;
     kept, what checks share.
     Raises InputError where the calculator cannot compute the structure, or all its forces are zero.
     """
@@ -46,6 +47,7 @@ class Subject:
             self._look_for_stress()
             self.values = self(self.base, stress=True)
             self.rounding, self.seconds_a_call = self._measure()
+            self.took = {len(self.base): max(self.seconds_a_call, 1e-9)}
         except Refusal as error:
             raise InputError(f"the calculator cannot compute the structure: {error}") from None
         if not (np.isfinite(self.values.energy) and np.isfinite(self.values.forces).all()):
@@ -84,10 +86,34 @@ class Subject:
         derivative = -float((self.values.forces * direction).sum())
         return of_smooth_motions(windows, derivative, len(self.base)), float(np.median(took))
 
-    def affordable(self, share: float, atoms: int | None = None) -> int:
-        """How many calls fit into this share of the time, on a structure of so many atoms (that of the base)."""
-        cost = self.seconds_a_call * max((atoms or 0) / len(self.base), 1.0)
-        return int(min(share * self.seconds / max(cost, 1e-6), 100_000))
+    def affordable(self, share: float) -> int:
+        """How many calls fit into this share of the time, on a structure as large as the base."""
+        return int(min(share * self.seconds / max(self.seconds_a_call, 1e-6), 100_000))
+
+    def timed(self, atoms: Atoms, stress: bool = False) -> Values:
+        """What the calculator says of the atoms; the time that it took is known from then on."""
+        began = perf_counter()
+        found = self(atoms, stress)
+        took = max(perf_counter() - began, 1e-9)
+        self.took[len(atoms)] = min(took, self.took.get(len(atoms), np.inf))
+        return found
+
+    def fits(self, share: float, atoms: int) -> bool:
+        """Whether a call for so many atoms, as far as is known, takes no more than this share of the time."""
+        return self.expected(atoms) <= share * self.seconds
+
+    def expected(self, atoms: int) -> float:
+        """Seconds of a call for so many atoms: the power of their number by which the two largest known ones differ.
+
+        A small call says little of a large one, which may take as long (overhead) or a thousand times longer.
+        """
+        if larger := [took for count, took in self.took.items() if count >= atoms]:
+            return min(larger)
+        *smaller, (count, took) = sorted(self.took.items())
+        power = 1.0
+        if smaller:
+            power = np.log(took / max(smaller[-1][1], 1e-9)) / np.log(count / smaller[-1][0])
+        return took * (atoms / count) ** float(np.clip(power, 0.0, 3.0))
 
     @cached_property
     def symbols(self) -> list[str]:

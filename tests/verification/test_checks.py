@@ -229,6 +229,38 @@ def test_sums_that_lose_digits_with_many_atoms(copper):
     assert not failed(Broken(rounded), copper, "many atoms")
 
 
+class Clocked(Broken):
+    """By a clock of its own a call takes `fixed` seconds, and `per_atom` for each atom."""
+
+    def __init__(self, monkeypatch, change=lambda results, atoms: None, fixed=0.0, per_atom=0.0):
+        super().__init__(change)
+        self.fixed, self.per_atom, self.now = fixed, per_atom, 0.0
+        monkeypatch.setattr("equitensor.verification.subject.perf_counter", lambda: self.now)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        self.now += self.fixed + self.per_atom * len(atoms)
+        super().calculate(atoms, properties, system_changes)
+
+
+def by_half_beyond_300(results, atoms):
+    results["energy"] -= results["energies"][300:].sum() / 2
+
+
+def test_atoms_that_do_not_count_where_there_are_many_also_where_calls_are_slow(copper, monkeypatch):
+    def found(*arguments, **options):
+        return verify(Clocked(monkeypatch, *arguments, **options), copper, checks=["many atoms"])["many atoms"]
+
+    def where(**options):
+        return [quantity.where.split(" beside")[0] for quantity in found(**options).quantities]
+
+    assert found(by_half_beyond_300, fixed=0.6).verdict == "failed"  # in proportion 588 atoms would take 180 s
+    assert where(fixed=0.6) == ["588 atoms", "588 atoms"]
+    assert where(fixed=3.0) == ["588 atoms"]  # once, not nine times
+    assert where(per_atom=0.01) == ["200 atoms", "72 atoms"]
+    assert "a call takes too long for a structure of many atoms: 6 s for 2" in found(fixed=6.0).reason
+    assert "a call takes too long for a structure of many atoms: 4 s for 4" in found(per_atom=1.0).reason
+
+
 def coarse(results, atoms):
     results["energy"] = round(results["energy"], 2)
 
