@@ -71,10 +71,9 @@ def reading_options(args) -> dict:
 
 def _count(text: str) -> int:
     """A number of processes."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of processes, which is 1 or more")
+    return int(text)
 
 
 def run_convert(args: argparse.Namespace) -> int:
@@ -96,7 +95,8 @@ def run_convert(args: argparse.Namespace) -> int:
     left_out = store.provenance["left_out"]
     if left_out:
         report = report_path(args.out)
-        console.print(f"{left_out} records were left out: {report} says which and why", soft_wrap=True, highlight=False)
+        said = "1 record was" if left_out == 1 else f"{left_out} records were"
+        console.print(f"{said} left out: {report} says which and why", soft_wrap=True, highlight=False)
     console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
     return 1 if left_out else 0
 

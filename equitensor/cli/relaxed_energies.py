@@ -19,7 +19,7 @@ def evaluate_relaxed(args, options: dict):
     data = Relaxations(args.data, **options)
     elements = [int(z) for z in engine.model.elements]
     indices, excluded = with_known_elements(elements, data.begins, data.indices)
-    fmax, steps = args.fmax or FMAX, STEPS if args.steps is None else args.steps
+    fmax, steps = (FMAX if args.fmax is None else args.fmax), (STEPS if args.steps is None else args.steps)
     labels, begins = [], []
     for begin, label in data.pairs(indices):
         begins.append(begin)

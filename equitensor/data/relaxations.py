@@ -33,10 +33,10 @@ class Relaxations:
             return
         try:
             self._ends = open_snapshots(path, unlabelled=True, **(options | {"relaxed": True}))
-        except InputError as error:
+        except InputError:  # these data have no relaxed structures
             raise InputError(
                 f"{path}: nothing says how relaxations ended: that takes IS2RE files of OC20, or trajectories whose "
-                f"frames are in groups (group_key says by what, group_key=file by file) ({error})"
+                f"frames are in groups (group_key says by what, group_key=file by file)"
             ) from None
         self.indices = np.arange(len(self.begins))
 

@@ -43,7 +43,10 @@ def relax_many(
     answers; one that becomes so on its way has a `fault`, as one has that was so at its start.
     """
     if not fmax > 0 or steps < 0 or batch_size < 1:
-        raise InputError(f"fmax {fmax}, steps {steps}, batch size {batch_size}: they must be above 0")
+        raise InputError(
+            f"fmax {fmax}, steps {steps}, batch size {batch_size}: fmax must be above 0, steps 0 or more, batch size 1 "
+            "or more"
+        )
     waiting: list[Structure] = []
     count = 0
     for structure in structures:

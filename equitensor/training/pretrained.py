@@ -74,7 +74,8 @@ class Pretrained:
                 raise InputError(f"data.e0s gives E0s, but train.freeze keeps those of the model: leave out {E0S}")
             given = resolve_e0s(setting, snapshots, indices)
         new = [z for z in snapshots.elements if z not in self.e0s_before]
-        start = dict.fromkeys(new, 0.0) | self.e0s_before
+        # Fits pull differences from the start to one and the same: a new element must not be a level of theory away.
+        start = dict.fromkeys(new, float(np.mean(list(self.e0s_before.values())))) | self.e0s_before
         if given is not None:
             start |= given.values
         elif not keep_e0s:
@@ -86,7 +87,7 @@ class Pretrained:
             e0s = E0s(start, given.origin)
             self._shift(left, snapshots, indices)
         else:
-            e0s = self._fitted(start, new if keep_e0s else snapshots.elements, new, left)
+            e0s = self._fitted(start, new if keep_e0s else snapshots.elements, left)
         self.model.e0s = torch.tensor([e0s.values[z] for z in self.model.elements], dtype=torch.float64)
         self._describe(e0s.values, new, snapshots)
         return e0s
@@ -113,13 +114,12 @@ class Pretrained:
         self.model.shift = before + left.per_atom**2 / taken
         self.notes.append(f"shift: {self.model.shift:.4f} eV an atom (was {before:.4f})")
 
-    def _fitted(self, start: dict[int, float], fitted, new, left: LeftOver) -> E0s:
+    def _fitted(self, start: dict[int, float], fitted, left: LeftOver) -> E0s:
         """`start` with the E0s of these elements fitted to what is left over."""
         differences, count, open_ones = left.fitted([self.model.elements.index(z) for z in fitted])
         if not count:
-            mean = float(np.mean(list(self.e0s_before.values())))
             why = " (no energies here to fit them to)" if fitted else ""
-            return E0s(start | dict.fromkeys(new, mean), f"those of {self.path}{why}")
+            return E0s(start, f"those of {self.path}{why}")
         if open_ones:
             self.notes.append(
                 f"the compositions do not determine the E0s of {_names(fitted[i] for i in open_ones)}, which are good "

@@ -89,7 +89,12 @@ def test_relaxing_from_the_first_frames_ends_at_the_last(run, frames, folder):
 def test_relaxations_that_nobody_ended_are_refused(run, frames):
     ase.io.write("bare.extxyz", [frame.copy() for frame in frames])
     text, _ = run("--task", "is2re", data="bare.extxyz", code=2)
-    assert "nothing says how relaxations ended" in text
+    assert "nothing says how relaxations ended" in text and "has no option" not in text  # nobody gave one
+
+
+def test_a_largest_force_of_nothing_is_no_default(run):
+    text, _ = run("--task", "is2re", "--group-key", "run", "--fmax", "0", code=2)
+    assert "fmax must be above 0" in text
 
 
 def test_options_of_relaxations_belong_to_their_task(run):

@@ -171,6 +171,13 @@ def test_what_cannot_be_used_is_left_out_and_listed(tmp_path, number, small_piec
     assert rows[0][2].endswith("remove or repair this record")
 
 
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_no_processes_are_refused_in_words(tmp_path, workers):
+    command = ["data", "convert", "in.xyz", str(tmp_path / "out.lmdb"), f"--workers={workers}"]
+    with pytest.raises(InputError, match=f"--workers: {workers} is no number of processes, which is 1 or more"):
+        build_parser().parse_args(command)
+
+
 def test_a_report_survives_a_stop_and_goes_with_its_store(tmp_path, small_pieces, monkeypatch):
     sources, out = bad_sources(tmp_path), tmp_path / "out.lmdb"
     convert(sources, tmp_path / "whole.lmdb", on_bad="report")

@@ -158,6 +158,17 @@ def test_an_absurd_energy_does_not_move_the_e0s(tuning, frames, tmp_path):
         assert found.e0s.values[z] == pytest.approx(e0, abs=0.1)
 
 
+def test_a_new_element_moves_to_another_level_of_theory_with_the_known_ones(tuning, frames, tmp_path):
+    """One composition says nothing of single elements: all stay together, the new one too."""
+    offsets = dict.fromkeys(("H", "C", "S", "O"), 600.0)
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, offsets, element=16), format="extxyz")
+    data, _ = prepared(tuning())
+    before = data.pretrained.e0s_before
+    for z in (1, 6, 8):
+        assert data.e0s.values[z] == pytest.approx(before[z] + 600.0, abs=1.0)
+    assert data.e0s.values[16] == pytest.approx(np.mean(list(before.values())) + 600.0, abs=1.0)
+
+
 def test_given_e0s_are_kept_and_the_shift_takes_the_rest(tuning, pretrained):
     given = {"H": -10.0, "C": -1030.0, "N": -1480.0, "O": -2040.0}
     data, model = prepared(tuning(data={"e0s": given}))
