@@ -41,7 +41,8 @@ class Calculator(AseCalculator):
     "periodic" (of structures that are periodic along a, b and c) or "cell" (also of slabs, wires and molecules in a
     cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included); backend, "core" (compiled, without torch,
     on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the numbers
-    are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures.
+    are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures;
+    error_bars, False: do without those of the model file.
 
     Raises InputError for a backend that cannot compute the model, an element that the model does not know, a cell that
     does not span the periodic directions or is a placeholder, and two atoms in one place;
@@ -61,6 +62,7 @@ class Calculator(AseCalculator):
         stress="periodic",
         backend="auto",
         threads=None,
+        error_bars=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -70,6 +72,8 @@ class Calculator(AseCalculator):
             raise InputError(f"stress is {stress!r}: say periodic or cell")
         self.stress, self.skin = stress, float(skin)
         self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads)
+        if not error_bars:
+            self._engine.error_bars = None
         if self._engine.error_bars is not None:
             self.implemented_properties = [*self.implemented_properties, *ERROR_BARS]
         self._check = StructureCheck(self._engine.elements)

@@ -53,6 +53,11 @@ class ErrorBars:
         shapes = [(d, d)] * 3 + [(k, d), (k,), (k,)]
         if [getattr(self, name).shape for name in _ARRAYS] != shapes:
             raise ValueError(f"{k} elements and {d} features ask for arrays of shapes {shapes}")
+        if (
+            not all(np.isfinite(getattr(self, name)).all() for name in _ARRAYS[:-1])
+            or np.isnan(self.novelty_scale).any()
+        ):
+            raise ValueError("they have numbers that are not finite")
         of_means = self.means @ self.whitening
         joined = np.concatenate([self.forces, self.whitening], axis=1)
         object.__setattr__(self, "_joined", np.ascontiguousarray(joined))

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from evaluator_cases import random_potential, structures
+from evaluator_cases import mutated, random_potential, structures
 
 from equitensor import Calculator, models
 from equitensor.data import Memory
@@ -117,6 +117,25 @@ def test_without_them_nothing_of_them_is_computed(backend, tmp_path, monkeypatch
     assert Model(tmp_path / "bare.eqt").error_bars is None
     calc = Calculator(tmp_path / "bare.eqt", device="cpu")
     assert not set(NAMES) & set(calc.implemented_properties) and calc.error_bars is None
+
+
+@pytest.mark.parametrize("backend", ["torch", "core"])
+def test_they_can_be_left_out(path, backend):
+    calc = Calculator(path, device="cpu", backend=backend, error_bars=False)
+    calc.calculate(structures()["molecule"])
+    assert not set(NAMES) & {*calc.results, *calc.implemented_properties} and calc.error_bars is None
+
+
+def test_damaged_files_are_refused_or_read(path, tmp_path):
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(150):
+        (tmp_path / "damaged.eqt").write_bytes(mutated(whole, rng))
+        for read in (Model, models.load):
+            try:
+                read(tmp_path / "damaged.eqt")
+            except InputError:
+                refused += 1
+    assert 30 < refused < 300
 
 
 def test_evaluation_reports_the_same_calibration_by_both(path):

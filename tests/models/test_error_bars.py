@@ -95,6 +95,7 @@ def test_saving_a_loaded_model_keeps_them_until_its_weights_change(model_path, t
     model = models.load(model_path)
     models.save(model, tmp_path / "same.eqt")
     assert models.load(tmp_path / "same.eqt").error_bars is not None and not caplog.records
+    assert models.extended(model, dict(zip(model.elements, model.e0s.tolist(), strict=True))).error_bars is None
     with torch.no_grad():
         next(model.backbone.parameters()).add_(1e-3)
     models.save(model, tmp_path / "changed.eqt")
@@ -105,7 +106,11 @@ def test_saving_a_loaded_model_keeps_them_until_its_weights_change(model_path, t
 def test_damaged_ones_are_refused(model_path):
     write_error_bars(model_path, bars_of(16))
     tensors, header = raw(model_path)
-    for name, value in (("error_bars.means", tensors["error_bars.means"][:2]), ("error_bars.energy", None)):
+    for name, value in (
+        ("error_bars.means", tensors["error_bars.means"][:2]),
+        ("error_bars.forces", tensors["error_bars.forces"] * np.nan),
+        ("error_bars.energy", None),
+    ):
         changed = {key: each for key, each in tensors.items() if key != name}
         if value is not None:
             changed[name] = np.ascontiguousarray(value)
