@@ -32,10 +32,15 @@ def begin_alike(backbone: nn.Module, elements) -> None:
             weight.copy_((root.to(weight) @ weight.flatten(1)).view_as(weight))
 
 
-def train_alike(model: nn.Module) -> None:
+def train_alike(model: nn.Module, kept=()) -> None:
     """What an element learns, those that resemble it learn as far as they do: gradients of the rows of a potential's
-    tables are multiplied by their covariance, as if a table were its root times weights that are trained."""
+    tables are multiplied by their covariance, as if a table were its root times weights that are trained.
+
+    kept: atomic numbers whose rows stay as they are. Of elements that no structure holds every gradient is another's,
+    and however small it is, Adam makes steps of the usual size of it.
+    """
     shared = covariance(model.elements)
+    shared[[z in kept for z in model.elements]] = 0.0
     for weight in _tables(model.backbone):
         if weight.requires_grad:
             weight.register_hook(lambda gradient: (shared.to(gradient) @ gradient.flatten(1)).view_as(gradient))

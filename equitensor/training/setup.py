@@ -273,11 +273,12 @@ def build_model(config: Config, run: RunData, origin: Origin | None = None) -> m
     """A fresh potential with the statistics of the training data, or the one of `train.init_from`, adapted to them.
 
     For a resumed run, scale, shift and number of neighbours are those of its `origin`. Parts that are frozen need no
-    gradient.
+    gradient; elements of the model of `train.init_from` that no longer occur are kept as they are.
     """
     model = _model(config, run, origin)
     freeze(model, config.train.freeze)
-    train_alike(model)
+    gone = set(model.elements) - set(run.train.snapshots.elements) if config.train.init_from is not None else ()
+    train_alike(model, kept=gone)
     return model
 
 

@@ -17,6 +17,7 @@ from equitensor.data.replay import replay
 from equitensor.errors import InputError
 from equitensor.graph import Structure, from_ase
 from equitensor.models.parts import parts_of
+from equitensor.nn.weights import ElementTable
 from equitensor.training import check, fit, trainer
 from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.config import validate
@@ -200,6 +201,22 @@ def test_a_new_element_is_learnt_and_those_that_no_longer_occur_are_kept(tuning,
     model = models.load(tmp_path / "run" / "model.eqt")
     assert model.elements == (1, 6, 7, 8, 16)
     fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")  # knows its elements without the model file
+
+
+def test_rows_of_elements_that_no_longer_occur_stay_and_a_resume_keeps_them(tuning, frames, tmp_path):
+    """To the last bit, though elements that resemble them are trained."""
+    ase.io.write(tmp_path / "small.xyz", relabelled(frames, {}, element=16), format="extxyz")
+    _, start = prepared(tuning())
+    fit(tuning(train={"max_epochs": 1}))
+    fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")
+    found = read_checkpoint(tmp_path / "run")["model"]
+    nitrogen, tables = start.elements.index(7), 0
+    for name, module in start.named_modules():
+        if isinstance(module, ElementTable):
+            tables += 1
+            moved = (found[f"{name}.weight"] != module.weight).flatten(1).any(dim=1)
+            assert moved.tolist() == [i != nitrogen for i in range(5)], name
+    assert tables
 
 
 def test_parts_hold_every_weight_once():
