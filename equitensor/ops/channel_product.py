@@ -57,8 +57,8 @@ def check_tables(name: str, index: Tensor, coefficients: Tensor) -> int:
     return entries
 
 
-def _on_core(x, y, index, coefficients, sizes, slot):
-    x, y, index, coefficients = x.contiguous(), y.contiguous(), index.contiguous(), coefficients.contiguous()
+def _check(x, y, index, coefficients, sizes, slot) -> int:
+    """The number of entries; RuntimeError unless these are what a kernel can read."""
     entries = check_tables("channel_product", index, coefficients)
     first, second = (sizes[operand] for operand in OPERANDS[slot])
     if x.dim() != 3 or x.shape[1] != first:
@@ -68,6 +68,18 @@ def _on_core(x, y, index, coefficients, sizes, slot):
         raise RuntimeError(
             f"channel_product: y is {list(y.shape)} {y.dtype}, expected {[items, second, channels]} {x.dtype}"
         )
+    return entries
+
+
+def _on_gpu(x, y, index, coefficients, sizes, slot):
+    _check(x, y, index, coefficients, sizes, slot)
+    return on_gpu.product(x, y, index, coefficients, sizes, slot)
+
+
+def _on_core(x, y, index, coefficients, sizes, slot):
+    entries = _check(x, y, index, coefficients, sizes, slot)
+    x, y, index, coefficients = x.contiguous(), y.contiguous(), index.contiguous(), coefficients.contiguous()
+    items, _, channels = x.shape
     z = x.new_empty(items, sizes[slot], channels)
     _PRODUCT(x.dtype, (items, channels, slot, *sizes, entries), (x, y, index, coefficients, z))
     return z
@@ -90,7 +102,7 @@ _product = define(
     fake=lambda x, y, index, coefficients, sizes, slot: x.new_empty(x.shape[0], sizes[slot], x.shape[2]),
     backward=_backward,
     reference=on_gpu.reference,
-    on_gpu=on_gpu.product,
+    on_gpu=_on_gpu,
     operands=2,
     proof=on_gpu.PROOF,
 )

@@ -85,6 +85,24 @@ def _check(x: Size, weight: Size, mix: Size | None, species: Size, invariants: b
         raise RuntimeError(f"density_product: species has shape {list(species)}, expected ({atoms},)")
 
 
+def _checked(kernel):
+    """A CUDA kernel that gets what fits: it knows addresses alone."""
+
+    @functools.wraps(kernel)
+    def call(x, weight, mix, *others):
+        wanted = [others[-1]] if kernel is not on_gpu.values else []
+        *tensors, species, index, coefficients, invariants, _ = others[: len(others) - len(wanted)]
+        _check(x.shape, weight.shape, None if mix is None else mix.shape, species.shape, invariants)
+        check_tables("density_product", index, coefficients)
+        expected = [(x.shape[0], 1 if invariants else x.shape[1], x.shape[2]), x.shape, weight.shape]
+        for t, shape in zip(tensors, [*expected, None if mix is None else mix.shape], strict=False):
+            if t is not None and t.shape != shape:
+                raise RuntimeError(f"density_product: g or a tangent has shape {list(t.shape)}, expected {shape}")
+        return kernel(x, weight, mix, *others)
+
+    return call
+
+
 def _run(operands, g, along, constants, results) -> None:
     """operands: x, weight, mix; along: tangents of theirs, or None; results: out, dx, dweight, dmix, or None."""
     species, index, coefficients, invariants, symmetric = constants
@@ -161,7 +179,7 @@ _second = define(
     kernel=second_on_core,
     fake=_rooms,
     reference=in_torch.second,
-    on_gpu=on_gpu.second,
+    on_gpu=_checked(on_gpu.second),
     operands=7,
     proof=Proof(on_gpu.second, in_torch.second, on_gpu.small(7)),
 )
@@ -171,7 +189,7 @@ _first = define(
     fake=_rooms,
     backward=_first_backward,
     reference=in_torch.first,
-    on_gpu=on_gpu.first,
+    on_gpu=_checked(on_gpu.first),
     operands=4,
     proof=Proof(on_gpu.first, in_torch.first, on_gpu.small(4)),
 )
@@ -181,7 +199,7 @@ _product = define(
     fake=lambda x, weight, mix, species, index, coefficients, invariants, symmetric: output_of(x, invariants),
     backward=_backward,
     reference=in_torch.values,
-    on_gpu=on_gpu.values,
+    on_gpu=_checked(on_gpu.values),
     operands=3,
     proof=Proof(on_gpu.values, in_torch.values, on_gpu.small(3)),
 )

@@ -118,6 +118,27 @@ def gradient_on_core(point: tuple, rev: Tensor | None, along: tuple | None, want
     return tuple(out)
 
 
+def _gather_on_gpu(harmonics, a, b):
+    _sizes(harmonics.shape, (a.shape, b.shape), None, None)
+    return on_gpu.gather(harmonics, a, b)
+
+
+def _read_on_gpu(harmonics, features, factor, rev):
+    _sizes(harmonics.shape, (factor.shape,), features.shape, _shape(rev))
+    return on_gpu.read(harmonics, features, factor, rev)
+
+
+def _gradient_on_gpu(harmonics, a, b, features, rev, *along_and_wanted):
+    """First order without, second order with four tangents."""
+    *along, wanted = along_and_wanted
+    _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev))
+    for t, like in zip(along, (harmonics, a, b, features), strict=False):
+        if t is not None and t.shape != like.shape:
+            raise RuntimeError(f"edge_form: a tangent has shape {list(t.shape)}, expected {list(like.shape)}")
+    derivative = on_gpu.second if along else on_gpu.first
+    return derivative(harmonics, a, b, features, rev, *along, wanted)
+
+
 def _first_on_core(harmonics, a, b, features, rev, wanted):
     return gradient_on_core((harmonics, a, b, features), rev, None, wanted)
 
@@ -156,7 +177,7 @@ _second = define(
     kernel=_second_on_core,
     fake=_rooms,
     reference=in_torch.second,
-    on_gpu=on_gpu.second,
+    on_gpu=_gradient_on_gpu,
     operands=4,
     proof=Proof(on_gpu.second, in_torch.second, on_gpu.small("YRRFIYRRF")),
 )
@@ -167,7 +188,7 @@ _first = define(
     fake=_rooms,
     backward=_first_backward,
     reference=in_torch.first,
-    on_gpu=on_gpu.first,
+    on_gpu=_gradient_on_gpu,
     operands=4,
     proof=Proof(on_gpu.first, in_torch.first, on_gpu.small("YRRFI")),
 )
@@ -177,7 +198,7 @@ _gather = define(
     fake=lambda harmonics, a, b: harmonics.new_empty(harmonics.shape[0], harmonics.shape[2], a.shape[1]),
     backward=_gather_backward,
     reference=gather_edges_reference,
-    on_gpu=on_gpu.gather,
+    on_gpu=_gather_on_gpu,
     operands=3,
     proof=Proof(on_gpu.gather, gather_edges_reference, on_gpu.small("YRR")),
 )
@@ -187,7 +208,7 @@ _read = define(
     fake=lambda harmonics, features, factor, rev: room(factor, True),
     backward=_read_backward,
     reference=read_edges_reference,
-    on_gpu=on_gpu.read,
+    on_gpu=_read_on_gpu,
     operands=3,
     proof=Proof(on_gpu.read, read_edges_reference, on_gpu.small("YFRI")),
 )

@@ -47,12 +47,14 @@ def register(
     operands: tuple[str, ...] = ("x", "y", "w"),
     on_gpu: Forms | None = None,
     proofs: tuple[Proof, ...] = (),
+    check: Callable | None = None,
 ) -> None:
     """Define the three operators; `constants` is the schema of the arguments that are not differentiated.
 
     shape(*operands, *constants): the shape of z. kernel(operands, g, tangents, results, constants), all of them
     contiguous: fills results, z or its change first, then a gradient for each operand, None where there is none; g and
-    tangents are None where they do not belong.
+    tangents are None where they do not belong. check(operands, constants): RuntimeError unless these are what a CUDA
+    kernel can read.
     """
     count, arguments = len(operands), ", ".join(f"Tensor {operand}" for operand in operands)
     needs = ", ".join(f"bool need_{operand}" for operand in operands)
@@ -65,6 +67,8 @@ def register(
     )
     kernels, fakes = _on_core(name, kernel, shape, count), _fakes(shape, count)
     derivatives = _values_backward(name, count), _gradients_backward(name, count), _tangents_backward(name, count)
+    if on_gpu is not None and check is not None:
+        on_gpu = _checked(name, on_gpu, check, shape, count)
     for n, schema in enumerate(schemas):
         define(
             schema,
@@ -76,6 +80,33 @@ def register(
             operands=count + (n > 0),
             proof=proofs[n] if proofs else None,
         )
+
+
+def _checked(name: str, kernels: Forms, check: Callable, shape: Callable, count: int) -> Forms:
+    """Kernels get addresses alone: what does not fit would be read beyond its end."""
+
+    def check_all(arguments: tuple, tangents: tuple) -> None:
+        operands, constants = arguments[:count], arguments[2 * count + 1 :]
+        check(operands, constants)
+        expected = [(arguments[count], shape(*operands, *constants))]
+        expected += [(t, like.shape) for t, like in zip(tangents, operands, strict=False)]
+        for t, wanted in expected:
+            if t is not None and tuple(t.shape) != tuple(wanted):
+                raise RuntimeError(f"{name}: g or a tangent has shape {list(t.shape)}, expected {list(wanted)}")
+
+    def values(*arguments):
+        check(arguments[:count], arguments[count:])
+        return kernels.values(*arguments)
+
+    def gradients(*arguments):
+        check_all(arguments, ())
+        return kernels.gradients(*arguments)
+
+    def tangents(*arguments):
+        check_all(arguments, arguments[count + 1 : 2 * count + 1])
+        return kernels.tangents(*arguments)
+
+    return Forms(values, gradients, tangents)
 
 
 def proofs(kernels: Forms, reference: Forms, shape: Callable, small: Callable) -> tuple[Proof, Proof, Proof]:

@@ -158,7 +158,7 @@ def _to_weights(pair: Workspace.Pair, terms: list[Tensor], add: bool = False) ->
 _KERNEL = Kernel("uuu_product", sizes=12, arrays=16)
 
 
-def _on_core(operands, g, h, results, constants):
+def _check(operands, constants) -> None:
     (x, y, w), (table, plan, *layout) = operands, constants
     layout = Layout(*layout)
     channels, items = layout.channels, x.shape[0]
@@ -173,6 +173,13 @@ def _on_core(operands, g, h, results, constants):
         raise RuntimeError(f"uuu_product: w has shape {list(w.shape)}, expected {expected}")
     if plan.dim() != 2 or plan.shape[1] != 7 or plan.dtype != torch.int64 or table.dtype != x.dtype:
         raise RuntimeError(f"uuu_product: expected plan (paths, 7) int64 and a table in {x.dtype}")
+
+
+def _on_core(operands, g, h, results, constants):
+    _check(operands, constants)
+    (x, _, w), (table, plan, *layout) = operands, constants
+    layout = Layout(*layout)
+    channels, items = layout.channels, x.shape[0]
     sizes = [integers(tuple(part)) for part in layout[:3]]
     numbers = (items, channels, layout.channels_last, *w.shape, plan.shape[0], table.numel(), *map(len, layout[:3]))
     arrays = (*operands, g, *(h or (None,) * 3), table.contiguous(), plan.contiguous(), *sizes)
@@ -194,4 +201,5 @@ register(
     _shape,
     on_gpu=_ON_GPU,
     proofs=proofs(_ON_GPU, _REFERENCE, _shape, on_gpu.small),
+    check=_check,
 )

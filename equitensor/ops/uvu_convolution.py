@@ -211,10 +211,15 @@ def _sum(products: Tensor) -> Tensor:
 _KERNEL = Kernel("uvu_convolution", sizes=9, arrays=15)
 
 
-def _on_core(operands, g, h, results, constants):
-    (x, y, w), (sender, receiver, table, plan, width) = operands, constants
+def _check(operands, constants) -> None:
+    (x, y, w), (sender, receiver, table, plan, _) = operands, constants
     check_rows("uvu_convolution", x, y, w, table, plan)
     check_edges("uvu_convolution", y, w, sender, receiver)
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, y, _), (sender, receiver, table, plan, width) = operands, constants
+    _check(operands, constants)
     arrays = (*operands, g, *(h or (None,) * 3), *(t.contiguous() for t in (sender, receiver, table, plan)))
     widths = (*(t.shape[1] for t in operands), width)
     sizes = (x.shape[0], y.shape[0], *widths, plan.shape[0], table.numel(), h is not None)
@@ -236,4 +241,5 @@ register(
     shape,
     on_gpu=ON_GPU,
     proofs=proofs(ON_GPU, REFERENCE, shape, on_gpu.small),
+    check=_check,
 )

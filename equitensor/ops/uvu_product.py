@@ -186,12 +186,17 @@ def _write_weights(of_w: Tensor, group: Group, products: Tensor) -> None:
 _KERNEL = Kernel("uvu_product", sizes=8, arrays=13)
 
 
-def _on_core(operands, g, h, results, constants):
-    (x, y, w), (table, plan, width) = operands, constants
+def _check(operands, constants) -> None:
+    (x, y, w), (table, plan, _) = operands, constants
     check_rows("uvu_product", x, y, w, table, plan)
     if not x.shape[0] == y.shape[0] == w.shape[0]:
         shapes = ", ".join(str(list(t.shape)) for t in operands)
         raise RuntimeError(f"uvu_product: x, y and w have shapes {shapes}, expected one row per item in each")
+
+
+def _on_core(operands, g, h, results, constants):
+    (x, *_), (table, plan, width) = operands, constants
+    _check(operands, constants)
     arrays = (*operands, g, *(h or (None,) * 3), table.contiguous(), plan.contiguous())
     widths = (*(t.shape[1] for t in operands), width)
     sizes = (x.shape[0], *widths, plan.shape[0], table.numel(), h is not None)
@@ -206,4 +211,5 @@ register(
     lambda x, y, w, table, plan, width: (x.shape[0], width),
     on_gpu=Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents),
     proofs=proofs(uvu_convolution.ON_GPU, uvu_convolution.REFERENCE, uvu_convolution.shape, on_gpu.small),
+    check=_check,
 )

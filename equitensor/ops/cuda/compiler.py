@@ -23,7 +23,8 @@ def _nvrtc():
     except ImportError as error:
         raise CompilationError(f"CuPy is not installed ({error})") from error
     except Exception as error:  # CuPy is here but its library is not: the type depends on its version
-        raise CompilationError(f"CuPy finds no NVRTC ({error}): pip install nvidia-cuda-nvrtc") from error
+        first_line = (str(error).splitlines() or [""])[0]
+        raise CompilationError(f"CuPy finds no NVRTC ({first_line}): pip install nvidia-cuda-nvrtc") from error
     return nvrtc
 
 

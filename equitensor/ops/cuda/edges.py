@@ -37,7 +37,7 @@ def _capturing(tensor: Tensor) -> bool:
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
-def _sort(index: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+def _sort(index: Tensor, nodes: int, stream: int) -> tuple[Tensor, Tensor]:
     if index.numel():
         low, high = index.aminmax()
         torch._assert_async((low >= 0) & (high < nodes), f"an edge joins an atom that is not among the {nodes}")
@@ -45,5 +45,16 @@ def _sort(index: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
     return order, torch.searchsorted(nodes_of_edges, torch.arange(nodes + 1, device=index.device))
 
 
-# (order, start) of index (e,) and a number of nodes: those of node n are order[start[n]] .. order[start[n + 1]].
-by_node = Remembered(_sort, captured=False)
+_sorted = Remembered(_sort, captured=False)
+
+
+def by_node(index: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    """(order, start) of index (e,) and a number of nodes: those of node n are order[start[n]] .. order[start[n + 1]].
+
+    Remembered for one stream: another might read it before it is written, or after its memory went to others.
+    """
+    return _sorted(index, nodes, _stream(index))
+
+
+def _stream(tensor: Tensor) -> int:
+    return torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0

@@ -161,17 +161,41 @@ class _GPUKernels:
             self.module.load(code)
         self.function = functools.cache(self.module.get_function)
 
+    def _current_stream(self):
+        """Torch's, as CuPy's; CuPy before 14 has another name for it, which CuPy since 14 warns of at each launch."""
+        pointer = torch.cuda.current_stream(self.device).cuda_stream
+        if hasattr(self.cupy.cuda.Stream, "from_external"):
+            return self.cupy.cuda.Stream.from_external(_Stream(pointer))
+        return self.cupy.cuda.ExternalStream(pointer, self.device.index)
+
     def _on_device(self):
         return self.cupy.cuda.Device(self.device.index)
 
     def launch(self, name: str, grid: tuple[int, int, int], block: tuple[int, int, int], arguments: tuple) -> None:
-        stream = torch.cuda.current_stream(self.device).cuda_stream
-        with self._on_device(), self.cupy.cuda.ExternalStream(stream, self.device.index):
-            self.function(name)(grid, block, tuple(map(_argument, arguments)))
+        with self._on_device(), self._current_stream():
+            self.function(name)(grid, block, tuple(_argument(value, self.device) for value in arguments))
 
 
-def _argument(value: Tensor | int | None) -> int:
+class _Stream:
+    """An address as the CUDA stream protocol has it."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.pointer
+
+
+def _argument(value: Tensor | int | None, device: torch.device) -> int:
     """CuPy passes an integer as 64 bits, which is what a pointer has."""
     if value is None:
         return 0
-    return value.data_ptr() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    if value.device != device:  # its address would mean something else there
+        raise RuntimeError(
+            f"a kernel on {device} was given a tensor on {value.device}: move the model and its input to one device"
+        )
+    if not (value.is_floating_point() or value.dtype == torch.int64):
+        raise RuntimeError(f"a kernel was given indices in {value.dtype}: they must be torch.int64")
+    return value.data_ptr()
