@@ -17,7 +17,8 @@ from equitensor.verification.subject import Subject, moved, strained
 
 FARTHEST, PAIRS = 12.0, 4  # Angstrom between two atoms; pairs of elements
 # Of the largest energy, force and derivative of a force along the path and in the structure.
-ENERGY, FORCE, KINK = 1e-4, 4e-4, 2e-2
+ENERGY, FORCE, KINK, KINK_INSIDE = 1e-4, 4e-4, 2e-2, 0.1
+STEP = 2e-4  # Angstrom, for derivatives of forces
 
 
 class Path(NamedTuple):
@@ -119,16 +120,32 @@ def _along(subject: Subject, path: Path) -> Iterator[Quantity]:
     )
     energy_bound = ENERGY * max(abs(energies).max(), force_scale) + 8 * rounding.energy
     force_bound = FORCE * force_scale + 8 * rounding.forces
-    width = max(1e-7, 2e-6 if rounding.single else 0.0)
+    width, jumps = max(1e-7, 2e-6 if rounding.single else 0.0), []
     for name, search, bound, unit in (
         ("energy jump", energy_jump, energy_bound, "eV"),
         ("force jump", force_jump, force_bound, "eV/Angstrom"),
     ):
         jump = search(at, points, bound / 10, width)
-        yield Quantity(name, jump.value, bound, unit, _where(path, jump.t))
+        jumps.append(Quantity(name, jump.value, bound, unit, _where(path, jump.t)))
+    yield from jumps
     if path.leaves:
         kink, t = _kink_at_the_end(subject, at, points)
         yield Quantity("force kink", kink, KINK * steepest + 800 * rounding.forces, "eV/Angstrom^2", _where(path, t))
+        if all(jump.passed for jump in jumps):  # where forces jump so do their derivatives
+            yield _kink_inside(subject, path, steepest, count)
+
+
+def _kink_inside(subject: Subject, path: Path, steepest: float, count: int) -> Quantity:
+    """The largest jump of d(forces)/dt on the way, as where a cutoff function begins that is 1 before."""
+
+    def at(t: float) -> Point:
+        before, after = (subject(path.at(t + side)).forces for side in (-STEP, STEP))
+        return Point(t, 0.0, None, (after - before) / (2 * STEP))
+
+    bound = KINK_INSIDE * steepest + 8 * subject.rounding.forces / STEP
+    points = [at(t) for t in np.linspace(path.start, path.stop, max(count // 2, 15))]
+    jump = force_jump(at, points, bound / 10, 4 * STEP)
+    return Quantity("force kink", jump.value, bound, "eV/Angstrom^2", _where(path, jump.t))
 
 
 def _where(path: Path, t: float) -> str:

@@ -290,12 +290,24 @@ class Cut(Images):
         self.results = {"energy": value.sum(), "free_energy": value.sum(), "forces": forces}
 
 
+def begins_late(x):
+    """A cutoff function that is 1 up to x = 0.7, where its second derivative jumps, and ends smoothly."""
+    y = np.clip((x - 0.7) / 0.3, 0, 1)
+    value, derivative = (1 - y**2) ** 3, -20 * y * (1 - y**2) ** 2
+    return np.exp(-2 * x) * value, np.exp(-2 * x) * (derivative - 2 * value)
+
+
 CUTS = {
     "smooth": (lambda x: ((1 - x) ** 3, -3 * (1 - x) ** 2)),
     "energy jump": (lambda x: ((1 - x) ** 3 + 1e-3, -3 * (1 - x) ** 2)),
     "force jump": (lambda x: (1 - x, -np.ones_like(x))),
     "force kink": (lambda x: ((1 - x) ** 2, -2 * (1 - x))),
 }
+
+
+def test_where_a_cutoff_function_begins(cluster):
+    finding = verify(Cut(begins_late), cluster, checks=["cutoff"], seconds=LONG)["cutoff"]
+    assert [quantity.name for quantity in finding.quantities if not quantity.passed] == ["force kink"]
 
 
 @pytest.mark.parametrize("name", CUTS)
