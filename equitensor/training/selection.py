@@ -25,21 +25,23 @@ class Selected:
 def select(bars: ErrorBars, engine, pool: Snapshots, count: int) -> list[Selected]:
     """`count` structures, each the one whose atoms are most uncertain in all after those before it have been learned.
 
-    The uncertainty of an atom is f^T P f, P the precision of forces_std. A chosen structure with features X (n, d) is
-    learned by P <- (P^-1 + X^T X)^-1, after which it and its likes are certain: diversity follows. The gain of a
-    structure is log det(1 + X P X^T), that of its information (greedy D-optimal design). Raises InputError where the
-    pool has fewer structures with elements that the model knows.
+    The uncertainty of an atom is f^T P f, P the inverse precision of forces_std in units in which it is 1 on average
+    over the atoms of the training data. A chosen structure with features X (n, d) is learned by
+    P <- (P^-1 + X^T X)^-1, after which its atoms, and those like them, are about as certain as training atoms:
+    diversity follows. The gain of a structure is log det(1 + X P X^T), that of its information (greedy D-optimal
+    design). Raises InputError where the pool has fewer structures with elements that the model knows.
     """
     indices, _ = with_known_elements([int(z) for z in engine.elements], pool, np.arange(len(pool)))
     if not 0 < count <= len(indices):
         raise InputError(f"{pool.name}: {count} are asked for; it has {len(indices)} that the model can take")
+    per_atom = np.sqrt(bars.about["training_atoms"] / len(bars.forces))
     rows, now = [], []
     for i in indices:
         structure = pool[int(i)]
         features = engine.compute(structure, stress=False, features=True)["features"]
         found = bars.of(structure.z, features)
         now.append((found["energy_std"], float(found["forces_std"].max()), float(found["novelty"].max())))
-        rows.append(features @ bars.forces)  # P is one in these coordinates
+        rows.append(per_atom * features @ bars.forces)  # P is one in these coordinates
     chosen = _greedy(rows, count)
     return [Selected(int(indices[k]), *now[k], gain) for k, gain in chosen]
 

@@ -169,7 +169,9 @@ def test_selection_is_greedy_in_information_and_never_takes_a_copy_first(engine,
     far = structures(8, rng, engine, width=4.0)
     pool = [far[0], far[0], *far, *structures(30, rng, engine)]
     chosen = select(bars, engine, Memory(pool), 6)
-    rows = [f @ bars.forces for f in features(engine, pool)]
+    usual = np.concatenate(features(engine, train)) @ bars.forces
+    unit = np.mean(np.sum(usual**2, axis=1))  # of an atom of the training data
+    rows = [f @ bars.forces / np.sqrt(unit) for f in features(engine, pool)]
     information, expected = np.eye(D), []
     for _ in range(6):  # by determinants, all of them, in each round
         gains = [np.linalg.slogdet(information + x.T @ x)[1] - np.linalg.slogdet(information)[1] for x in rows]
