@@ -35,11 +35,14 @@ class Chosen(Snapshots):
         return self.part[int(self.indices[i])].replace(**dict.fromkeys(self.without))
 
 
-def replay(old: Snapshots, share: float, new: int, seed: int, kept: list[str] | None = None) -> Snapshots:
+def replay(
+    old: Snapshots, share: float, new: int, seed: int, kept: list[str] | None = None, weight: float = 1.0
+) -> Snapshots:
     """Structures drawn from `old` that make up `share` of an epoch beside `new` others; the same for the same seed.
 
-    Where there are too few, each weighs more than one in the loss, so that the share is that of the weights. kept:
-    names of the labels to learn from, all by default. Raises InputError for one that does not exist.
+    weight: that of the new ones in the loss, on average. It is what the drawn ones weigh too; where there are too few,
+    each weighs more, so that the share is that of the weights. kept: names of the labels to learn from, all by default.
+    Raises InputError for one that does not exist.
     """
     wanted = share / (1 - share) * new
     names = [label.name for label in labels()]
@@ -48,4 +51,4 @@ def replay(old: Snapshots, share: float, new: int, seed: int, kept: list[str] | 
     without = () if kept is None else tuple(name for name in names if name not in kept)
     indices = usable(Chosen(old, np.arange(len(old)), without))
     chosen = np.random.default_rng(seed).permutation(indices)[: max(1, round(wanted))]
-    return Weighted(Chosen(old, np.sort(chosen), without), wanted / len(chosen))
+    return Weighted(Chosen(old, np.sort(chosen), without), weight * wanted / len(chosen))

@@ -92,11 +92,11 @@ def open_data(
     own = open_snapshots(_plain(data.train), **options)
     held_out = own if data.valid is None else open_snapshots(_plain(data.valid), **options)
     if origin is not None:
-        snapshots = _with_replay(config, own, int(np.sum(origin.train < len(own))))
+        snapshots = _with_replay(config, own, origin.train[origin.train < len(own)])
         train, valid, e0s = _kept(origin, snapshots, held_out, run_folder)
     else:
         train, valid = _parted(config, own, held_out)
-        snapshots = _with_replay(config, own, len(train))
+        snapshots = _with_replay(config, own, train)
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
         if config.train.init_from is not None:
             pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype))
@@ -158,12 +158,21 @@ def _parted(config: Config, snapshots, held_out):
     return parts.train, parts.valid
 
 
-def _with_replay(config: Config, snapshots: Snapshots, new: int) -> Snapshots:
-    """The snapshots, behind them those that are replayed beside `new` of them."""
+def _with_replay(config: Config, snapshots: Snapshots, new: np.ndarray) -> Snapshots:
+    """The snapshots, behind them those that are replayed beside the ones with the indices `new`."""
     if config.data.replay is None:
         return snapshots
     old = open_snapshots(config.data.replay.source(), **config.data.reading_options())
-    return Joined([snapshots, replay(old, config.data.replay.share, new, config.seed, config.data.replay.labels)])
+    share, kept = config.data.replay.share, config.data.replay.labels
+    drawn = replay(old, share, len(new), config.seed, kept, weight=_mean_weight(snapshots, new))
+    return Joined([snapshots, drawn])
+
+
+def _mean_weight(snapshots: Snapshots, indices: np.ndarray) -> float:
+    """Of the weights that the sources of these structures have in the loss."""
+    _, counts, weights = zip(*sources_of(snapshots), strict=True)
+    source = np.searchsorted(np.cumsum(counts), indices, side="right")
+    return float(np.asarray(weights)[source].mean())
 
 
 def _kept(origin: Origin, snapshots, held_out, run_folder):

@@ -23,7 +23,7 @@ from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.config import validate
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.parts import GradientWatch, freeze
-from equitensor.training.setup import build_model, open_data
+from equitensor.training.setup import build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
 
 
@@ -385,6 +385,22 @@ def test_replay_is_a_share_of_an_epoch(tuning, frames, tmp_path):
     weights = np.array([few.train.snapshots[int(i)].weight for i in few.train.indices])
     assert weights[-24:].sum() / weights.sum() == pytest.approx(0.9)
     assert (few.valid.indices < 24).all() and few.valid.snapshots is not few.train.snapshots
+
+
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_the_share_of_replay_is_that_beside_sources_with_weights(tuning, frames, tmp_path, share):
+    """On the structures that are trained on, after a resume too."""
+    for name, some in (("a", frames[:16]), ("b", frames[16:]), ("old", frames)):
+        ase.io.write(tmp_path / f"{name}.xyz", some, format="extxyz")
+    sources = [{"path": str(tmp_path / "a.xyz"), "weight": 3.0}, str(tmp_path / "b.xyz")]
+    replayed = {"path": str(tmp_path / "old.xyz"), "share": share}
+    config = tuning(data={"train": sources, "replay": replayed, "valid_by": "frame"})
+    data, model = prepared(config)
+    again = open_data(config, Console(quiet=True), origin_of(data, model, {}), tmp_path)
+    for found in (data, again):
+        weights = np.array([found.train.snapshots[int(i)].weight for i in found.train.indices])
+        assert set(weights[: -found.replayed]) == {1.0, 3.0}
+        assert weights[-found.replayed :].sum() / weights.sum() == pytest.approx(share, abs=0.02)
 
 
 def test_what_is_wrong_with_a_replay_is_named(tuning):
