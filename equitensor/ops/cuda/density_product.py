@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import module
-from equitensor.ops.cuda.edges import Remembered
+from equitensor.ops.cuda.edges import Remembered, assert_below
 from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import NUMBERS, constants, source, table
 from equitensor.ops.cuda.sparse_tables import product_table
@@ -115,6 +115,7 @@ def _run(at: Operands, g: Tensor | None, along: Operands, species, index, coeffi
     if atoms and channels and any(form.wanted):
         given = [None if t is None else t.contiguous() for t in (species, *at, g, *along)]
         blocks = -(-atoms * channels // THREADS)
+        assert_below(species, len(at.weight), f"an atom's species is not among the {len(at.weight)}")
         kernels = _compiled(index, coefficients).get(at, form)
         kernels.launch("density_product", (blocks, 1, 1), (THREADS, 1, 1), (atoms, *given, out[3], *out[:3]))
     if form.wanted[1]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import module
+from equitensor.ops.cuda.edges import assert_below
 from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, source
 from equitensor.ops.cuda.threads import block_shape
@@ -75,6 +76,8 @@ def _run(operands: tuple, rev: Tensor | None, along: tuple | None, wanted) -> tu
     shapes = ((tiles, *harmonics.shape), rows.shape, rows.shape, (atoms, components, channels))
     out = [harmonics.new_zeros(shape if want else 0) for shape, want in zip(shapes, wanted, strict=True)]
     if atoms and width and channels:
+        if rev is not None:
+            assert_below(rev, atoms * width, f"the reverse of an edge is not among the {atoms * width}")
         kernels = _kernels(components, channels, harmonics.dtype, form, harmonics.device)
         tensors = [None if t is None else t.contiguous() for t in (rev, *operands, *(along or (None,) * 4))]
         grid, block = (-(-atoms // block_rows), tiles, 1), (lanes, block_rows, 1)

@@ -37,10 +37,18 @@ def _capturing(tensor: Tensor) -> bool:
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
-def _sort(index: Tensor, nodes: int, stream: int) -> tuple[Tensor, Tensor]:
+def _assert_below(index: Tensor, count: int, message: str) -> None:
     if index.numel():
         low, high = index.aminmax()
-        torch._assert_async((low >= 0) & (high < nodes), f"an edge joins an atom that is not among the {nodes}")
+        torch._assert_async((low >= 0) & (high < count), message)
+
+
+# Once for each tensor: an index beyond the end would be read there.
+assert_below = Remembered(_assert_below, captured=False)
+
+
+def _sort(index: Tensor, nodes: int, stream: int) -> tuple[Tensor, Tensor]:
+    _assert_below(index, nodes, f"an edge joins an atom that is not among the {nodes}")
     nodes_of_edges, order = index.sort(stable=True)
     return order, torch.searchsorted(nodes_of_edges, torch.arange(nodes + 1, device=index.device))
 

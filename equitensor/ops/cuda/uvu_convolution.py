@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda import module
-from equitensor.ops.cuda.edges import Remembered, by_node
+from equitensor.ops.cuda.edges import Remembered, assert_below, by_node
 from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import source
 from equitensor.ops.cuda.uvu_tables import Shape, Terms, problem, tables
@@ -149,5 +149,6 @@ def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: Ter
     compiled = _compiled(table, plan, (at.x.shape[1], at.y.shape[1], at.w.shape[1], width), at.x.dtype)
     if not (nodes and len(sender) and compiled.problem.paths):
         return None
+    assert_below(sender, nodes, f"an edge joins an atom that is not among the {nodes}")
     kernels, shape = compiled.get(at.x.device, terms)
     return Launch(kernels, shape, sender.contiguous(), receiver.contiguous(), nodes)

