@@ -96,3 +96,35 @@ def potential(tmp_path_factory):
             parameter.data += 0.1 * torch.randn_like(parameter)
     models.save(model, path)
     return path
+
+
+@pytest.fixture
+def d3_stand_in(monkeypatch):
+    """In the place of the package dftd3: springs of the atoms to their mean, 0.001 in atomic units, and a virial."""
+    import sys
+    import types
+
+    import numpy as np
+
+    class Parameters:
+        def __init__(self, method):
+            if method != "pbe":
+                raise RuntimeError(f"No entry for '{method}' present")
+
+    class Model:
+        def __init__(self, numbers, positions, lattice, periodic):
+            self.away = positions - positions.mean(axis=0)
+
+        def get_dispersion(self, param, grad):
+            energy = -0.0005 * np.square(self.away).sum()
+            return {"energy": np.array(energy), "gradient": -0.001 * self.away, "virial": -0.01 * np.eye(3)}
+
+        def get_pairwise_dispersion(self, param):
+            energies = np.diag(-0.0005 * np.square(self.away).sum(axis=1))
+            return {"additive pairwise energy": energies, "non-additive pairwise energy": 0 * energies}
+
+    kinds = ("RationalDampingParam", "ZeroDampingParam", "ModifiedRationalDampingParam", "ModifiedZeroDampingParam")
+    interface = types.SimpleNamespace(DispersionModel=Model, **dict.fromkeys(kinds, Parameters))
+    package = types.ModuleType("dftd3")
+    package.interface = interface
+    monkeypatch.setitem(sys.modules, "dftd3", package)

@@ -27,6 +27,10 @@ EQUITENSOR_API const char* equitensor_message(void);
 /* A model file (model.eqt), by its path or from memory (the bytes are copied). */
 EQUITENSOR_API int equitensor_model_open(const char* path, equitensor_model** model);
 EQUITENSOR_API int equitensor_model_read(const void* bytes, int64_t size, equitensor_model** model);
+/* Both refuse a model that learned labels without their dispersion. This one opens it: its energies, forces and virials lack
+ * the D3 that equitensor_model_d3 names (functional and damping, as "pbe-bj"; null where nothing is missing). */
+EQUITENSOR_API int equitensor_model_read_without_d3(const void* bytes, int64_t size, equitensor_model** model);
+EQUITENSOR_API const char* equitensor_model_d3(const equitensor_model* model);
 EQUITENSOR_API void equitensor_model_close(equitensor_model* model);
 
 EQUITENSOR_API double equitensor_model_cutoff(const equitensor_model* model);

@@ -42,7 +42,13 @@ PairEquitensor::~PairEquitensor() {
 
 void PairEquitensor::settings(int narg, char** arg) {
   precision = 32;
-  if (narg > 1) error->all(FLERR, "pair_style equitensor takes one word at most: float32 (the default) or float64");
+  without_d3 = false;
+  if (narg > 0 && strcmp(arg[narg - 1], "without_d3") == 0) {
+    without_d3 = true;
+    narg--;
+  }
+  if (narg > 1)
+    error->all(FLERR, "pair_style equitensor takes one word at most, float32 (the default) or float64, and without_d3 behind it");
   if (narg == 0) return;
   if (strcmp(arg[0], "float64") == 0)
     precision = 64;
@@ -93,7 +99,7 @@ void PairEquitensor::open_model(const char* name) {
   system = nullptr;
   model = nullptr;
   path = name;
-  if (equitensor_model_read(bytes.data(), size, &model)) {
+  if (equitensor_model_read_without_d3(bytes.data(), size, &model)) {
     model = nullptr;
     error->all(FLERR, "{}: {}", name, equitensor_message());
   }
@@ -137,6 +143,7 @@ void PairEquitensor::init_style() {
                "compute heat/flux is not right with pair_style equitensor: it needs the derivative of every atom's own "
                "energy, and has the total's only");
   refuse_excluded_pairs();
+  refuse_without_dispersion();
   start_system();
   neighbor->add_request(this, NeighConst::REQ_FULL);
   known.assign((atom->ntypes + 1) * (atom->ntypes + 1), 0);
@@ -156,6 +163,16 @@ void PairEquitensor::refuse_excluded_pairs() {
     if (z_of_type[neighbor->ex1_type[k]] && z_of_type[neighbor->ex2_type[k]])
       error->all(FLERR, "pair_style equitensor cannot leave out neighbours: remove neigh_modify exclude type {} {}",
                  neighbor->ex1_type[k], neighbor->ex2_type[k]);
+}
+
+/* A model may have learned what is left of the labels without their dispersion: then dispersion/d3 must be there. */
+void PairEquitensor::refuse_without_dispersion() {
+  const char* d3 = equitensor_model_d3(model);
+  if (!d3 || without_d3 || force->pair_match("dispersion/d3", 0, 1)) return;
+  error->all(FLERR,
+             "{} learned labels without their dispersion (D3 of {}): add it with hybrid/overlay and dispersion/d3, as "
+             "equitensor lammps writes it, or say pair_style equitensor float32 without_d3 to go without",
+             path, d3);
 }
 
 void PairEquitensor::start_system() {
@@ -247,11 +264,17 @@ void PairEquitensor::write_restart(FILE* file) { write_restart_settings(file); }
 
 void PairEquitensor::read_restart(FILE* file) { read_restart_settings(file); }
 
-void PairEquitensor::write_restart_settings(FILE* file) { fwrite(&precision, sizeof(int), 1, file); }
+/* The sign stands for without_d3. */
+void PairEquitensor::write_restart_settings(FILE* file) {
+  const int setting = without_d3 ? -precision : precision;
+  fwrite(&setting, sizeof(int), 1, file);
+}
 
 void PairEquitensor::read_restart_settings(FILE* file) {
   if (comm->me == 0) utils::sfread(FLERR, &precision, sizeof(int), 1, file, nullptr, error);
   MPI_Bcast(&precision, 1, MPI_INT, 0, world);
+  without_d3 = precision < 0;
+  precision = without_d3 ? -precision : precision;
 }
 
 double PairEquitensor::memory_usage() {

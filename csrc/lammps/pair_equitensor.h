@@ -50,6 +50,7 @@ class PairEquitensor : public Pair {
   void map_types(int count, char** elements);
   void start_system();
   void refuse_excluded_pairs();
+  void refuse_without_dispersion();
   void refuse_pairs_of_other_styles();
   void update_neighbors();
   bool types_changed() const;
@@ -69,6 +70,7 @@ class PairEquitensor : public Pair {
   equitensor_model* model = nullptr;
   equitensor_system* system = nullptr;
   int precision = 32, threads = 0;
+  bool without_d3 = false;        // a model that lacks its dispersion is wanted so
   double scale = 1.0;             // energies of eV in the units of the simulation
   std::string path;               // of the model file, for messages
   std::vector<int32_t> z_of_type; // 0: takes no part

@@ -1,8 +1,8 @@
-"""The options that say where, and by what, a model is computed."""
+"""The options that say where, and by what, a model is computed, and what is added to it."""
 
 
 def add_computing_options(parser) -> None:
-    """Register --device, --backend and --threads."""
+    """Register --device, --backend, --threads and --d3."""
     add = parser.add_argument
     add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     add(
@@ -12,3 +12,8 @@ def add_computing_options(parser) -> None:
         help="core: compiled, on CPUs; torch; auto: the core where it can (equitensor info MODEL says which)",
     )
     add("--threads", type=int, metavar="N", help="of the core; default OMP_NUM_THREADS or all cores, one if few atoms")
+    add(
+        "--d3",
+        metavar="METHOD-DAMPING",
+        help="add this dispersion, as pbe-bj (a model that learned labels without theirs gets it unasked)",
+    )

@@ -60,13 +60,15 @@ def _as_they_are(args):
     from equitensor.interfaces.backend import open_engine
     from equitensor.training import evaluate
 
-    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, backend=args.backend, threads=args.threads)
+    computing = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
+    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, **computing)
     snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
     labelled = bool(snapshots.index.has_any.any())
     _refuse_plots(args, labelled)
     keep = bool(args.plots or args.out or not labelled)
     model = engine if engine.backend == "core" else engine.model  # torch is quicker with several structures at once
-    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep)
+    d3 = getattr(engine, "d3", None)
+    evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep, d3=d3)
     if labelled:
         print(evaluation.table(scores=True if args.task == "s2ef" else None))
         if evaluation.calibration is not None:

@@ -44,7 +44,7 @@ def run(args) -> int:
     if atoms.constraints:
         print(f"equitensor: {args.structure}: constraints are left out, in phonons all atoms move", file=sys.stderr)
     atoms.set_constraint()
-    calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads)
+    calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads, d3=args.d3)
     atoms.calc = calc
     warn_untrained(args.model, "forces")
     compute_first(atoms, args.structure)

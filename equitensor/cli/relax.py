@@ -40,7 +40,8 @@ def run(args) -> int:
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
-    options = {"backend": args.backend, "threads": args.threads, "error_bars": args.max_novelty is not None}
+    options = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
+    options["error_bars"] = args.max_novelty is not None
     atoms.calc = Calculator(args.model, args.device, args.dtype, **options)
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
     watch = novelty_watch(args, atoms, out)

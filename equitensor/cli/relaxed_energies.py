@@ -15,7 +15,8 @@ def evaluate_relaxed(args, options: dict):
     from equitensor.interfaces.batched_relaxation import relax_many
     from equitensor.training.evaluation import tally, with_known_elements
 
-    engine, _ = open_batched(args.model, args.device, args.dtype, backend=args.backend, threads=args.threads)
+    computing = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
+    engine, _ = open_batched(args.model, args.device, args.dtype, **computing)
     data = Relaxations(args.data, **options)
     elements = [int(z) for z in engine.model.elements]
     indices, excluded = with_known_elements(elements, data.begins, data.indices)

@@ -40,7 +40,9 @@ def run(args) -> int:
     out = Path(args.out or path_for(args.pool, "-selected.extxyz"))
     if out.exists() and not args.overwrite:
         raise InputError(f"{out} exists: name another file with --out, or allow to overwrite it with --overwrite")
-    engine, _ = open_engine(args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads)
+    engine, _ = open_engine(
+        args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads, d3=args.d3
+    )
     bars = with_error_bars(engine, args.model)
     pool = open_snapshots(args.pool, unlabelled=True, **reading_options(args))
     chosen = select(bars, engine, pool, args.count)

@@ -33,7 +33,9 @@ def run(args) -> int:
         write_error_bars(args.model, None)
         print(f"{args.model}: it has no error bars now")
         return 0
-    engine, _ = open_engine(args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads)
+    engine, _ = open_engine(
+        args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads, d3=args.d3
+    )
     options = reading_options(args)
     train = open_snapshots(args.train, unlabelled=bool(args.calibrate), **options)
     held_out = open_snapshots(args.calibrate, **options) if args.calibrate else train

@@ -87,7 +87,7 @@ def _of_model(args) -> dict:
         print("no STRUCTURE: a cluster and a crystal are made, bonds from covalent radii; name one of yours, too\n")
 
     def check(atoms):
-        calculator = Calculator(path, args.device, args.dtype, backend=args.backend, threads=args.threads)
+        calculator = Calculator(path, args.device, args.dtype, backend=args.backend, threads=args.threads, d3=args.d3)
         return lambda show: verify_model(path, atoms, calculator, seconds=args.seconds, show=show)
 
     return {name: check(atoms) for name, atoms in structures.items()}

@@ -36,7 +36,7 @@ def run(args) -> int:
     from equitensor.interfaces.vibrations import largest_free_force, vibrations
 
     atoms = read_atoms(args.structure)
-    atoms.calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads)
+    atoms.calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads, d3=args.d3)
     warn_untrained(args.model, "forces")
     compute_first(atoms, args.structure)
     try:

@@ -15,11 +15,12 @@ class GraphDataset(Dataset):
 
     `cache` keeps built graphs in memory (in each worker that builds them); by default for sets of up to 100
     000 atoms, whose neighbour lists would otherwise be built anew each epoch. `index` of a graph is its
-    position in `snapshots`. Raises InputError, naming the record, where a graph cannot be built.
+    position in `snapshots`; `left(index, structure)`, where given, is the structure with the labels that are
+    left to learn. Raises InputError, naming the record, where a graph cannot be built.
     """
 
-    def __init__(self, snapshots: Snapshots, indices=None, cutoff: float = 5.0, cache: bool | None = None):
-        self.snapshots, self.cutoff = snapshots, float(cutoff)
+    def __init__(self, snapshots: Snapshots, indices=None, cutoff: float = 5.0, cache: bool | None = None, left=None):
+        self.snapshots, self.cutoff, self.left = snapshots, float(cutoff), left
         self.indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices, dtype=np.int64)
         self.num_atoms = snapshots.index.atoms[self.indices]
         if cache is None:
@@ -47,7 +48,9 @@ class GraphDataset(Dataset):
 
     def _build(self, index):
         try:
-            return AtomicGraph.from_structure(self.snapshots[index], self.cutoff, index=index)
+            structure = self.snapshots[index]
+            structure = structure if self.left is None else self.left(index, structure)
+            return AtomicGraph.from_structure(structure, self.cutoff, index=index)
         except InputError:
             raise
         except ValueError as error:

@@ -13,11 +13,33 @@ _IN_CORE = "the compiled evaluator takes this model, on the CPU"
 _DRIVERS = ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll", "amdhip64.dll")
 
 
-def open_engine(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None):
+def open_engine(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None, d3=None):
     """(engine, why): what computes the potential, a CoreEngine or a TorchEngine, and the reason in a sentence.
+
+    With the dispersion of the model, or the one asked for, it is one of these in a `WithD3`.
 
     Args: as `equitensor.Calculator`. Raises InputError where `backend` cannot be had, and for what is no model.
     """
+    added = dispersion(model, d3)
+    engine, why = open_bare(model, device, dtype, skin, backend, threads)
+    if added is not None:
+        from equitensor.interfaces.dispersion import WithD3
+
+        engine = WithD3(engine, added)
+    return engine, why
+
+
+def dispersion(model, asked: str | None = None):
+    """The D3 that is to be added to a model file or Potential, or None. Raises InputError as `d3_of`."""
+    from equitensor.models import d3_of, read_header
+
+    is_file = isinstance(model, str | Path)
+    own = read_header(model).get("d3") if is_file else getattr(model, "d3", None)
+    return d3_of(own, asked)
+
+
+def open_bare(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None):
+    """The same without any dispersion, whatever the model says."""
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown: say {', '.join(BACKENDS)}")
     reason = "it was asked for"
@@ -60,7 +82,7 @@ def _open_in_core(model, device, dtype) -> tuple[Model | None, str]:
         if source is None:
             return None, reason
     try:
-        opened = Model(source)
+        opened = Model(source, without_d3=True)
     except InputError as error:
         return None, str(error)
     reason = _dtype_reason(_precision(dtype, opened))

@@ -4,19 +4,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equitensor.interfaces.backend import open_engine
+from equitensor.interfaces.backend import dispersion, open_bare
+from equitensor.interfaces.batched_dispersion import ManyWithD3
 from equitensor.interfaces.batched_list import Batch, BatchedList
 from equitensor.interfaces.core_engine import Rows
 from equitensor.interfaces.one_at_a_time import note_threads
 from equitensor.interfaces.structure_check import check_elements
 
 
-def open_batched(model, device="auto", dtype=None, skin=0.5, backend="auto", threads=None):
+def open_batched(model, device="auto", dtype=None, skin=0.5, backend="auto", threads=None, d3=None):
     """(engine, why): a BatchedCore or a BatchedTorch and the reason, by the rules of `open_engine`."""
-    one, why = open_engine(model, device, dtype, skin, backend, threads)
-    if one.backend == "core":
-        return BatchedCore(one.model, one.rows, skin), why
-    return BatchedTorch(one.model, skin), why
+    added = dispersion(model, d3)
+    one, why = open_bare(model, device, dtype, skin, backend, threads)
+    engine = BatchedCore(one.model, one.rows, skin) if one.backend == "core" else BatchedTorch(one.model, skin)
+    return (engine if added is None else ManyWithD3(engine, added)), why
 
 
 class _Batched:

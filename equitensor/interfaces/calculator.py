@@ -42,11 +42,13 @@ class Calculator(AseCalculator):
     cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included); backend, "core" (compiled, without torch,
     on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the numbers
     are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures;
-    error_bars, False: do without those of the model file.
+    error_bars, False: do without those of the model file;
+    d3, functional and damping as "pbe-bj", adds that dispersion by the package dftd3: a model that learned labels
+    without it gets it unasked, and the attribute `d3` names what is added.
 
-    Raises InputError for a backend that cannot compute the model, an element that the model does not know, a cell that
-    does not span the periodic directions or is a placeholder, and two atoms in one place;
-    PropertyNotImplementedError for a stress that there is not.
+    Raises InputError for a backend that cannot compute the model, a d3 beside the model's own, an element that the
+    model does not know, a cell that does not span the periodic directions or is a placeholder, and two atoms in one
+    place; PropertyNotImplementedError for a stress that there is not.
     RuntimeError where two threads use one calculator (give each its own), and in a process that was forked off after
     a computation with several threads, where OpenMP would hang (start workers with "spawn").
     """
@@ -63,6 +65,7 @@ class Calculator(AseCalculator):
         backend="auto",
         threads=None,
         error_bars=True,
+        d3=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -71,7 +74,7 @@ class Calculator(AseCalculator):
         if stress not in ("periodic", "cell"):
             raise InputError(f"stress is {stress!r}: say periodic or cell")
         self.stress, self.skin = stress, float(skin)
-        self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads)
+        self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads, d3)
         if not error_bars:
             self._engine.error_bars = None
         if self._engine.error_bars is not None:
@@ -83,6 +86,11 @@ class Calculator(AseCalculator):
     def backend(self) -> str:
         """What computes, "core" or "torch"; `why` says the reason."""
         return self._engine.backend
+
+    @property
+    def d3(self) -> str | None:
+        """The dispersion that is among the results, as "pbe-bj"; None where there is none."""
+        return self._engine.d3.name if hasattr(self._engine, "d3") else None
 
     @property
     def model(self):
@@ -113,17 +121,22 @@ class Calculator(AseCalculator):
         """Compute all results at once (ASE calls this)."""
         with self._alone:
             super().calculate(atoms, properties, system_changes)
-            self._calculate("stress" in properties)
+            self._calculate("stress" in properties, "energies" in properties)
 
-    def _calculate(self, stress_asked: bool):
+    def _calculate(self, stress_asked: bool, energies_asked: bool):
         cell, pbc = self.atoms.cell.array, self.atoms.pbc
         has_stress = bool(pbc.all() or (self.stress == "cell" and abs(np.linalg.det(cell)) > 0))
         if stress_asked and not has_stress:
             raise PropertyNotImplementedError(no_stress(cell, pbc))
-        out = self._engine.compute(self._structure(self.atoms), has_stress)
+        out = self._compute(self._structure(self.atoms), has_stress, energies_asked)
         self.results = {"free_energy": out["energy"], **out}
         if has_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(out["stress"])
+
+    def _compute(self, structure: Structure, stress: bool, energies: bool) -> dict:
+        if self.d3 is None:
+            return self._engine.compute(structure, stress)
+        return self._engine.compute(structure, stress, energies=energies)
 
     def check_state(self, atoms, tol=1e-15):
         """What the energy depends on and has changed since the last call: exact, quicker than ASE's check."""

@@ -21,12 +21,14 @@ class Model:
     """A model file, open for evaluation: any number of systems, in any threads, may share it.
 
     elements (k,) atomic numbers, rising; cutoff in Angstrom; num_features; header, what the file says of itself;
-    error_bars, or None.
-    Raises InputError for what is not a model file, and with the reason for a model that only torch evaluates.
+    error_bars, or None; d3, the dispersion that its energies lack, as "pbe-bj", or None.
+    Raises InputError for what is not a model file, with the reason for a model that only torch evaluates, and for one
+    with a d3 unless without_d3 is said.
     """
 
-    def __init__(self, source):
+    def __init__(self, source, without_d3: bool = False):
         """source: a path, or the bytes of a model file."""
+        self._without_d3 = without_d3
         if isinstance(source, bytes):
             self.name, self._bytes = "the model", source
         elif Path(source).is_file():
@@ -38,10 +40,17 @@ class Model:
     def _open(self):
         lib = _library()
         handle = ctypes.c_void_p()
-        if lib.equitensor_model_read(self._bytes, len(self._bytes), ctypes.byref(handle)):
+        if lib.equitensor_model_read_without_d3(self._bytes, len(self._bytes), ctypes.byref(handle)):
             raise InputError(f"{self.name}: {_message(lib)}")
         self.handle = handle
         weakref.finalize(self, lib.equitensor_model_close, handle)
+        name = lib.equitensor_model_d3(handle)
+        self.d3 = None if name is None else name.decode(errors="replace")
+        if self.d3 is not None and not self._without_d3:
+            raise InputError(
+                f"{self.name} learned labels without their dispersion (d3 {self.d3}), which equitensor.Calculator "
+                "adds: take that, or say without_d3=True for energies and forces that lack it"
+            )
         count = lib.equitensor_model_num_elements(handle)
         self.elements = np.array(lib.equitensor_model_elements(handle)[:count], dtype=np.int64)
         self.cutoff = float(lib.equitensor_model_cutoff(handle))
@@ -57,7 +66,7 @@ class Model:
             raise InputError(f"{self.name}: {reason}") from None
 
     def __getstate__(self):
-        return {"name": self.name, "_bytes": self._bytes}
+        return {"name": self.name, "_bytes": self._bytes, "_without_d3": self._without_d3}
 
     def __setstate__(self, state):
         self.__dict__.update(state)

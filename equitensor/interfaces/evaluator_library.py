@@ -32,6 +32,8 @@ class Result(ctypes.Structure):
 _SIGNATURES = {
     "message": (ctypes.c_char_p, ()),
     "model_read": (_INT, (ctypes.c_char_p, _LONG, ctypes.POINTER(_POINTER))),
+    "model_read_without_d3": (_INT, (ctypes.c_char_p, _LONG, ctypes.POINTER(_POINTER))),
+    "model_d3": (ctypes.c_char_p, (_POINTER,)),
     "model_close": (None, (_POINTER,)),
     "model_cutoff": (ctypes.c_double, (_POINTER,)),
     "model_num_elements": (_INT, (_POINTER,)),

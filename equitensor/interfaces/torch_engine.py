@@ -100,7 +100,7 @@ def pick_dtype(name) -> torch.dtype | None:
 def _ready(model, device, dtype):
     """The model on this device, in this precision, in eval mode, its weights frozen; objects are copied."""
     if isinstance(model, str | Path):
-        model = models.load(model, device=device, dtype=dtype)
+        model = models.load(model, device=device, dtype=dtype, without_d3=True)
     else:
         model = copy.deepcopy(model).to(device=device, dtype=dtype or model.dtype)
     return model.eval().requires_grad_(False)

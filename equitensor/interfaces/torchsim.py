@@ -31,7 +31,8 @@ class Model(ModelInterface):
     one; dtype of the states that TorchSim makes for it, "float64" or "float32"; compute_forces, compute_stress, whether
     these are given; precision of the network, None for that of the model; skin in Angstrom, how far beyond the cutoff
     neighbours are searched so that the list of a structure serves many steps; backend and threads, as in
-    `equitensor.Calculator`: on a CPU the compiled evaluator where it can, `backend` and `why` say which and the reason.
+    `equitensor.Calculator`: on a CPU the compiled evaluator where it can, `backend` and `why` say which and the reason;
+    d3, as there (on the CPU, one structure after the other).
 
     Raises InputError for what `equitensor.Calculator` refuses, naming the structure.
     """
@@ -48,9 +49,10 @@ class Model(ModelInterface):
         skin=0.5,
         backend="auto",
         threads=None,
+        d3=None,
     ):
         super().__init__()
-        self._engine, self.why = open_batched(model, device or "auto", precision, skin, backend, threads)
+        self._engine, self.why = open_batched(model, device or "auto", precision, skin, backend, threads, d3)
         self._device, self._dtype = self._engine.device, pick_dtype(dtype)
         self._compute_forces, self._compute_stress = bool(compute_forces), bool(compute_stress)
         self._memory_scales_with = _SCALING

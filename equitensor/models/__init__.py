@@ -4,9 +4,11 @@ from equitensor.lazy import lazy
 
 _LAZY = {
     "ARCHITECTURES": "equitensor.models.architectures",
+    "D3": "equitensor.models.dispersion",
     "ErrorBars": "equitensor.models.error_bars",
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
+    "d3_of": "equitensor.models.dispersion",
     "extended": "equitensor.models.extension",
     "load": "equitensor.models.model_file",
     "load_pyg_weights": "equitensor.models.dimenet",

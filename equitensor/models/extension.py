@@ -17,6 +17,7 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
     settings = dict(model.settings)
     neighbors = settings.pop("num_neighbors")
     made = build(settings, e0s, e0s, model.scale, model.shift, neighbors).to(device=model.device, dtype=model.dtype)
+    made.d3 = model.d3
     weights = model.state_dict()
     own = [made.elements.index(z) for z in model.elements]
     for name in _tables(model):

@@ -9,7 +9,8 @@ from equitensor import __version__
 from equitensor.errors import InputError
 
 FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
-READABLE = (2, 3)
+FORMAT_WITH_D3 = 4  # for what earlier readers, which would leave the dispersion out, must not take
+READABLE = (2, FORMAT, FORMAT_WITH_D3)
 KINDS = {  # what a header must hold
     "settings": dict,
     "cutoff": float,
@@ -37,10 +38,11 @@ def read_header(path) -> dict:
         raise InputError(f"{path} holds weights, but no equitensor header: give the model.eqt of a run")
     header = _parsed(text, path)
     if header["format"] not in READABLE:
-        what = "upgrade equitensor" if header["format"] > FORMAT else "train it again, or use the equitensor it is of"
+        newer = header["format"] > max(READABLE)
+        what = "upgrade equitensor" if newer else "train it again, or use the equitensor it is of"
         raise InputError(
             f"{path} is of model format {header['format']}, written by equitensor {header['equitensor']}; this is "
-            f"{__version__}, which reads format {FORMAT}: {what}"
+            f"{__version__}, which reads formats up to {max(READABLE)}: {what}"
         )
     return header
 
@@ -53,6 +55,8 @@ def _parsed(text: str, path: Path) -> dict:
         raise InputError(f"{path}: its header is damaged ({error}): take another copy of the file") from None
     if not isinstance(header, dict) or not isinstance(header.get("format"), int) or "equitensor" not in header:
         raise InputError(f"{path}: its header is damaged (no format): take another copy of the file")
+    if not isinstance(header.get("d3"), str | None) or (header["format"] == FORMAT_WITH_D3 and not header.get("d3")):
+        raise InputError(f"{path}: its header is damaged (d3): take another copy of the file")
     wrong = [name for name, kind in KINDS.items() if not isinstance(header.get(name), kind)]
     if wrong and header["format"] in READABLE:
         raise InputError(f"{path}: its header is damaged ({', '.join(wrong)}): take another copy of the file")

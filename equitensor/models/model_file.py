@@ -13,7 +13,7 @@ from equitensor import __version__
 from equitensor.errors import InputError
 from equitensor.models.architectures import build
 from equitensor.models.error_bars import PREFIX, digest, of_tensors
-from equitensor.models.header import FORMAT, read_header
+from equitensor.models.header import FORMAT, FORMAT_WITH_D3, read_header
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
 from equitensor.whole_file import whole_file
@@ -46,7 +46,7 @@ def to_bytes(model: Potential) -> bytes:
 def _contents(model: Potential, provenance: dict | None) -> tuple[dict[str, torch.Tensor], str]:
     """The tensors of a model file, and its header."""
     header = {
-        "format": FORMAT,
+        "format": FORMAT if model.d3 is None else FORMAT_WITH_D3,
         "equitensor": __version__,
         "settings": model.settings,
         "cutoff": model.cutoff,
@@ -54,6 +54,7 @@ def _contents(model: Potential, provenance: dict | None) -> tuple[dict[str, torc
         "e0s": {str(z): e0 for z, e0 in zip(model.elements, model.e0s.tolist(), strict=True)},
         "scale": model.scale,
         "shift": model.shift,
+        **({} if model.d3 is None else {"d3": model.d3}),
         "dtype": str(model.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in model.parameters()),
         "units": UNITS,
@@ -79,9 +80,18 @@ def _add_error_bars(model: Potential, weights: dict[str, torch.Tensor], header: 
 
 
 @torch.inference_mode(False)  # weights made under it could never be differentiated
-def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
-    """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given."""
+def load(path, device="cpu", dtype: torch.dtype | None = None, without_d3: bool = False) -> Potential:
+    """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given.
+
+    without_d3: take one that learned labels without their dispersion (its `d3` says which), whose own energies lack it.
+    Raises InputError for such a file where this is not said.
+    """
     header = read_header(path)
+    if header.get("d3") and not without_d3:
+        raise InputError(
+            f"{path} learned labels without their dispersion (d3 {header['d3']}), which equitensor.Calculator adds: "
+            "take that, or say without_d3=True for energies and forces that lack it"
+        )
     if header["harmonics"] != CONVENTION:
         raise InputError(f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}")
     settings = dict(header["settings"])
@@ -102,6 +112,7 @@ def load(path, device="cpu", dtype: torch.dtype | None = None) -> Potential:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path}: its weights do not fit its settings {settings}: {error}") from None
+    model.d3 = header.get("d3")
     model = model.to(device=device, dtype=dtype or model.dtype)
     try:
         model.error_bars = of_tensors({k: v.numpy() for k, v in tensors.items() if k.startswith(PREFIX)}, header)

@@ -22,7 +22,8 @@ class Potential(nn.Module):
     Args: backbone(species, neighborhood) -> energies (n,), features (n, d) and, where it predicts further labels of the
     table, their contributions of the atoms by name (n, ...), which are summed for labels of structures; cutoff in
     Angstrom; elements, atomic numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the
-    repulsion of that name.
+    repulsion of that name. The attribute d3, as "pbe-bj", names a dispersion that was taken off the labels it learned
+    and is missing here: `equitensor.Calculator` adds it.
     """
 
     error_bars = None  # those of the model file that it was loaded from
@@ -32,6 +33,7 @@ class Potential(nn.Module):
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
         self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})
         self.zbl = ZBL(cutoff) if zbl else None
+        self.d3: str | None = None
         species = torch.full((max(self.elements) + 1,), -1)
         species[list(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("species_of", species, persistent=False)

@@ -25,7 +25,7 @@ from equitensor.data import formats
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import Label, labels, version
-from equitensor.models import architectures
+from equitensor.models import D3, architectures
 from equitensor.models.architectures import CUTOFF
 from equitensor.settings import left_out
 
@@ -44,6 +44,28 @@ class _Section(BaseModel):
         return value
 
 
+class Subtract(_Section):
+    """What is taken off the labels before a model learns them, and added to its predictions: d3, as "pbe-bj"."""
+
+    d3: str | None = None
+    zbl: bool = False
+
+    @field_validator("d3")
+    @classmethod
+    def _known(cls, value):
+        try:
+            return value if value is None else D3(value).name
+        except InputError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("zbl")
+    @classmethod
+    def _part_of_the_model(cls, value):
+        if value:
+            raise ValueError("model.zbl: true makes it part of the model, which then learns the rest: leave this out")
+        return value
+
+
 class DataConfig(_Section):
     """Where the snapshots are, how they are read, and what is held out."""
 
@@ -54,6 +76,7 @@ class DataConfig(_Section):
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     valid_by: Literal["group", "frame"] = "group"
     e0s: dict[str | int, float] | str | None = None
+    subtract: Subtract = Subtract()
     format: str = "auto"
     num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
 

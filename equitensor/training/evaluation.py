@@ -10,12 +10,14 @@ from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph, Structure
 from equitensor.graph.labels import FORCES, labels
+from equitensor.models import D3, d3_of
 from equitensor.training.batches import BatchLimits
 from equitensor.training.calibration import Calibration
 from equitensor.training.compared import counted
 from equitensor.training.errors import ErrorSums, errors_of
 from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
 from equitensor.training.scores import SCORES, scores_of
+from equitensor.training.subtraction import D3Table
 
 
 @dataclass
@@ -69,13 +71,15 @@ def evaluate(
     device=None,
     keep: bool = True,
     batch_edges: int | None = None,
+    d3=None,
 ) -> Evaluation:
     """Errors over `snapshots[indices]` (all by default); `keep` keeps predictions and labels for plots and files.
 
     model is a Potential, which takes `batch_size` structures and `batch_edges` edges at once at most (None: any), or
     has `elements` and `compute(structure, stress)` for one, as the engines of `equitensor.interfaces` have. Forces on
     atoms marked fixed do not count. Structures with elements that the model does not know are left out, counted in
-    `excluded`. Raises InputError where none is left.
+    `excluded`. A Potential that learned labels without their dispersion gets it from d3: a D3, its own unless given, or
+    the D3Table of these snapshots. Raises InputError where none is left.
     """
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     elements = [int(z) for z in model.elements]
@@ -85,6 +89,8 @@ def evaluate(
     else:
         limits = BatchLimits(batch_size, batch_edges)
         computed = _in_batches(model, snapshots, indices, limits, device)
+        d3 = d3_of(getattr(model, "d3", None), None) if d3 is None else d3
+        computed = computed if d3 is None else _with_d3(d3, indices, computed)
     calibration = None if getattr(model, "error_bars", None) is None else Calibration()
     result = tally(_predicted(computed, calibration), keep, excluded)
     result.calibration = calibration
@@ -169,6 +175,13 @@ def with_known_elements(elements, snapshots, indices):
         names = ", ".join(sorted({chemical_symbols[z] for group in excluded for z in group}))
         raise InputError(f"{snapshots.name}: every structure holds elements unknown to the model ({names})")
     return np.array(kept), excluded
+
+
+def _with_d3(d3: D3 | D3Table, indices, computed) -> Iterator[tuple[Structure, dict[str, np.ndarray]]]:
+    """(labels, what a model returns, D3 too) of what it returns for the structures of these indices."""
+    for i, (label, out) in zip(indices, computed, strict=True):
+        found = d3.at(int(i)) if isinstance(d3, D3Table) else d3.compute(label, bool(label.pbc.all()))
+        yield label, found.added_to_results(out)
 
 
 def _predicted(computed, calibration: Calibration | None) -> Iterator[tuple[Structure, Structure]]:

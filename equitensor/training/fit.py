@@ -190,7 +190,8 @@ def _before(data: RunData, trainer, console) -> dict[str, dict]:
         return {}
     model, rows = trainer.ema.module, {}
     for name, snapshots, indices in data.parts():
-        found = evaluate(model, snapshots, _few(name, indices), **_shape(data), keep=False)
+        few, d3 = _few(name, indices), data.d3.get(name)
+        found = evaluate(model, snapshots, few, **_shape(data), keep=False, d3=d3)
         rows[name] = found.metrics
     console.print(error_table(rows, "Errors before the first step"))
     return json.loads(json.dumps(rows))  # plain numbers, which a checkpoint keeps
@@ -198,13 +199,14 @@ def _before(data: RunData, trainer, console) -> dict[str, dict]:
 
 def _finish(folder: Path, data: RunData, trainer, console) -> dict:
     """The closing table, pictures and summary of the best model."""
-    model = models.load(folder / "model.eqt", device=trainer.fabric.device)
+    model = models.load(folder / "model.eqt", device=trainer.fabric.device, without_d3=True)
     rows, shown = {}, None
     for name, snapshots, indices in data.parts():
         if before := trainer.origin.before.get(name):
             rows[f"{name}, before the first step"] = before
         few = _few(name, indices)
-        evaluation = evaluate(model, snapshots, few, **_shape(data), keep=name not in TRAINED)
+        shape, d3 = _shape(data), data.d3.get(name)
+        evaluation = evaluate(model, snapshots, few, **shape, keep=name not in TRAINED, d3=d3)
         for elements, count in evaluation.excluded.items():
             console.print(f"[yellow]warning:[/] {left_out(elements, count)}, from {name}")
         rows[name if len(few) == len(indices) else f"{name} (of {len(indices)})"] = evaluation.metrics

@@ -11,10 +11,12 @@ from equitensor import models
 from equitensor.data import E0s, Snapshots, resolve_e0s
 from equitensor.data.e0s import isolated_atoms
 from equitensor.errors import InputError
+from equitensor.models import D3
 from equitensor.training.checkpoint import saved_config
 from equitensor.training.config import Config
 from equitensor.training.parts import E0S
 from equitensor.training.refit import LeftOver, left_over
+from equitensor.training.subtraction import D3Table
 
 _ANOTHER_LEVEL = 1.0  # eV per atom
 _FAR = 0.5  # eV between an E0 and the isolated atom in the data, from which it deserves a word
@@ -28,6 +30,7 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     path = config.train.init_from
     if path is None:
         return config
+    config = _with_d3_of_file(config, resume)
     given = {name: getattr(config.model, name) for name in config.model.model_fields_set}
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
@@ -45,6 +48,21 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     return config.model_copy(update={"model": model})
 
 
+def _with_d3_of_file(config: Config, resume: Path | None) -> Config:
+    """With the dispersion that was taken off the labels before, unless the file is of whole ones."""
+    path, asked = config.train.init_from, config.data.subtract.d3
+    own = saved_config(resume).data.subtract.d3 if resume is not None else models.read_header(path).get("d3")
+    if own is None or asked == own:
+        return config
+    if "d3" in config.data.subtract.model_fields_set:
+        raise InputError(
+            f"train.init_from: {path} learned labels without d3 {own}, data.subtract.d3 is {asked!r} here: leave that "
+            "out, or train without train.init_from"
+        )
+    subtract = config.data.subtract.model_copy(update={"d3": D3(own).name})
+    return config.model_copy(update={"data": config.data.model_copy(update={"subtract": subtract})})
+
+
 @dataclass
 class Pretrained:
     """The potential of a model file, made to know the elements of the new data; what was changed, in words."""
@@ -53,11 +71,12 @@ class Pretrained:
     model: models.Potential
     e0s_before: dict[int, float]
     notes: list[str] = field(default_factory=list)
+    d3: D3Table | None = None  # of the structures, where it is taken off their labels
 
     @classmethod
-    def load(cls, path: str, dtype: torch.dtype) -> "Pretrained":
-        model = models.load(path, dtype=dtype)
-        return cls(path, model, dict(zip(model.elements, model.e0s.tolist(), strict=True)))
+    def load(cls, path: str, dtype: torch.dtype, d3: D3Table | None = None) -> "Pretrained":
+        model = models.load(path, dtype=dtype, without_d3=True)
+        return cls(path, model, dict(zip(model.elements, model.e0s.tolist(), strict=True)), d3=d3)
 
     def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, own: int, keep_e0s: bool = False) -> E0s:
         """Take in the elements of the data, and fit E0s to their energies.
@@ -81,7 +100,7 @@ class Pretrained:
         elif not keep_e0s:
             start |= self._isolated(snapshots)
         self.model = models.extended(self.model, start)
-        left = left_over(self.model, snapshots, indices)
+        left = left_over(self.model, snapshots, indices, self.d3)
         self._refuse_two_levels(left, start, own)
         if given is not None:
             e0s = E0s(start, given.origin)
@@ -110,7 +129,7 @@ class Pretrained:
         if len(left.energies) == 0 or left.per_atom == 0:
             return
         before, self.model.shift = self.model.shift, self.model.shift + left.per_atom
-        taken = left.per_atom - left_over(self.model, snapshots, indices).per_atom
+        taken = left.per_atom - left_over(self.model, snapshots, indices, self.d3).per_atom
         self.model.shift = before + left.per_atom**2 / taken
         self.notes.append(f"shift: {self.model.shift:.4f} eV an atom (was {before:.4f})")
 

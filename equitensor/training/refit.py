@@ -10,6 +10,7 @@ from equitensor.data.least_squares import ridge, undetermined
 from equitensor.data.sequence import evenly_spaced
 from equitensor.graph.labels import ENERGY
 from equitensor.models import Potential
+from equitensor.training.subtraction import D3Table
 
 _SAMPLE = 2000  # structures
 _AGREE = 0.1  # of what new structures have left over: so little is left of those that a model was trained on
@@ -62,8 +63,8 @@ class LeftOver:
         return found, int(rows.sum()), _open(counts[rows])
 
 
-def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> LeftOver:
-    """Over up to 2000 of the structures with an energy and a weight above 0, evenly spaced."""
+def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray, d3: D3Table | None = None) -> LeftOver:
+    """Over up to 2000 of the structures with an energy and a weight above 0, evenly spaced; d3 is taken off."""
     chosen = evenly_spaced(indices[snapshots.index.has(ENERGY)[indices]], _SAMPLE)
     column = {z: i for i, z in enumerate(model.elements)}
     counts, energies, weights, index = [], [], [], []
@@ -74,7 +75,7 @@ def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray) -> Le
             structure = snapshots[i]
             if structure.weight > 0:
                 counts.append(np.bincount([column[z] for z in structure.z.tolist()], minlength=len(column)))
-                energies.append(structure.energy - energy)
+                energies.append(structure.energy - energy - (0.0 if d3 is None else d3.at(i).energy))
                 weights.append(structure.weight)
                 index.append(i)
     model.train()

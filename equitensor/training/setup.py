@@ -28,6 +28,7 @@ from equitensor.data.absurd_labels import LabelSample
 from equitensor.data.replay import replay
 from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
+from equitensor.models import D3
 from equitensor.models.similar_elements import train_alike
 from equitensor.training.batches import BatchLimits, default_limits
 from equitensor.training.config import Config
@@ -40,6 +41,7 @@ from equitensor.training.parts import E0S, freeze
 from equitensor.training.pretrained import Pretrained
 from equitensor.training.sizes import sizes
 from equitensor.training.statistics import statistics
+from equitensor.training.subtraction import D3Table
 
 TRAINED = ("train", "replay")  # names of the parts that are not held out
 
@@ -51,7 +53,8 @@ class RunData:
     `train` holds `replayed` structures of earlier data behind its own. `batches_a_step` batches within `batch_limits`
     make a step; `sizes` are the edges of each training structure (atoms, where edges do not limit a batch). `labels`
     are those of the training data; `trained` names the labels that the loss counts and the training data hold; `limits`
-    say where their errors begin to count linearly (`build_model` knows).
+    say where their errors begin to count linearly (`build_model` knows); `d3` is what was taken off the
+    labels in the graphs, by name of the part.
     """
 
     train: GraphDataset
@@ -66,6 +69,7 @@ class RunData:
     tests: dict[str, Snapshots] = field(default_factory=dict)
     replayed: int = 0
     pretrained: Pretrained | None = None
+    d3: dict[str, D3Table] = field(default_factory=dict)
 
     def parts(self):
         """(name, snapshots, indices) of everything whose errors are reported at the end."""
@@ -91,27 +95,29 @@ def open_data(
     options = data.reading_options()
     own = open_snapshots(_plain(data.train), **options)
     held_out = own if data.valid is None else open_snapshots(_plain(data.valid), **options)
+    tests = _tests(data, options)
     if origin is not None:
         snapshots = _with_replay(config, own, origin.train[origin.train < len(own)])
         train, valid, e0s = _kept(origin, snapshots, held_out, run_folder)
+        d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
     else:
         train, valid = _parted(config, own, held_out)
         snapshots = _with_replay(config, own, train)
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
+        d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
         if config.train.init_from is not None:
-            pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype))
+            pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype), d3.get("train"))
             e0s = pretrained.adapt(data.e0s, snapshots, train, len(own), keep_e0s=E0S in config.train.freeze)
         else:
             if E0S in config.train.freeze:
                 raise InputError("train.freeze: e0s are those of train.init_from, which is not given")
             e0s = resolve_e0s(data.e0s, snapshots, train)
-    train_set = GraphDataset(snapshots, train, cutoff)
+    train_set = GraphDataset(snapshots, train, cutoff, left=_left(d3, "train"))
     batch_limits, sizes = _batches(config, train_set, origin)
-    valid_set = GraphDataset(held_out, valid, cutoff) if len(valid) else None
+    valid_set = GraphDataset(held_out, valid, cutoff, left=_left(d3, "valid")) if len(valid) else None
     labels = LabelSample.of(snapshots, train, e0s.values)
     together = config.train.accumulate * ranks if origin is None else origin.batches_a_step
-    tests = _tests(data, options)
-    run = RunData(train_set, valid_set, e0s, batch_limits, together, sizes, labels, tests=tests)
+    run = RunData(train_set, valid_set, e0s, batch_limits, together, sizes, labels, tests=tests, d3=d3)
     run.replayed, run.pretrained = int(np.sum(train >= len(own))), pretrained
     _report(run, console)
     _check_elements(run)
@@ -127,6 +133,21 @@ def _batches(config: Config, train: GraphDataset, origin: Origin | None) -> tupl
         return given, train.num_atoms.astype(np.int64)
     found = sizes(train)
     return (default_limits(found) if given.edges is None else given), found
+
+
+def _d3(config: Config, parts: dict, tests: dict[str, Snapshots], console: Console) -> dict[str, D3Table]:
+    """That of every structure whose labels it is taken off, or whose errors are reported, by part."""
+    if config.data.subtract.d3 is None:
+        return {}
+    d3 = D3(config.data.subtract.d3)
+    parts = parts | {name: (snapshots, np.arange(len(snapshots))) for name, snapshots in tests.items()}
+    found = {name: D3Table.of(d3, *part, console) for name, part in parts.items()}
+    return found | {"replay": found["train"]}
+
+
+def _left(d3: dict[str, D3Table], name: str):
+    """What makes labels those that are learned; None where nothing is taken off them."""
+    return d3[name].left if d3 else None
 
 
 def _say_batches(run: RunData, ranks: int, console: Console) -> None:
@@ -285,6 +306,7 @@ def build_model(config: Config, run: RunData, origin: Origin | None = None) -> m
     gradient; elements of the model of `train.init_from` that no longer occur are kept as they are.
     """
     model = _model(config, run, origin)
+    model.d3 = config.data.subtract.d3
     freeze(model, config.train.freeze)
     gone = set(model.elements) - set(run.train.snapshots.elements) if config.train.init_from is not None else ()
     train_alike(model, kept=gone)

@@ -124,12 +124,12 @@ def _fits(subject: Subject, count: int, smaller: list[Lattice]) -> bool:
 
 
 def _copies(unit: Atoms, wanted: int) -> tuple[Atoms, int]:
-    """A supercell of about so many copies, or a lattice of clusters 25 Angstrom from each other."""
+    """A supercell of about so many copies, or a lattice of clusters 50 Angstrom from each other."""
     side = max(round(wanted ** (1 / 3)), 1)
     repeat = [side, side, max(wanted // side**2, 1)]
     atoms = unit.copy()
     if not unit.pbc.all():
-        atoms.cell = np.diag(np.ptp(unit.positions, axis=0) + 25.0)
+        atoms.cell = np.diag(np.ptp(unit.positions, axis=0) + APART)
     atoms = atoms.repeat(repeat)
     if not unit.pbc.all():
         atoms.cell, atoms.pbc = np.zeros((3, 3)), False

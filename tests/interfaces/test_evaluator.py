@@ -298,7 +298,7 @@ def packed(header, tensors) -> bytes:
         (lambda h, t: h["settings"].update(architecture="dimenet++"), r'architecture "dimenet\+\+".*torch backend'),
         (lambda h, t: h["settings"].update(colour=3), r'setting "colour" that this does not know: upgrade'),
         (lambda h, t: h.update(format=2), r"format 2, before evaluation without torch: load and save it"),
-        (lambda h, t: h.update(format=4), r"format 4, this reads 3: upgrade"),
+        (lambda h, t: h.update(format=5), r"format 5, this reads up to 4: upgrade"),
         (lambda h, t: h.update(harmonics="other"), r'harmonics convention "other"'),
         (lambda h, t: h.update(cutoff=-1.0), r"cutoff is -1"),
         (lambda h, t: h.update(elements=[]), r"knows no element"),

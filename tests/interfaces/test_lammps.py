@@ -12,7 +12,7 @@ from equitensor import models
 from equitensor.errors import InputError
 from equitensor.interfaces import Calculator
 from equitensor.interfaces.lammps import inputs, program
-from equitensor.interfaces.lammps.check import BOUNDS, differences, of_calculator, of_lammps
+from equitensor.interfaces.lammps.check import BOUNDS, check, differences, of_calculator, of_lammps
 
 
 def alloy(repeat, seed=0, displacement=0.1):
@@ -311,3 +311,54 @@ def test_errors_are_those_of_lammps(run, dimenet, name):
     with pytest.raises(InputError, match=message) as caught:
         run(**{"lines": "", option: text.replace("{dimenet}", str(dimenet)), "ending": "run 0\n"})
     assert str(caught.value).startswith("LAMMPS: ERROR")
+
+
+@pytest.fixture
+def without_its_dispersion(potential, tmp_path):
+    """The same model in a file that says that D3 was taken off the labels."""
+    model = models.load(potential)
+    model.d3 = "pbe-bj"
+    models.save(model, tmp_path / "rest.eqt")
+    return tmp_path / "rest.eqt"
+
+
+def test_a_model_that_lacks_its_dispersion(lammps, run, potential, without_its_dispersion):
+    """It is refused alone, taken beside dispersion/d3 or where that is said, and the input that we write has both."""
+    rest = without_its_dispersion
+    alone = f"pair_style equitensor float64\npair_coeff * * {rest} Al Cu\n"
+    with pytest.raises(InputError, match=r"learned labels without their dispersion \(D3 of pbe-bj\).*hybrid/overlay"):
+        run(ENERGY, pair=alone)
+    told = alone.replace("float64", "float64 without_d3")
+    bare = numbers(run(ENERGY + "write_restart there\n", pair=told))
+    np.testing.assert_array_equal(bare, numbers(run(ENERGY)))
+    coefficients = f"pair_coeff * * {rest} Al Cu\n"
+    np.testing.assert_array_equal(numbers(run("clear\nread_restart there\n" + coefficients + ENERGY)), bare)
+    box = inputs.box(alloy((3, 3, 3)))
+    script = inputs.setup(box, "atoms.data", rest, "float64")
+    pair = script[script.index("pair_style hybrid") :].replace("31.75 21.17", "9.0 6.0")
+    dispersion = "pair_style dispersion/d3 bj pbe 9.0 6.0\npair_coeff * * Al Cu\n"
+    both = numbers(run(ENERGY, pair=pair))
+    np.testing.assert_allclose(both, bare + numbers(run(ENERGY, pair=dispersion)), rtol=1e-12)
+
+
+def test_a_damping_that_hybrid_styles_lack(potential, tmp_path):
+    model = models.load(potential)
+    model.d3 = "pbe-zero"
+    models.save(model, tmp_path / "zero.eqt")
+    with pytest.raises(InputError, match=r"d3 pbe-zero.*the damping zero.*use ASE"):
+        inputs.setup(inputs.box(alloy((2, 2, 2))), "atoms.data", tmp_path / "zero.eqt")
+
+
+def test_the_check_of_a_model_that_lacks_its_dispersion(lammps, d3_stand_in, without_its_dispersion):
+    lines = check(without_its_dispersion, alloy((2, 2, 2)), ranks=(1,))
+    assert len(lines) == 3 and all(line.passed for line in lines), lines
+
+
+def test_the_dispersion_of_lammps(lammps, without_its_dispersion):
+    """The input that is written gives the calculator's numbers, to what differs between the two programs' constants."""
+    pytest.importorskip("dftd3")
+    atoms = alloy((2, 2, 2))
+    expected, found = of_calculator(without_its_dispersion, atoms), of_lammps(without_its_dispersion, atoms, both=True)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-4 * len(atoms))
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-4)
+    np.testing.assert_allclose(found.stress, expected.stress, atol=1e-5)

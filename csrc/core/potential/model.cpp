@@ -13,7 +13,7 @@
 namespace equitensor {
 namespace {
 
-constexpr int FORMAT = 3;
+constexpr int FORMAT = 3, FORMAT_WITH_D3 = 4;
 constexpr uint64_t LONGEST_HEADER = 100000000;  // as in safetensors: what is read from it takes up to 50 times as much
 constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
 const char* const KNOWN[] = {"architecture", "cutoff",        "channels",    "edge_channels", "lmax",
@@ -146,12 +146,20 @@ void check_header(const Json& header) {
     fail("is of model format " + std::to_string(format) +
          ", before evaluation without torch: load and save it with equitensor " +
          "(Python: equitensor.models.save(equitensor.load(old), new))");
-  if (format > FORMAT)
-    fail("is of model format " + std::to_string(format) + ", this reads " + std::to_string(FORMAT) +
+  if (format > FORMAT_WITH_D3)
+    fail("is of model format " + std::to_string(format) + ", this reads up to " + std::to_string(FORMAT_WITH_D3) +
          ": upgrade equitensor");
   const std::string convention = header.at("harmonics", Json::string).text;
   if (convention != CONVENTION)
     fail("uses the harmonics convention \"" + convention + "\", this \"" + CONVENTION + "\"");
+}
+
+// The dispersion that was taken off the labels, "" where they were whole.
+std::string dispersion(const Json& header) {
+  const bool named = header.find("d3") || header.integer("format", 0, 1000000) == FORMAT_WITH_D3;
+  const std::string name = named ? header.at("d3", Json::string).text : "";
+  if (named && name.empty()) fail("its \"d3\" is empty");
+  return name;
 }
 
 void check_settings(const Json& settings) {
@@ -301,6 +309,7 @@ Model read_model(const char* bytes, size_t size) {
   check_settings(settings);
   Model model;
   model.header = tensors.header;
+  model.d3 = dispersion(header);
   read_sizes(model, header, settings);
   const std::string product = settings.at("product", Json::string).text;
   const double neighbors = real(settings, "num_neighbors");

@@ -31,7 +31,7 @@ struct ProductWeights {
 };
 
 struct Model {
-  std::string header;
+  std::string header, d3;
   double cutoff = 0, scale = 1, shift = 0;
   bool zbl = false;
   std::vector<int32_t> elements;

@@ -290,20 +290,43 @@ struct equitensor_system {
   std::unique_ptr<equitensor::Simulation> simulation;
 };
 
+namespace {
+
+equitensor::Model read_bytes(const void* bytes, int64_t size) {
+  if (size < 0) throw std::runtime_error("its size is " + std::to_string(size));
+  return equitensor::read_model(static_cast<const char*>(bytes), size);
+}
+
+void require_whole(const equitensor::Model& model) {
+  if (!model.d3.empty())
+    throw std::runtime_error("learned labels without their dispersion (D3 of " + model.d3 +
+                             "), which its energies and forces lack: open it with equitensor_model_read_without_d3 and " +
+                             "add that dispersion");
+}
+
+}  // namespace
+
 const char* equitensor_message(void) { return message.c_str(); }
 
 int equitensor_model_read(const void* bytes, int64_t size, equitensor_model** model) {
   return guarded([&] {
-    if (size < 0) throw std::runtime_error("its size is " + std::to_string(size));
-    *model = new equitensor_model{equitensor::read_model(static_cast<const char*>(bytes), size)};
+    auto read = std::make_unique<equitensor_model>(equitensor_model{read_bytes(bytes, size)});
+    require_whole(read->model);
+    *model = read.release();
   });
+}
+
+int equitensor_model_read_without_d3(const void* bytes, int64_t size, equitensor_model** model) {
+  return guarded([&] { *model = new equitensor_model{read_bytes(bytes, size)}; });
 }
 
 int equitensor_model_open(const char* path, equitensor_model** model) {
   return guarded([&] {
     try {
       const std::string bytes = equitensor::read_file(path);
-      *model = new equitensor_model{equitensor::read_model(bytes.data(), bytes.size())};
+      auto read = std::make_unique<equitensor_model>(equitensor_model{read_bytes(bytes.data(), bytes.size())});
+      require_whole(read->model);
+      *model = read.release();
     } catch (const std::exception& error) {
       throw std::runtime_error(std::string(path) + ": " + error.what());
     }
@@ -315,6 +338,9 @@ double equitensor_model_cutoff(const equitensor_model* model) { return model->mo
 int equitensor_model_num_elements(const equitensor_model* model) { return model->model.num_elements(); }
 const int32_t* equitensor_model_elements(const equitensor_model* model) { return model->model.elements.data(); }
 int equitensor_model_num_features(const equitensor_model* model) { return model->model.num_features(); }
+const char* equitensor_model_d3(const equitensor_model* model) {
+  return model->model.d3.empty() ? nullptr : model->model.d3.c_str();
+}
 const char* equitensor_model_header(const equitensor_model* model) { return model->model.header.c_str(); }
 
 const char* equitensor_instructions(int which) {

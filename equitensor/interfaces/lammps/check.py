@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equitensor.graph import Structure
+from equitensor.interfaces.backend import dispersion
 from equitensor.interfaces.lammps import inputs, program
 
 # Largest differences in float64, relative: of the energy to itself, of forces to their root mean square, of the stress
@@ -72,14 +74,21 @@ def of_calculator(model, atoms) -> Values:
     return Values(atoms.get_potential_energy(), atoms.get_forces(), stress)
 
 
-def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str = "") -> Values:
-    """What LAMMPS says; `first` are the first lines of its input."""
+def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str = "", both: bool = False) -> Values:
+    """What LAMMPS says; `first` are the first lines of its input.
+
+    The dispersion that a model lacks is added here, by the package dftd3, so that what is compared is what we compute;
+    with `both` it is LAMMPS that adds its own, as in the input that is written for users.
+    """
+    d3 = None if both else dispersion(model)
     atoms = atoms.copy()
     atoms.set_momenta(np.zeros((len(atoms), 3)))
     prepared = inputs.box(atoms)
     with tempfile.TemporaryDirectory() as folder:
         inputs.write_data(Path(folder, "atoms.data"), prepared)
-        script = first + inputs.setup(prepared, "atoms.data", Path(model).resolve(), dtype) + _OUTPUT
+        script = (
+            first + inputs.setup(prepared, "atoms.data", Path(model).resolve(), dtype, without_d3=not both) + _OUTPUT
+        )
         printed = program.run(script, folder, ranks)
         rows = np.loadtxt(Path(folder, "forces"), skiprows=9, ndmin=2)
     numbers = re.search(r"^found (.*)$", printed, re.MULTILINE)[1].split()
@@ -87,7 +96,11 @@ def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str =
     stress = None
     if atoms.pbc.all():
         stress = prepared.prism.tensor2_to_ase(pressures[[0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(3, 3))
-    return Values(energy, prepared.prism.vector_to_ase(rows), stress)
+    found = Values(energy, prepared.prism.vector_to_ase(rows), stress)
+    if d3 is None:
+        return found
+    structure = Structure(atoms.numbers.astype(np.int64), atoms.positions, atoms.cell.array, atoms.pbc)
+    return Values(**d3.compute(structure, stress is not None).added_to_results(found._asdict()))
 
 
 _NAMES = ("pe", "pxx", "pyy", "pzz", "pxy", "pxz", "pyz")

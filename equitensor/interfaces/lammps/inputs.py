@@ -14,6 +14,7 @@ from equitensor.errors import InputError
 from equitensor.graph.geometry import check_cell
 from equitensor.interfaces.constraints import names, simplified
 from equitensor.interfaces.structure_check import StructureCheck
+from equitensor.models import read_header
 from equitensor.whole_file import whole_file, write_whole
 
 
@@ -61,12 +62,40 @@ def write_data(path, box: Box) -> None:
         write_lammps_data(file, box.atoms, units="metal", **options)
 
 
-def setup(box: Box, data, model, dtype: str = "float32") -> str:
-    """The first part of an input script: units, box, data file, pair style."""
+def setup(box: Box, data, model, dtype: str = "float32", without_d3: bool = False) -> str:
+    """The first part of an input script: units, box, data file, pair style.
+
+    Beside a model that learned labels without their dispersion stands dispersion/d3, unless without_d3 is said. Raises
+    InputError for a damping that LAMMPS does not have there.
+    """
     tilt = "box tilt large\n" if box.prism.is_skewed() else ""
     return (
         f"units metal\natom_style atomic\nboundary {box.boundary}\n{tilt}read_data {_quoted(data)}\n\n"
-        f"pair_style equitensor {dtype}\npair_coeff * * {_quoted(model)} {' '.join(box.symbols)}\n"
+    ) + _pair_style(model, dtype, " ".join(box.symbols), without_d3)
+
+
+# The cutoffs of the package dftd3, 60 and 40 Bohr, in Angstrom: of pairs, of coordination numbers.
+_D3_CUTOFFS = "31.75 21.17"
+_D3_DAMPINGS = ("bj", "bjm", "zerom")  # of dispersion/d3 in hybrid styles, which take its zero for pair_style zero
+
+
+def _pair_style(model, dtype: str, symbols: str, without_d3: bool) -> str:
+    d3 = read_header(model).get("d3")
+    if d3 is None or without_d3:
+        word = " without_d3" if d3 is not None else ""
+        return f"pair_style equitensor {dtype}{word}\npair_coeff * * {_quoted(model)} {symbols}\n"
+    method, _, damping = d3.rpartition("-")
+    if damping not in _D3_DAMPINGS:
+        raise InputError(
+            f"{model} learned labels without their dispersion (d3 {d3}), and the damping {damping} of LAMMPS's "
+            f"dispersion/d3 cannot stand beside another style ({', '.join(_D3_DAMPINGS)} can): use ASE for this model"
+        )
+    return (
+        f"# The model learned labels without their dispersion (d3 {d3}), which dispersion/d3 adds: keep both.\n"
+        "# The cutoffs are those of the calculator; shorter ones (15.0 12.0) are quicker and less exact.\n"
+        f"pair_style hybrid/overlay equitensor {dtype} dispersion/d3 {damping} {method} {_D3_CUTOFFS}\n"
+        f"pair_coeff * * equitensor {_quoted(model)} {symbols}\npair_coeff * * dispersion/d3 {symbols}\n"
+        "neigh_modify one 50000 page 500000\n"  # there are 12 000 within 32 Angstrom of an atom of copper
     )
 
 
