@@ -29,12 +29,12 @@ def begin_alike(backbone: nn.Module, elements) -> None:
     root = torch.linalg.cholesky(covariance(elements))
     for weight in _tables(backbone):
         with torch.no_grad():
-            weight.copy_((root.to(weight) @ weight.flatten(1)).view_as(weight))
+            weight.copy_(_mixed(root, weight))
 
 
 def train_alike(model: nn.Module, kept=()) -> None:
-    """What an element learns, those that resemble it learn as far as they do: gradients of the rows of a potential's
-    tables are multiplied by their covariance, as if a table were its root times weights that are trained.
+    """What an element learns, those that resemble it learn: gradients of rows of a potential's tables are multiplied
+    by their covariance. This comes before Adam's normalisation: an element that few batches hold follows its like.
 
     kept: atomic numbers whose rows stay as they are. Of elements that no structure holds every gradient is another's,
     and however small it is, Adam makes steps of the usual size of it.
@@ -43,7 +43,11 @@ def train_alike(model: nn.Module, kept=()) -> None:
     shared[[z in kept for z in model.elements]] = 0.0
     for weight in _tables(model.backbone):
         if weight.requires_grad:
-            weight.register_hook(lambda gradient: (shared.to(gradient) @ gradient.flatten(1)).view_as(gradient))
+            weight.register_hook(lambda gradient: _mixed(shared, gradient))
+
+
+def _mixed(by: Tensor, rows: Tensor) -> Tensor:
+    return (by.to(rows) @ rows.reshape(len(rows), -1)).view_as(rows)
 
 
 def covariance(elements) -> Tensor:

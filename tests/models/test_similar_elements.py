@@ -4,7 +4,8 @@ import torch
 from ase.data import atomic_numbers
 
 from equitensor import models
-from equitensor.models.similar_elements import covariance, train_alike
+from equitensor.models.similar_elements import begin_alike, covariance, train_alike
+from equitensor.nn.weights import ElementTable
 
 _SIZES = {"channels": 32, "edge_channels": 32, "lmax": 1}
 
@@ -50,3 +51,11 @@ def test_an_element_that_is_not_in_a_batch_learns_with_those_that_resemble_it():
     assert torch.allclose(gradient[:, 0].double(), covariance(elements)[:, 2], atol=1e-6)
     potential.requires_grad_(False)
     train_alike(potential)  # weights that are frozen learn nothing
+
+
+def test_a_table_of_one_number_an_element():
+    table = ElementTable(3)
+    before = table.weight.detach().clone()
+    begin_alike(table, numbers("O", "Co", "Ni"))
+    root = torch.linalg.cholesky(covariance(numbers("O", "Co", "Ni"))).to(before)
+    assert torch.allclose(table.weight.detach(), root @ before)
