@@ -10,7 +10,7 @@ from equitensor.data.splits import usable
 from equitensor.errors import InputError
 from equitensor.graph.labels import ENERGY, by_name, labels
 
-_PER_STRUCTURE = ("atoms", "flags", "group", "composition", "energy")
+_PER_STRUCTURE = ("atoms", "flags", "group", "composition", ENERGY.name)
 
 
 class Chosen(Snapshots):
@@ -23,8 +23,8 @@ class Chosen(Snapshots):
         arrays = {name: None if array is None else array[indices] for name, array in arrays.items()}
         bits = sum(by_name(name).bit for name in without)
         arrays["flags"] = arrays["flags"] & ~np.uint8(bits)
-        if ENERGY.name in without and arrays["energy"] is not None:
-            arrays["energy"] = np.full(len(indices), np.nan)
+        if ENERGY.name in without and arrays[ENERGY.name] is not None:
+            arrays[ENERGY.name] = np.full(len(indices), np.nan)
         whole = {field.name: getattr(part.index, field.name) for field in fields(Index)}
         self.index = Index(**whole | arrays)
 

@@ -1,11 +1,15 @@
 """How much a batch may hold: structures, edges, or both; and what it holds where nothing is said."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equitensor.graph import AtomicGraph
+if TYPE_CHECKING:  # torch, which an evaluation by the core does without
+    from equitensor.graph import AtomicGraph
 
 _STRUCTURES = 10.4  # of average size a batch; ten whose edges differ a little fit
 _EDGES = 4500

@@ -8,7 +8,7 @@ import numpy as np
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph, Structure
+from equitensor.graph import Structure
 from equitensor.graph.labels import FORCES, labels
 from equitensor.models import D3, d3_of
 from equitensor.training.batches import BatchLimits
@@ -203,6 +203,7 @@ def _one_by_one(model, snapshots, indices) -> Iterator[tuple[Structure, dict[str
 def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tuple[Structure, dict[str, np.ndarray]]]:
     """The same by a model in torch."""
     from equitensor.data import GraphDataset
+    from equitensor.graph import AtomicGraph
 
     model = model.eval()
     device = model.device if device is None else device

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from equitensor.graph.labels import Label, Quantity, labels
+from equitensor.graph.labels import ENERGY, FORCES, Label, Quantity, labels
 from equitensor.models.error_bars import NORMAL_90
 from equitensor.training.compared import shown
 from equitensor.training.groupings import ELEMENT
@@ -85,8 +85,8 @@ def _error_bars(folder, calibration) -> list[Path]:
     """error_bars_<label>.png: |error| against the standard deviation, with the line below which 90 % should lie."""
     drawn = []
     for name, pairs, unit in (
-        ("energy", calibration.energies, "eV"),
-        ("forces", calibration.forces, "eV/Angstrom"),
+        (ENERGY.name, calibration.energies, "eV"),
+        (FORCES.name, calibration.forces, "eV/Angstrom"),
     ):
         pairs = pairs[(pairs > 0).all(axis=1)]
         if not len(pairs):

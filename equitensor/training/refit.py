@@ -70,7 +70,7 @@ def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray, d3: D
     counts, energies, weights, index = [], [], [], []
     model.eval()
     for graph in graph_loader(GraphDataset(snapshots, chosen, model.cutoff, cache=False), batch_size=8):
-        predicted = model(graph, forces=False, stress=False)["energy"].tolist()
+        predicted = model(graph, forces=False, stress=False)[ENERGY.key].tolist()
         for i, energy in zip(graph.index.tolist(), predicted, strict=True):
             structure = snapshots[i]
             if structure.weight > 0:

@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_commands_run(folder, capsys):
-    commands = [command for command in code("equitensor ") if "phonons" not in command]
+    commands = [command for command in code("equitensor ") if "phonons" not in command and "--d3" not in command]
     assert len(commands) == 3
     for command in commands:
         assert main(command.split()[1:]) == 0, capsys.readouterr().err
@@ -50,13 +50,23 @@ def test_the_phonons_are_drawn(folder, capsys):
     assert Path("POSCAR-bands.png").is_file()
 
 
+def test_dispersion_is_added(folder, capsys):
+    pytest.importorskip("dftd3", reason="needs dftd3: pip install equitensor[d3]")
+    (line,), (command,) = code('calc = equitensor.Calculator("model.eqt", d3'), code("equitensor md model.eqt crystal")
+    names = {"equitensor": equitensor}
+    exec(line, names)
+    assert names["calc"].d3 is not None
+    ase.io.write("crystal.extxyz", bulk("C", cubic=True))
+    assert main([word.replace("1000", "2") for word in command.split()[1:]]) == 0, capsys.readouterr().err
+
+
 def test_the_code_runs(folder):
     atoms = bulk("C", cubic=True)
     edge_index, shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
     names = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     names |= {"edge_index": edge_index[:, ::-1].copy(), "shift": shift[::-1].copy()}
     names |= {"atoms": atoms, "equitensor": equitensor, "copy": copy, "AtomicGraph": AtomicGraph}
-    lines = code("calc", "hessian", "graph", "energy")
+    lines = [line for line in code("calc", "hessian", "graph", "energy") if "d3=" not in line]
     assert len(lines) == 5
     exec("\n".join(lines), names)
     assert names["hessian"].shape == (24, 24)

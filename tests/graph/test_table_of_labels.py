@@ -8,8 +8,12 @@ import pytest
 import equitensor
 from equitensor.graph.labels import ISOLATED_ATOM, labels, names
 
-# Simulations need forces, and stress where the cell moves; formats have names of their own.
-PHYSICS = ("interfaces", "models", "bench", "testing.py", "cli/md.py", "cli/relax.py", "data/formats")
+# Simulations need forces, and stress where the cell moves, error bars are of energies and forces, and verification asks
+# for what derivatives must be; formats have names of their own.
+SIMULATIONS = ("interfaces", "models", "bench", "testing.py", *(f"cli/{name}.py" for name in ("md", "relax")))
+SECOND = ("cli/vibrations.py", "cli/phonons.py", "verification")
+ERROR_BARS = ("cli/uncertainty.py", "training/uncertainty.py", "training/calibration.py")
+PHYSICS = (*SIMULATIONS, *SECOND, *ERROR_BARS, "data/formats")
 TABLE = ("graph/labels.py",)
 ROOT = Path(equitensor.__file__).parent
 
