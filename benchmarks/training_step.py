@@ -10,6 +10,7 @@ the average of the weights.
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -65,16 +66,16 @@ def joined(rounds: list[dict]) -> dict:
 def measured(options) -> dict:
     """Milliseconds of the parts of a step in this process."""
     trainer, clock = timed_trainer(options)
-    for _ in trainer.loader if len(trainer.loader) <= WHOLE_EPOCH else ():  # neighbour lists, where they are kept
+    for _ in itertools.islice(trainer.loader, WHOLE_EPOCH):  # neighbour lists, where they are kept
         pass
     gc.collect()
     gc.freeze()  # as a run does
     times: dict[str, list[float]] = {"step": [], "model": [], "others": [], "processor": []}
     with trainer.shards:
-        for graphs, spent in batches(trainer, WARM_UP + options.steps):
+        for parts, spent in batches(trainer, WARM_UP + options.steps):
             clock.model = 0.0
             began, processor = time.perf_counter(), time.process_time()
-            found, value = trainer.step(graphs)
+            found, value = trainer.step(parts)
             trainer.live.step(found, value, 0.0)
             step = time.perf_counter() - began + spent
             times["processor"].append(time.process_time() - processor)
@@ -86,15 +87,15 @@ def measured(options) -> dict:
 
 
 def batches(trainer, count: int):
-    """(batch, seconds that reading it took), epoch after epoch."""
+    """(parts of a batch, seconds that reading it took), epoch after epoch."""
     while count > 0:
         iterator = iter(trainer.loader)
         while count > 0:
             began = time.perf_counter()
-            graphs = next(iterator, None)
-            if graphs is None:
+            parts = next(iterator, None)
+            if parts is None:
                 break
-            yield [graph.to("cpu") for graph in graphs], time.perf_counter() - began
+            yield parts, time.perf_counter() - began
             count -= 1
         trainer.sampler.epoch += 1
 
@@ -140,11 +141,10 @@ def timed_trainer(options):
     model = build_model(config, data)
     fabric = Fabric(accelerator="cpu", devices=1)
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
-    trainer.attach(folder, Progress(started=time.monotonic(), total_steps=10**9), console, {}, None)
+    trainer.attach(folder, Progress(started=time.monotonic()), console, {}, None)
     clock = Clock()
     clock.wrap(trainer.shards, "residuals")
-    clock.wrap(trainer.shards, "backward")
-    clock.wrap(trainer.fabric, "backward")
+    clock.wrap(trainer, "_backward")
     return trainer, clock
 
 
