@@ -135,14 +135,14 @@ def drift(options, folder) -> dict:
     table = printed.split("TotEng")[-1].split("Loop time")[0].strip().splitlines()
     step, temperature, energy = np.array([line.split() for line in table], dtype=float).T
     clock, energy = 1e-3 * options.timestep * step, 1e3 * (energy - energy[0]) / len(atoms)
-    slope, offset = np.polyfit(clock, energy, 1)
+    gradient, offset = np.polyfit(clock, energy, 1)
     return {
         "structure": atoms.get_chemical_formula(),
         "atoms": len(atoms),
         "picoseconds": options.picoseconds,
         "timestep_fs": options.timestep,
-        "meV_per_atom_per_ps": float(f"{slope:.3g}"),
-        "fluctuation_meV_per_atom": float(f"{np.std(energy - slope * clock - offset):.3g}"),
+        "meV_per_atom_per_ps": float(f"{gradient:.3g}"),
+        "fluctuation_meV_per_atom": float(f"{np.std(energy - gradient * clock - offset):.3g}"),
         "mean_temperature_K": round(float(temperature.mean()), 1),
         "us_per_atom": round(1e6 * loop(printed) / (steps * len(atoms)), 2),
     }
