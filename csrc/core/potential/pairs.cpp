@@ -171,7 +171,11 @@ const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& c
         if (most > knots) knots = most, finer = true;
       }
   }
-  if (common.knots < knots) common = common.remade(knots);
+  if (common.knots < knots) {
+    const auto remade = common.remade;  // further elements may ask for more knots again
+    common = remade(knots);
+    common.remade = remade;
+  }
   return &splines_;
 }
 
