@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/nve_drift.py runs/demo/model.eqt molecule.xyz
 
 One picosecond of Langevin dynamics comes first; both precisions then start from the same state.
-The drift is the slope of a straight line through the total energy.
+The drift is the gradient of a straight line through the total energy.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def equilibrated(options: argparse.Namespace):
 
 
 def drift(start, options: argparse.Namespace, dtype: str) -> dict:
-    """Slope of the total energy, its scatter about the line and the mean temperature of one NVE run."""
+    """Gradient of the total energy, its scatter about the line and the mean temperature of one NVE run."""
     atoms = start.copy()
     atoms.calc = calculator(options, dtype)
     count = steps(options.picoseconds, options)
@@ -92,10 +92,10 @@ def drift(start, options: argparse.Namespace, dtype: str) -> dict:
     energy, temperature = np.array(samples).T
     energy = 1e3 * (energy - energy.mean()) / len(atoms)
     clock = 1e-3 * options.timestep * np.arange(len(energy))
-    slope, offset = np.polyfit(clock, energy, 1)
+    gradient, offset = np.polyfit(clock, energy, 1)
     return {
-        "meV_per_atom_per_ps": float(f"{slope:.4g}"),
-        "fluctuation_meV_per_atom": float(f"{np.std(energy - slope * clock - offset):.4g}"),
+        "meV_per_atom_per_ps": float(f"{gradient:.4g}"),
+        "fluctuation_meV_per_atom": float(f"{np.std(energy - gradient * clock - offset):.4g}"),
         "mean_temperature_K": round(float(temperature.mean()), 1),
         "ms_per_step": round(1e3 * seconds / count, 3),
     }

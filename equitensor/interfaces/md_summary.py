@@ -31,7 +31,7 @@ class Summary:
 
     @property
     def drift(self) -> float:
-        """Slope of a straight line through the total energy, meV/atom/ps."""
+        """Gradient of a straight line through the total energy, meV/atom/ps."""
         if self.steps < 2:
             return 0.0
         times = np.array(self.times) / 1000

@@ -18,8 +18,8 @@ from equitensor.errors import InputError
 def step(energy=-1.5, gradient=0.25, charges=True):
     charge = {"charge": 1.0} if charges else {}
     coordinates = [{"atom": "H", **charge, "x": 0.0, "y": 0.0, "z": 0.7 * i} for i in range(2)]
-    slopes = [{"atom": "H", **charge, "dx": 0.0, "dy": 0.0, "dz": sign * gradient} for sign in (-1, 1)]
-    return {"coordinates": coordinates, "energy": energy, "gradient": slopes}
+    gradients = [{"atom": "H", **charge, "dx": 0.0, "dy": 0.0, "dz": sign * gradient} for sign in (-1, 1)]
+    return {"coordinates": coordinates, "energy": energy, "gradient": gradients}
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_real_file(shared_data):
     assert len(structures) == 118 and len({s.group for s in structures}) == 12
     assert {z for s in structures for z in s.z.tolist()} == {1, 6, 7, 8, 16, 17}
     assert len(list(pubchemqcr.read(path, stages=["hf"]))) == 113
-    # Forces are the slope of the energy: along a step of the relaxation, by the trapezium rule.
+    # Forces are minus the gradient of the energy: along a step of the relaxation, by the trapezium rule.
     for a, b in pairwise(s for s in structures if s.config_type == "DFT_2nd"):
         if a.group == b.group and abs(a.energy - b.energy) > 1e-4:
             work = -np.sum((a.forces + b.forces) / 2 * (b.pos - a.pos))

@@ -36,8 +36,8 @@ class Morse(torch.nn.Module):
         vectors = graph.edge_vectors(strained, graph.cell @ deform).to(self.dtype)
         energies = self._energies(graph, vectors.norm(dim=1))
         energy = torch.zeros(graph.num_graphs, dtype=torch.float64).index_add(0, graph.batch, energies)
-        slope, virial = torch.autograd.grad(energy.sum(), (pos, strain))
-        out = {"energy": energy, "energies": energies, "forces": -slope}
+        gradient, virial = torch.autograd.grad(energy.sum(), (pos, strain))
+        out = {"energy": energy, "energies": energies, "forces": -gradient}
         if stress or (stress is None and graph.pbc.all()):
             out["stress"] = virial / torch.linalg.det(graph.cell).abs()[:, None, None]
         return {name: value.detach() for name, value in out.items()}

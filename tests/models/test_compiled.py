@@ -10,7 +10,7 @@ from equitensor.training.loss import loss, residuals
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-11), (torch.float32, 2e-5)])
 @pytest.mark.parametrize("product", ["cg", "gaunt", "cp"])
-def test_energies_forces_and_their_slopes_by_the_weights(product, dtype, tolerance, make_structure, monkeypatch):
+def test_results_and_their_derivatives_by_weights(product, dtype, tolerance, make_structure, monkeypatch):
     """What one training step is made of, on a molecule and an atom alone."""
     if extension.WHY_NOT:
         pytest.skip(extension.WHY_NOT)

@@ -174,7 +174,7 @@ def test_isolated_atoms_and_far_fragments():
 
 
 def test_second_derivative_is_continuous_at_the_cutoff():
-    """An atom leaves another, which has a neighbour on its far side: energy, slope and curvature along its way."""
+    """An atom leaves another, which has a neighbour on its far side: energy, derivative, curvature."""
     model = build().train()
 
     def along_the_way(distance):
@@ -183,9 +183,9 @@ def test_second_derivative_is_continuous_at_the_cutoff():
         step = torch.zeros((), dtype=torch.float64, requires_grad=True)
         pos = graph.pos + step * torch.tensor([[0.0, 0, 0], [0.0, 0, 0], [1.0, 0, 0]], dtype=torch.float64)
         energy = model.atomic_energies(graph, graph.edge_vectors(pos)).sum()
-        (slope,) = torch.autograd.grad(energy, step, create_graph=True)
-        (curvature,) = torch.autograd.grad(slope, step, allow_unused=True, materialize_grads=True)
-        return graph.num_edges, torch.stack([energy, slope, curvature]).detach()
+        (derivative,) = torch.autograd.grad(energy, step, create_graph=True)
+        (curvature,) = torch.autograd.grad(derivative, step, allow_unused=True, materialize_grads=True)
+        return graph.num_edges, torch.stack([energy, derivative, curvature]).detach()
 
     edges_inside, inside = along_the_way(CUTOFF - 1e-5)
     edges_outside, outside = along_the_way(CUTOFF + 1e-5)

@@ -97,7 +97,7 @@ def test_derivatives_at_collinear_atoms():
         steps = [pos + s * h * direction for s in (-2, -1, 1, 2)]
         stencil = torch.tensor([1.0, -8, 8, -1], dtype=torch.float64) / (12 * h)
         numeric[n] = stencil @ torch.stack([energy(x) for x in steps])
-        slopes = torch.stack([torch.autograd.functional.jacobian(energy, x).flatten() for x in steps])
-        numeric_hessian[n] = stencil @ slopes
+        gradients = torch.stack([torch.autograd.functional.jacobian(energy, x).flatten() for x in steps])
+        numeric_hessian[n] = stencil @ gradients
     assert_close(gradient.flatten(), numeric, 1e-9, "gradient")
     assert_close(hessian, numeric_hessian, 1e-9, "second derivative")

@@ -21,18 +21,18 @@ def model(trained_model):
     return model
 
 
-def energy_and_slopes(model, make_structure, place, distance):
+def energy_and_derivatives(model, make_structure, place, distance):
     """E, E' (from the forces) and E'' (central differences of E') along the path `place(distance)`."""
     predict = testing.predictor(model)
 
-    def slope(d):
+    def derivative(d):
         numbers, pos, along = place(d)
         out = predict(make_structure(numbers, pos))
         return float(out["energy"]), -float((out["forces"].numpy() * along).sum())
 
     step = 1e-5
-    energy, first = slope(distance)
-    return energy, first, (slope(distance + step)[1] - slope(distance - step)[1]) / (2 * step)
+    energy, first = derivative(distance)
+    return energy, first, (derivative(distance + step)[1] - derivative(distance - step)[1]) / (2 * step)
 
 
 def dimer(distance):
@@ -51,7 +51,7 @@ def jumps(model, make_structure, place):
     """|f(inside) - f(outside)| of E, E', E'' at two distances from the cutoff: (2, 3)."""
     found = []
     for near in NEAR:
-        sides = [energy_and_slopes(model, make_structure, place, model.cutoff + s * near) for s in (-1, 1)]
+        sides = [energy_and_derivatives(model, make_structure, place, model.cutoff + s * near) for s in (-1, 1)]
         found.append(np.abs(np.subtract(*sides)))
     return np.array(found)
 

@@ -82,10 +82,10 @@ def test_forces_in_training_mode_can_be_learnt_from(trained_model, alanine):
             weight[0, 0] -= shift
         return value
 
-    slope = (projected(1e-4) - projected(-1e-4)) / 2e-4
+    derivative = (projected(1e-4) - projected(-1e-4)) / 2e-4
     trained_model.train()
     try:
         (gradient,) = torch.autograd.grad((trained_model(graph)["forces"] * direction).sum(), weight)
     finally:
         trained_model.eval()
-    assert abs(float(gradient[0, 0]) - slope) < 1e-6 * abs(slope)
+    assert abs(float(gradient[0, 0]) - derivative) < 1e-6 * abs(derivative)

@@ -23,6 +23,6 @@ def test_nve_drift(trained_file, alanine_data, dtype):
         total.append(atoms.get_total_energy())
         kelvin.append(atoms.get_temperature())
     picoseconds = np.arange(len(total)) * TIMESTEP / 1000
-    slope = np.polyfit(picoseconds, np.array(total) * 1000 / len(atoms), 1)[0]
+    drift = np.polyfit(picoseconds, np.array(total) * 1000 / len(atoms), 1)[0]
     assert 200 < np.mean(kelvin) < 400, "the molecule is not near 300 K"
-    assert abs(slope) < LIMIT, f"total energy drifts by {slope:.3f} meV/atom/ps"
+    assert abs(drift) < LIMIT, f"total energy drifts by {drift:.3f} meV/atom/ps"

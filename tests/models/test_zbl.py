@@ -29,17 +29,17 @@ def screened_coulomb(z1, z2, d):
 
 @pytest.mark.parametrize("z", [(1, 1), (6, 8), (26, 8)])
 def test_it_is_the_universal_potential_at_short_range(z):
-    energy, slope = pair_energy(z, 0.1)
+    energy, derivative = pair_energy(z, 0.1)
     assert energy == pytest.approx(screened_coulomb(*z, 0.1), rel=1e-3)
-    assert slope < 0
+    assert derivative < 0
 
 
 def test_it_ends_smoothly_at_the_sum_of_the_covalent_radii():
     end = 0.76 + 0.66  # C and O
     assert pair_energy((6, 8), end + 1e-6) == (0.0, 0.0)
-    energy, slope = pair_energy((6, 8), end - 1e-3)
+    energy, derivative = pair_energy((6, 8), end - 1e-3)
     assert 0 < energy < 1e-6  # of third order in the distance from the end
-    assert -1e-3 < slope < 0
+    assert -1e-3 < derivative < 0
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Newton's equations on each kernel: its forces are the slope of its energy, and the total energy stays what it is.
+"""Newton's equations on each kernel: forces are minus the gradient of its energy, and the total energy stays.
 
 Six atoms with harmonic springs to their places, and an energy from the squares of one layer's output. The error of
-the total energy falls with the square of the time step only if forces are the slope to rounding: forces 1 % off fail.
+the total energy falls with the square of the time step only with forces exact to rounding: forces 1 % off fail.
 """
 
 import pytest
@@ -108,7 +108,7 @@ def test_forces_and_dynamics(name):
     energy, places = potential(name)
     pos, direction = places + 0.1 * numbers(ATOMS, 3), numbers(ATOMS, 3)
     one, two = ((energy(pos + h * direction) - energy(pos - h * direction)).item() for h in (2e-4, 4e-4))
-    slope = (8 * one - two) / 24e-4
-    testing.assert_close(-(forces(energy, pos) * direction).sum(), torch.tensor(slope, dtype=torch.float64), 1e-8)
+    derivative = (8 * one - two) / 24e-4
+    testing.assert_close(-(forces(energy, pos) * direction).sum(), torch.tensor(derivative, dtype=torch.float64), 1e-8)
     ratio = fluctuation(energy, pos, 0.02) / fluctuation(energy, pos, 0.01)
     assert 3.5 < ratio < 4.5, f"half the time step leaves 1 / {ratio:.2f} of the error of the energy, not a quarter"

@@ -17,13 +17,13 @@ CUTOFF, LMAX, NUM = 5.0, 6, 6
 def reference(distance):
     """The same functions from scipy, and their first derivatives: two arrays (e, LMAX+1, NUM)."""
     zeros = bessel_zeros(LMAX, NUM).numpy()
-    values, slopes = [], []
+    values, derivatives = [], []
     for l in range(LMAX + 1):
         norm = np.sqrt((2 * l + 1) / (4 * np.pi) * 2) / abs(spherical_jn(l + 1, zeros[l]))
         x = distance[:, None] / CUTOFF * zeros[l]
         values.append(norm * spherical_jn(l, x))
-        slopes.append(norm * spherical_jn(l, x, derivative=True) * zeros[l] / CUTOFF)
-    return np.stack(values, 1), np.stack(slopes, 1)
+        derivatives.append(norm * spherical_jn(l, x, derivative=True) * zeros[l] / CUTOFF)
+    return np.stack(values, 1), np.stack(derivatives, 1)
 
 
 def test_zeros_are_those_of_the_functions():
@@ -38,11 +38,11 @@ def test_float32_is_right_to_rounding():
     """Relative to each value, not to the largest (at l = 6 and 0.05 Angstrom they are 1e-10): |f| + |x f'| allows
     for the rounding of the argument, which no way to evaluate f escapes."""
     distance = torch.linspace(0.05, CUTOFF * 0.99, 1000)
-    values, slopes = (np.abs(a) for a in reference(distance.double().numpy()))
+    values, derivatives = (np.abs(a) for a in reference(distance.double().numpy()))
     found = SphericalBesselBasis(CUTOFF, LMAX, NUM).float()(distance)
     assert found.dtype == torch.float32
     error = np.abs(found.numpy() - reference(distance.double().numpy())[0])
-    allowed = 3 * torch.finfo(torch.float32).eps * (values + distance.numpy()[:, None, None] * slopes)
+    allowed = 3 * torch.finfo(torch.float32).eps * (values + distance.numpy()[:, None, None] * derivatives)
     assert (error <= allowed).all()
     assert (error < 1e-6 * values.max(axis=0)).all()
 
@@ -50,10 +50,10 @@ def test_float32_is_right_to_rounding():
 def test_derivatives_in_float64():
     layer = SphericalBesselBasis(CUTOFF, LMAX, NUM).float().double()
     distance = torch.linspace(0.0, CUTOFF, 701, dtype=torch.float64)
-    values, slopes = (torch.from_numpy(a) for a in reference(distance.numpy()))
-    found, slope = torch.func.jvp(layer, (distance,), (torch.ones_like(distance),))
+    values, derivatives = (torch.from_numpy(a) for a in reference(distance.numpy()))
+    found, derivative = torch.func.jvp(layer, (distance,), (torch.ones_like(distance),))
     assert_close(found, values, 1e-14, "values")
-    assert_close(slope[:-1], slopes[:-1], 1e-11, "first derivatives")
+    assert_close(derivative[:-1], derivatives[:-1], 1e-11, "first derivatives")
 
 
 def test_second_derivatives_at_zero_and_at_the_cutoff():
@@ -61,10 +61,10 @@ def test_second_derivatives_at_zero_and_at_the_cutoff():
     table, zeros = bessel_splines(LMAX, NUM), bessel_zeros(LMAX, NUM).flatten()
     x = torch.linspace(0, 0.999, 301, dtype=torch.float64)
     one = torch.ones_like(x)
-    value, (slope, curvature) = spline(x, table), _two_derivatives(lambda x: spline(x, table), x, one)
+    value, (derivative, curvature) = spline(x, table), _two_derivatives(lambda x: spline(x, table), x, one)
     l = torch.arange(LMAX + 1).repeat_interleave(NUM)
     x = x[:, None]
-    residual = x**2 * curvature + 2 * x * slope + (zeros**2 * x**2 - l * (l + 1)) * value
+    residual = x**2 * curvature + 2 * x * derivative + (zeros**2 * x**2 - l * (l + 1)) * value
     assert (residual.abs().amax(0) < 1e-8 * curvature.abs().amax(0)).all()
 
 

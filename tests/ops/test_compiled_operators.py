@@ -46,7 +46,7 @@ def involution(size):
 
 
 def derivatives(function, inputs, seeds):
-    """Values, first derivatives along a random slope, and those of their random combination."""
+    """Values, first derivatives with a random gradient of the output, and those of their random combination."""
     found = function()
     outputs = list(found) if isinstance(found, tuple) else [found]
     value = sum((out * seeds(0, k, out)).sum() for k, out in enumerate(outputs))
@@ -57,10 +57,10 @@ def derivatives(function, inputs, seeds):
 
 
 def assert_same(compiled, reference, inputs):
-    slopes = {}
+    drawn = {}
 
     def seeds(order, k, like):
-        return slopes.setdefault((order, k), torch.randn_like(like))
+        return drawn.setdefault((order, k), torch.randn_like(like))
 
     pairs = zip(derivatives(compiled, inputs, seeds), derivatives(reference, inputs, seeds), strict=True)
     for ours, theirs in pairs:
@@ -103,7 +103,7 @@ def test_edge_geometry(edges, lmax, dtype, in_plain_torch):
 
 @pytest.mark.parametrize("used", [0, 1, 2])
 def test_edge_geometry_of_which_one_part_is_used(used, in_plain_torch):
-    """Autograd then has no slopes for the others."""
+    """Autograd then has no gradients for the others."""
     layer, vectors = EdgeGeometry(5.0, 2, 8).double(), numbers(4, 3)
     assert_same(lambda: layer(vectors)[used], lambda: in_plain_torch(layer, vectors)[used], (vectors,))
 
@@ -167,10 +167,10 @@ def test_edge_embedding(atoms, width, channels, dtype, in_plain_torch):
 def test_second_derivatives_of_layers_as_training_takes_them(operator, dtype, in_plain_torch):
     """Gradients by data alone, whose combination is differentiated by everything: no tangent of a weight."""
     function, data, weights = layer(operator, dtype)
-    slopes = {}
+    drawn = {}
 
     def results(call):
-        seed = lambda place, like: slopes.setdefault(place, torch.randn_like(like))  # noqa: E731
+        seed = lambda place, like: drawn.setdefault(place, torch.randn_like(like))  # noqa: E731
         value = call()
         moved = torch.autograd.grad((value * seed("value", value)).sum(), data, create_graph=True)
         total = value.square().sum() + sum((g * seed(place, g)).sum() for place, g in enumerate(moved))

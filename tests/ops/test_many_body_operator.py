@@ -33,7 +33,7 @@ def elements(atoms):
 
 
 def derivatives(function, inputs, only=None):
-    """Values, first derivatives along a slope, and those of their combination, all first ones or `only` one."""
+    """Values, first derivatives with an output gradient, those of their combination, all first ones or `only` one."""
     z = function()
     first = torch.autograd.grad((z * z.detach().cos()).sum(), inputs, create_graph=True)
     kept = first if only is None else (first[only],)

@@ -106,14 +106,14 @@ def test_compiled_operators_equal_plain_torch(given):
     leaves, constants = paths_with_gaps()
     operands, operators = [t.detach() for t in leaves], torch.ops.equitensor
     along = [t.cos() if n in given else None for n, t in enumerate(operands)]
-    slope, needs = torch.ones(3, 9, dtype=torch.float64).cumsum(1), [n in given for n in range(4)]
+    gradient, needs = torch.ones(3, 9, dtype=torch.float64).cumsum(1), [n in given for n in range(4)]
     with torch.no_grad():
         found = [operators.radial_convolution(*operands, *constants)]
-        found += operators.radial_convolution_gradients(*operands, slope, *needs, *constants)
-        found += operators.radial_convolution_tangents(*operands, slope, *along, *constants)
+        found += operators.radial_convolution_gradients(*operands, gradient, *needs, *constants)
+        found += operators.radial_convolution_tangents(*operands, gradient, *along, *constants)
         wanted = [reference._values(*operands, *constants)]
-        wanted += reference._gradients(*operands, slope, *needs, *constants)
-        wanted += reference._tangents(*operands, slope, *along, *constants)
+        wanted += reference._gradients(*operands, gradient, *needs, *constants)
+        wanted += reference._tangents(*operands, gradient, *along, *constants)
     assert_same(found, wanted)
 
 

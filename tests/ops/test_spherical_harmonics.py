@@ -59,8 +59,8 @@ def test_origin_and_poles_are_ordinary_points(route):
     (second,) = torch.autograd.grad(first.square().sum(), vectors)
     assert bool(first.isfinite().all()) and bool(second.isfinite().all())
     # Near the origin Y_1 is linear: the gradient of Y_1y is (0, sqrt 3, 0) there.
-    slope = torch.autograd.grad(evaluate(route, vectors)[0, 2], vectors)[0][0]
-    torch.testing.assert_close(slope, torch.tensor([0, 3**0.5, 0]).double())
+    gradient = torch.autograd.grad(evaluate(route, vectors)[0, 2], vectors)[0][0]
+    torch.testing.assert_close(gradient, torch.tensor([0, 3**0.5, 0]).double())
 
 
 @pytest.mark.parametrize("route", ["o3", "ops"])

@@ -43,10 +43,10 @@ def test_rows_of_a_hessian(build):
     torch.manual_seed(0)
     function = build()
     x = torch.randn(4, 12, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(function(x).square().sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(function(x).square().sum(), x, create_graph=True)
 
     def row(direction):
-        return torch.autograd.grad(slope, x, direction, retain_graph=True)[0]
+        return torch.autograd.grad(gradient, x, direction, retain_graph=True)[0]
 
     directions = torch.randn(3, 4, 12, dtype=torch.float64)
     testing.assert_close(torch.vmap(row)(directions), torch.stack([row(each) for each in directions]))

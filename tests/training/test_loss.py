@@ -80,7 +80,7 @@ def test_nothing_labelled_is_no_tensor():
 
 
 def test_forces_far_off_count_linearly():
-    """Value and slope go over smoothly at the limit; a force that is exact has a finite gradient."""
+    """Value and derivative go over smoothly at the limit; a force that is exact has a finite gradient."""
     graph = batch(labelled(3, forces=np.zeros((3, 3))))
     error = torch.tensor([[0.0, 0, 0], [0.3, 0.4, 0], [3.0, 4.0, 0]], dtype=torch.float64, requires_grad=True)
     value = loss(residuals({**off_by(graph), "forces": graph.forces + error}, graph), WEIGHTS, limits={"forces": 1.0})

@@ -23,7 +23,7 @@ def derivatives(layer, operands, species, g, along):
     out = layer(operands[0], species).view(g.shape)
     g = g.clone().requires_grad_(True)
     first = torch.autograd.grad((out * g).sum(), operands, create_graph=True)
-    value = sum((slope * t).sum() for slope, t in zip(first, along, strict=True))
+    value = sum((gradient * t).sum() for gradient, t in zip(first, along, strict=True))
     second = torch.autograd.grad(value, [*operands, g], allow_unused=True, materialize_grads=True)
     return out.detach(), [t.detach() for t in first], second
 

@@ -30,7 +30,7 @@ def derivatives(operands, rev, along):
     first = torch.autograd.grad(form(*operands, rev), operands, create_graph=True)
     if along is None:
         return [t.detach() for t in first]
-    value = sum((slope * t).sum() for slope, t in zip(first, along, strict=True) if t is not None)
+    value = sum((gradient * t).sum() for gradient, t in zip(first, along, strict=True) if t is not None)
     return torch.autograd.grad(value, operands, allow_unused=True, materialize_grads=True)
 
 
@@ -59,7 +59,7 @@ def test_all_orders(dtype, on_host):
 
 @pytest.mark.parametrize("moved", MOVED)
 def test_some_tangents(moved, on_host):
-    """Others are zero; some slopes are not wanted."""
+    """Others are zero; some gradients are not wanted."""
     moved = [answer == "yes" for answer in moved.split()]
     operands, along = (numbers((2, 3, 4), (6, 3), (6, 3), (2, 4, 3), dtype=torch.float64) for _ in range(2))
     along = [t if there else None for t, there in zip(along, moved, strict=True)]
