@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
+from equitensor.cores import usable_cores
+
 PACKAGES = (
     "equitensor",
     "torch",
@@ -45,8 +47,7 @@ def machine() -> dict:
     """CPU model, cores that this process may use, memory in GiB, and the accelerator if torch sees one."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": cpu_model(), "cores": cores, "memory_gib": memory_gib(), "system": platform.system()}
+    found = {"cpu": cpu_model(), "cores": usable_cores(), "memory_gib": memory_gib(), "system": platform.system()}
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
     return found

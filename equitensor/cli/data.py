@@ -81,11 +81,12 @@ def run_convert(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from equitensor.cli.progress import ConversionProgress
+    from equitensor.cores import usable_cores
     from equitensor.data import convert
     from equitensor.data.convert import report_path
 
     console = Console()
-    options = reading_options(args) | {"workers": args.workers or _cores(), "on_bad": args.on_bad}
+    options = reading_options(args) | {"workers": args.workers or usable_cores(), "on_bad": args.on_bad}
     with ConversionProgress(console) as shown:
         store = convert(
             args.sources, args.out, overwrite=args.overwrite, progress=shown.count, share=shown.share, **options
@@ -99,12 +100,6 @@ def run_convert(args: argparse.Namespace) -> int:
         console.print(f"{said} left out: {report} says which and why", soft_wrap=True, highlight=False)
     console.print(f"wrote {args.out}", soft_wrap=True, highlight=False)
     return 1 if left_out else 0
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_info(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from equitensor.cores import usable_cores
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.interfaces.evaluator import Evaluated, Model, System
@@ -141,4 +142,4 @@ def _available_threads() -> int:
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if first.isdigit() and int(first) > 0:
         return int(first)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()

@@ -1,6 +1,5 @@
 """The dispersion of a run's structures: computed once, taken off the labels that are learned, added to predictions."""
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from equitensor.cores import usable_cores
 from equitensor.data import Snapshots
 from equitensor.graph import Structure
 from equitensor.models import D3
@@ -34,7 +34,7 @@ class D3Table:
         index, began = np.unique(np.asarray(indices, dtype=np.int64)), time.monotonic()
         parts = [index[first : first + _AT_ONCE] for first in range(0, len(index), _AT_ONCE)]
         found: list[Dispersion] = []
-        with ThreadPoolExecutor(_cores()) as pool:  # the package computes outside of Python's lock
+        with ThreadPoolExecutor(usable_cores()) as pool:  # the package computes outside of Python's lock
             shown = track(parts, f"d3 {d3.name}", console=console, transient=True, disable=not console.is_terminal)
             for part in shown:
                 found += pool.map(lambda s: d3.compute(s, bool(s.pbc.all())), [snapshots[int(i)] for i in part])
@@ -64,7 +64,3 @@ class D3Table:
     def left(self, i: int, structure: Structure) -> Structure:
         """Snapshot i with the labels that are to be learned."""
         return self.at(i).added_to(structure, sign=-1.0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

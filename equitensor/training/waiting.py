@@ -1,7 +1,8 @@
 """Whether steps wait for their data, and how many processes should read ahead."""
 
 import math
-import os
+
+from equitensor.cores import usable_cores
 
 _FIRST, _LAST = 5, 25  # steps that count: the first ones also warm up
 _MUCH = 0.05  # of a step
@@ -35,5 +36,4 @@ class Waiting:
 
 def spare_cores(busy: int, ranks_here: int) -> int:
     """Cores that this process may use and its `busy` threads do not, shared with the other ranks on this machine."""
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return mine // ranks_here - busy
+    return usable_cores() // ranks_here - busy
