@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from equitensor.errors import InputError
+
 Count = Annotated[int, Field(ge=1)]
 CountFromZero = Annotated[int, Field(ge=0)]
 
@@ -48,11 +50,17 @@ def left_out(models: list[type[BaseModel]]) -> dict[str, tuple]:
     return fields
 
 
-def problems(error: ValidationError) -> list[tuple[str, Any, str]]:
-    """(key, value, what it should be) of each."""
-    found = []
-    for each in error.errors():
-        message = each["msg"].removeprefix("Value error, ").removeprefix("Input ")
+def check(declared: type[Settings], values: dict, where: str, unknown: Callable[[str, str], str]) -> None:
+    """Raises InputError, which begins with `where`: for a key that is not declared, in the words of unknown(key, those
+    that are), or else for the first value that is not what its key takes."""
+    for key in values:
+        if key not in declared.model_fields:
+            raise InputError(where + unknown(key, ", ".join(declared.model_fields) or "none"))
+    try:
+        declared.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
         message = re.sub(r"greater than or equal to (\S+)", r"\1 or more", message)
-        found.append((".".join(str(part) for part in each["loc"][:1]), each["input"], message))
-    return found
+        key = "".join(str(part) for part in problem["loc"][:1])
+        raise InputError(f"{where}{key} is {problem['input']!r}: it {message}") from None

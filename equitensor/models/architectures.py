@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 import torch
-from pydantic import ValidationError
 
 from equitensor.errors import InputError
 from equitensor.models.dimenet import DimeNetPlusPlus
 from equitensor.models.directional import Directional
 from equitensor.models.potential import Potential
 from equitensor.models.similar_elements import begin_alike
-from equitensor.settings import Settings, problems, settings_of
+from equitensor.settings import Settings, check, settings_of
 
 ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
 SUPPLIED = ("num_elements", "num_neighbors")  # by the training data, not by the settings
@@ -65,21 +64,17 @@ def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0,
 
 def _defaults(name: str) -> dict:
     """What a setting that is left out means now: a model file keeps it, whatever becomes of the default."""
-    fields = settings_of(ARCHITECTURES[name], SUPPLIED).model_fields.items()
+    fields = settings(name).model_fields.items()
     return {key: info.default for key, info in fields if not info.is_required() and info.default is not None}
 
 
 def _refuse_settings(options: dict, name: str) -> None:
-    declared = settings_of(ARCHITECTURES[name], SUPPLIED)
-    for key in options:
-        if key not in declared.model_fields:
-            known = ", ".join(declared.model_fields)
-            raise InputError(f"model.{key} is no setting of {name}, which has {known}: leave it out")
-    try:
-        declared.model_validate(options)
-    except ValidationError as error:
-        key, value, message = problems(error)[0]
-        raise InputError(f"model.{key} is {value!r}: it {message}") from None
+    check(
+        settings(name),
+        options,
+        "model.",
+        lambda key, known: f"{key} is no setting of {name}, which has {known}: leave it out",
+    )
 
 
 def _refuse_values(elements, e0s: dict, numbers: dict) -> None:

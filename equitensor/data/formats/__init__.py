@@ -11,10 +11,8 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from equitensor.errors import InputError
-from equitensor.settings import Settings, left_out, problems, settings_of
+from equitensor.settings import Settings, check, left_out, settings_of
 
 _log = logging.getLogger(__name__)
 GROUP = "equitensor.formats"
@@ -97,16 +95,13 @@ def read(path: Path, format: str, **options):
 
 
 def _checked(path, format, options) -> dict:
-    declared, options = settings(format), {name: value for name, value in options.items() if value is not None}
-    for name in options:
-        if name not in declared.model_fields:
-            known = ", ".join(declared.model_fields) or "none"
-            raise InputError(f"{path}: format {format} has no option {name!r}; it has {known}")
-    try:
-        declared.model_validate(options)
-    except ValidationError as error:
-        key, value, message = problems(error)[0]
-        raise InputError(f"{path}: {key} is {value!r}: it {message}") from None
+    options = {name: value for name, value in options.items() if value is not None}
+    check(
+        settings(format),
+        options,
+        f"{path}: ",
+        lambda key, known: f"format {format} has no option {key!r}; it has {known}",
+    )
     return options
 
 
