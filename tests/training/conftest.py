@@ -7,7 +7,9 @@ import torch
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from equitensor.training import fit, trainer
 from equitensor.training.config import validate
+from equitensor.training.trainer import Trainer
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +69,33 @@ def shards(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """A checkpoint at every step and a validation after every epoch, whatever the clock says."""
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """stopped(config, name="step", calls=0): a run that Ctrl-C stops after so many calls of a method of Trainer."""
+
+    def run(config, name="step", calls=0):
+        method, done = getattr(Trainer, name), []
+
+        def stopping(self, *arguments):
+            if len(done) == calls:
+                raise KeyboardInterrupt
+            done.append(name)
+            return method(self, *arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Trainer, name, stopping)
+            fit(config)
+
+    return run
 
 
 @pytest.fixture

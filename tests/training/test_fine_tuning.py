@@ -18,19 +18,13 @@ from equitensor.errors import InputError
 from equitensor.graph import Structure, from_ase
 from equitensor.models.parts import parts_of
 from equitensor.nn.weights import ElementTable
-from equitensor.training import check, fit, trainer
+from equitensor.training import check, fit
 from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.config import validate
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.parts import GradientWatch, freeze
 from equitensor.training.setup import build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
-
-
-@pytest.fixture
-def every_step(monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
-    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
 
 
 @pytest.fixture
@@ -331,24 +325,15 @@ def test_what_is_trained_is_printed(tuning, capsys):
     assert found["radial"] == "frozen" and "0.002" in " ".join(next(row for row in rows if row[1] == "readout"))
 
 
-def test_a_stopped_and_resumed_fine_tuning_is_the_run(tuning, tmp_path, monkeypatch, shards, every_step, frames):
+def test_a_stopped_and_resumed_fine_tuning_is_the_run(tuning, tmp_path, stopped, shards, every_step, frames):
     """Frozen parts, learning rates, replay, a new element, and the model file gone."""
     ase.io.write(tmp_path / "old.xyz", frames, format="extxyz")
     ase.io.write(tmp_path / "small.xyz", relabelled(frames[:12], {}, element=16), format="extxyz")
     train = {"max_epochs": 3, "freeze": ["radial"], "lr": {"readout": 0.002, "default": 0.001}}
     data = {"replay": {"path": str(tmp_path / "old.xyz"), "share": 0.3}}
     fit(tuning(output=str(tmp_path / "whole"), train=train, data=data))
-    parts, taken, step = tuning(output=str(tmp_path / "parts"), train=train, data=data), [], Trainer.step
-
-    def stopping(self, graph):
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        taken.append(graph)
-        return step(self, graph)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "step", stopping)
-        fit(parts)
+    parts = tuning(output=str(tmp_path / "parts"), train=train, data=data)
+    stopped(parts, calls=4)
     (tmp_path / "first" / "model.eqt").unlink()
     fit(parts, resume=tmp_path / "parts")
     whole, resumed = (read_checkpoint(tmp_path / name) for name in ("whole", "parts"))

@@ -66,9 +66,7 @@ def assert_equal(a, b, where="run"):
         assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, where
 
 
-def test_a_run_that_was_killed_ends_like_one_that_was_not(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
-    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
+def test_a_run_that_was_killed_ends_like_one_that_was_not(config, tmp_path, monkeypatch, every_step):
     settings = {"train": {"max_epochs": 4}, "data": {"valid_fraction": 0.2}}
     fit(config(**settings, output=str(tmp_path / "whole")))
     run = tmp_path / "run"

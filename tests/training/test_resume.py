@@ -90,17 +90,8 @@ def test_one_run_is_not_trained_twice_at_once(config, tmp_path):
     assert fit(config(), resume=tmp_path / "run")["epochs"] == 2
 
 
-def stopped(monkeypatch, name, config):
-    def stop(self, *_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, name, stop)
-        fit(config)
-
-
-def test_a_run_stopped_before_its_first_checkpoint_is_started_again(config, tmp_path, monkeypatch):
-    stopped(monkeypatch, "_checkpoint", config())
+def test_a_run_stopped_before_its_first_checkpoint_is_started_again(config, tmp_path, stopped):
+    stopped(config(), "_checkpoint")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "split.json", ".lock"}
     with pytest.raises(InputError, match="stopped before its first checkpoint: start it again without --resume"):
         fit(config(), resume=tmp_path / "run")
@@ -133,8 +124,8 @@ def test_a_device_is_refused_before_data_are_read(config, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("name", ["_validate", "step"])
-def test_a_run_stopped_in_its_first_step_is_resumed(config, tmp_path, monkeypatch, name):
-    stopped(monkeypatch, name, config())
+def test_a_run_stopped_in_its_first_step_is_resumed(config, tmp_path, stopped, name):
+    stopped(config(), name)
     assert read_checkpoint(tmp_path / "run")["step"] == 0
     assert fit(config(), resume=tmp_path / "run")["steps"] == 8
 
@@ -148,10 +139,8 @@ def full_disk():
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "model.eqt", "metrics.csv"])
-def test_a_disk_that_fills_leaves_the_run_whole(config, tmp_path, monkeypatch, full_disk, name):
+def test_a_disk_that_fills_leaves_the_run_whole(config, tmp_path, monkeypatch, every_step, full_disk, name):
     """The fourth step finds no room: what was there stays, and the run goes on from it when there is room again."""
-    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
-    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
     run, step = tmp_path / "run", Trainer.step
 
     def filling(self, graphs):

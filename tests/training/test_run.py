@@ -13,20 +13,12 @@ from rich.console import Console
 
 from equitensor import models
 from equitensor.errors import InputError
-from equitensor.training import check, fit, trainer
+from equitensor.training import check, fit
 from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.setup import build_model, open_data
-from equitensor.training.trainer import Trainer
 from equitensor.training.validation import ValidationErrors
 
 pytestmark = pytest.mark.usefixtures("shards")  # all of training, on one thread and on two
-
-
-@pytest.fixture
-def every_step(monkeypatch):
-    """A checkpoint at every step and a validation after every epoch, whatever the clock says."""
-    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
-    monkeypatch.setattr(trainer, "VALIDATION_SHARE", 1e12)
 
 
 def rows(run):
@@ -86,21 +78,12 @@ def test_the_same_seed_gives_the_same_model(config, tmp_path, shards):
 
 
 @pytest.mark.parametrize("optimizer, steps", [("soap", 4), ("soap", 7), ("adam", 5)])
-def test_a_stopped_and_resumed_run_is_the_run(config, tmp_path, monkeypatch, shards, every_step, steps, optimizer):
+def test_a_stopped_and_resumed_run_is_the_run(config, tmp_path, stopped, shards, every_step, steps, optimizer):
     """Stopped after an epoch or within one: weights, average, optimiser, best model are equal to the last bit."""
     train = {"max_epochs": 3, "optimizer": optimizer}
     fit(config(output=str(tmp_path / "whole"), train=train))
-    parts, taken, step = config(output=str(tmp_path / "parts"), train=train), [], Trainer.step
-
-    def stopping(self, graph):
-        if len(taken) == steps:
-            raise KeyboardInterrupt
-        taken.append(graph)
-        return step(self, graph)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "step", stopping)
-        fit(parts)
+    parts = config(output=str(tmp_path / "parts"), train=train)
+    stopped(parts, calls=steps)
     assert read_checkpoint(tmp_path / "parts")["step"] == steps
     fit(parts, resume=tmp_path / "parts")
     states = [read_checkpoint(tmp_path / name) for name in ("whole", "parts")]
