@@ -26,13 +26,12 @@ from equitensor.training.pretrained import with_model_of_file
 from equitensor.training.progress import Progress
 from equitensor.training.ranks import Ranks, rank_options
 from equitensor.training.report import error_table, left_out
-from equitensor.training.setup import TRAINED, RunData, build_model, open_data, origin_of
+from equitensor.training.setup import MOST_TRAIN, TRAINED, RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
 from equitensor.whole_file import reason, write_whole
 
 DEFAULT_EPOCHS = 200
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-MOST_TRAIN = 500  # structures of the training set that the closing table is computed on
 
 
 def fit(config: Config, resume: Path | None = None, started: float | None = None) -> dict:

@@ -44,6 +44,7 @@ from equitensor.training.statistics import statistics
 from equitensor.training.subtraction import D3Table
 
 TRAINED = ("train", "replay")  # names of the parts that are not held out
+MOST_TRAIN = 500  # structures of each of these that the closing table is computed on
 
 
 @dataclass

@@ -30,7 +30,7 @@ from equitensor.training.parts import GradientWatch
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.ranks import Ranks
 from equitensor.training.sampler import BatchSampler
-from equitensor.training.setup import TRAINED
+from equitensor.training.setup import MOST_TRAIN, TRAINED
 from equitensor.training.shards import Shards, in_parts, joined, split
 from equitensor.training.validation import ValidationErrors
 from equitensor.training.waiting import Waiting, spare_cores
@@ -326,7 +326,7 @@ class Trainer:
         else:
             each = 1 / self.speed if self.trained else 0.0
         total = sum(
-            min(len(indices), 500) if name in TRAINED else len(indices) for name, _, indices in self.data.parts()
+            min(len(indices), MOST_TRAIN) if name in TRAINED else len(indices) for name, _, indices in self.data.parts()
         )
         self.progress.reserve = 3.0 + 1.2 * each * total
 
@@ -340,7 +340,6 @@ class Trainer:
             **{f"valid_{name}": value for name, value in errors.items()},
         }
         self.log.write(row)
-        self.recorded = self.progress.step
         self.live.report(row)
 
     def _checkpoint(self) -> None:
