@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from equitensor import __version__
-from equitensor.data.pieces import Batch, pieces, size_of, task
-from equitensor.data.snapshots import find_sources
+from equitensor.data.pieces import Batch, pieces, task
+from equitensor.data.snapshots import find_sources, size_of
 from equitensor.data.store import Store
 from equitensor.data.store_writer import StoreWriter
 from equitensor.data.workers import Workers

@@ -12,7 +12,7 @@ from equitensor.data.checks import check_structure
 from equitensor.data.environment import open_lmdb
 from equitensor.data.index import Row, row_of
 from equitensor.data.record import encode
-from equitensor.data.snapshots import read_source
+from equitensor.data.snapshots import read_source, size_of
 from equitensor.data.store import Store
 from equitensor.errors import InputError
 from equitensor.graph import Structure
@@ -66,12 +66,6 @@ def _pieces(path: Path, name: str) -> list[Piece]:
             stop = min(start + _RECORDS, count)
             found.append(Piece(path, name, each * (stop - start), (file, start, stop)))
     return found or [Piece(path, name, size_of(path))]
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def task(sources, options: dict, on_bad: str, version: str) -> str:

@@ -196,9 +196,14 @@ def _counted(files) -> str:
     return ", ".join(shown) + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _mention_size(paths):
-    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    size = sum(map(size_of, paths))
     if size > _LARGE:
         _log.warning(
             "%s: reading %.1f GB into memory; `equitensor data convert` makes a store that is read from disk",

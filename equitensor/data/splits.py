@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equitensor.data.sequence import Snapshots
+from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.errors import InputError
 
 _MOST_READ = 20_000  # groups whose elements are looked up; among more, none is likely to be alone with one
@@ -94,9 +94,7 @@ def split_notes(train: Snapshots, indices, valid: Snapshots, others, name: str =
 
 
 def _evenly(snapshots, indices):
-    indices = np.asarray(indices)
-    chosen = np.linspace(0, len(indices) - 1, min(len(indices), _MOST_COMPARED)).astype(int)
-    return (snapshots[int(i)] for i in indices[chosen])
+    return (snapshots[int(i)] for i in evenly_spaced(np.asarray(indices), _MOST_COMPARED))
 
 
 def _fingerprint(structure) -> bytes:
@@ -107,7 +105,7 @@ def _fingerprint(structure) -> bytes:
 
 def _parts_trajectories(snapshots, train, valid) -> bool:
     """Whether most held-out frames follow, in their file and with the same atoms, frames that are trained on."""
-    chosen = valid[np.linspace(0, len(valid) - 1, min(len(valid), _NEIGHBOURS_READ)).astype(int)] if len(valid) else []
+    chosen = evenly_spaced(valid, _NEIGHBOURS_READ)
     trained = set(train.tolist())
     near = [_continues(snapshots[int(i)], snapshots[int(i) - 1]) for i in chosen if int(i) - 1 in trained]
     return sum(near) > len(chosen) / 2

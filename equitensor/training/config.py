@@ -119,10 +119,14 @@ def _kind_of_source(value) -> str:
     return "<names>" if isinstance(value, dict) else "<path>"
 
 
+def _reading(section: type[_Section]) -> type[_Section]:
+    """The section with the options of all formats."""
+    return create_model(section.__name__, __base__=section, **formats.all_settings())
+
+
 def _data_section() -> type[DataConfig]:
     """With the options of all formats, for all data and for each source."""
-    reading = formats.all_settings()
-    source = create_model("Source", __base__=Source, **reading)
+    source = _reading(Source)
 
     def one_of(**kinds):
         tagged = tuple(Annotated[kind, Tag(f"<{tag}>")] for tag, kind in kinds.items())
@@ -136,8 +140,8 @@ def _data_section() -> type[DataConfig]:
         train=(one_of(**several), ...),
         valid=(one_of(**several) | None, None),
         test=(one_of(**several, names=dict[str, one]) | None, None),
-        replay=(create_model("Replay", __base__=Replay, **reading) | None, None),
-        **reading,
+        replay=(_reading(Replay) | None, None),
+        **formats.all_settings(),
     )
 
 
@@ -334,10 +338,10 @@ def _section_below(section: type[BaseModel], part) -> type[BaseModel]:
     """The model of a key's value; below data.train and the like that of a source."""
     kind = section.model_fields[part].annotation if part in section.model_fields else None
     if part == "replay":
-        kind = create_model("Replay", __base__=Replay, **formats.all_settings())
+        kind = _reading(Replay)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
-    return create_model("Source", __base__=Source, **formats.all_settings())
+    return _reading(Source)
 
 
 def _explain(problem: dict[str, Any]) -> str:
