@@ -17,3 +17,8 @@ def add_computing_options(parser) -> None:
         metavar="METHOD-DAMPING",
         help="add this dispersion, as pbe-bj (a model that learned labels without theirs gets it unasked)",
     )
+
+
+def computing_options(args) -> dict:
+    """What `open_engine` and `Calculator` take of them, beside the device."""
+    return {"backend": args.backend, "threads": args.threads, "d3": args.d3}

@@ -1,6 +1,6 @@
 """`equitensor eval`: the errors of a model on labelled data, its predictions for structures without labels."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
 
@@ -60,8 +60,7 @@ def _as_they_are(args):
     from equitensor.interfaces.backend import open_engine
     from equitensor.training import evaluate
 
-    computing = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
-    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, **computing)
+    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, **computing_options(args))
     snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
     labelled = bool(snapshots.index.has_any.any())
     _refuse_plots(args, labelled)

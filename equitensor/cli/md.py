@@ -1,6 +1,6 @@
 """`equitensor md`: molecular dynamics with a model."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.novelty import add_novelty_options, novelty_watch
 
 _DEFAULTS = {
@@ -67,9 +67,8 @@ def run(args) -> int:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     out = trajectory_path(args.out or args.restart or path_for(args.structure, "-md.traj"))
     atoms, *first = _start(args, settings)
-    options = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
-    options["error_bars"] = args.max_novelty is not None
-    atoms.calc = Calculator(args.model, args.device, args.dtype, **options)
+    watched = args.max_novelty is not None
+    atoms.calc = Calculator(args.model, args.device, args.dtype, error_bars=watched, **computing_options(args))
     warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
     watch = novelty_watch(args, atoms, out, settings.interval)
     compute_first(atoms, args.restart or args.structure)

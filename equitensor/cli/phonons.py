@@ -1,6 +1,6 @@
 """`equitensor phonons`: the band structure of a crystal's vibrations."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 
 IMAGINARY = 1.0  # 1/cm below zero that is more than rounding
 
@@ -44,7 +44,7 @@ def run(args) -> int:
     if atoms.constraints:
         print(f"equitensor: {args.structure}: constraints are left out, in phonons all atoms move", file=sys.stderr)
     atoms.set_constraint()
-    calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads, d3=args.d3)
+    calc = Calculator(args.model, args.device, "float64", error_bars=False, **computing_options(args))
     atoms.calc = calc
     warn_untrained(args.model, "forces")
     compute_first(atoms, args.structure)

@@ -1,6 +1,6 @@
 """`equitensor relax`: the nearest minimum of the energy."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.novelty import add_novelty_options, novelty_watch
 
 
@@ -40,9 +40,8 @@ def run(args) -> int:
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
-    options = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
-    options["error_bars"] = args.max_novelty is not None
-    atoms.calc = Calculator(args.model, args.device, args.dtype, **options)
+    watched = args.max_novelty is not None
+    atoms.calc = Calculator(args.model, args.device, args.dtype, error_bars=watched, **computing_options(args))
     warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
     watch = novelty_watch(args, atoms, out)
     compute_first(atoms, args.structure)

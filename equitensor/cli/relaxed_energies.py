@@ -2,6 +2,8 @@
 
 import sys
 
+from equitensor.cli.computing import computing_options
+
 FMAX, STEPS = 0.02, 200  # as OC20's relaxations with models
 
 
@@ -15,8 +17,7 @@ def evaluate_relaxed(args, options: dict):
     from equitensor.interfaces.batched_relaxation import relax_many
     from equitensor.training.evaluation import tally, with_known_elements
 
-    computing = {"backend": args.backend, "threads": args.threads, "d3": args.d3}
-    engine, _ = open_batched(args.model, args.device, args.dtype, **computing)
+    engine, _ = open_batched(args.model, args.device, args.dtype, **computing_options(args))
     data = Relaxations(args.data, **options)
     elements = [int(z) for z in engine.model.elements]
     indices, excluded = with_known_elements(elements, data.begins, data.indices)

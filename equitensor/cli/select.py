@@ -1,6 +1,6 @@
 """`equitensor select`: structures of a pool that are worth labelling."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
 
@@ -40,9 +40,7 @@ def run(args) -> int:
     out = Path(args.out or path_for(args.pool, "-selected.extxyz"))
     if out.exists() and not args.overwrite:
         raise InputError(f"{out} exists: name another file with --out, or allow to overwrite it with --overwrite")
-    engine, _ = open_engine(
-        args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads, d3=args.d3
-    )
+    engine, _ = open_engine(args.model, args.device, None, skin=0.0, **computing_options(args))
     bars = with_error_bars(engine, args.model)
     pool = open_snapshots(args.pool, unlabelled=True, **reading_options(args))
     chosen = select(bars, engine, pool, args.count)

@@ -1,6 +1,6 @@
 """`equitensor uncertainty`: error bars of a trained model, written into its file."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
 
@@ -33,9 +33,7 @@ def run(args) -> int:
         write_error_bars(args.model, None)
         print(f"{args.model}: it has no error bars now")
         return 0
-    engine, _ = open_engine(
-        args.model, args.device, None, skin=0.0, backend=args.backend, threads=args.threads, d3=args.d3
-    )
+    engine, _ = open_engine(args.model, args.device, None, skin=0.0, **computing_options(args))
     options = reading_options(args)
     train = open_snapshots(args.train, unlabelled=bool(args.calibrate), **options)
     held_out = open_snapshots(args.calibrate, **options) if args.calibrate else train

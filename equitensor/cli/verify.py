@@ -1,6 +1,6 @@
 """`equitensor verify`: whether a model, or any ASE calculator, keeps to physics and its own derivatives here."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 
 
 def add_parser(subparsers):
@@ -87,7 +87,7 @@ def _of_model(args) -> dict:
         print("no STRUCTURE: a cluster and a crystal are made, bonds from covalent radii; name one of yours, too\n")
 
     def check(atoms):
-        calculator = Calculator(path, args.device, args.dtype, backend=args.backend, threads=args.threads, d3=args.d3)
+        calculator = Calculator(path, args.device, args.dtype, **computing_options(args))
         return lambda show: verify_model(path, atoms, calculator, seconds=args.seconds, show=show)
 
     return {name: check(atoms) for name, atoms in structures.items()}

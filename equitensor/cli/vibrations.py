@@ -1,6 +1,6 @@
 """`equitensor vibrations`: frequencies of a molecule, and its zero-point energy."""
 
-from equitensor.cli.computing import add_computing_options
+from equitensor.cli.computing import add_computing_options, computing_options
 
 RELAXED = 0.01  # eV/Angstrom
 
@@ -36,7 +36,7 @@ def run(args) -> int:
     from equitensor.interfaces.vibrations import largest_free_force, vibrations
 
     atoms = read_atoms(args.structure)
-    atoms.calc = Calculator(args.model, args.device, "float64", backend=args.backend, threads=args.threads, d3=args.d3)
+    atoms.calc = Calculator(args.model, args.device, "float64", error_bars=False, **computing_options(args))
     warn_untrained(args.model, "forces")
     compute_first(atoms, args.structure)
     try:
