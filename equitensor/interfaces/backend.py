@@ -39,7 +39,7 @@ def dispersion(model, asked: str | None = None):
 
 
 def open_bare(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None):
-    """The same without any dispersion, whatever the model says."""
+    """`open_engine` without any dispersion, whatever the model says."""
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown: say {', '.join(BACKENDS)}")
     reason = "it was asked for"

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from equitensor.errors import InputError
 from equitensor.interfaces.evaluator_library import EXCHANGE, Exchange, Result, library, why_not
 from equitensor.models.error_bars import of_bytes
+from equitensor.models.header import refuse_without_d3
 
 PRECISIONS = {"float32": 32, "float64": 64}
 
@@ -46,11 +47,8 @@ class Model:
         weakref.finalize(self, lib.equitensor_model_close, handle)
         name = lib.equitensor_model_d3(handle)
         self.d3 = None if name is None else name.decode(errors="replace")
-        if self.d3 is not None and not self._without_d3:
-            raise InputError(
-                f"{self.name} learned labels without their dispersion (d3 {self.d3}), which equitensor.Calculator "
-                "adds: take that, or say without_d3=True for energies and forces that lack it"
-            )
+        if not self._without_d3:
+            refuse_without_d3(self.name, self.d3)
         count = lib.equitensor_model_num_elements(handle)
         self.elements = np.array(lib.equitensor_model_elements(handle)[:count], dtype=np.int64)
         self.cutoff = float(lib.equitensor_model_cutoff(handle))

@@ -10,12 +10,11 @@ from safetensors import safe_open
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save_file
 
-from equitensor.models.header import read_header
+from equitensor.models.header import TABLES, read_header
 from equitensor.whole_file import whole_file
 
 PREFIX = "error_bars."  # of the tensors in a model file, and the entry of the header
 NORMAL_90 = 1.6448536269514722  # standard deviations, on either side, that hold 90 % of a normal distribution
-_TABLES = "coupling."
 _ARRAYS = ("energy", "forces", "whitening", "means", "forces_scale", "novelty_scale")
 
 
@@ -118,7 +117,7 @@ def write_error_bars(path, bars: ErrorBars | None) -> None:
 def digest(weights: Mapping[str, np.ndarray]) -> str:
     """Of the weights of a model: error bars are those of one set of weights only."""
     found = hashlib.sha256()
-    for name in sorted(name for name in weights if not name.startswith((PREFIX, _TABLES))):
+    for name in sorted(name for name in weights if not name.startswith((PREFIX, TABLES))):
         found.update(name.encode())
         found.update(np.ascontiguousarray(weights[name], dtype=np.float64).tobytes())
     return found.hexdigest()

@@ -11,6 +11,7 @@ from equitensor.errors import InputError
 FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
 FORMAT_WITH_D3 = 4  # for what earlier readers, which would leave the dispersion out, must not take
 READABLE = (2, FORMAT, FORMAT_WITH_D3)
+TABLES = "coupling."  # constants beside the weights, which loading in torch computes itself
 KINDS = {  # what a header must hold
     "settings": dict,
     "cutoff": float,
@@ -45,6 +46,15 @@ def read_header(path) -> dict:
             f"{__version__}, which reads formats up to {max(READABLE)}: {what}"
         )
     return header
+
+
+def refuse_without_d3(name, d3: str | None) -> None:
+    """Raise InputError for a model of this name that learned labels without their dispersion, if it did."""
+    if d3 is not None:
+        raise InputError(
+            f"{name} learned labels without their dispersion (d3 {d3}), which equitensor.Calculator adds: "
+            "take that, or say without_d3=True for energies and forces that lack it"
+        )
 
 
 def _parsed(text: str, path: Path) -> dict:

@@ -13,12 +13,11 @@ from equitensor import __version__
 from equitensor.errors import InputError
 from equitensor.models.architectures import build
 from equitensor.models.error_bars import PREFIX, digest, of_tensors
-from equitensor.models.header import FORMAT, FORMAT_WITH_D3, read_header
+from equitensor.models.header import FORMAT, FORMAT_WITH_D3, TABLES, read_header, refuse_without_d3
 from equitensor.models.potential import Potential
 from equitensor.o3 import CONVENTION
 from equitensor.whole_file import whole_file
 
-TABLES = "coupling."  # constants beside the weights, which loading in torch computes itself
 _log = logging.getLogger(__name__)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 UNITS = {
@@ -87,11 +86,8 @@ def load(path, device="cpu", dtype: torch.dtype | None = None, without_d3: bool 
     Raises InputError for such a file where this is not said.
     """
     header = read_header(path)
-    if header.get("d3") and not without_d3:
-        raise InputError(
-            f"{path} learned labels without their dispersion (d3 {header['d3']}), which equitensor.Calculator adds: "
-            "take that, or say without_d3=True for energies and forces that lack it"
-        )
+    if not without_d3:
+        refuse_without_d3(path, header.get("d3"))
     if header["harmonics"] != CONVENTION:
         raise InputError(f"{path} uses the harmonics convention {header['harmonics']!r}, this reads {CONVENTION!r}")
     settings = dict(header["settings"])
