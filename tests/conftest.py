@@ -99,6 +99,20 @@ def potential(tmp_path_factory):
 
 
 @pytest.fixture
+def lacking_d3(tmp_path):
+    """lacking_d3(path): the same model in a file that says that this dispersion was taken off the labels."""
+    from equitensor import models
+
+    def lacking_d3(path, d3="pbe-bj"):
+        model = models.load(path)
+        model.d3 = d3
+        models.save(model, tmp_path / f"without-{d3}.eqt")
+        return tmp_path / f"without-{d3}.eqt"
+
+    return lacking_d3
+
+
+@pytest.fixture
 def d3_stand_in(monkeypatch):
     """In the place of the package dftd3: springs of the atoms to their mean, 0.001 in atomic units, and a virial."""
     import sys

@@ -4,7 +4,6 @@ import ase.io
 import pytest
 from ase.build import molecule
 
-from equitensor import models
 from equitensor.cli import main
 from equitensor.interfaces import Calculator
 
@@ -22,12 +21,8 @@ def _here(d3_stand_in, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def rest(trained_file, tmp_path):
-    """The file of a model that learned labels without their D3."""
-    model = models.load(trained_file)
-    model.d3 = "pbe-bj"
-    models.save(model, tmp_path / "rest.eqt")
-    return str(tmp_path / "rest.eqt")
+def rest(trained_file, lacking_d3):
+    return str(lacking_d3(trained_file))
 
 
 def energy(path, **options):

@@ -32,12 +32,8 @@ def whole(tmp_path):
 
 
 @pytest.fixture
-def rest(whole, tmp_path):
-    """The same weights in a file that says that d3 was taken off the labels."""
-    model = models.load(whole)
-    model.d3 = "pbe-bj"
-    models.save(model, tmp_path / "rest.eqt")
-    return tmp_path / "rest.eqt"
+def rest(whole, lacking_d3):
+    return lacking_d3(whole)
 
 
 def structure(atoms):

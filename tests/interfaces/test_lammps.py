@@ -314,12 +314,8 @@ def test_errors_are_those_of_lammps(run, dimenet, name):
 
 
 @pytest.fixture
-def without_its_dispersion(potential, tmp_path):
-    """The same model in a file that says that D3 was taken off the labels."""
-    model = models.load(potential)
-    model.d3 = "pbe-bj"
-    models.save(model, tmp_path / "rest.eqt")
-    return tmp_path / "rest.eqt"
+def without_its_dispersion(potential, lacking_d3):
+    return lacking_d3(potential)
 
 
 def test_a_model_that_lacks_its_dispersion(lammps, run, potential, without_its_dispersion):
@@ -341,12 +337,10 @@ def test_a_model_that_lacks_its_dispersion(lammps, run, potential, without_its_d
     np.testing.assert_allclose(both, bare + numbers(run(ENERGY, pair=dispersion)), rtol=1e-12)
 
 
-def test_a_damping_that_hybrid_styles_lack(potential, tmp_path):
-    model = models.load(potential)
-    model.d3 = "pbe-zero"
-    models.save(model, tmp_path / "zero.eqt")
+def test_a_damping_that_hybrid_styles_lack(potential, lacking_d3):
+    rest = lacking_d3(potential, "pbe-zero")
     with pytest.raises(InputError, match=r"d3 pbe-zero.*the damping zero.*use ASE"):
-        inputs.setup(inputs.box(alloy((2, 2, 2))), "atoms.data", tmp_path / "zero.eqt")
+        inputs.setup(inputs.box(alloy((2, 2, 2))), "atoms.data", rest)
 
 
 def test_the_check_of_a_model_that_lacks_its_dispersion(lammps, d3_stand_in, without_its_dispersion):

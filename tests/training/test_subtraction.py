@@ -104,12 +104,9 @@ def test_what_is_taken_off_is_what_is_added(config, settings, exact, tmp_path):
     assert before["off"]["energy_mae"] < 1e-6 < 1e-3 < before["on"]["energy_mae"]
 
 
-def test_fine_tuning_goes_on_without_what_was_taken_off(config, exact, tmp_path):
+def test_fine_tuning_goes_on_without_what_was_taken_off(config, exact, lacking_d3, tmp_path):
     path, data = exact
-    model = models.load(path)
-    model.d3 = "pbe-bj"
-    models.save(model, tmp_path / "rest.eqt")
-    run = {"train": {"init_from": str(tmp_path / "rest.eqt"), "max_epochs": 1}, "output": str(tmp_path / "tuned")}
+    run = {"train": {"init_from": str(lacking_d3(path)), "max_epochs": 1}, "output": str(tmp_path / "tuned")}
     found = fit(config(data={"train": str(data)}, **run))["errors"]["valid, before the first step"]
     assert found["forces_mae"] < 1e-6
     assert models.read_header(tmp_path / "tuned" / "model.eqt")["d3"] == "pbe-bj"

@@ -24,7 +24,7 @@ def methanol():
 
 
 @pytest.fixture(scope="session")
-def cluster(copper):
+def cluster():
     """Seven atoms of copper, nothing periodic."""
     atoms = bulk("Cu", cubic=True, a=3.6).repeat(2)[:7]
     atoms.pbc, atoms.cell = False, np.zeros((3, 3))
