@@ -200,7 +200,7 @@ struct Columns {
 void make_spline(Network<float>& n, const Columns& columns) {
   const int width = columns.width, R = n.R;
   const double cutoff = n.cutoff;
-  const Functions functions = [width, R, cutoff, columns](int count, const double* at, double* out) {
+  n.functions = [width, R, cutoff, columns](int count, const double* at, double* out) {
     Array b(6 * R);
     std::fill(out, out + size_t(3) * count * width, 0.0);
     for (int k = 0; k < count; k++) {
@@ -216,8 +216,7 @@ void make_spline(Network<float>& n, const Columns& columns) {
       }
     }
   };
-  n.spline = spline(width, cutoff, 0, functions);
-  n.spline.remade = [width, cutoff, functions](int knots) { return spline(width, cutoff, knots, functions); };
+  n.spline = spline(width, cutoff, 0, n.functions);
 }
 
 void make_spline(Network<double>&, const Columns&) {}  // evaluated directly: exact

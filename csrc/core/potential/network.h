@@ -95,7 +95,6 @@ struct Coupled {
 struct Spline {
   int knots = 0, width = 0;
   Aligned<float> data;
-  std::function<Spline(int)> remade;  // with at least so many knots, where that can be
 };
 // Values, first and second derivatives (3, n, width) at n distances.
 using Functions = std::function<void(int, const double*, double*)>;
@@ -153,8 +152,10 @@ struct Network {
   std::vector<UpdateMatrices<T>> updates;
   Aligned<T> pair;  // (sender, receiver, c): constants of the first messages
 
-  // The radial functions: matrices (R, width) on the Bessel functions, and, in single precision, splines.
+  // The radial functions: matrices (R, width) on the Bessel functions, and, in single precision, splines through what
+  // `functions` gives.
   Aligned<T> radial;
+  Functions functions;
   Spline spline;
 
   std::vector<double> diagonal, alpha, beta;  // of the harmonics' recursion, (L+1), (L+1, L+1) by l, m

@@ -149,14 +149,15 @@ PairTables::PairTables(const Model& model, MatrixProduct product) {
   splines_.density.resize(pairs), splines_.messages.resize(pairs);
 }
 
-const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& common) {
+const PairSplines* PairTables::of(const std::vector<int32_t>& species, Network<float>& network) {
   if (!functions_) return nullptr;
   const Functions& f = *functions_;
   std::vector<bool> present(f.elements, false);
   for (int32_t kind : species)
     if (kind >= 0) present[kind] = true;
   const size_t kinds = std::count(present.begin(), present.end(), true);
-  int knots = std::max(common.knots, 1);
+  Spline& common = network.spline;
+  int knots = common.knots;
   for (bool finer = true; finer;) {  // all with the knots of the one that needs most
     finer = false;
     if (kinds * kinds * knots * SPLINE_ROWS * (f.degrees * f.Cp + f.cp + f.Gp) * sizeof(float) > MOST_BYTES)
@@ -171,11 +172,7 @@ const PairSplines* PairTables::of(const std::vector<int32_t>& species, Spline& c
         if (most > knots) knots = most, finer = true;
       }
   }
-  if (common.knots < knots) {
-    const auto remade = common.remade;  // further elements may ask for more knots again
-    common = remade(knots);
-    common.remade = remade;
-  }
+  if (common.knots < knots) common = spline(common.width, network.cutoff, knots, network.functions);
   return &splines_;
 }
 

@@ -12,9 +12,9 @@ namespace equitensor {
 class PairTables {
  public:
   PairTables(const Model& model, MatrixProduct product);
-  // Those of all pairs of these species (-1: none), with as many knots as `common`, which is made finer where pairs
-  // need it; null where the model has no such splines, or they would take more than MOST_BYTES.
-  const PairSplines* of(const std::vector<int32_t>& species, Spline& common);
+  // Those of all pairs of these species (-1: none), with as many knots as the network's own spline, which is made finer
+  // where pairs need it; null where the model has no such splines, or they would take more than MOST_BYTES.
+  const PairSplines* of(const std::vector<int32_t>& species, Network<float>& network);
 
  private:
   struct Functions;

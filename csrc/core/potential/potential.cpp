@@ -92,7 +92,7 @@ class Typed : public Simulation {
     s_.owned = -1;  // until all is set
     take_species(total, z);
     s_.pairs = nullptr;
-    if constexpr (std::is_same<T, float>::value) s_.pairs = tables_.of(s_.species, network_.spline);
+    if constexpr (std::is_same<T, float>::value) s_.pairs = tables_.of(s_.species, network_);
     take_edges(owned, total, start, sender);
     lay_out(owned, total);
     make_room(owned, total);

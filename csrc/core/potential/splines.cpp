@@ -20,7 +20,7 @@ void quintic(const double* f, const double* df, const double* ddf, double* a) {
 Spline sampled(int width, double cutoff, int knots, const Functions& functions, double& error) {
   constexpr int CHUNK = PAD_BYTES / sizeof(float);
   const double h = cutoff / knots, t = 0.3;  // where derivatives err about most
-  Spline made{knots, width, Aligned<float>(size_t(knots) * SPLINE_ROWS * width), {}};
+  Spline made{knots, width, Aligned<float>(size_t(knots) * SPLINE_ROWS * width)};
   Array at, between;
   for (int k = 0; k <= knots; k++) at.push_back(k * h);
   for (int k = 0; k < knots; k += 2) between.push_back((k + t) * h);
