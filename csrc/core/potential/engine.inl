@@ -1,4 +1,4 @@
-// The stages of an evaluation for one atom after another. Included once per instruction set.
+// The stages of an evaluation, for an atom or a block of them: declarations. Included once per instruction set.
 //
 // Every derivative is dE/d(what is named): by_x. MATHS.md section 7 has the scheme; names are those of nn/density.py.
 

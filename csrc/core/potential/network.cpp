@@ -228,7 +228,7 @@ Network<T> fold(const Model& model) {
   Network<T> n;
   n.L = model.lmax, n.D = model.components(), n.Dp = padded<T>(n.D);
   n.C = model.channels, n.Cp = padded<T>(n.C), n.c = model.edge_channels, n.cp = padded<T>(n.c);
-  n.G = model.gathered, n.Gp = padded<T>(n.G), n.R = model.num_radial, n.Rp = padded<T>(n.R);
+  n.G = model.gathered, n.Gp = padded<T>(n.G), n.R = model.num_radial;
   n.layers = model.layers, n.order = model.correlation, n.paths = model.paths, n.elements = model.num_elements();
   n.cutoff = model.cutoff, n.shift = model.shift, n.zbl = model.zbl, n.z = model.elements, n.e0s = model.e0s;
   harmonics(n);
@@ -271,7 +271,6 @@ Network<T> fold(const Model& model) {
   for (int slot = 0; slot < 3; slot++) n.coupled[slot] = coupled<T>(model, slot);
   n.symmetric = is_symmetric(model);
   n.gaunt = gaunt_degree(model);
-  for (int l = 0; l <= n.L; l++) n.degree.insert(n.degree.end(), 2 * l + 1, l);
   n.invariants = product(n, model, model.invariants, true);
   Array head_out = model.head_out;
   for (double& value : head_out) value *= model.scale;

@@ -23,8 +23,8 @@ namespace equitensor {
 constexpr int PAD_BYTES = 64;  // the widest register
 constexpr size_t HUGE_PAGE = size_t(2) << 20;
 
-template <class T>
-constexpr int padded(int n) {
+template <class T, class Count>
+constexpr Count padded(Count n) {
   constexpr int width = PAD_BYTES / sizeof(T);
   return (n + width - 1) / width * width;
 }
@@ -140,7 +140,7 @@ struct UpdateMatrices {
 template <class T>
 struct Network {
   // Sizes of the model; those padded end in p.
-  int L, D, Dp, C, Cp, c, cp, G, Gp, R, Rp, layers, order, paths, elements;
+  int L, D, Dp, C, Cp, c, cp, G, Gp, R, layers, order, paths, elements;
   double cutoff, shift;
   bool zbl;
   std::vector<int32_t> z;
@@ -163,7 +163,6 @@ struct Network {
   Coupled<T> coupled[3];  // into x, into y, into z
   bool symmetric;
   int gaunt;  // L where the coupling is the Gaunt tensor of degree L that products are unrolled for, else 0
-  std::vector<int32_t> degree;  // of a component
   std::vector<Product<T>> products;
   Product<T> invariants;
   Aligned<T> head, head_t, head_out, mix;  // mix times head; head_out; mix for the features

@@ -173,13 +173,9 @@ class Typed : public Simulation {
     for (int64_t e = 0; e < edges; e++) s_.leaving[next[s_.sender[e]]++] = static_cast<int32_t>(e);
   }
 
-  static int64_t whole(int64_t count) {
-    return (count + PAD_BYTES / sizeof(T) - 1) / (PAD_BYTES / sizeof(T)) * (PAD_BYTES / sizeof(T));
-  }
-
   static std::vector<int64_t> rows(const std::vector<int64_t>& start) {
     std::vector<int64_t> row(start.size(), 0);
-    for (size_t i = 0; i + 1 < start.size(); i++) row[i + 1] = row[i] + whole(start[i + 1] - start[i]);
+    for (size_t i = 0; i + 1 < start.size(); i++) row[i + 1] = row[i] + padded<T>(start[i + 1] - start[i]);
     return row;
   }
 
