@@ -19,7 +19,8 @@ _COLORS = (ACCENT, INK, "#6a8f3c", "#8064a2")
 
 
 def plot_evaluation(evaluation, folder: Path) -> list[Path]:
-    """parity_<label>.png and <label>_by_element.png (of what atoms have), those for which there are labels."""
+    """parity_<label>.png and <label>_by_element.png (of what atoms have), those for which there are labels, and
+    error_bars_<label>.png of a model that has error bars."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for label in labels():
@@ -83,7 +84,7 @@ def _by_element(path, by_element, label: Label) -> Path:
 
 def _error_bars(folder, calibration) -> list[Path]:
     """error_bars_<label>.png: |error| against the standard deviation, with the line below which 90 % should lie."""
-    drawn = []
+    drawn, metrics = [], calibration.metrics()
     for name, pairs, unit in (
         (ENERGY.name, calibration.energies, "eV"),
         (FORCES.name, calibration.forces, "eV/Angstrom"),
@@ -96,10 +97,9 @@ def _error_bars(folder, calibration) -> list[Path]:
         ends = np.array([stds.min(), stds.max()])
         axes.plot(stds, errors, ".", color=INK, markersize=3, alpha=0.4, rasterized=True)
         axes.plot(ends, NORMAL_90 * ends, color=ACCENT, linewidth=1.2, label="90 % should lie below")
-        within = 100 * np.mean(errors <= NORMAL_90 * stds)
         axes.set(xscale="log", yscale="log", xlabel=f"standard deviation, m{unit}", ylabel=f"|error|, m{unit}")
         axes.set_ylim(max(errors.min(), errors.max() / 1e4), 2 * errors.max())
-        axes.set_title(f"Error bars of {name}: {within:.1f} % below")
+        axes.set_title(f"Error bars of {name}: {100 * metrics[name]['coverage_90']:.1f} % below")
         axes.legend(frameon=False)
         drawn.append(_write(figure, folder / f"error_bars_{name}.png"))
     return drawn

@@ -43,18 +43,19 @@ def calibrate(bars: ErrorBars, engine, data: Snapshots, progress: Callable[[], N
     found = Calibration()
     for structure, out in _computed(engine, data, progress):
         found.add(structure, out | bars.of(structure.z, out["features"]))
-    if not found.structures and not len(found.forces):
+    of_forces, elements = found.forces, found.elements
+    if not found.structures and not len(of_forces):
         raise InputError(f"{data.name}: no energies and no forces to calibrate error bars with")
     energy, forces = 1.0, np.ones(len(bars.elements))
     told = {"structures": found.count, "coverage": COVERAGE, "energy": None, "forces": None, **about}
     if found.structures:
         energy = conformal_factor(found.energies, what=f"{data.name}: energies")
         told["energy"] = found.structures
-    if len(found.forces):
-        forces[:] = conformal_factor(found.forces, what=f"{data.name}: forces")
-        told["forces"] = len(found.forces)
+    if len(of_forces):
+        forces[:] = conformal_factor(of_forces, what=f"{data.name}: forces")
+        told["forces"] = len(of_forces)
         for k, z in enumerate(bars.elements):
-            of_element = found.forces[found.elements == z]
+            of_element = of_forces[elements == z]
             if len(of_element) >= _FEWEST:
                 forces[k] = conformal_factor(of_element)
     return bars.scaled(energy, forces, calibration=told)

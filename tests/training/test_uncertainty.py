@@ -7,7 +7,9 @@ from equitensor.data import Memory
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.models.error_bars import NORMAL_90
+from equitensor.training import plots
 from equitensor.training.calibration import Calibration, conformal_factor
+from equitensor.training.evaluation import Evaluation
 from equitensor.training.selection import select
 from equitensor.training.uncertainty import calibrate, fit_error_bars
 
@@ -181,3 +183,15 @@ def test_selection_is_greedy_in_information_and_never_takes_a_copy_first(engine,
     assert sum(each.index < 3 for each in chosen[:4]) <= 1  # three times the same
     with pytest.raises(InputError, match="100 are asked for; it has 40"):
         select(bars, engine, Memory(pool), 100)
+
+
+def test_pictures_and_metrics_say_the_same_coverage(monkeypatch, tmp_path):
+    """Also where errors are zero, which a picture with logarithmic axes cannot show."""
+    label = Structure(np.array([1, 1]), np.zeros((2, 3)), np.zeros((3, 3)), np.zeros(3, bool), forces=np.ones((2, 3)))
+    found, titles = Calibration(), []
+    wrong = np.array([[1.0, 1, 1], [1, 1, 9]])
+    found.add(label, {"forces": wrong, "forces_std": np.ones(2), "energy_std": 1.0, "novelty": np.zeros(2)})
+    monkeypatch.setattr(plots, "_write", lambda figure, path: titles.append(figure.axes[0].get_title()))
+    plots.plot_evaluation(Evaluation(metrics={}, calibration=found), tmp_path)
+    assert titles == ["Error bars of forces: 83.3 % below"]
+    assert found.metrics()["forces"]["coverage_90"] == pytest.approx(5 / 6)
