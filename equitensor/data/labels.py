@@ -7,7 +7,7 @@ import numpy as np
 
 from equitensor.data.label_keys import LabelKey, family_rank, form_of, parse
 from equitensor.data.label_notes import LabelNotes
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import units
 from equitensor.graph.labels import Label, by_name, labels
 
@@ -79,6 +79,19 @@ class LabelReader:
                 raise InputError(
                     f"{path}: {label}_key: no frame has {key!r}; the keys are {self.notes.describe_keys()}"
                 )
+
+    def nothing_found(self, path) -> NoLabelsError:
+        """The error of a file without labels: what a user can do with the keys that it has, if it has any."""
+        *most, last = self.labels
+        text = f"{path}: no {', '.join(most)} or {last} found"
+        if self.notes.seen:
+            options = [f"{label}_key" for label in self.labels]
+            text += (
+                f". The keys in this file are {self.notes.describe_keys()}. Name the right ones with "
+                f"{', '.join(options)} (--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} "
+                "in a config)"
+            )
+        return NoLabelsError(text)
 
     def messages(self) -> list[str]:
         """What there is to say about the labels of the frames read so far, one sentence each."""

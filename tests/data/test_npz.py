@@ -5,7 +5,7 @@ import pytest
 from ase.units import Hartree, kcal, mol
 
 from equitensor.data import open_snapshots
-from equitensor.errors import InputError
+from equitensor.errors import InputError, NoLabelsError
 
 KCAL = kcal / mol
 POS = np.array([[[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], [[0.0, 0, 0], [1.0, 0, 0], [-0.2, 0.9, 0.1]]])
@@ -102,6 +102,16 @@ def test_other_calculations_are_read_by_name(write):
 def test_what_does_not_fit_is_named(write, change, message):
     with pytest.raises(InputError, match=rf"a\.npz.*{message}"):
         open_snapshots(write(SGDML, **change))
+
+
+def test_a_file_without_labels_says_what_it_has_and_how_to_name_it(write):
+    path = write(SGDML, E=None, F=None, U0=np.array([-47.0, -46.0]))
+    message = (
+        r"a\.npz: no energy, forces or stress found\. The keys in this file are U0.*Name the right ones with energy_key"
+    )
+    with pytest.raises(NoLabelsError, match=message):
+        open_snapshots(path)
+    assert open_snapshots(path, energy_key="U0", energy_unit="eV")[1].energy == -46
 
 
 def test_a_file_that_is_cut_off_is_named(write):

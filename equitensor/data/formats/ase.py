@@ -14,9 +14,8 @@ from equitensor.data.formats.label_options import ELEMENTS, LENGTH_UNIT, chemica
 from equitensor.data.frames import ending
 from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
-from equitensor.errors import InputError, NoLabelsError
+from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.graph.labels import names
 from equitensor.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -78,18 +77,7 @@ def read(
     for message in [*labels.messages(), *weights.messages()]:
         _log.warning("%s: %s", path, message)
     if not is_labelled:
-        raise NoLabelsError(f"{path}: no {', '.join(names()[:-1])} or {names()[-1]} found{_keys_to_name(labels)}")
-
-
-def _keys_to_name(labels: LabelReader) -> str:
-    """What a user can do with the keys of a file without labels; "" where it has no keys."""
-    if not labels.notes.seen:
-        return ""
-    options = [f"{name}_key" for name in names()]
-    return (
-        f". The keys in this file are {labels.notes.describe_keys()}. Name the right ones with {', '.join(options)} "
-        f"(--{options[0].replace('_', '-')} NAME on the command line, data.{options[0]} in a config)"
-    )
+        raise labels.nothing_found(path)
 
 
 def settings() -> type[Settings]:

@@ -9,9 +9,8 @@ import numpy as np
 
 from equitensor.data.labels import LabelReader
 from equitensor.data.zeros import without_zero_labels
-from equitensor.errors import InputError, NoLabelsError
+from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.graph.labels import names
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +60,7 @@ def read_stacks(
     for message in [*labels.messages(), *(() if gaps is None else gaps.messages())]:
         _log.warning("%s: %s", path, message)
     if not found:
-        known = f"the keys in this file are {labels.notes.describe_keys()}"
-        raise NoLabelsError(f"{path}: no {', '.join(names()[:-1])} or {names()[-1]} found; {known}")
+        raise labels.nothing_found(path)
 
 
 def _frames(stack: Stack, labels: LabelReader, gaps) -> Iterator[Structure]:
