@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from equitensor.ops.cuda import launches
+
 
 class Remembered:
     """make(tensor, *more), kept for as long as the tensor lives and is not written to.
@@ -20,7 +22,7 @@ class Remembered:
         self.make, self.captured, self.kept = make, captured, WeakIdKeyDictionary()
 
     def __call__(self, tensor: Tensor, *more) -> Any:
-        if tensor.is_inference() or not (self.captured or not _capturing(tensor)):
+        if tensor.is_inference() or (not self.captured and launches.capturing(tensor.device)):
             return self.make(tensor, *more)
         version, key, found = self.kept.get(tensor, (None, (), None))
         if version != tensor._version or len(key) != len(more) or not all(map(_same, key, more)):
@@ -31,10 +33,6 @@ class Remembered:
 
 def _same(one, other) -> bool:
     return one is other if isinstance(one, Tensor) else one == other
-
-
-def _capturing(tensor: Tensor) -> bool:
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _assert_below(index: Tensor, count: int, message: str) -> None:

@@ -129,6 +129,14 @@ def test_sorted_edges_are_those_of_one_stream(monkeypatch):
     assert found[0] is found[1] and found[2] is not found[0] and torch.equal(found[2], found[0])
 
 
+def test_edges_are_sorted_again_where_their_device_captures(monkeypatch):
+    """A graph sorts at each replay, whatever the current device is."""
+    index, asked = torch.tensor([1, 0, 1]), []
+    monkeypatch.setattr(launches, "capturing", lambda device: asked.append(device) or True)
+    first, second = (edges.by_node(index, 2)[0] for _ in range(2))
+    assert first is not second and asked == [index.device] * 2
+
+
 def _convolution(**changes):
     plan = torch.tensor([[0, 0, 0, 0, 2, 1, 1, 1]])
     edge = torch.tensor([0, 1, 1])
