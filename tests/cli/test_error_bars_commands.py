@@ -92,6 +92,26 @@ def test_relax_stops(bars, capsys):
     assert "step 0: atom" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["md", "model.eqt", "molecule.xyz", "--steps", "1"],
+        ["relax", "model.eqt", "molecule.xyz", "--steps", "1"],
+        ["vibrations", "model.eqt", "molecule.xyz"],
+        ["phonons", "model.eqt", "crystal.cif", "--supercell", "1", "1", "1"],
+    ],
+)
+def test_where_none_are_shown_none_are_computed(bars, argv, monkeypatch):
+    if argv[0] == "phonons":
+        pytest.importorskip("phonopy", reason="needs phonopy: pip install equitensor[phonons]")
+
+    def of(*_):
+        raise AssertionError("error bars were computed")
+
+    monkeypatch.setattr("equitensor.models.ErrorBars.of", of)
+    assert main([*argv, "--device", "cpu"]) == (1 if argv[0] == "relax" else 0)  # one step is not enough to relax
+
+
 def test_select_writes_what_it_chose(bars, capsys):
     assert main(["select", "model.eqt", "valid.xyz", "--count", "5"]) == 0
     frames = ase.io.read("valid-selected.extxyz", ":")

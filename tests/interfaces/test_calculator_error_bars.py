@@ -11,7 +11,7 @@ from equitensor.data import Memory
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.interfaces.backend import open_engine
-from equitensor.interfaces.evaluator import Model
+from equitensor.interfaces.evaluator import Model, System
 from equitensor.interfaces.novelty import NovelError, NoveltyWatch
 from equitensor.models import write_error_bars
 from equitensor.training.evaluation import evaluate
@@ -102,16 +102,16 @@ def test_a_potential_object_and_a_copy_of_a_calculator_keep_them(path):
 def test_without_them_nothing_of_them_is_computed(backend, tmp_path, monkeypatch):
     models.save(random_potential(), tmp_path / "bare.eqt")
     asked = []
-    for module, kind in (("models.potential", "Potential"), ("interfaces.evaluator", "System")):
-        name = f"equitensor.{module}.{kind}.{'forward' if kind == 'Potential' else 'evaluate'}"
-        original = models.Potential.forward if kind == "Potential" else None
-        if original is None:
-            from equitensor.interfaces.evaluator import System
 
-            original = System.evaluate
-        monkeypatch.setattr(
-            name, lambda *a, _call=original, **k: (asked.append(bool(k.get("features"))), _call(*a, **k))[1]
-        )
+    def noted(original):
+        def compute(*arguments, **options):
+            asked.append(bool(options.get("features")))
+            return original(*arguments, **options)
+
+        return compute
+
+    for kind, name in ((models.Potential, "forward"), (System, "evaluate")):
+        monkeypatch.setattr(kind, name, noted(getattr(kind, name)))
     found = results(tmp_path / "bare.eqt", structures()["molecule"], backend)
     assert not set(NAMES) & set(found) and asked == [False]
     assert Model(tmp_path / "bare.eqt").error_bars is None
