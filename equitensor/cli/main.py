@@ -15,6 +15,7 @@ COMMANDS = (
     *("md", "relax", "vibrations", "phonons"),
     *("verify", "uncertainty", "select"),
     *("lammps", "info", "bench"),
+    *("config", "completion"),
 )
 
 

@@ -6,10 +6,10 @@ Its weights have the names and shapes of PyG's DimeNetPlusPlus, so that trained 
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
@@ -174,18 +174,18 @@ class DimeNetPlusPlus(nn.Module):
         self,
         num_elements: int,
         cutoff: PositiveFloat = 5.0,
-        channels: Count = 128,
-        layers: Count = 4,
-        lmax: CountFromZero = 6,
-        num_radial: Count = 6,
-        triplet_channels: Count = 64,
-        basis_channels: Count = 8,
-        output_channels: Count = 256,
-        before_skip: CountFromZero = 1,
-        after_skip: CountFromZero = 2,
-        output_layers: CountFromZero = 3,
-        envelope_exponent: Count = 5,
-        pyg_form: bool = False,
+        channels: Annotated[Count, Field(description="channels on the atoms")] = 128,
+        layers: Annotated[Count, Field(description="interaction blocks")] = 4,
+        lmax: Annotated[CountFromZero, Field(description="degree of the density on the atoms")] = 6,
+        num_radial: Annotated[Count, Field(description="Bessel functions of the distance")] = 6,
+        triplet_channels: Annotated[Count, Field(description="channels in which messages meet")] = 64,
+        basis_channels: Annotated[Count, Field(description="channels between the bases and the messages")] = 8,
+        output_channels: Annotated[Count, Field(description="channels of the output blocks")] = 256,
+        before_skip: Annotated[CountFromZero, Field(description="residual layers before the skip connection")] = 1,
+        after_skip: Annotated[CountFromZero, Field(description="residual layers behind it")] = 2,
+        output_layers: Annotated[CountFromZero, Field(description="layers of an output block")] = 3,
+        envelope_exponent: Annotated[Count, Field(description="exponent of the polynomial envelope at the cutoff")] = 5,
+        pyg_form: Annotated[bool, Field(description="the form of PyG's DimeNet++, whose weights then fit")] = False,
         num_neighbors: float | None = None,
     ) -> None:
         super().__init__()

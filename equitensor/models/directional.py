@@ -5,10 +5,10 @@ their angles. Because P_l(u . v) is a sum of Y_lm(u) Y_lm(v), the sum over angle
 a read-out along the outgoing edge. Between the two the density is multiplied with itself, for many-body terms.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
@@ -81,15 +81,19 @@ class Directional(nn.Module):
         self,
         num_elements: int,
         cutoff: PositiveFloat,
-        channels: Count = 32,
-        edge_channels: Count = 32,
-        lmax: CountFromZero = 3,
-        layers: Count = 2,
-        gathered: Count | None = None,
-        correlation: Count = 3,
-        product: str = "gaunt",
-        num_radial: Count = 8,
-        smoothness: NonNegativeFloat = 1.0,
+        channels: Annotated[Count, Field(description="channels on the atoms")] = 32,
+        edge_channels: Annotated[Count, Field(description="channels of the messages along edges")] = 32,
+        lmax: Annotated[CountFromZero, Field(description="degree of the density on the atoms")] = 3,
+        layers: Annotated[Count, Field(description="densities, with messages updated between them")] = 2,
+        gathered: Annotated[
+            Count | None, Field(description="channels gathered on atoms; null: twice the channels")
+        ] = None,
+        correlation: Annotated[Count, Field(description="highest power of the density")] = 3,
+        product: Annotated[str, Field(description="tensor product of the powers: cg, gaunt or cp")] = "gaunt",
+        num_radial: Annotated[Count, Field(description="Bessel functions of the distance")] = 8,
+        smoothness: Annotated[
+            NonNegativeFloat, Field(description="s: the n-th Bessel function is weighted by n^-s")
+        ] = 1.0,
         num_neighbors: float = 12.0,
     ) -> None:
         super().__init__()

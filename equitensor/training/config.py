@@ -47,8 +47,8 @@ class _Section(BaseModel):
 class Subtract(_Section):
     """What is taken off the labels before a model learns them, and added to its predictions: d3, as "pbe-bj"."""
 
-    d3: str | None = None
-    zbl: bool = False
+    d3: str | None = Field(None, description="DFT-D3 that the labels hold: functional and damping, as pbe-bj")
+    zbl: bool = Field(False, description="always false: model.zbl makes the ZBL repulsion part of the model")
 
     @field_validator("d3")
     @classmethod
@@ -66,19 +66,31 @@ class Subtract(_Section):
         return value
 
 
+TRAIN = "what to train on: a path, a pattern, a mapping with a path and reader options, or a list of these"
+VALID = "what to validate on, as `train`; null: a part of `train`"
+TEST = "what errors are also told of at the end, as `train`, or several sets by name"
+REPLAY = "data of an earlier training, and their share in each epoch"
+
+
 class DataConfig(_Section):
     """Where the snapshots are, how they are read, and what is held out."""
 
-    train: Any
-    valid: Any = None
-    test: Any = None
-    replay: Any = None
-    valid_fraction: float = Field(0.1, ge=0, lt=1)
-    valid_by: Literal["group", "frame"] = "group"
-    e0s: dict[str | int, float] | str | None = None
-    subtract: Subtract = Subtract()
-    format: str = "auto"
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    train: Any = Field(description=TRAIN)
+    valid: Any = Field(None, description=VALID)
+    test: Any = Field(None, description=TEST)
+    replay: Any = Field(None, description=REPLAY)
+    valid_fraction: float = Field(0.1, ge=0, lt=1, description="share of `train` that is held out without `valid`")
+    valid_by: Literal["group", "frame"] = Field("group", description="whether whole groups are held out, or frames")
+    e0s: dict[str | int, float] | str | None = Field(
+        None,
+        description="energies of isolated atoms in eV, by element; a file of them; isolated (those in the data); fit "
+        "(least squares); null: isolated where all are there, else fit",
+    )
+    subtract: Subtract = Field(Subtract(), description="what is taken off the labels and added to predictions")
+    format: str = Field("auto", description="format of the files; auto: found out from each")
+    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="processes that read batches ahead; auto: none until steps wait for data"
+    )
 
     def reading_options(self) -> dict:
         """What `open_snapshots` takes beside the path, where given."""
@@ -89,9 +101,9 @@ class DataConfig(_Section):
 class Source(_Section):
     """Data with options of its own: what `open_snapshots` takes as a mapping."""
 
-    path: str | list[str]
-    weight: PositiveFloat = 1.0
-    format: str | None = None
+    path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
+    weight: PositiveFloat = Field(1.0, description="by which the weight of its structures in the loss is multiplied")
+    format: str | None = Field(None, description="format of its files; null: data.format")
 
     @model_serializer(mode="wrap")
     def _what_is_given(self, handler):
@@ -101,10 +113,10 @@ class Source(_Section):
 class Replay(_Section):
     """Data that a model was trained on before, the share of them in each epoch, and the labels to learn from."""
 
-    path: str | list[str]
-    share: float = Field(0.2, gt=0, lt=1)
-    labels: list[str] | None = None
-    format: str | None = None
+    path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
+    share: float = Field(0.2, gt=0, lt=1, description="of an epoch's structures, by weight")
+    labels: list[str] | None = Field(None, description="labels to learn from; null: all that are there")
+    format: str | None = Field(None, description="format of its files; null: data.format")
 
     def source(self) -> dict:
         """What `open_snapshots` takes."""
@@ -137,10 +149,10 @@ def _data_section() -> type[DataConfig]:
     return create_model(
         "DataConfig",
         __base__=DataConfig,
-        train=(one_of(**several), ...),
-        valid=(one_of(**several) | None, None),
-        test=(one_of(**several, names=dict[str, one]) | None, None),
-        replay=(_reading(Replay) | None, None),
+        train=(one_of(**several), Field(description=TRAIN)),
+        valid=(one_of(**several) | None, Field(None, description=VALID)),
+        test=(one_of(**several, names=dict[str, one]) | None, Field(None, description=TEST)),
+        replay=(_reading(Replay) | None, Field(None, description=REPLAY)),
         **formats.all_settings(),
     )
 
@@ -148,9 +160,9 @@ def _data_section() -> type[DataConfig]:
 class ModelConfig(_Section):
     """The architecture, with the settings of all; one that is left out takes the architecture's own default."""
 
-    architecture: str = "directional"
-    cutoff: PositiveFloat = CUTOFF
-    zbl: bool = False
+    architecture: str = Field("directional", description="the backbone: directional or dimenet++")
+    cutoff: PositiveFloat = Field(CUTOFF, description="Angstrom: how far atoms see each other")
+    zbl: bool = Field(False, description="add the ZBL repulsion of nuclei at short distances")
 
     def settings(self) -> dict:
         """The arguments of `models.build`."""
@@ -172,24 +184,38 @@ _Rates = Annotated[
 class TrainConfig(_Section):
     """How long, how fast, in what precision, and on what."""
 
-    batch_size: PositiveInt | None = None  # structures a batch at most
-    batch_edges: PositiveInt | None = None  # edges a batch at most; by the data where neither is given
-    accumulate: PositiveInt = 1  # batches a step, on each rank
-    max_epochs: PositiveInt | None = None
-    max_time: str | None = None
-    optimizer: Literal["soap", "adam", "muon"] = "soap"
-    lr: _Rates | None = None  # one, or by part of the model, with `default` for the others
-    weight_decay: float = Field(0.0, ge=0)
-    constant: float = Field(0.3, ge=0, le=1)
-    ema: float = Field(0.99, ge=0, lt=1)
-    clip: PositiveFloat | None = None
-    dtype: Literal["float32", "float64"] = "float32"
-    device: str = "auto"
-    threads: PositiveInt | None = None
-    init_from: str | None = None
-    freeze: list[str] = []  # parts of the model
-    patience: PositiveInt | None = None  # validations without a better model, after which the run ends
-    loggers: list[Literal["tensorboard", "wandb"]] = []
+    batch_size: PositiveInt | None = Field(None, description="structures of a batch at most")
+    batch_edges: PositiveInt | None = Field(
+        None, description="edges of a batch at most; where neither is given, those of ten structures, 4500 at most"
+    )
+    accumulate: PositiveInt = Field(1, description="batches of a step, on each rank")
+    max_epochs: PositiveInt | None = Field(None, description="epochs after which the run ends")
+    max_time: str | None = Field(
+        None,
+        description="HH:MM:SS or seconds: time after which the run ends",
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
+    )
+    optimizer: Literal["soap", "adam", "muon"] = Field("soap", description="what makes steps of gradients")
+    lr: _Rates | None = Field(
+        None, description="learning rate of weight matrices, or one by part of the model; null: the optimiser's own"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="of weight matrices, decoupled as in AdamW")
+    constant: float = Field(0.3, ge=0, le=1, description="share of the run before the learning rate falls as a cosine")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of weights, which the model file has")
+    clip: PositiveFloat | None = Field(None, description="largest norm of the gradient of a step; null: any")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of weights and features")
+    device: str = Field("auto", description="cpu, cuda, cuda:1; auto: a GPU where there is one")
+    threads: PositiveInt | None = Field(None, description="threads inside operations; null: torch's own number")
+    init_from: str | None = Field(None, description="a model file from which weights are taken: fine-tuning")
+    freeze: list[str] = Field(
+        [],
+        description="parts of the model that are not trained",
+        json_schema_extra={"type": ["array", "string"]},
+    )
+    patience: PositiveInt | None = Field(
+        None, description="validations without a better model after which the run ends"
+    )
+    loggers: list[Literal["tensorboard", "wandb"]] = Field([], description="where metrics go beside metrics.csv")
 
     @property
     def by_part(self) -> bool:
@@ -220,8 +246,10 @@ class LossConfig(_Section):
     eV of energies per atom), of virials per atom beyond `huber` times three times their usual size; null: squared too.
     """
 
-    late: float = Field(0.75, ge=0, le=1)
-    huber: PositiveFloat | None = 1.0
+    late: float = Field(0.75, ge=0, le=1, description="share of the run after which energies weigh `energy_late`")
+    huber: PositiveFloat | None = Field(
+        1.0, description="errors beyond so many times the usual size count linearly; null: all are squared"
+    )
 
     def weights(self, late: bool) -> dict[str, float]:
         """label -> weight of its term, before or after `late`."""
@@ -236,21 +264,22 @@ def _loss_section() -> type[LossConfig]:
     """With the weights of all labels."""
     fields = {}
     for label in labels():
-        fields[label.name] = (float, Field(label.weight, ge=0))
+        counted = f"{label.quantity.name.replace('_', ' ')} ({label.quantity.unit})"
+        fields[label.name] = (float, Field(label.weight, ge=0, description=f"weight of squared errors of {counted}"))
         if label.late is not None:
-            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0))
+            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0, description="the same in the last stage"))
     return create_model("LossConfig", __base__=LossConfig, **fields)
 
 
 class Config(_Section):
     """A whole run."""
 
-    data: DataConfig
-    model: ModelConfig = ModelConfig()
-    train: TrainConfig = TrainConfig()
-    loss: LossConfig = LossConfig()
-    seed: int = Field(0, ge=0, lt=2**32)
-    output: str = "runs/train"
+    data: DataConfig = Field(description="where the snapshots are, how they are read, what is held out")
+    model: ModelConfig = Field(ModelConfig(), description="the architecture and its settings")
+    train: TrainConfig = Field(TrainConfig(), description="how long, how fast, in what precision, on what")
+    loss: LossConfig = Field(LossConfig(), description="what errors weigh")
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, the split and the order of structures")
+    output: str = Field("runs/train", description="the folder of the run, which must be empty or not there yet")
 
     def resolved(self) -> dict:
         return self.model_dump(mode="json")
