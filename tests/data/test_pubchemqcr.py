@@ -72,6 +72,14 @@ def test_levels_of_theory_do_not_mix_by_accident(write):
     with pytest.raises(InputError, match="different levels of theory"):
         list(pubchemqcr.read(path, stages=["hf", "DFT_1st"]))
     assert len(list(pubchemqcr.read(path, stages="hf,dft_1st", mix_levels=True))) == 2
+
+
+def test_relaxations_and_dynamics_with_xtb_are_one_level_that_is_not_dft(write):
+    path = write({"smiles": "[H][H]", "gfn2": [step(), step()], "gfn2_md": [step()], "DFT_1st": [step()]})
+    structures = list(pubchemqcr.read(path, stages=["gfn2", "gfn2_md"]))
+    assert [structure.config_type for structure in structures] == ["gfn2", "gfn2", "gfn2_md"]
+    with pytest.raises(InputError, match="different levels of theory"):
+        list(pubchemqcr.read(path, stages="gfn2,DFT_1st"))
     with pytest.raises(InputError, match="unknown stage 'mp2'"):
         list(pubchemqcr.read(path, stages="mp2"))
     with pytest.raises(InputError, match="no step of the stages pm3"):

@@ -26,7 +26,14 @@ from equitensor.graph import Structure
 
 _log = logging.getLogger(__name__)
 
-LEVELS = {"pm3": "PM3", "hf": "Hartree-Fock", "DFT_1st": "B3LYP/6-31G*", "DFT_2nd": "B3LYP/6-31G*"}
+LEVELS = {
+    "pm3": "PM3",
+    "hf": "Hartree-Fock",
+    "DFT_1st": "B3LYP/6-31G*",
+    "DFT_2nd": "B3LYP/6-31G*",
+    "gfn2": "GFN2-xTB",  # these two are not PubChemQCR's: datasets/organics keeps its frames in the same layout
+    "gfn2_md": "GFN2-xTB",
+}
 DFT_STAGES = ("DFT_1st", "DFT_2nd")
 
 

@@ -1,0 +1,251 @@
+"""Make the data set of organic molecules: molecules from a seed, geometries, labels with GFN2-xTB, PubChemQCR's layout.
+
+    pip install rdkit tblite lmdb
+    OMP_NUM_THREADS=1 python datasets/organics/prepare.py runs/organics/data --processes 2
+
+A shard is one LMDB file of a hundred molecules of one part. Shards that are there are not made again, so a run that was
+stopped goes on; any shard can be made alone (--parts train --shards 3:4) and is the same, whatever was made before.
+`molecules.csv` lists all molecules, with the parts that they are in: a part is decided by the scaffold alone.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import itertools
+import json
+import multiprocessing
+import pickle
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from geometries import conformers, hot, side_by_side, squeezed, stretched
+from labels import Frame, Labels
+from molecules import FRAGMENTS, molecules
+from rdkit import Chem
+
+SHARD = 100  # molecules
+BOHR = 0.529177210544  # Angstrom
+STRONGEST = 1.0  # Hartree/Bohr, of a gradient: 51 eV/Angstrom
+COUNTS = {"molecules": 9000, "larger": 150, "dimers": 3000}
+LARGER = (51, 80)  # atoms
+SHARES = {"test": 0.03, "valid": 0.02}  # of scaffolds; the others are trained on
+UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard: rows of the list, where it goes."""
+
+    part: str
+    number: int
+    rows: list[dict]
+    file: Path
+    seed: int
+
+
+def share(text: str) -> float:
+    """A number in [0, 1) that hangs on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def part_of(scaffold: str) -> str:
+    value = share(scaffold)
+    for part, size in SHARES.items():
+        if value < size:
+            return part
+        value -= size
+    return "train"
+
+
+def listed(seed: int) -> list[dict]:
+    """All molecules and pairs, with their parts."""
+    rows = [
+        {"part": part_of(molecule.scaffold), "smiles": molecule.smiles, "atoms": molecule.atoms}
+        for molecule in itertools.islice(molecules(seed), COUNTS["molecules"])
+    ]
+    larger = itertools.islice(molecules(seed, *LARGER), COUNTS["larger"])
+    pairs = _pairs(seed, [row["smiles"] for row in rows if row["atoms"] <= 16 and row["part"] == "train"])
+    return [*rows, *({"part": "larger", "smiles": each.smiles, "atoms": each.atoms} for each in larger), *pairs]
+
+
+def _pairs(seed: int, small: list[str]) -> list[dict]:
+    """Pairs and, one in five, clusters of three to five; no pair of test_dimers is trained on, nor within a cluster."""
+    rng, partners = np.random.default_rng([seed, 2]), FRAGMENTS["partners"]
+    rows = []
+    for _ in range(COUNTS["dimers"]):
+        count = 2 if rng.random() < 0.8 else int(rng.integers(3, 6))
+        pool = partners if rng.random() < 0.7 else small
+        parts = sorted([str(rng.choice(pool)), *(str(rng.choice(partners)) for _ in range(count - 1))])
+        held_out = [share(".".join(pair)) < 0.06 for pair in itertools.combinations(parts, 2)]
+        if count == 2 or not any(held_out):
+            smiles = ".".join(parts)
+            atoms = Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
+            rows.append({"part": "test_dimers" if any(held_out) else "dimers", "smiles": smiles, "atoms": atoms})
+    return rows
+
+
+class Molecule:
+    """One row of the list: its geometries, labelled; `counts` says what was left out."""
+
+    def __init__(self, row: dict, seed: int, number: int) -> None:
+        self.row, self.seed = row, seed
+        self.rng = np.random.default_rng([seed, number, *row["part"].encode()])
+        self.counts = Counter()
+
+    def records(self) -> dict[str, dict]:
+        """Record by a suffix of the key: the molecule's own, and those of a pair's halves where they are held out."""
+        mol = self._start()
+        if mol is None:
+            self.counts["molecules without a geometry"] += 1
+            return {}
+        numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
+        labels = Labels(numbers, mol.GetConformer(0).GetPositions() / BOHR)
+        relaxed = labels.relaxation(mol.GetConformer(0).GetPositions() / BOHR)
+        frames = [labels.frame(x / BOHR) for x in self._others(mol)]
+        self.counts["geometries without charges"] += sum(frame is None for frame in frames)
+        labelled = [frame for frame in frames if frame is not None]
+        stages = {"gfn2": self._usable(relaxed), "gfn2_md": self._usable(labelled)}
+        if not any(stages.values()):
+            self.counts["molecules without a label"] += 1
+            return {}
+        records = {"": _record(self.row["smiles"], numbers, stages)}
+        if self.row["part"] == "test_dimers":
+            records |= self._halves(mol, numbers, stages)
+        self.counts["molecules"] += 1
+        return records
+
+    def _start(self):
+        parts = [conformers(smiles, 2, self.seed) for smiles in self.row["smiles"].split(".")]
+        if any(part is None for part in parts):
+            return None
+        return parts[0] if len(parts) == 1 else side_by_side(parts, self.rng)
+
+    def _others(self, mol) -> list[np.ndarray]:
+        """What is labelled beside the relaxation."""
+        rows = hot(mol, 0, 10, self.rng)
+        for other in range(1, mol.GetNumConformers()):
+            rows += hot(mol, other, 5, self.rng)
+        if self.row["part"] in ("train", "dimers") and rows:
+            rows.append(squeezed(rows[self.rng.integers(len(rows))], self.rng))
+            apart = stretched(mol, rows[self.rng.integers(len(rows))], self.rng) if self.rng.random() < 0.5 else None
+            rows += [] if apart is None else [apart]
+        return rows
+
+    def _usable(self, frames: list[Frame]) -> list[Frame]:
+        usable = [frame for frame in frames if np.abs(frame.gradient).max() < STRONGEST]
+        self.counts["frames"] += len(usable)
+        self.counts["frames with a gradient over 1 Hartree/Bohr"] += len(frames) - len(usable)
+        return usable
+
+    def _halves(self, mol, numbers, stages) -> dict[str, dict]:
+        """Each half of a pair in all its frames, as it is beside the other: for energies of interaction."""
+        halves = {}
+        for name, atoms in zip("ab", Chem.GetMolFrags(mol), strict=True):
+            atoms = list(atoms)
+            labels = Labels(numbers[atoms], mol.GetConformer(0).GetPositions()[atoms] / BOHR)
+            alone = {stage: [labels.frame(frame.positions[atoms]) for frame in rows] for stage, rows in stages.items()}
+            halves[name] = _record("", numbers[atoms], alone)
+        return halves
+
+
+def _record(smiles: str, numbers: np.ndarray, stages: dict[str, list[Frame]]) -> dict:
+    """As PubChemQCR keeps a molecule: positions in Angstrom, energies and gradients in Hartree and Bohr."""
+    symbols = [Chem.GetPeriodicTable().GetElementSymbol(int(number)) for number in numbers]
+    return {"smiles": smiles} | {stage: [_step(symbols, frame) for frame in frames] for stage, frames in stages.items()}
+
+
+def _step(symbols, frame: Frame) -> dict:
+    positions, gradient = (frame.positions * BOHR).round(6).tolist(), frame.gradient.round(8).tolist()
+    return {
+        "coordinates": [{"atom": s, "x": x, "y": y, "z": z} for s, (x, y, z) in zip(symbols, positions, strict=True)],
+        "energy": frame.energy,
+        "gradient": [{"atom": s, "dx": x, "dy": y, "dz": z} for s, (x, y, z) in zip(symbols, gradient, strict=True)],
+    }
+
+
+def make(task: Task) -> str:
+    """Write one shard, whole or not at all, with a report beside it."""
+    began, counts = time.process_time(), Counter()
+    building = task.file.with_suffix(".building")
+    shutil.rmtree(building, ignore_errors=True)
+    environment = lmdb.open(str(building), map_size=2**32)
+    with environment.begin(write=True) as transaction:
+        for place, row in enumerate(task.rows):
+            number = task.number * SHARD + place
+            molecule = Molecule(row, task.seed, number)
+            for suffix, record in molecule.records().items():
+                transaction.put(f"{number:09}{suffix}".encode(), gzip.compress(pickle.dumps(record), mtime=0))
+            counts += molecule.counts
+    environment.copy(str(_emptied(building.with_suffix(".copy"))), compact=True)
+    environment.close()
+    report = {**counts, "seconds": round(time.process_time() - began, 1)}
+    task.file.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    (building.with_suffix(".copy") / "data.mdb").rename(task.file)
+    shutil.rmtree(building)
+    shutil.rmtree(building.with_suffix(".copy"))
+    return f"{task.file}: " + ", ".join(f"{value} {name}" for name, value in report.items())
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def isolated_atoms() -> str:
+    """Energies of free atoms in their ground states, as extxyz."""
+    lines = []
+    for symbol, unpaired in UNPAIRED.items():
+        number = Chem.GetPeriodicTable().GetAtomicNumber(symbol)
+        frame = Labels(np.array([number]), np.zeros((1, 3)), uhf=unpaired).frame(np.zeros((1, 3)))
+        energy = frame.energy * 27.211386245981
+        lines += ["1", f'Properties=species:S:1:pos:R:3 energy={energy:.6f} config_type=isolated_atom pbc="F F F"']
+        lines += [f"{symbol} 0 0 0"]
+    return "\n".join(lines) + "\n"
+
+
+def tasks(rows: list[dict], out: Path, parts: set[str] | None, shards: slice, seed: int) -> list[Task]:
+    found = []
+    for part in dict.fromkeys(row["part"] for row in rows):
+        if parts and part not in parts:
+            continue
+        own = [row for row in rows if row["part"] == part]
+        pieces = [own[start : start + SHARD] for start in range(0, len(own), SHARD)]
+        for number, piece in list(enumerate(pieces))[shards]:
+            file = out / part / f"{number:04}.lmdb"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                found.append(Task(part, number, piece, file, seed))
+    return sorted(found, key=lambda task: task.number)  # something of every part early
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
+    parser.add_argument("--shards", default=":", help="first:end of each part, default all")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = listed(options.seed)
+    with open(options.out / "molecules.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["part", "smiles", "atoms"])
+        writer.writeheader()
+        writer.writerows(rows)
+    (options.out / "isolated_atoms.xyz").write_text(isolated_atoms())
+    shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
+    todo = tasks(rows, options.out, set(options.parts or ()), shards, options.seed)
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for line in pool.imap_unordered(make, todo):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
