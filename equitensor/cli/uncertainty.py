@@ -37,9 +37,8 @@ def run(args) -> int:
     options = reading_options(args)
     train = open_snapshots(args.train, unlabelled=bool(args.calibrate), **options)
     held_out = open_snapshots(args.calibrate, **options) if args.calibrate else train
-    bars = calibrate(
-        fit_error_bars(engine, train), engine, held_out, source=str(held_out.name), held_out=bool(args.calibrate)
-    )
+    bars = fit_error_bars(engine, train, held_out if args.calibrate else None)
+    bars = calibrate(bars, engine, held_out, source=str(held_out.name), held_out=bool(args.calibrate))
     write_error_bars(args.model, bars)
     print("\n".join(lines(bars.about)))
     print(f"{args.model}: error bars are in it (equitensor info shows them, eval compares them with errors)")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,20 +23,24 @@ _ARRAYS = ("energy", "forces", "whitening", "means", "forces_scale", "novelty_sc
 class ErrorBars:
     """Uncertainty of energies and forces, and distance from the training data, for features f_i (d,) of the atoms.
 
-    Last-layer precision of the readout (Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018,
-    2024), with F = sum_i f_i of a structure, sums over the training data, z the element of atom i:
+    Last-layer precision of a readout (Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018,
+    2024). X of a structure holds the sum of f_i over the atoms of each element and how many they are; x are its
+    positions, sums are over the training data, z is the element of atom i:
 
-        energy_std   = a sqrt(F^T (sum_s F_s F_s^T + c^2)^-1 F)                eV
+        energy_std   = a sqrt(X^T (sum_s [w X_s X_s^T + (dX_s/dx) (dX_s/dx)^T] + c^2)^-1 X)     eV
         forces_std_i = b_z sqrt(f_i^T (sum_j f_j f_j^T + c^2)^-1 f_i)          eV/Angstrom, of a component
         novelty_i    = sqrt((f_i - m_z)^T S^-1 (f_i - m_z)) / r_z
 
-    S is the covariance of features within an element, shrunk towards a multiple of one; r_z makes novelty 1 at a stated
-    quantile of the training atoms of the element. The standard deviation of a force is that of the energy of its atom
-    in another unit: no derivative of features is needed. a and b_z are such that +-1.645 standard deviations hold the
-    stated share of errors of held-out data.
+    The second term is what labels of forces tell of the energy, w the weight of those of energies beside them. Where
+    there are many elements, X holds the sum over all atoms instead of one for each. S is the covariance of features
+    within an element, shrunk towards a multiple of one; r_z makes novelty 1 at a stated quantile of the training atoms
+    of the element. The standard deviation of a force is that of the energy of its atom in another unit: no derivative
+    of features is needed. a and b_z are such that +-1.645 standard deviations hold the stated share of errors of
+    held-out data.
 
-    Args: elements (k,) atomic numbers, rising; energy, forces, whitening (d, d), W with W W^T the matrices above,
-    a in energy; means (k, d); forces_scale, novelty_scale (k,), b_z and 1 / r_z; about, what is known of them, JSON.
+    Args: elements (k,) atomic numbers, rising; energy (m, m), m = k d + k, or d + k, a W with W W^T the first matrix
+    above; forces, whitening (d, d), W of the others; means (k, d); forces_scale, novelty_scale (k,), b_z and 1 / r_z;
+    about, what is known of them, JSON.
     """
 
     elements: np.ndarray
@@ -48,10 +53,14 @@ class ErrorBars:
     about: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        k, d = len(self.elements), self.energy.shape[0]
-        shapes = [(d, d)] * 3 + [(k, d), (k,), (k,)]
-        if [getattr(self, name).shape for name in _ARRAYS] != shapes:
-            raise ValueError(f"{k} elements and {d} features ask for arrays of shapes {shapes}")
+        k, d = len(self.elements), len(self.forces)
+        m = len(self.energy)
+        shapes = [(m, m), (d, d), (d, d), (k, d), (k,), (k,)]
+        if [getattr(self, name).shape for name in _ARRAYS] != shapes or m not in (k * d + k, d + k):
+            raise ValueError(
+                f"{k} elements and {d} features ask for arrays of other shapes; "
+                "`equitensor uncertainty MODEL TRAIN --remove` takes them out"
+            )
         if (
             not all(np.isfinite(getattr(self, name)).all() for name in _ARRAYS[:-1])
             or np.isnan(self.novelty_scale).any()
@@ -70,8 +79,12 @@ class ErrorBars:
         rows -= self._origins.take(species, axis=0)
         rows = rows.reshape(len(numbers), 2, -1)
         lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows)) * self._scales.take(species, axis=0)
-        total = features.sum(axis=0) @ self.energy
-        return {"energy_std": float(np.sqrt(total @ total)), "forces_std": lengths[:, 0], "novelty": lengths[:, 1]}
+        total = sums_of(species, features, self._by_element, len(self.elements)) @ self.energy
+        return {"energy_std": math.sqrt(total @ total), "forces_std": lengths[:, 0], "novelty": lengths[:, 1]}
+
+    @property
+    def _by_element(self) -> bool:
+        return len(self.energy) > len(self.elements) + len(self.forces)
 
     def scaled(self, energy: float, forces: np.ndarray, **about) -> "ErrorBars":
         """With standard deviations times `energy` and, by element, `forces` (k,)."""
@@ -85,6 +98,16 @@ class ErrorBars:
     def entry(self, weights: Mapping[str, np.ndarray]) -> dict:
         """What its header holds; `weights` are the tensors by which the features were computed."""
         return self.about | {"weights": digest(weights)}
+
+
+def sums_of(species: np.ndarray, features: np.ndarray, by_element: bool, count: int) -> np.ndarray:
+    """X of a structure: sums of features (n, d) by element, or of all atoms, and how many atoms there are of each.
+
+    species (n,), the index of each atom's element, of `count`.
+    """
+    of_element = (species == np.arange(count)[:, None]).astype(np.float64)
+    sums = of_element @ features if by_element else features.sum(axis=0)
+    return np.concatenate([sums.ravel(), of_element.sum(axis=1)])
 
 
 def of_tensors(tensors: Mapping[str, np.ndarray], header: dict) -> ErrorBars | None:

@@ -1,36 +1,64 @@
-"""Error bars of a trained potential: one pass over its training data, one over held-out data; nothing is trained."""
+"""Error bars of a trained potential: a pass over its training data, one over held-out data; nothing is trained."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.models.error_bars import ErrorBars
+from equitensor.graph.labels import ENERGY, FORCES
+from equitensor.models.error_bars import ErrorBars, sums_of
 from equitensor.training.calibration import COVERAGE, Calibration, conformal_factor
+from equitensor.training.displacements import Displacements
 from equitensor.training.evaluation import with_known_elements
 
 QUANTILE = 0.99  # of the training atoms of an element, where novelty is 1
-PRECISION_SHRINKAGE = 1e-6  # c^2 over the mean of the diagonal
+PRECISION_SHRINKAGE = {"energy": 1e-8, "forces": 1e-6}  # c^2 over the mean of the diagonal
 COVARIANCE_SHRINKAGE = 1e-3  # weight of the multiple of one in the covariance of features, over its mean diagonal
+WEIGHTS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)  # 1/Angstrom^2, of energies beside forces
+USUAL_WEIGHT = 100.0
+_MOST_SUMS = 512  # where elements times features are more, sums are over all atoms
 _ATOMS_KEPT = 20_000  # of an element, drawn at random, by which the quantile is found
 _FEWEST = 100  # force components of an element, from which it has a factor of its own
+_FEWEST_ENERGIES = 30  # from which a weight is chosen
 
 
-def fit_error_bars(engine, train: Snapshots, progress: Callable[[], None] | None = None) -> ErrorBars:
+def fit_error_bars(
+    engine, train: Snapshots, held_out: Snapshots | None = None, progress: Callable[[], None] | None = None
+) -> ErrorBars:
     """Error bars whose standard deviations are right up to a factor, from the data that the model was trained on.
 
-    engine: what computes the model, of `equitensor.interfaces`. Structures with unknown elements are left out. Raises
-    InputError where nothing is left, or features are not finite.
+    engine: what computes the model, of `equitensor.interfaces`. Of `WEIGHTS` the one that makes the errors of held_out
+    energies likeliest is taken, whatever their scale. Structures with unknown elements are left out. Raises InputError
+    where nothing is left, or features are not finite.
     """
-    elements = np.asarray(engine.elements, dtype=np.int64)
-    sums = _Sums(elements)
-    for structure, out in _computed(engine, train, progress):
-        if not np.isfinite(out["features"]).all():
+    sums = _Sums(np.asarray(engine.elements, dtype=np.int64))
+    known = _known(engine, train)
+    displacements = Displacements(len(known))
+    for i in known:
+        structure = train[int(i)]
+        features = engine.descriptors(structure)
+        if not np.isfinite(features).all():
             raise InputError(f"{structure.source}: the model's features are not finite there")
-        sums.add(structure.z, out["features"])
-    return sums.error_bars()
+        sums.add(structure.z, features)
+        if FORCES.is_here(structure):
+            for change in displacements.of_features(engine, structure):
+                sums.add_change(structure.z, change)
+        if progress:
+            progress()
+    found = [] if held_out is None else _energy_errors(engine, held_out, sums)
+    weight = (
+        sums.likeliest(*map(np.array, zip(*found, strict=True))) if len(found) >= _FEWEST_ENERGIES else USUAL_WEIGHT
+    )
+    return sums.error_bars(weight)
+
+
+def _energy_errors(engine, data: Snapshots, sums) -> list[tuple[np.ndarray, float]]:
+    """X and the error of the energy of each structure that has one."""
+    computed = ((structure, out) for structure, out in _computed(engine, data) if ENERGY.is_here(structure))
+    return [(sums.of(structure.z, out["features"]), out["energy"] - structure.energy) for structure, out in computed]
 
 
 def calibrate(bars: ErrorBars, engine, data: Snapshots, progress: Callable[[], None] | None = None, **about):
@@ -61,9 +89,12 @@ def calibrate(bars: ErrorBars, engine, data: Snapshots, progress: Callable[[], N
     return bars.scaled(energy, forces, calibration=told)
 
 
-def _computed(engine, snapshots, progress) -> Iterator[tuple[Structure, dict]]:
-    indices, _ = with_known_elements([int(z) for z in engine.elements], snapshots, np.arange(len(snapshots)))
-    for i in indices:
+def _known(engine, snapshots) -> np.ndarray:
+    return with_known_elements([int(z) for z in engine.elements], snapshots, np.arange(len(snapshots)))[0]
+
+
+def _computed(engine, snapshots, progress=None) -> Iterator[tuple[Structure, dict]]:
+    for i in _known(engine, snapshots):
         structure = snapshots[int(i)]
         yield structure, engine.compute(structure, stress=False, features=True)
         if progress:
@@ -71,20 +102,26 @@ def _computed(engine, snapshots, progress) -> Iterator[tuple[Structure, dict]]:
 
 
 class _Sums:
-    """Moments of features over training data, of structures, atoms and the atoms of each element."""
+    """Moments of features over training data, of structures, their derivatives, atoms and the atoms of each element."""
 
     def __init__(self, elements: np.ndarray):
         self.elements, self.structures = elements, 0
-        self.energy = self.square = self.total = None
+        self.energy = self.change = self.square = self.total = None
         self.count = np.zeros(len(elements), dtype=np.int64)
         self.samples = [_Sample(_ATOMS_KEPT, k) for k in range(len(elements))]
 
+    def of(self, numbers: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """X of a structure."""
+        k = len(self.elements)
+        by_element = k * features.shape[1] <= _MOST_SUMS
+        return sums_of(self.elements.searchsorted(numbers), features, by_element, k)
+
     def add(self, numbers: np.ndarray, features: np.ndarray) -> None:
+        whole = self.of(numbers, features)
         if self.energy is None:
-            d = features.shape[1]
-            self.energy, self.square = np.zeros((d, d)), np.zeros((len(self.elements), d, d))
-            self.total = np.zeros((len(self.elements), d))
-        whole = features.sum(axis=0)
+            d, m = features.shape[1], len(whole)
+            self.energy, self.change = np.zeros((m, m)), np.zeros((m, m))
+            self.square, self.total = np.zeros((len(self.elements), d, d)), np.zeros((len(self.elements), d))
         self.energy += np.outer(whole, whole)
         self.structures += 1
         for k in np.unique(np.searchsorted(self.elements, numbers)):
@@ -94,10 +131,37 @@ class _Sums:
             self.count[k] += len(own)
             self.samples[k].add(own)
 
-    def error_bars(self) -> ErrorBars:
-        seen = np.maximum(self.count, 1)[:, None]
-        means = self.total / seen
-        square = self.square.sum(axis=0)
+    def add_change(self, numbers: np.ndarray, features: np.ndarray) -> None:
+        """A derivative of the features along a displacement: the numbers of atoms stay what they are."""
+        change = self.of(numbers, features)
+        change[-len(self.elements) :] = 0
+        self.change += np.outer(change, change)
+
+    @property
+    def means(self) -> np.ndarray:
+        return self.total / np.maximum(self.count, 1)[:, None]
+
+    def energy_root(self, weight: float) -> np.ndarray:
+        """W of energies. It is shrunk where features are as usual for the element, and for the numbers of atoms as if
+        an atom of each element had been learned: so E0s count as known, but not better than that."""
+        m, k = len(self.energy), len(self.elements)
+        usual = np.eye(m)  # takes the means off the sums
+        usual[:-k, -k:] = -block_diag(*self.means[:, :, None]) if m > k + self.means.shape[1] else -self.means.T
+        precision = usual @ (weight * self.energy + self.change) @ usual.T
+        floor = np.full(m, PRECISION_SHRINKAGE["energy"] * np.trace(precision[:-k, :-k]) / (m - k))
+        floor[-k:] = weight
+        return usual.T @ _root_of_inverse(precision + np.diag(floor))
+
+    def likeliest(self, sums: np.ndarray, errors: np.ndarray) -> float:
+        """The weight under which errors (s,) of structures with X (s, m) are likeliest, normal with a common factor."""
+        found = {}
+        for weight in WEIGHTS:
+            variance = ((sums @ self.energy_root(weight)) ** 2).sum(axis=1)
+            found[weight] = np.log(np.mean(errors**2 / variance)) + np.mean(np.log(variance))
+        return min(found, key=found.get)
+
+    def error_bars(self, weight: float) -> ErrorBars:
+        means, square = self.means, self.square.sum(axis=0)
         covariance = (square - np.einsum("k,ki,kj->ij", self.count, means, means)) / self.count.sum()
         whitening = _inverse_root(covariance, COVARIANCE_SHRINKAGE)
         radii = np.zeros(len(self.elements))  # novelty is infinite where an element has not been seen
@@ -109,14 +173,15 @@ class _Sums:
             "training_structures": self.structures,
             "training_atoms": int(self.count.sum()),
             "novelty_quantile": QUANTILE,
+            "energy_weight": weight,
             "calibration": None,
         }
         with np.errstate(divide="ignore"):
             novelty_scale = 1 / radii
         return ErrorBars(
             self.elements,
-            _inverse_root(self.energy, PRECISION_SHRINKAGE),
-            _inverse_root(square, PRECISION_SHRINKAGE),
+            self.energy_root(weight),
+            _inverse_root(square, PRECISION_SHRINKAGE["forces"]),
             whitening,
             means,
             np.ones(len(self.elements)),
@@ -152,6 +217,10 @@ class _Sample:
 
 def _inverse_root(matrix: np.ndarray, shrinkage: float) -> np.ndarray:
     """W with W W^T = (matrix + shrinkage x mean of its diagonal)^-1."""
+    return _root_of_inverse(matrix + shrinkage * np.trace(matrix) / len(matrix) * np.eye(len(matrix)))
+
+
+def _root_of_inverse(matrix: np.ndarray) -> np.ndarray:
+    """W with W W^T = matrix^-1, of a positive matrix; where it is zero, W is large and finite."""
     values, vectors = np.linalg.eigh(matrix)
-    floor = max(shrinkage * np.trace(matrix) / len(matrix), np.finfo(np.float64).tiny)
-    return vectors / np.sqrt(np.maximum(values, 0.0) + floor)
+    return vectors / np.sqrt(np.maximum(values, np.finfo(np.float64).eps * max(values[-1], 1e-280)))

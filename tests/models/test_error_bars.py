@@ -15,23 +15,25 @@ from equitensor.models.error_bars import ErrorBars, write_error_bars
 ELEMENTS = np.array([1, 6, 7, 8])
 
 
-def bars_of(d, seed=0, **about):
+def bars_of(d, seed=0, by_element=True, **about):
     rng = np.random.default_rng(seed)
-    matrices = rng.normal(size=(3, d, d))
+    m = 4 * d + 4 if by_element else d + 4
+    energy, matrices = rng.normal(size=(m, m)), rng.normal(size=(2, d, d))
     scales = rng.uniform(0.5, 2, size=(2, 4))
-    return ErrorBars(ELEMENTS, *matrices, rng.normal(size=(4, d)), *scales, about)
+    return ErrorBars(ELEMENTS, energy, *matrices, rng.normal(size=(4, d)), *scales, about)
 
 
-@pytest.fixture
-def case():
+@pytest.fixture(params=[True, False], ids=["by element", "all"])
+def case(request):
     rng = np.random.default_rng(1)
-    return bars_of(5), np.array([8, 1, 6, 1]), rng.normal(size=(4, 5))
+    return bars_of(5, by_element=request.param), np.array([8, 1, 6, 1]), rng.normal(size=(4, 5))
 
 
 def test_the_formulas_of_the_docstring(case):
     bars, numbers, f = case
     out, species = bars.of(numbers, f), np.searchsorted(ELEMENTS, numbers)
-    total = f.sum(axis=0)
+    sums = [f[numbers == z].sum(axis=0) for z in ELEMENTS] if len(bars.energy) == 24 else [f.sum(axis=0)]
+    total = np.concatenate([*sums, [2, 1, 0, 1]])  # atoms of each element
     assert out["energy_std"] == pytest.approx(np.sqrt(total @ bars.energy @ bars.energy.T @ total))
     for i, k in enumerate(species):
         away = f[i] - bars.means[k]

@@ -7,8 +7,9 @@ from equitensor.data import Memory
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.models.error_bars import NORMAL_90
-from equitensor.training import plots
+from equitensor.training import plots, uncertainty
 from equitensor.training.calibration import Calibration, conformal_factor
+from equitensor.training.displacements import Displacements
 from equitensor.training.evaluation import Evaluation
 from equitensor.training.selection import select
 from equitensor.training.uncertainty import calibrate, fit_error_bars
@@ -25,8 +26,21 @@ class Linear:
         self.weights = weights
 
     def compute(self, structure, stress, features=False):
-        f = structure.pos @ np.arange(1, 3 * D + 1).reshape(3, D) % 1.7 + structure.pos[:, :1]
+        f = self.descriptors(structure)
         return {"energy": float(f.sum(axis=0) @ self.weights), "forces": np.zeros((len(structure), 3)), "features": f}
+
+    def descriptors(self, structure):
+        phase = structure.pos @ np.arange(1, 3 * D + 1).reshape(3, D) / 3
+        return np.sin(phase) + structure.pos[:, :1]
+
+    def changes(self, structure):
+        """(3n, n, D) derivatives of the features with respect to each coordinate."""
+        along = np.arange(1, 3 * D + 1).reshape(3, D) / 3
+        by_own = np.cos(structure.pos @ along)[:, None] * along + np.eye(3)[:, :1]  # (n, 3, D)
+        out = np.zeros((len(structure), 3, len(structure), D))
+        for i, rows in enumerate(by_own):
+            out[i, :, i] = rows
+        return out.reshape(-1, len(structure), D)
 
 
 def structures(count, rng, engine, noise=0.1, numbers=(1, 6, 6, 1), width=1.0):
@@ -53,37 +67,119 @@ def features(engine, frames):
     return [engine.compute(frame, False)["features"] for frame in frames]
 
 
-def test_the_precision_is_the_sum_over_structures(engine, train):
+def sums(numbers, f, counts=True) -> np.ndarray:
+    """X, element by element."""
+    parts = [f[numbers == z].sum(axis=0) for z in Linear.elements]
+    return np.concatenate([*parts, [counts * np.sum(numbers == z) for z in Linear.elements]])
+
+
+def centred(train, f) -> list:
+    """The same features less their mean in training, by element."""
+    numbers, rows = np.concatenate([s.z for s in train]), np.concatenate(f)
+    means = {z: rows[numbers == z].mean(axis=0) for z in numbers}
+    return [each - [means[z] for z in s.z] for s, each in zip(train, f, strict=True)]
+
+
+def energy_variances(engine, train, weight=100.0) -> np.ndarray:
+    """X^T (...)^-1 X of the training structures by the formula: means taken off, all derivatives exact."""
+    f = centred(train, features(engine, train))
+    rows = np.array([sums(s.z, each) for s, each in zip(train, f, strict=True)])
+    precision = weight * rows.T @ rows
+    for s in train if train[0].forces is not None else ():
+        for change in engine.changes(s):
+            precision += np.outer(*2 * [sums(s.z, change, counts=False)])
+    of_features = np.arange(len(precision)) < 3 * D
+    floor = 1e-8 * np.trace(precision[:-3, :-3]) / (3 * D)
+    return np.einsum(
+        "si,ij,sj->s", rows, np.linalg.inv(precision + np.diag(np.where(of_features, floor, weight))), rows
+    )
+
+
+def by_error_bars(bars, engine, train) -> np.ndarray:
+    each = zip(train, features(engine, train), strict=True)
+    return np.array([bars.of(s.z, f)["energy_std"] for s, f in each]) ** 2
+
+
+def test_the_precision_of_forces_is_the_sum_over_atoms(engine, train):
     bars = fit_error_bars(engine, Memory(train))
-    sums = np.array([f.sum(axis=0) for f in features(engine, train)])
     atoms = np.concatenate(features(engine, train))
-    for root, rows in ((bars.energy, sums), (bars.forces, atoms)):
-        exact = rows.T @ rows
-        ridge = 1e-6 * np.trace(exact) / D * np.eye(D)
-        np.testing.assert_allclose(root @ root.T, np.linalg.inv(exact + ridge), rtol=1e-8)
-        assert not np.allclose(root @ root.T, np.linalg.inv(exact / 2 + ridge), rtol=1e-2)
-    backwards = fit_error_bars(engine, Memory(train[::-1]))
-    np.testing.assert_allclose(backwards.energy @ backwards.energy.T, bars.energy @ bars.energy.T, rtol=1e-9)
+    exact = atoms.T @ atoms
+    ridge = 1e-6 * np.trace(exact) / D * np.eye(D)
+    np.testing.assert_allclose(bars.forces @ bars.forces.T, np.linalg.inv(exact + ridge), rtol=1e-8)
+    assert not np.allclose(bars.forces @ bars.forces.T, np.linalg.inv(exact / 2 + ridge), rtol=1e-2)
+
+
+def test_the_precision_of_energies_is_the_sum_over_structures(engine, train):
+    bare = [each.replace(forces=None) for each in train]
+    found = by_error_bars(fit_error_bars(engine, Memory(bare)), engine, bare)
+    np.testing.assert_allclose(found, energy_variances(engine, bare), rtol=1e-6)
+    backwards = by_error_bars(fit_error_bars(engine, Memory(bare[::-1])), engine, bare)
+    np.testing.assert_allclose(backwards, found, rtol=1e-6)
+
+
+def test_labels_of_forces_narrow_the_error_bars_of_energies_as_their_derivatives_say(engine, train):
+    """Random displacements in the place of all derivatives: right on average, and near it with 1600 of them."""
+    found = by_error_bars(fit_error_bars(engine, Memory(train)), engine, train)
+    exact, without = (energy_variances(engine, each) for each in (train, [s.replace(forces=None) for s in train]))
+    assert np.max(np.abs(found / exact - 1)) < 0.1 < np.min(without / exact - 1)
+    held = [s.replace(fixed=np.ones(len(s), bool)) for s in train]
+    np.testing.assert_allclose(by_error_bars(fit_error_bars(engine, Memory(held)), engine, train), without, rtol=1e-6)
+
+
+def test_with_many_structures_some_are_displaced_for_all(engine, train):
+    few, many = Displacements(100), Displacements(100_000)
+    assert (few.each, few.share, many.each) == (8, 1.0, 1)
+    for each, tolerance in ((few, 0.1), (many, 0.25)):
+        total = sum(np.sum(change**2) for _ in range(25) for s in train for change in each.of_features(engine, s))
+        assert total == pytest.approx(25 * sum(np.sum(engine.changes(s) ** 2) for s in train), rel=tolerance)
+
+
+def test_the_weight_of_energies_is_the_one_under_which_errors_are_likeliest(engine, train):
+    rng = np.random.default_rng(13)
+    held_out = structures(100, rng, engine, noise=0.0, width=2.0)
+    for weight in (10.0, 3000.0):
+        bars = fit_error_bars(engine, Memory(train))
+        widths = np.sqrt(by_error_bars(_with_weight(engine, train, weight), engine, held_out))
+        labels = [
+            s.replace(energy=engine.compute(s, False)["energy"] + float(0.05 * width * rng.normal()))
+            for s, width in zip(held_out, widths, strict=True)
+        ]
+        assert bars.about["energy_weight"] == 100.0
+        assert fit_error_bars(engine, Memory(train), Memory(labels)).about["energy_weight"] == weight
+
+
+def _with_weight(engine, train, weight):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uncertainty, "USUAL_WEIGHT", weight)
+        return fit_error_bars(engine, Memory(train))
+
+
+def test_with_many_elements_they_share_the_sum(engine, train, monkeypatch):
+    monkeypatch.setattr(uncertainty, "_MOST_SUMS", 3 * D - 1)
+    bars = fit_error_bars(engine, Memory(train))
+    assert bars.energy.shape == (D + 3, D + 3)
+    unusual = structures(50, np.random.default_rng(1), engine, width=3.0)
+    assert np.median(by_error_bars(bars, engine, unusual)) > 3 * np.median(by_error_bars(bars, engine, train))
 
 
 def test_more_data_of_the_same_kind_narrow_the_error_bars_as_the_square_root(engine, train):
     one, four = fit_error_bars(engine, Memory(train)), fit_error_bars(engine, Memory(train * 4))
     numbers, f = train[0].z, features(engine, train)[0]
-    assert one.of(numbers, f)["energy_std"] == pytest.approx(2 * four.of(numbers, f)["energy_std"])
+    np.testing.assert_allclose(one.of(numbers, f)["forces_std"], 2 * four.of(numbers, f)["forces_std"], rtol=1e-6)
+    # Energies also have an atom of each element that counts once, and displacements drawn at random.
+    assert one.of(numbers, f)["energy_std"] == pytest.approx(2 * four.of(numbers, f)["energy_std"], rel=5e-3)
     np.testing.assert_allclose(one.of(numbers, f)["novelty"], four.of(numbers, f)["novelty"], rtol=0.02)
 
 
 def test_they_are_the_standard_deviations_of_a_linear_fit(engine):
-    """Least squares repeated with fresh noise scatters by sigma sqrt(F^T (sum F F^T)^-1 F)."""
+    """Least squares repeated with fresh noise scatters by sigma sqrt(X^T (sum X X^T)^-1 X)."""
     rng = np.random.default_rng(5)
-    train = structures(60, rng, engine, noise=0.0)
-    rows = np.array([f.sum(axis=0) for f in features(engine, train)])
-    far = structures(20, rng, engine, width=3.0)
-    targets = np.array([f.sum(axis=0) for f in features(engine, far)])
-    noisy = (rows @ engine.weights)[:, None] + 0.1 * rng.normal(size=(60, 2000))
-    scatter = (targets @ np.linalg.lstsq(rows, noisy, rcond=None)[0]).std(axis=1)
-    bars = fit_error_bars(engine, Memory(train))
-    stds = [0.1 * bars.of(s.z, f)["energy_std"] for s, f in zip(far, features(engine, far), strict=True)]
+    train = [each.replace(forces=None) for each in structures(100, rng, engine, noise=0.0)]
+    far = structures(20, rng, engine, width=2.0)
+    rows, targets = (np.array([sums(s.z, engine.descriptors(s)) for s in each]) for each in (train, far))
+    noisy = 0.1 * rng.normal(size=(100, 2000))
+    scatter = (targets @ np.linalg.lstsq(rows, noisy, rcond=1e-10)[0]).std(axis=1)
+    stds = 0.1 * np.sqrt(100 * by_error_bars(fit_error_bars(engine, Memory(train)), engine, far))
     np.testing.assert_allclose(stds, scatter, rtol=0.06)  # of 2000 samples: four standard errors
 
 
