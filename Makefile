@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup dev demo test bench lint docs release
+.PHONY: setup dev demo test bench lint docs release vendored
 
 setup: .venv/.ready
 
@@ -56,3 +56,7 @@ release: dev
 
 bench: setup
 	$(BIN)/equitensor bench
+
+# The JavaScript of the report page anew, as vendored.json lists it; needs npm. What it writes is committed.
+vendored:
+	$(PYTHON) .ci/vendored.py

@@ -95,6 +95,7 @@ def farewell(seconds):
     for picture in sorted((ROOT / DEMO).rglob("*.png")):
         print(f"  picture     {picture.relative_to(ROOT)}")
     say("What to try next:")
+    print(f"  .venv/bin/equitensor report {MODEL.parent}     # a page to look at")
     print(f"  .venv/bin/equitensor info {MODEL}")
     print(f"  .venv/bin/equitensor relax {MODEL} {DATA / 'alanine.xyz'} --out {DEMO / 'relaxed.xyz'}")
     print(f"  .venv/bin/equitensor train {DATA / 'train.yaml'} model.product=cg train.max_time=00:20:00")

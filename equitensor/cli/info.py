@@ -1,19 +1,5 @@
 """`equitensor info`: versions, devices and kernels, or the card of a model."""
 
-_PACKAGES = (
-    "torch",
-    "numpy",
-    "ase",
-    "e3nn",
-    "lmdb",
-    "vesin",
-    "lightning",
-    "safetensors",
-    "pydantic",
-    "rich",
-    "matplotlib",
-)
-
 
 def add_parser(subparsers):
     """Register the command."""
@@ -38,23 +24,16 @@ def run(args) -> int:
 def _machine():
     """(name, value) lines about this installation."""
     import platform
-    from importlib import metadata
 
     import torch
 
-    import equitensor
     from equitensor.interfaces.lammps import plugin
+    from equitensor.versions import versions
 
-    lines = [("equitensor", equitensor.__version__), ("python", platform.python_version())]
-    for package in _PACKAGES:
-        try:
-            lines.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            lines.append((package, "not installed"))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     cpu = torch.backends.cpu.get_cpu_capability()
     return [
-        *lines,
+        *versions().items(),
         ("cpu", f"{platform.processor() or platform.machine()}, {cpu}"),
         ("gpu", ", ".join(gpus) or "none that torch sees"),
         ("threads", f"{torch.get_num_threads()} (inside an operation)"),

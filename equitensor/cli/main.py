@@ -11,7 +11,7 @@ from equitensor import __version__
 from equitensor.errors import InputError
 
 COMMANDS = (
-    *("train", "eval", "data"),
+    *("train", "eval", "report", "data"),
     *("md", "relax", "vibrations", "phonons"),
     *("verify", "uncertainty", "select"),
     *("lammps", "info", "bench"),

@@ -1,5 +1,8 @@
 """`equitensor train`: a config and data in, a run folder with a model out."""
 
+from contextlib import contextmanager
+from functools import partial
+
 
 def add_parser(subparsers):
     """Register the command."""
@@ -12,6 +15,10 @@ def add_parser(subparsers):
     parser.add_argument("overrides", metavar="key.sub=value", nargs="*", help="as train.max_time=00:10:00")
     parser.add_argument("--check", action="store_true", help="open the data, take one step, say what it needs, stop")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument(
+        "--watch", action="store_true", help="show the run in a browser of this machine while it goes on"
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="of --watch; default: one that is free")
     parser.set_defaults(run=run)
 
 
@@ -33,9 +40,24 @@ def run(args) -> int:
         path = path or Path(args.resume) / "config.yaml"
     if path is None:
         raise InputError("which config? equitensor train CONFIG.yaml (see equitensor train --help)")
+    if args.port is not None and not args.watch:
+        raise InputError("--port is that of --watch")
+    if args.watch and args.check:
+        raise InputError("--check trains nothing that --watch could show: leave out one of the two")
     config = load_config(path, overrides)
     if args.check:
         check(config)
     else:
-        fit(config, resume=None if args.resume is None else Path(args.resume), started=started)
+        beside = partial(_watched, port=args.port or 0) if args.watch else None
+        fit(config, resume=None if args.resume is None else Path(args.resume), started=started, beside=beside)
     return 0
+
+
+@contextmanager
+def _watched(folder, port):
+    """The run in this folder is shown to a browser; says where."""
+    from equitensor.report import watched
+
+    with watched(folder, port) as address:
+        print(f"watch: {address}", flush=True)
+        yield

@@ -38,19 +38,21 @@ def fingerprint(snapshots: Snapshots) -> dict[str, int | str]:
 
 def compare(snapshots: Snapshots, before: dict, run) -> None:
     """Raises InputError where the data are not those of which `before` is the fingerprint."""
+    if what := difference(snapshots, before):
+        raise InputError(
+            f"--resume {run}: {snapshots.name} has changed since the run began ({what}). Give the run its data back, "
+            f"or start a new one in another folder, with train.init_from={run}/model.eqt for its weights"
+        )
+
+
+def difference(snapshots: Snapshots, before: dict) -> str | None:
+    """In what the data differ from those of which `before` is the fingerprint, in words."""
     now = fingerprint(snapshots)
     if now["structures"] != before["structures"]:
-        what = f"it holds {now['structures']} structures, {before['structures']} when the run began"
-    elif now["geometry"] != before["geometry"]:
-        what = "its structures, or their order, are others"
-    elif now["labels"] != before["labels"]:
-        what = "its labels are others"
-    else:
-        return
-    raise InputError(
-        f"--resume {run}: {snapshots.name} has changed since the run began ({what}). Give the run its data back, or "
-        f"start a new one in another folder, with train.init_from={run}/model.eqt for its weights"
-    )
+        return f"it holds {now['structures']} structures, {before['structures']} when the run began"
+    if now["geometry"] != before["geometry"]:
+        return "its structures, or their order, are others"
+    return "its labels are others" if now["labels"] != before["labels"] else None
 
 
 def _add(digest, structure, fields) -> None:

@@ -28,17 +28,19 @@ from equitensor.training.ranks import Ranks, rank_options
 from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import MOST_TRAIN, TRAINED, RunData, build_model, open_data, origin_of
 from equitensor.training.trainer import Trainer
+from equitensor.versions import versions
 from equitensor.whole_file import reason, write_whole
 
 DEFAULT_EPOCHS = 200
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
-def fit(config: Config, resume: Path | None = None, started: float | None = None) -> dict:
+def fit(config: Config, resume: Path | None = None, started: float | None = None, beside=None) -> dict:
     """Train, evaluate the best model, write everything to the run folder, and return the summary.
 
-    `started` (time.monotonic()) is when the clock of train.max_time began. Raises InputError for anything that the
-    user can mend: data, config, a run folder that is not empty.
+    `started` (time.monotonic()) is when the clock of train.max_time began; `beside(folder)` is a context in which the
+    first rank trains. Raises InputError for anything that the user can mend: data, config, a run folder that is not
+    empty.
     """
     config = with_model_of_file(config, resume)
     console = make_console()
@@ -55,6 +57,8 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
         folder = Path(resume or config.output)
         if ranks.is_first:
             stack.enter_context(run_folder(config, resume))
+            if beside is not None:
+                stack.enter_context(beside(folder))
             stack.enter_context(_disk_failures_explained(folder))
         ranks.wait()
         return _fit(config, folder, resume, fabric, progress, console)
@@ -170,6 +174,7 @@ def _provenance(config: Config, data: RunData) -> dict:
         "e0s": data.e0s.origin,
         "training_structures": len(data.train),
         "validation_structures": 0 if data.valid is None else len(data.valid),
+        "versions": versions(),
     }
 
 

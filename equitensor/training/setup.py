@@ -94,16 +94,16 @@ def open_data(
     """
     data, cutoff, pretrained = config.data, config.model.cutoff, None
     options = data.reading_options()
-    own = open_snapshots(_plain(data.train), **options)
-    held_out = own if data.valid is None else open_snapshots(_plain(data.valid), **options)
+    own = open_snapshots(plain_source(data.train), **options)
+    held_out = own if data.valid is None else open_snapshots(plain_source(data.valid), **options)
     tests = _tests(data, options)
     if origin is not None:
-        snapshots = _with_replay(config, own, origin.train[origin.train < len(own)])
+        snapshots = with_replay(config, own, origin.train[origin.train < len(own)])
         train, valid, e0s = _kept(origin, snapshots, held_out, run_folder)
         d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
     else:
         train, valid = _parted(config, own, held_out)
-        snapshots = _with_replay(config, own, train)
+        snapshots = with_replay(config, own, train)
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
         d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
         if config.train.init_from is not None:
@@ -180,7 +180,7 @@ def _parted(config: Config, snapshots, held_out):
     return parts.train, parts.valid
 
 
-def _with_replay(config: Config, snapshots: Snapshots, new: np.ndarray) -> Snapshots:
+def with_replay(config: Config, snapshots: Snapshots, new: np.ndarray) -> Snapshots:
     """The snapshots, behind them those that are replayed beside the ones with the indices `new`."""
     if config.data.replay is None:
         return snapshots
@@ -229,13 +229,13 @@ def _tests(data, options) -> dict[str, Snapshots]:
     if data.test is None:
         return {}
     named = data.test if isinstance(data.test, dict) else {"test": data.test}
-    return {name: open_snapshots(_plain(source), **options) for name, source in named.items()}
+    return {name: open_snapshots(plain_source(source), **options) for name, source in named.items()}
 
 
-def _plain(source):
+def plain_source(source):
     """Paths, and mappings of what a source gives, for `open_snapshots`."""
     if isinstance(source, list):
-        return [_plain(each) for each in source]
+        return [plain_source(each) for each in source]
     return source if isinstance(source, str) else source.model_dump()
 
 

@@ -1,0 +1,31 @@
+"""The versions that numbers come from: of equitensor, Python and the packages that compute."""
+
+import platform
+from importlib import metadata
+
+from equitensor import __version__
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "ase",
+    "e3nn",
+    "lmdb",
+    "vesin",
+    "lightning",
+    "safetensors",
+    "pydantic",
+    "rich",
+    "matplotlib",
+)
+
+
+def versions() -> dict[str, str]:
+    """Name -> version, "not installed" for a package that is missing."""
+    found = {"equitensor": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
