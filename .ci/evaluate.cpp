@@ -175,7 +175,7 @@ bool evaluated(const Model& model, const System& system, const Structure& s, boo
   result.forces = forces.data();
   if (everything) result.energies = found.energies.data(), result.virials = virials.data(), result.features = found.features.data();
   Exchange context{&s};
-  const equitensor_exchange exchange{&context, forward, reverse};
+  const equitensor_exchange exchange{&context, s.owned, forward, reverse, nullptr};
   const bool has_ghosts = s.total() > s.owned;
   if (equitensor_system_evaluate(system.get(), s.pos.data(), s.shifted ? s.shift.data() : nullptr, has_ghosts ? &exchange : nullptr, &result)) return false;
   found.energy = result.energy;

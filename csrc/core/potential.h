@@ -63,11 +63,21 @@ EQUITENSOR_API int equitensor_system_neighbors(equitensor_system* system, int64_
 
 /* How owners and ghosts meet, once per round of messages; null where there are no ghosts. Rows of `width` numbers of
  * `precision` bits lie one after another for all atoms. forward: fill the ghosts' rows from their owners'. reverse: add the
- * ghosts' rows to their owners'. Both return 0, or anything else to stop the evaluation with an error. */
+ * ghosts' rows to their owners'. Both may only start this: wait, unless it is null, is called after each of them and
+ * before what they change is read, while other atoms are computed in between. All return 0, or anything else to stop the
+ * evaluation with an error.
+ *
+ * Rows that are read here stay as they are until the next evaluation, or the next neighbours.
+ *
+ * border: atoms 0 .. border-1 of the owned ones are all that have ghosts or are neighboured by them (others have no ghost
+ * anywhere, and none as a neighbour); owned where that is not known. Only their rows and those of ghosts are ready to be
+ * read, or there to be written, in an exchange. */
 typedef struct {
   void* context;
+  int64_t border;
   int (*forward)(void* context, void* rows, int width, int precision);
   int (*reverse)(void* context, void* rows, int width, int precision);
+  int (*wait)(void* context);
 } equitensor_exchange;
 
 /* What is wanted, null or not. Sums are over owned atoms and their edges; forces and virials of ghosts belong to their

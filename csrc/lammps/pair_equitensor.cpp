@@ -11,7 +11,6 @@
 #include "memory.h"
 #include "modify.h"
 #include "neighbor.h"
-#include "potential.h"
 #include "update.h"
 #include "utils.h"
 
@@ -26,10 +25,12 @@ PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
   manybody_flag = 1;
   no_virial_fdotr_compute = 1;              // the virial is summed over edges
   centroidstressflag = CENTROID_NOTAVAIL;   // needs dE_i/dr_kj for every atom i, not their sum
+  comm_forward = 1;                         // the owners of ghosts; features take another way
 }
 
 PairEquitensor::~PairEquitensor() {
   if (copymode) return;
+  complete(sending);
   equitensor_system_free(system);
   equitensor_model_close(model);
   if (allocated) {
@@ -94,6 +95,7 @@ void PairEquitensor::open_model(const char* name) {
   bytes.resize(size);
   MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, world);
 
+  complete(sending);
   equitensor_system_free(system);
   equitensor_model_close(model);
   system = nullptr;
@@ -148,7 +150,7 @@ void PairEquitensor::init_style() {
   neighbor->add_request(this, NeighConst::REQ_FULL);
   known.assign((atom->ntypes + 1) * (atom->ntypes + 1), 0);
   pairs_checked = false;
-  origin.clear();
+  listed = false;
 }
 
 /* Neighbours that LAMMPS would leave out of the list for reasons of other force fields. */
@@ -176,27 +178,15 @@ void PairEquitensor::refuse_without_dispersion() {
 }
 
 void PairEquitensor::start_system() {
-  if (!system || threads != comm->nthreads) {
-    equitensor_system_free(system);
+  if (system && threads == comm->nthreads) return;
+  complete(sending);
+  equitensor_system_free(system);
+  system = nullptr;
+  threads = comm->nthreads;
+  if (equitensor_system_new(model, precision, threads, &system)) {
     system = nullptr;
-    threads = comm->nthreads;
-    if (equitensor_system_new(model, precision, threads, &system)) {
-      system = nullptr;
-      error->all(FLERR, "{}: {}", path, equitensor_message());
-    }
+    error->all(FLERR, "{}: {}", path, equitensor_message());
   }
-  // LAMMPS must know the size of an exchange before it makes its buffers. An evaluation without atoms shows it.
-  const int64_t nothing = 0;
-  const equitensor_exchange exchange = {this, forward, reverse};
-  equitensor_result result = {};
-  measuring = true;
-  comm_forward = comm_reverse = 0;
-  require(equitensor_system_neighbors(system, 0, 0, nullptr, &nothing, nullptr));
-  require(equitensor_system_evaluate(system, nullptr, nullptr, &exchange, &result));
-  measuring = false;
-  // pair_style hybrid asks its styles before they have read their models.
-  if (force->pair->comm_forward < comm_forward) force->pair->comm_forward = comm_forward;
-  if (force->pair->comm_reverse < comm_reverse) force->pair->comm_reverse = comm_reverse;
 }
 
 double PairEquitensor::init_one(int i, int j) {
@@ -220,34 +210,38 @@ void PairEquitensor::refuse_pairs_of_other_styles() {
 void PairEquitensor::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (!pairs_checked) refuse_pairs_of_other_styles();
+  complete(sending);
   update_neighbors();
 
-  const bool direct = scale == 1.0; // then LAMMPS's arrays are added to as they are
-  if (eflag_atom) energies.resize(atom->nlocal);
-  if (!direct) forces.assign(3 * static_cast<size_t>(total), 0.0);
-  if (!direct && vflag_atom) virials.assign(6 * static_cast<size_t>(total), 0.0);
+  const size_t total = atom_of.size();
+  position.resize(3 * total);
+  for (size_t r = 0; r < total; r++) memcpy(&position[3 * r], atom->x[atom_of[r]], 3 * sizeof(double));
+  forces.assign(3 * total, 0.0);
+  if (vflag_atom) virials.assign(6 * total, 0.0);
+  if (eflag_atom) energies.resize(owned);
 
   equitensor_result result = {};
   result.energies = eflag_atom ? energies.data() : nullptr;
-  result.forces = !direct ? forces.data() : total ? atom->f[0] : nullptr;
-  result.virials = !vflag_atom ? nullptr : !direct ? virials.data() : total ? vatom[0] : nullptr;
-  const equitensor_exchange exchange = {this, forward, reverse};
-  const bool alone = comm->nprocs == 1 && total == atom->nlocal; // no rows to exchange
+  result.forces = forces.data();
+  result.virials = vflag_atom ? virials.data() : nullptr;
+  const equitensor_exchange exchange = {this, border, forward, reverse, wait};
+  const bool alone = comm->nprocs == 1;
   const double* shifts = shift.empty() ? nullptr : shift.data();
-  require(equitensor_system_evaluate(system, total ? atom->x[0] : nullptr, shifts, alone ? nullptr : &exchange, &result));
-  add_results(result.energy, result.virial, direct ? nullptr : result.forces, direct ? nullptr : result.virials);
+  require(equitensor_system_evaluate(system, position.data(), shifts, alone ? nullptr : &exchange, &result));
+  add_results(result);
 }
 
-void PairEquitensor::add_results(double energy, const double* total_virial, double* f, double* v) {
-  if (eflag_global) eng_vdwl += scale * energy;
+/* What ghosts feel LAMMPS adds to their owners. */
+void PairEquitensor::add_results(const equitensor_result& result) {
+  if (eflag_global) eng_vdwl += scale * result.energy;
   if (vflag_global)
-    for (int k = 0; k < 6; k++) virial[k] += scale * total_virial[k];
+    for (int k = 0; k < 6; k++) virial[k] += scale * result.virial[k];
   if (eflag_atom)
-    for (int i = 0; i < atom->nlocal; i++) eatom[i] += scale * energies[i];
-  for (int i = 0; f && i < total; i++)
-    for (int k = 0; k < 3; k++) atom->f[i][k] += scale * f[3 * static_cast<size_t>(i) + k];
-  for (int i = 0; v && i < total; i++)
-    for (int k = 0; k < 6; k++) vatom[i][k] += scale * v[6 * static_cast<size_t>(i) + k];
+    for (int r = 0; r < owned; r++) eatom[atom_of[r]] += scale * energies[r];
+  for (size_t r = 0; r < atom_of.size(); r++) {
+    for (int k = 0; k < 3; k++) atom->f[atom_of[r]][k] += scale * forces[3 * r + k];
+    for (int k = 0; k < 6 && vflag_atom; k++) vatom[atom_of[r]][k] += scale * virials[6 * r + k];
+  }
 }
 
 void PairEquitensor::require(int failed) {
@@ -278,7 +272,10 @@ void PairEquitensor::read_restart_settings(FILE* file) {
 }
 
 double PairEquitensor::memory_usage() {
-  const size_t integers = z.capacity() + counts.capacity() + sender.capacity() + image.capacity() + 2 * origin.capacity();
-  const size_t reals = shift.capacity() + energies.capacity() + forces.capacity() + virials.capacity();
-  return Pair::memory_usage() + static_cast<double>(integers * sizeof(int32_t) + (reals + start.capacity()) * sizeof(double));
+  const size_t integers = 2 * owner.capacity() + near.capacity() + row_of.capacity() + atom_of.capacity() +
+                          z.capacity() + sender.capacity() + image.capacity() + sent_rows.capacity();
+  const size_t reals = near_start.capacity() + start_of.capacity() + shift.capacity() + position.capacity() +
+                       energies.capacity() + forces.capacity() + virials.capacity();
+  return Pair::memory_usage() +
+         static_cast<double>(integers * sizeof(int32_t) + reals * sizeof(double) + outgoing.capacity() + incoming.capacity());
 }

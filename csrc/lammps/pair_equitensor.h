@@ -4,8 +4,8 @@
  *     pair_coeff * * model.eqt Al Cu        # elements of the types 1, 2, ...; NULL under hybrid/overlay
  *
  * A thin user of csrc/core/potential.h: it hands over positions and the neighbour list, and carries the features of atoms
- * from owners to ghosts and their gradients back, once per round of messages, so that ghosts reach no further than one
- * cutoff. Units metal or real.
+ * to other ranks and their gradients back, once per round of messages, so that ghosts reach no further than one cutoff.
+ * Units metal or real.
  */
 #ifndef LMP_PAIR_EQUITENSOR_H
 #define LMP_PAIR_EQUITENSOR_H
@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "pair.h"
+#include <mpi.h>
 
-struct equitensor_model;
-struct equitensor_system;
+#include "pair.h"
+#include "potential.h"
 
 namespace LAMMPS_NS {
 
@@ -39,11 +39,17 @@ class PairEquitensor : public Pair {
 
   int pack_forward_comm(int, int*, double*, int, int*) override;
   void unpack_forward_comm(int, int, double*) override;
-  int pack_reverse_comm(int, int, double*) override;
-  void unpack_reverse_comm(int, int*, double*) override;
 
   void add_tally_callback(class Compute*) override;
   double memory_usage() override;
+
+  struct Owner {
+    int32_t rank, atom; // where the rank has it
+  };
+  struct Peer { // a rank that rows go to or come from: which of the message's, and whether they lie so in the core, too
+    int rank, first, count;
+    bool in_place = false;
+  };
 
  private:
   void open_model(const char* path);
@@ -54,18 +60,26 @@ class PairEquitensor : public Pair {
   void refuse_pairs_of_other_styles();
   void update_neighbors();
   bool types_changed() const;
-  void find_origins();
-  void convert_neighbors();
+  void find_owners();
+  void read_list();
   double reach_of_list() const;
+  void order_rows();
+  void find_rows_in_place();
+  std::vector<int32_t> request(const std::vector<Owner>& wanted);
+  void convert_neighbors();
+  void set_neighbors();
   void find_shifts();
-  void add_results(double energy, const double* virial, double* forces, double* virials);
+  void add_results(const equitensor_result&);
   void require(int failed);
 
   static int forward(void* pair, void* rows, int width, int bits);
   static int reverse(void* pair, void* rows, int width, int bits);
-  bool set_rows(void* rows, int width, int bits);
-  void pack(size_t row, double* buffer) const;
-  bool is_image(int ghost) const { return origin[ghost].atom != ghost; }
+  static int wait(void* pair);
+  char* row(int k) const { return rows + k * bytes; }
+  void start(void* rows, int width, int bits, bool back);
+  void send(const Peer&, char* from);
+  void receive(const Peer&, char* to);
+  static void complete(std::vector<MPI_Request>&);
 
   equitensor_model* model = nullptr;
   equitensor_system* system = nullptr;
@@ -77,25 +91,25 @@ class PairEquitensor : public Pair {
   std::vector<char> known;        // whether LAMMPS gave this style the pair of types
   bool pairs_checked = false;
 
-  // The neighbour list as the core wants it. A neighbour that is a periodic image of an atom on this rank is that atom and
-  // a shift, so that nothing is exchanged for it.
-  struct Origin {
-    int32_t rank, atom;
-  };
-  std::vector<Origin> origin;
-  int total = 0; // atoms up to the last ghost that is none of these images
-  std::vector<int32_t> z, counts, sender, image;
-  std::vector<int64_t> start;
-  std::vector<double> shift; // empty where no neighbour is such an image
+  // The neighbour list, LAMMPS's and then by rows of the core; see neighbors.cpp.
+  std::vector<Owner> owner; // of LAMMPS's atoms
+  std::vector<int64_t> near_start, start_of;
+  std::vector<int32_t> near, row_of, atom_of, z, sender, image;
+  int owned = 0, border = 0;
+  bool listed = false;
+  std::vector<double> shift; // empty where no neighbour is an image
   double box[6] = {};        // that the shifts are of
-  std::vector<double> energies, forces, virials; // where LAMMPS's own arrays cannot be added to directly
+  std::vector<double> position, energies, forces, virials; // by rows
 
-  // What is being exchanged: rows of `width` numbers of `bits` bits, `bytes` in all, each packed into `slots` doubles.
+  // What is exchanged: rows of `width` numbers of `bits` bits, `bytes` in all; see exchange.cpp.
+  std::vector<Peer> sends, receives;
+  std::vector<int32_t> sent_rows;       // of atoms that other ranks need, rank after rank
+  std::vector<char> outgoing, incoming; // these rows on their way there, and what comes back, unless they are in place
+  std::vector<MPI_Request> sending, receiving;
   char* rows = nullptr;
-  int width = 0, bits = 0, slots = 0;
-  size_t bytes = 0, packed = 0;  // swaps so far
-  std::vector<char> inside;      // by swap: whether the rank swaps with itself
-  bool from_inside = false, measuring = false, finding_origins = false;
+  int width = 0, bits = 0;
+  size_t bytes = 0;
+  bool returning = false;
 };
 
 } // namespace LAMMPS_NS

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from equitensor.errors import InputError
-from equitensor.interfaces.evaluator_library import EXCHANGE, Exchange, Result, library, why_not
+from equitensor.interfaces.evaluator_library import EXCHANGE, WAIT, Exchange, Result, library, why_not
 from equitensor.models.error_bars import of_bytes
 from equitensor.models.header import refuse_without_d3
 
@@ -128,13 +128,17 @@ class System:
         self._check(self._lib.equitensor_system_neighbors(self._handle, owned, len(numbers), *pointers))
         self._owned, self._total, self._edges = owned, len(numbers), len(sender)
 
-    def evaluate(self, pos, shift=None, virials=False, features=False, forward=None, reverse=None) -> Evaluated:
+    def evaluate(
+        self, pos, shift=None, virials=False, features=False, forward=None, reverse=None, border=None, wait=None
+    ) -> Evaluated:
         """Energies and their derivatives at positions (total, 3) in Angstrom.
 
         Args: shift (edges, 3) in Angstrom: the vector from neighbour j to atom i is pos_i - pos_j + shift; virials,
         features, whether these are wanted; forward, reverse, functions of an array (total, width) that fill the
-        ghosts' rows from their owners' and add them to their owners'. Raises InputError for positions that are not
-        finite and for atoms in one place.
+        ghosts' rows from their owners' and add them to their owners'; border, how many atoms come before those that
+        neither have ghosts nor neighbour some (all); wait, called after forward and reverse, before what they change
+        is read. Raises InputError for positions that are not finite, for atoms in one place, and for a border before
+        an atom that neighbours a ghost.
         """
         if self._owned is None:
             raise InputError("the system has no neighbours yet: call set_neighbors")
@@ -146,7 +150,9 @@ class System:
         result = Result()
         result.energies, result.forces = energies.ctypes.data, forces.ctypes.data
         result.virials, result.features = _address(virials), _address(features)
-        ghosts = None if forward is None and reverse is None else _Ghosts(forward, reverse, self._total)
+        ghosts = None
+        if forward is not None or reverse is not None:
+            ghosts = _Ghosts(forward, reverse, wait, self._owned if border is None else border, self._total)
         exchange = ghosts and ctypes.byref(ghosts.exchange)
         code = self._lib.equitensor_system_evaluate(
             self._handle, pos.ctypes.data, _address(shift), exchange, ctypes.byref(result)
@@ -164,26 +170,33 @@ class System:
 
 
 class _Ghosts:
-    """The two callbacks as C functions; an exception in one stops the evaluation and is kept."""
+    """The callbacks as C functions; an exception in one stops the evaluation and is kept."""
 
-    def __init__(self, forward: Callable | None, reverse: Callable | None, total: int):
+    def __init__(self, forward, reverse, wait, border: int, total: int):
         self.error: BaseException | None = None
         self._total = total
-        self.exchange = Exchange(None, *(self._function(f) if f else EXCHANGE() for f in (forward, reverse)))
+        passing = (EXCHANGE(self._kept(self._of_rows(f))) if f else EXCHANGE() for f in (forward, reverse))
+        self.exchange = Exchange(None, border, *passing, WAIT(self._kept(lambda _: wait())) if wait else WAIT())
 
-    def _function(self, function: Callable):
+    def _of_rows(self, function: Callable):
         def call(_, rows, width, precision):
             kind = ctypes.c_float if precision == 32 else ctypes.c_double
             size = self._total * width
+            array = np.ctypeslib.as_array(ctypes.cast(rows or 0, ctypes.POINTER(kind)), (size,)) if size else []
+            function(np.reshape(array, (self._total, width)))
+
+        return call
+
+    def _kept(self, function: Callable):
+        def call(*arguments):
             try:
-                array = np.ctypeslib.as_array(ctypes.cast(rows or 0, ctypes.POINTER(kind)), (size,)) if size else []
-                function(np.reshape(array, (self._total, width)))
+                function(*arguments)
             except BaseException as error:
                 self.error = error
                 return 1
             return 0
 
-        return EXCHANGE(call)
+        return call
 
 
 def _library():

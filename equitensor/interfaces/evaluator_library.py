@@ -8,12 +8,13 @@ from equitensor import core
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 
 EXCHANGE = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _INT, _INT)
+WAIT = ctypes.CFUNCTYPE(_INT, _POINTER)
 
 
 class Exchange(ctypes.Structure):
     """equitensor_exchange."""
 
-    _fields_ = (("context", _POINTER), ("forward", EXCHANGE), ("reverse", EXCHANGE))
+    _fields_ = (("context", _POINTER), ("border", _LONG), ("forward", EXCHANGE), ("reverse", EXCHANGE), ("wait", WAIT))
 
 
 class Result(ctypes.Structure):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from ase import Atoms
 from evaluator_cases import PRODUCTS, mutated, random_potential, structures
 from safetensors import safe_open
 from safetensors.numpy import save
@@ -203,6 +204,50 @@ def test_images_as_ghosts_are_images_as_shifts(model, kind, precision, tolerance
         (found.features, expected.features),
     ):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(1, np.abs(other).max()))
+
+
+def chain(model):
+    """A double row of atoms, periodic along it and long: (atoms, border), those that meet images of the others first."""
+    rng = np.random.default_rng(5)
+    places = 2.0 * np.indices((2, 1, 11)).reshape(3, -1).T
+    pos = places + rng.uniform(-0.2, 0.2, places.shape)
+    atoms = Atoms(rng.choice(model.elements, len(pos)), pos, cell=[9, 9, 22], pbc=(False, False, True))
+    _, owner, start, sender = with_ghosts(atoms, model.cutoff)
+    n = len(atoms)
+    meets = np.isin(np.arange(n), owner[n:])
+    meets |= [(sender[start[i] : start[i + 1]] >= n).any() for i in range(n)]
+    assert 3 < meets.sum() < n - 3
+    return atoms[np.argsort(~meets, kind="stable")], int(meets.sum())
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-11), ("float32", 1e-4)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_inner_atoms_are_computed_while_the_border_is_exchanged(model, precision, tolerance, threads):
+    atoms, border = chain(model)
+    expected = evaluated(model, atoms, precision=precision)
+    pos, owner, start, sender = with_ghosts(atoms, model.cutoff)
+    n, under_way = len(atoms), []
+
+    def forward(rows):
+        sent = rows[owner[n:]].copy()
+        under_way.append(lambda: rows.__setitem__(slice(n, None), sent))
+
+    def reverse(rows):
+        sent = rows[n:].copy()
+        under_way.append(lambda: np.add.at(rows, owner[n:], sent))
+
+    system = System(model, precision, threads)
+    system.set_neighbors(atoms.numbers[owner], start, sender, owned=n)
+    exchange = {"forward": forward, "reverse": reverse, "wait": lambda: under_way.pop()()}
+    found = system.evaluate(pos, border=border, **exchange)
+    assert not under_way
+    assert found.energy == pytest.approx(expected.energy, rel=tolerance)
+    forces = np.zeros((n, 3))
+    np.add.at(forces, owner, found.forces)
+    np.testing.assert_allclose(forces, expected.forces, rtol=0, atol=tolerance * max(1, abs(expected.forces).max()))
+    for wrong in (border - 1, n + 1):
+        with pytest.raises(InputError, match=f"the border is {wrong} of {n} owned atoms"):
+            system.evaluate(pos, border=wrong, **exchange)
 
 
 def test_a_rank_without_atoms_takes_part_in_every_exchange(model):

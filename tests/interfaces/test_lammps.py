@@ -230,6 +230,29 @@ def test_any_division_into_parts(run, ranks, grid, after):
     )
 
 
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_several_images_of_an_atom(lammps, potential, ranks):
+    """A cell thinner than the cutoff: atoms of other ranks and of one's own have several images on each rank."""
+    atoms = alloy((1, 1, 8), seed=4)
+    assert atoms.cell.lengths()[0] < 4.0
+    expected = of_calculator(potential, atoms)
+    found = of_lammps(potential, atoms, ranks, first=f"processors 1 1 {ranks}\n")
+    lines = differences(expected, found, ranks)
+    assert len(lines) == 3 and all(line.passed for line in lines), lines
+
+
+def test_virials_of_atoms_on_any_number_of_ranks(run, tmp_path):
+    """Those of images of other ranks' atoms, too, come to their owners."""
+    lines = "compute e all pe/atom\ncompute s all stress/atom NULL virial\n"
+    lines += f"dump 1 all custom 1 values c_e {' '.join(f'c_s[{k}]' for k in range(1, 7))} fx fy fz\n"
+    lines += "dump_modify 1 sort id format float %.15g\nrun 0\n"
+    found = []
+    for ranks in (1, 4):
+        run(lines, alloy((1, 2, 6), seed=5), ranks=ranks)
+        found.append(np.loadtxt(tmp_path / "values", skiprows=9))
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-11 * abs(found[0]).max())
+
+
 def test_restart_continues_the_run(run, potential):
     """At constant pressure, in a cell that shears, with the style of the restart file."""
     steps = "fix 1 all npt temp 300 300 0.1 tri 0 0 1.0\nthermo_modify norm no\nrun {}\n"

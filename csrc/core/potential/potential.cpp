@@ -82,7 +82,8 @@ class Typed : public Simulation {
     s_.coincident.resize(threads);
     const int rounds = network_.layers - 1;
     for (auto* arrays :
-         {&s_.density, &s_.read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden, &s_.by_activation})
+         {&s_.density, &s_.read_features, &s_.by_read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden,
+          &s_.by_activation})
       arrays->resize(rounds);
   }
 
@@ -104,27 +105,32 @@ class Typed : public Simulation {
     if (s_.owned < 0) fail("the system has no neighbours yet");
     for (int64_t k = 0; k < 3 * s_.total; k++)
       if (!std::isfinite(pos[k])) fail("the position of atom " + std::to_string(k / 3) + " is not finite");
-    s_.pos = pos, s_.shift = shift, s_.exchanges = exchange && exchange->reverse;
+    s_.pos = pos, s_.shift = shift;
+    divide(exchange ? exchange->border : 0, exchange);
     s_.forces = result.forces, s_.features = result.features, s_.atom_virials = result.virials;
     for (auto& atom : s_.coincident) atom = -1;
-    const int64_t owned = s_.owned, total = s_.total;
     const int rounds = network_.layers - 1;
     stage(Stage::arrive, bounds_owned_);
     for (const auto& atom : s_.coincident)
       if (atom >= 0) fail("atom " + std::to_string(atom) + " and a neighbour of it are in the same place");
     stage(Stage::leave, bounds_total_);
     for (int r = 0; r < rounds; r++) {
-      stage(Stage::forward, bounds_owned_, r);
-      pass(exchange ? exchange->forward : nullptr, exchange, s_.read_features[r].data());
+      stage(Stage::forward, bounds_border_, r);
+      if (exchange) start(exchange->forward, exchange, s_.read_features[r].data());
+      stage(Stage::forward, bounds_inner_, r);
+      if (exchange) wait(exchange);
       stage(Stage::read, bounds_ghosts_, r);
     }
-    stage(Stage::last, bounds_owned_);
-    for (int r = rounds - 1; r >= 0; r--) {
-      if (s_.exchanges || total > owned)
-        std::fill_n(s_.by_read_features.data(), total * network_.D * network_.cp, T(0));
-      stage(Stage::unread, bounds_ghosts_, r);
-      pass(exchange ? exchange->reverse : nullptr, exchange, s_.by_read_features.data());
-      stage(Stage::backward, bounds_owned_, r);
+    for (int r = rounds; r >= 0; r--) {
+      const Stage gradient = r == rounds ? Stage::last : Stage::backward;
+      stage(gradient, bounds_border_, r);
+      if (r > 0) {  // all that was read of ghosts has its gradient
+        std::fill_n(s_.by_read_features[r - 1].data(), s_.border * network_.D * network_.cp, T(0));
+        stage(Stage::unread, bounds_ghosts_, r - 1);
+        if (exchange) start(exchange->reverse, exchange, s_.by_read_features[r - 1].data());
+      }
+      stage(gradient, bounds_inner_, r);
+      if (r > 0 && exchange) wait(exchange);
     }
     stage(Stage::forces, bounds_total_);
     collect(result);
@@ -138,7 +144,9 @@ class Typed : public Simulation {
   Run<T> run_;
   System<T> s_;
   PairTables tables_;
-  std::vector<int64_t> bounds_owned_, bounds_ghosts_, bounds_total_;  // of each thread's atoms
+  // Of each thread's atoms. Owned ones are those of the border and inner ones.
+  std::vector<int64_t> bounds_owned_, bounds_border_, bounds_inner_, bounds_ghosts_, bounds_total_;
+  int64_t needed_border_ = 0;  // atoms up to the last that has a ghost as neighbour
 
   void take_species(int64_t total, const int32_t* z) {
     s_.species.resize(total);
@@ -171,6 +179,10 @@ class Typed : public Simulation {
     s_.leaving.resize(edges);
     std::vector<int64_t> next(s_.leaving_start.begin(), s_.leaving_start.end() - 1);
     for (int64_t e = 0; e < edges; e++) s_.leaving[next[s_.sender[e]]++] = static_cast<int32_t>(e);
+    needed_border_ = 0;
+    for (int64_t i = 0; i < owned; i++)
+      for (int64_t e = s_.start[i]; e < s_.start[i + 1]; e++)
+        if (s_.sender[e] >= owned) needed_border_ = i + 1;
   }
 
   static std::vector<int64_t> rows(const std::vector<int64_t>& start) {
@@ -190,6 +202,15 @@ class Typed : public Simulation {
       bounds[t] = i;
     }
     return bounds;
+  }
+
+  void divide(int64_t border, bool exchanges) {
+    if (exchanges && (border < needed_border_ || border > s_.owned))
+      fail("the border is " + std::to_string(border) + " of " + std::to_string(s_.owned) + " owned atoms, of which " +
+           std::to_string(needed_border_) + " reach to the last that has a ghost as neighbour");
+    s_.border = std::min<int64_t>((border + BLOCK - 1) / BLOCK * BLOCK, s_.owned);
+    bounds_border_ = shares(s_.row, 0, s_.border);
+    bounds_inner_ = shares(s_.row, s_.border, s_.owned);
   }
 
   void lay_out(int64_t owned, int64_t total) {
@@ -217,13 +238,12 @@ class Typed : public Simulation {
     s_.energies.grow(owned), s_.virials.grow(6 * owned);
     for (int r = 0; r + 1 < n.layers; r++) {
       s_.density[r].grow(owned * n.D * n.Cp);
-      s_.read_features[r].grow(total * n.D * n.cp);
+      s_.read_features[r].grow(total * n.D * n.cp), s_.by_read_features[r].grow(total * n.D * n.cp);
       s_.scalars[r].grow(owned * n.cp), s_.by_scalars[r].grow(owned * n.cp);
       s_.read[r].grow(places * n.cp);
       if (n.layers > 2) s_.hidden[r].grow(slots * n.cp);
       if (r < n.layers - 2) s_.by_activation[r].grow(slots * n.cp);
     }
-    if (n.layers > 1) s_.by_read_features.grow(total * n.D * n.cp);
     int64_t longest = 16;
     for (size_t i = 0; i < owned; i++) longest = std::max(longest, s_.row[i + 1] - s_.row[i]);
     for (size_t j = 0; j < total; j++) longest = std::max(longest, s_.leaving_row[j + 1] - s_.leaving_row[j]);
@@ -262,9 +282,13 @@ class Typed : public Simulation {
     for (int t = 0; t < s_.threads; t++) run_(s_, which, round, t, bounds[t], bounds[t + 1]);
   }
 
-  void pass(int (*function)(void*, void*, int, int), const equitensor_exchange* exchange, T* rows) {
+  void start(int (*function)(void*, void*, int, int), const equitensor_exchange* exchange, T* rows) {
     if (function && function(exchange->context, rows, network_.D * network_.cp, 8 * sizeof(T)) != 0)
       fail("the exchange with ghosts failed");
+  }
+
+  void wait(const equitensor_exchange* exchange) {
+    if (exchange->wait && exchange->wait(exchange->context) != 0) fail("the exchange with ghosts failed");
   }
 
   void collect(equitensor_result& result) {

@@ -61,9 +61,13 @@ void run(System<T>& system, Stage stage, int round, int thread, int64_t first, i
       case Stage::last:
         engine.last(i);
         break;
-      case Stage::unread:
-        engine.unread(round, i, system.by_read_features.data() + i * system.network->D * system.network->cp);
+      case Stage::unread: {  // of a ghost
+        const int64_t count = system.network->D * system.network->cp;
+        T* const by_features = system.by_read_features[round].data() + i * count;
+        std::fill_n(by_features, count, T(0));
+        engine.unread(round, i, by_features);
         break;
+      }
       case Stage::forces:
         engine.forces(i);
         break;

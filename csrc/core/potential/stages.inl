@@ -137,8 +137,8 @@ void Engine<T>::unshape(int r, Atoms atoms) const {
   const int64_t size = n.D * n.Cp;
   T *const by_features = w.by_features.data(), *const by_read = w.by_read_features.data();
   const int64_t count = n.D * n.cp;
-  if (s.exchanges)  // what ghosts returned
-    std::copy_n(s.by_read_features.data() + atoms.first * count, atoms.count() * count, by_read);
+  if (atoms.first < s.border)  // what ghosts returned
+    std::copy_n(s.by_read_features[r].data() + atoms.first * count, atoms.count() * count, by_read);
   else
     std::fill_n(by_read, atoms.count() * count, T(0));
   for (int64_t b = 0; b < atoms.count(); b++) unread(r, atoms.first + b, by_read + b * count);

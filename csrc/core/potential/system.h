@@ -39,7 +39,7 @@ struct System {
   const Network<T>* network = nullptr;
   const PairSplines* pairs = nullptr;
   int threads = 1;
-  bool exchanges = false;  // ghosts' gradients are returned to their owners
+  int64_t border = 0;  // atoms before it (whole blocks) are given what their ghosts return
 
   // Set with the neighbours. row (owned + 1) and leaving_row (total + 1): first slot and first place of each atom;
   // edges (start[owned],) by sender: leaving[leaving_start[j]] ..
@@ -58,8 +58,7 @@ struct System {
   // Per round: density (owned, D, C), what neighbours read (total, D, c) and ghosts' gradient by it, scalars put into
   // messages and their gradient (owned, c), what is read (places, c) and then its gradient, hidden values of messages
   // (slots, c) and gradients of their activations.
-  std::vector<Aligned<T>> density, read_features, scalars, by_scalars, read, hidden, by_activation;
-  Aligned<T> by_read_features;
+  std::vector<Aligned<T>> density, read_features, by_read_features, scalars, by_scalars, read, hidden, by_activation;
   Aligned<double> energies, virials;  // (owned,), (owned, 6): added up in the end, in order
   double *forces = nullptr, *features = nullptr, *atom_virials = nullptr;
   std::vector<Scratch<T>> scratch;
