@@ -207,7 +207,7 @@ def test_images_as_ghosts_are_images_as_shifts(model, kind, precision, tolerance
 
 
 def chain(model):
-    """A double row of atoms, periodic along it and long: (atoms, border), those that meet images of the others first."""
+    """A double row of atoms, periodic along it and long: (atoms, border), those that meet images first."""
     rng = np.random.default_rng(5)
     places = 2.0 * np.indices((2, 1, 11)).reshape(3, -1).T
     pos = places + rng.uniform(-0.2, 0.2, places.shape)
