@@ -14,7 +14,7 @@ author = "the equitensor developers"
 version = release = equitensor.__version__
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"),
-    *("repository_links", "filled_in", "highlighting"),
+    *("repository_links", "filled_in", "docstrings", "highlighting"),
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "examples/cpp"]

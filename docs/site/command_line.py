@@ -4,7 +4,7 @@ import argparse
 
 from equitensor.cli.main import build_parser
 
-_WIDTH = 96
+_WIDTH = 84
 
 
 def page() -> str:

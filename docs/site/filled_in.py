@@ -20,20 +20,8 @@ _WRITERS = {
 
 def setup(app: Sphinx) -> dict:
     app.connect("source-read", _fill, priority=400)
-    app.connect("autodoc-process-docstring", _as_plain_text, priority=400)
     return {"parallel_read_safe": True}
 
 
 def _fill(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = _MARK.sub(lambda mark: _WRITERS[mark[1]](), source[0])
-
-
-def _as_plain_text(_app, _what, _name, _value, _options, lines: list[str]) -> None:
-    """Docstrings are plain text with `code`: bars, stars and underscores in formulas are no markup."""
-    for number, line in enumerate(lines):
-        parts = re.split(r"(`[^`]*`)", line)
-        lines[number] = "".join(part if part.startswith("`") else _escaped(part) for part in parts)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"(?<=\w)_(?!\w)", r"\\_", re.sub(r"([|*])", r"\\\1", text))
