@@ -4,10 +4,17 @@ The names below are loaded on first use, so that `import equitensor` (and `equit
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from equitensor.lazy import lazy
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:  # what editors and type checkers see of the names below
+    from equitensor.interfaces import Calculator as Calculator
+    from equitensor.interfaces import hessian as hessian
+    from equitensor.models import load as load
+    from equitensor.models import save as save
 
 _LAZY = {
     "load": "equitensor.models",

@@ -17,7 +17,7 @@ class _Package(ModuleType):
 def lazy(package: str, modules: dict[str, str]) -> tuple[Callable, Callable]:
     """`__getattr__` and `__dir__` of a package whose public names (name -> module) are loaded when first asked for."""
     here = sys.modules[package]
-    here._lazy_names = frozenset(modules)
+    vars(here)["_lazy_names"] = frozenset(modules)
     here.__class__ = _Package
 
     def load(name: str):

@@ -1,12 +1,15 @@
 """Public names that are loaded on first use are what they say, whatever was imported before."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-LAZY = ["equitensor", *(f"equitensor.{room}" for room in ("data", "graph", "interfaces", "models", "training"))]
+PACKAGES = ("data", "graph", "interfaces", "models", "training", "verification")
+LAZY = ["equitensor", *(f"equitensor.{name}" for name in PACKAGES)]
 
 
 @pytest.mark.parametrize("package", LAZY)
@@ -17,6 +20,19 @@ def test_every_public_name_is_there(package):
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match=r"has no attribute 'nothing'"):
         _ = module.nothing
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_type_checkers_see_the_same_names(package):
+    """Where they differ an editor knows no such name, or one that is not there."""
+    module = importlib.import_module(package)
+    (guarded,) = (
+        node
+        for node in ast.parse(Path(module.__file__).read_text()).body
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING"
+    )
+    seen = {name.asname: node.module for node in guarded.body for name in node.names}
+    assert seen == module._LAZY
 
 
 @pytest.mark.parametrize("name", ["data.coverage", "data.convert", "training.fit"])

@@ -1,6 +1,23 @@
 """Energy, forces and stress: the backbones, the potential around them, the model file."""
 
+from typing import TYPE_CHECKING
+
 from equitensor.lazy import lazy
+
+if TYPE_CHECKING:  # what editors and type checkers see of the names below
+    from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
+    from equitensor.models.architectures import build as build
+    from equitensor.models.dimenet import load_pyg_weights as load_pyg_weights
+    from equitensor.models.dispersion import D3 as D3
+    from equitensor.models.dispersion import d3_of as d3_of
+    from equitensor.models.error_bars import ErrorBars as ErrorBars
+    from equitensor.models.error_bars import write_error_bars as write_error_bars
+    from equitensor.models.extension import extended as extended
+    from equitensor.models.header import read_header as read_header
+    from equitensor.models.model_file import load as load
+    from equitensor.models.model_file import save as save
+    from equitensor.models.model_file import to_bytes as to_bytes
+    from equitensor.models.potential import Potential as Potential
 
 _LAZY = {
     "ARCHITECTURES": "equitensor.models.architectures",

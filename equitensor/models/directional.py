@@ -25,6 +25,8 @@ from equitensor.settings import Count, CountFromZero
 class EdgeEmbedding(nn.Module):
     """m_ji = W silu(U b(d_ji) + s_{z_j} + t_{z_i} + bias): (n width, edge_channels)."""
 
+    prior: Tensor
+
     def __init__(self, num_elements: int, edge_channels: int, num_radial: int, smoothness: float) -> None:
         super().__init__()
         self.register_buffer("prior", smoothness_prior(num_radial, smoothness), persistent=False)

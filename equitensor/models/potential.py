@@ -26,6 +26,7 @@ class Potential(nn.Module):
     and is missing here: `equitensor.Calculator` adds it.
     """
 
+    species_of: Tensor
     error_bars = None  # those of the model file that it was loaded from
 
     def __init__(self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None) -> None:

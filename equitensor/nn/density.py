@@ -23,6 +23,8 @@ class AtomicDensity(nn.Module):
     channels, which W_l mixes to C.
     """
 
+    prior: Tensor
+
     def __init__(self, lmax, channels, edge_channels, num_radial, num_neighbors, gathered, smoothness) -> None:
         super().__init__()
         prior = smoothness_prior(num_radial, smoothness) * num_neighbors**-0.5
@@ -43,6 +45,8 @@ class AtomicDensity(nn.Module):
 
 class EdgeUpdate(nn.Module):
     """m_ji += MLP(m_ji, g_ji, scalars of B_i), g_ji = R'(d_ji) * sum_lm Y_lm(r_ji) W_l B_j,lm."""
+
+    prior: Tensor
 
     def __init__(self, lmax, channels, edge_channels, num_radial, smoothness) -> None:
         super().__init__()

@@ -39,6 +39,8 @@ class DensityProduct(nn.Module):
     For random features every term starts with unit variance over the number of terms.
     """
 
+    degree: Tensor
+
     def __init__(self, num_elements, lmax, channels, correlation, product) -> None:
         super().__init__()
         self.correlation = correlation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,10 @@ class Tables(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._originals: dict[str, Tensor] = {}
+
+    if TYPE_CHECKING:  # tables are tensors, layers modules: torch declares both as either
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def add_table(self, name: str, table: Tensor) -> None:
         """Register `table` (float64 or integer) as buffer `name`, float64 in the default dtype."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -39,8 +40,8 @@ def keys() -> dict[str, list[Key]]:
     found = {"": [_key("", name, info) for name, info in config.model_fields.items() if not _is_section(info)]}
     for name, info in config.model_fields.items():
         if _is_section(info):
-            found[name] = list(_section(name, info.annotation))
-    below = {"data.subtract": Subtract, "data.replay": Replay, "a source": Source}
+            found[name] = list(_section(name, cast("type[BaseModel]", info.annotation)))
+    below: dict[str, type[BaseModel]] = {"data.subtract": Subtract, "data.replay": Replay, "a source": Source}
     found |= {name: list(_section("" if section is Source else name, section)) for name, section in below.items()}
     return {"run": found.pop(""), **found}
 
