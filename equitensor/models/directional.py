@@ -18,6 +18,7 @@ from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
 from equitensor.ops.edge_embedding import edge_embedding
+from equitensor.ops.radial import envelope
 from equitensor.ops.silu import silu
 from equitensor.settings import Count, CountFromZero
 
@@ -53,9 +54,9 @@ class Round(nn.Module):
         self.energy = matrix(channels, 1, gain=0.3)
         self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial, smoothness)
 
-    def forward(self, messages, species, radial, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
-        """New messages (n width, c), energies (n, 1), scalar features (n, C)."""
-        features = self.product.of_messages(self.density, messages, radial, harmonics, species)
+    def forward(self, messages, species, radial, weights, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
+        """New messages (n width, c), energies (n, 1), scalar features (n, C); the density is of `weights`."""
+        features = self.product.of_messages(self.density, messages, weights, harmonics, species)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         scalars = scalars.squeeze(1)
         messages = self.update(messages, features, radial, harmonics, rev)
@@ -68,7 +69,8 @@ class Directional(nn.Module):
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree
     of the density; layers, densities in all, with messages updated between them; correlation, the highest power of
     the density; product, "cg", "gaunt" or "cp"; num_radial Bessel functions, the n-th weighted by
-    n^-smoothness; num_neighbors, their average in the training data.
+    n^-smoothness; num_neighbors, their average in the training data; normalized: densities are averages over the
+    neighbours rather than sums, so that what an atom gains by the kinds of its neighbours does not press on the cell.
     """
 
     PARTS: ClassVar = {  # patterns of the names of their weights; the first that matches counts
@@ -97,8 +99,15 @@ class Directional(nn.Module):
             NonNegativeFloat, Field(description="s: the n-th Bessel function is weighted by n^-s")
         ] = 1.0,
         num_neighbors: float = 12.0,
+        normalized: Annotated[
+            bool | None,
+            Field(
+                description="densities are averages over neighbours, not sums; null: in training as the data ask for"
+            ),
+        ] = None,
     ) -> None:
         super().__init__()
+        self.cutoff, self.usual_crowding = cutoff, num_neighbors / 3 if normalized else None
         self.geometry = EdgeGeometry(cutoff, lmax, num_radial)
         self.embedding = EdgeEmbedding(num_elements, edge_channels, num_radial, smoothness)
         sizes = (lmax, channels, edge_channels, num_radial, num_neighbors)
@@ -128,12 +137,22 @@ class Directional(nn.Module):
         harmonics, functions, radial = self.geometry(neighbors.vectors.flatten(0, 1))
         harmonics = harmonics.view(*neighbors.vectors.shape[:2], harmonics.shape[1])
         messages = self.embedding(species, neighbors, functions)
+        weights = radial if self.usual_crowding is None else self._averaging(radial, neighbors)
         energies, features = [], []
         for layer in self.rounds:
-            messages, energy, scalars = layer(messages, species, radial, harmonics, neighbors.rev)
+            messages, energy, scalars = layer(messages, species, radial, weights, harmonics, neighbors.rev)
             energies.append(energy)
             features.append(scalars)
-        scalars = self.invariants.of_messages(self.density, messages, radial, harmonics, species) @ self.mix
+        scalars = self.invariants.of_messages(self.density, messages, weights, harmonics, species) @ self.mix
         energies.append(silu(scalars @ self.head) @ self.head_out)
         features.append(scalars)
         return sum(energies).squeeze(1), torch.cat(features, dim=1)
+
+    def _averaging(self, radial: Tensor, neighbors: Neighborhood) -> Tensor:
+        """Radial functions over the crowding of the receiver, (n / 3) / (1 + sum_j u(d_j / c)) times them.
+
+        n: the average number of neighbours, of which u counts a third where they fill space evenly.
+        """
+        crowding = envelope(neighbors.vectors.norm(dim=2) / self.cutoff).sum(dim=1)
+        factor = self.usual_crowding / (1 + crowding)
+        return (radial.view(*neighbors.vectors.shape[:2], -1) * factor.view(-1, 1, 1)).flatten(0, 1)

@@ -242,8 +242,9 @@ class LossConfig(_Section):
     """L = forces |dF|^2 + energy (dE / n)^2 + stress (V |dS| / n)^2, each label that is there; the table of labels has
     the terms and their default weights. From `late` of the run on, energy_late for energy.
 
-    Errors count linearly beyond `huber` times the RMS of the labelled forces (that number in eV/Angstrom of forces, in
-    eV of energies per atom), of virials per atom beyond `huber` times three times their usual size; null: squared too.
+    Errors count linearly beyond `huber` times the RMS of the labelled forces or, where that is less, times three times
+    their usual size (that number in eV/Angstrom of forces, in eV of energies per atom), of virials per atom beyond
+    `huber` times three times their usual size; null: squared too.
     """
 
     late: float = Field(0.75, ge=0, le=1, description="share of the run after which energies weigh `energy_late`")

@@ -18,6 +18,7 @@ from equitensor.training.checkpoint import read_checkpoint, run_folder, write_in
 from equitensor.training.config import Config, seconds
 from equitensor.training.evaluation import evaluate
 from equitensor.training.largest_step import largest_step
+from equitensor.training.many_elements import as_begun
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.origin import Origin
 from equitensor.training.parts import parts_table
@@ -42,7 +43,7 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     first rank trains. Raises InputError for anything that the user can mend: data, config, a run folder that is not
     empty.
     """
-    config = with_model_of_file(config, resume)
+    config = with_model_of_file(as_begun(config, resume), resume)
     console = make_console()
     progress = Progress(started=time.monotonic() if started is None else started)
     if config.train.threads is not None:
@@ -68,6 +69,7 @@ def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Pr
     state = None if resume is None else read_checkpoint(folder)
     origin = None if state is None else Origin.of(state, folder)
     data = open_data(config, console, origin, folder, fabric.world_size)
+    config = data.config
     model = build_model(config, data, origin)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
@@ -111,6 +113,7 @@ def check(config: Config) -> dict:
     config = with_model_of_file(config)
     accelerator = _accelerator(config.train.device)  # refused before data are read
     data = open_data(config, console)
+    config = data.config
     model = build_model(config, data)
     fabric = Fabric(accelerator=accelerator, devices=1)
     console.print(_describe(model, config, fabric))

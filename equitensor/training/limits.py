@@ -7,7 +7,7 @@ import numpy as np
 from equitensor.data import GraphDataset
 from equitensor.data.sequence import evenly_spaced
 from equitensor.graph import Structure
-from equitensor.graph.labels import Label, labels
+from equitensor.graph.labels import FORCES, Label, labels
 from equitensor.training.errors import errors_of, from_e0s
 
 _SAMPLE = 20_000
@@ -19,15 +19,22 @@ def limits(dataset: GraphDataset, e0s: dict[int, float], scale: float) -> dict[s
     """label -> limit for loss.huber 1: the scale of the model, or three times the usual size of the label's own term.
 
     From up to 20 000 structures of weight above 0, evenly spaced; infinite where a label counts in full or is missing.
+    The scale is an RMS. Where most forces are far smaller, as among relaxed crystals, three times their usual size
+    takes its place: else a few structures would rule still.
     """
-    own = tuple(label for label in labels() if label.robust == "own" and dataset.snapshots.index.has(label).any())
+    own = tuple(
+        label
+        for label in labels()
+        if (label.robust == "own" or label is FORCES) and dataset.snapshots.index.has(label).any()
+    )
     norms: dict[str, list] = {label.name: [np.zeros(0)] for label in own}
     for i in evenly_spaced(dataset.indices, _SAMPLE) if own else ():
         structure = dataset.snapshots[int(i)]
         for label in own if structure.weight > 0 else ():
             norms[label.name].append(_norms(label, structure, e0s))
-    found = {label.name: scale if label.robust == "scale" else math.inf for label in labels()}
-    return found | {label.name: _FAR * usual_size(label, np.concatenate(norms[label.name])) for label in own}
+    usual = {label.name: _FAR * usual_size(label, np.concatenate(norms[label.name])) for label in own}
+    scale = min(scale, usual.pop(FORCES.name, math.inf))
+    return {label.name: scale if label.robust == "scale" else math.inf for label in labels()} | usual
 
 
 def usual_size(label: Label, norms: np.ndarray) -> float:

@@ -36,6 +36,7 @@ from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
 from equitensor.training.label_checks import check_labels
 from equitensor.training.limits import limits
+from equitensor.training.many_elements import for_many_elements
 from equitensor.training.origin import Origin
 from equitensor.training.parts import E0S, freeze
 from equitensor.training.pretrained import Pretrained
@@ -51,6 +52,7 @@ MOST_TRAIN = 500  # structures of each of these that the closing table is comput
 class RunData:
     """The parts of a run's data: name -> (snapshots, indices); `tests` maps names to snapshots.
 
+    `config` is that of the run, with what it left open chosen for these data.
     `train` holds `replayed` structures of earlier data behind its own. `batches_a_step` batches within `batch_limits`
     make a step; `sizes` are the edges of each training structure (atoms, where edges do not limit a batch). `labels`
     are those of the training data; `trained` names the labels that the loss counts and the training data hold; `limits`
@@ -58,6 +60,7 @@ class RunData:
     labels in the graphs, by name of the part.
     """
 
+    config: Config
     train: GraphDataset
     valid: GraphDataset | None
     e0s: E0s
@@ -97,6 +100,7 @@ def open_data(
     own = open_snapshots(plain_source(data.train), **options)
     held_out = own if data.valid is None else open_snapshots(plain_source(data.valid), **options)
     tests = _tests(data, options)
+    config = for_many_elements(config, own.elements, console) if origin is None else config
     if origin is not None:
         snapshots = with_replay(config, own, origin.train[origin.train < len(own)])
         train, valid, e0s = _kept(origin, snapshots, held_out, run_folder)
@@ -118,7 +122,7 @@ def open_data(
     valid_set = GraphDataset(held_out, valid, cutoff, left=_left(d3, "valid")) if len(valid) else None
     labels = LabelSample.of(snapshots, train, e0s.values)
     together = config.train.accumulate * ranks if origin is None else origin.batches_a_step
-    run = RunData(train_set, valid_set, e0s, batch_limits, together, sizes, labels, tests=tests, d3=d3)
+    run = RunData(config, train_set, valid_set, e0s, batch_limits, together, sizes, labels, tests=tests, d3=d3)
     run.replayed, run.pretrained = int(np.sum(train >= len(own))), pretrained
     _report(run, console)
     _check_elements(run)

@@ -32,8 +32,12 @@ CASES = [
     {"channels": 24, "edge_channels": 20, "gathered": 40, "smoothness": 2.0},
     {"channels": 1, "edge_channels": 1, "num_radial": 1},
     {"zbl": True, "cutoff": 3.5},
+    *(
+        {"normalized": True, "layers": layers, "product": product}
+        for layers, product in zip((1, 2, 3), PRODUCTS, strict=True)
+    ),
     {"elements": (13,)},
-    {"elements": (1, 3, 6, 8, 13, 22, 29, 47, 79, 92), "zbl": True},
+    {"elements": (1, 3, 6, 8, 13, 22, 29, 47, 79, 92), "zbl": True, "normalized": True},
 ]
 
 
@@ -84,10 +88,20 @@ def test_a_trained_model_in_both_precisions(trained_file, alanine_data):
         np.testing.assert_allclose(single["energies"] - core["energies"], 0, atol=2e-5)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def test_averaged_densities_with_splines_of_pairs(tmp_path):
+    models.save(random_potential(normalized=True), tmp_path / "model.eqt")
+    for atoms in structures().values():
+        core, _ = compared(tmp_path / "model.eqt", atoms, dtype="float32")
+        _, torch = compared(tmp_path / "model.eqt", atoms)
+        for name in torch:
+            scale = max(np.abs(torch[name]).max(), 1.0)
+            np.testing.assert_allclose(core[name], torch[name], rtol=0, atol=2e-5 * scale)
+
+
+@pytest.fixture(scope="module", params=[{"layers": 3}, {"layers": 3, "normalized": True}], ids=str)
+def model(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluator") / "model.eqt"
-    models.save(random_potential(layers=3), path)
+    models.save(random_potential(**request.param), path)
     return Model(path)
 
 
@@ -350,6 +364,7 @@ def packed(header, tensors) -> bytes:
         (lambda h, t: h.update(elements=[6, 1, 13]), r"rising order"),
         (lambda h, t: h.update(elements=[1e300]), r"not atomic numbers"),
         (lambda h, t: h["settings"].update(zbl="true"), r'"zbl" is of another kind'),
+        (lambda h, t: h["settings"].update(normalized=1), r'"normalized" is of another kind'),
         (lambda h, t: h["settings"].update(layers=16, gathered=8192), r"has \d+ radial functions.* torch backend"),
         (lambda h, t: h["settings"].update(channels=9), r"has shape .* its settings ask for"),
         (lambda h, t: t.pop("backbone.head"), r'no tensor "backbone\.head"'),

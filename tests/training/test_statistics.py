@@ -168,3 +168,16 @@ def test_virials_count_linearly_beyond_three_times_their_usual_size_whatever_the
     assert known["stress"] == pytest.approx(3 * 0.2, rel=0.05)
     assert known["forces"] == known["energy"] == 7.0
     assert limits(GraphDataset(Memory([structure(0)])), E0S, 7.0)["stress"] == np.inf
+
+
+def test_forces_that_are_small_but_for_a_few_count_linearly_from_three_times_their_usual_size(crystal):
+    """Gaussian ones keep the scale, their RMS: three times their usual size is beyond it."""
+    rng = np.random.default_rng(0)
+    frames = [Structure.from_ase(crystal(i)) for i in range(200)]
+    forces = [0.05 * rng.normal(size=s.pos.shape) for s in frames]
+    small = [s.replace(forces=f) for s, f in zip(frames, forces, strict=True)]
+    assert limits(GraphDataset(Memory(small)), {6: -1035.0}, 0.05)["forces"] == 0.05
+    mixed = small[:190] + [s.replace(forces=400 * s.forces) for s in small[190:]]
+    scale = float(np.sqrt(np.mean([np.square(s.forces).mean() for s in mixed])))
+    known = limits(GraphDataset(Memory(mixed)), {6: -1035.0}, scale)
+    assert scale > 3 and known["forces"] == known["energy"] == pytest.approx(3 * 0.05, rel=0.1)

@@ -19,6 +19,7 @@ namespace avx512 {
 #include "product.inl"
 #include "engine.inl"
 #include "geometry.inl"
+#include "crowding.inl"
 #include "messages.inl"
 #include "stages.inl"
 #include "paired.inl"

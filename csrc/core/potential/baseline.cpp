@@ -27,6 +27,7 @@ namespace baseline {
 #include "product.inl"
 #include "engine.inl"
 #include "geometry.inl"
+#include "crowding.inl"
 #include "messages.inl"
 #include "stages.inl"
 #include "paired.inl"

@@ -57,6 +57,7 @@ void Engine<T>::arrive(int64_t i) const {
   for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
   if (n.shift != 0 && row.n) coordination(row, i);
   if (n.zbl) repulsion(row, i);
+  if (n.usual_crowding > 0) count_crowding(row, i);
 }
 
 // shift (1 - exp(-sum_j u(d_j / c))): what is taken away from atoms without neighbours.

@@ -18,7 +18,7 @@ constexpr uint64_t LONGEST_HEADER = 100000000;  // as in safetensors: what is re
 constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
 const char* const KNOWN[] = {"architecture", "cutoff",        "channels",    "edge_channels", "lmax",
                              "layers",       "gathered",      "correlation", "product",       "num_radial",
-                             "smoothness",   "num_neighbors", "zbl"};
+                             "smoothness",   "num_neighbors", "zbl",         "normalized"};
 const char* const CONVENTION = "e3nn-0.6";
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -186,6 +186,8 @@ void read_sizes(Model& m, const Json& header, const Json& settings) {
   m.scale = real(header, "scale");
   m.shift = real(header, "shift");
   if (settings.find("zbl")) m.zbl = settings.at("zbl", Json::boolean).value != 0;
+  const Json* normalized = settings.find("normalized");
+  if (normalized && normalized->kind != Json::null) m.normalized = settings.at("normalized", Json::boolean).value != 0;
   m.lmax = static_cast<int>(settings.integer("lmax", 0, 8));
   m.channels = static_cast<int>(settings.integer("channels", 1, 4096));
   m.edge_channels = static_cast<int>(settings.integer("edge_channels", 1, 4096));
@@ -314,6 +316,7 @@ Model read_model(const char* bytes, size_t size) {
   const std::string product = settings.at("product", Json::string).text;
   const double neighbors = real(settings, "num_neighbors");
   if (!(neighbors > 0)) fail("its num_neighbors is " + std::to_string(neighbors));
+  model.num_neighbors = neighbors;
   read_coupling(model, tensors);
   if (product == "gaunt") model.paths = 0;
   read_weights(model, tensors, real(settings, "smoothness"), neighbors);

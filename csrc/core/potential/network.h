@@ -142,6 +142,7 @@ struct Network {
   // Sizes of the model; those padded end in p.
   int L, D, Dp, C, Cp, c, cp, G, Gp, R, layers, order, paths, elements;
   double cutoff, shift;
+  double usual_crowding;  // of atoms, by which densities are normalised; 0 where they are sums
   bool zbl;
   std::vector<int32_t> z;
   std::vector<double> e0s;

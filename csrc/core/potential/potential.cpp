@@ -235,7 +235,7 @@ class Typed : public Simulation {
     s_.edge.grow(4 * slots), s_.gradient.grow(4 * slots), s_.leaving_gradient.grow(4 * places);
     s_.distance.grow(slots), s_.leaving_inverse.grow(places);
     s_.from.grow(slots), s_.place.grow(slots), s_.slot.grow(places);
-    s_.energies.grow(owned), s_.virials.grow(6 * owned);
+    s_.energies.grow(owned), s_.virials.grow(6 * owned), s_.crowding.grow(owned), s_.by_crowding.grow(owned);
     for (int r = 0; r + 1 < n.layers; r++) {
       s_.density[r].grow(owned * n.D * n.Cp);
       s_.read_features[r].grow(total * n.D * n.cp), s_.by_read_features[r].grow(total * n.D * n.cp);

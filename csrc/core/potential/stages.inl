@@ -23,6 +23,7 @@ void Engine<T>::shape(int r, Atoms atoms) const {
   for (int64_t i = atoms.first; i < atoms.end; i++) {
     if (s.species[i] < 0) continue;
     T* const features = w.features.data() + (i - atoms.first) * size;
+    if (n.usual_crowding > 0) normalize(i, s.density[r].data() + i * size);
     product_features(n, n.products[r], s.species[i], s.density[r].data() + i * size, w.powers.data(), features);
     double energy = 0;
     for (int c = 0; c < n.C; c++) energy += double(features[c]) * update.energy[c];
@@ -70,6 +71,8 @@ void Engine<T>::head(Atoms atoms) const {
   const int64_t size = n.D * n.Cp, Cp = n.Cp, powers = n.order * size;
   T *const scalars = w.small.data(), *const hidden = scalars + BLOCK * Cp;
   for (int64_t b = 0; b < atoms.count(); b++)
+    if (s.species[atoms.first + b] >= 0 && n.usual_crowding > 0) normalize(atoms.first + b, w.density.data() + b * size);
+  for (int64_t b = 0; b < atoms.count(); b++)
     if (s.species[atoms.first + b] >= 0)
       invariants(n, s.species[atoms.first + b], w.density.data() + b * size, w.powers.data() + b * powers,
                  scalars + b * Cp);
@@ -96,6 +99,11 @@ void Engine<T>::head(Atoms atoms) const {
     if (s.species[atoms.first + b] >= 0)
       invariants_gradient(n, s.species[atoms.first + b], w.density.data() + b * size, scalars + b * Cp,
                           w.powers.data() + b * powers, w.by_powers.data(), w.by_density.data() + b * size);
+  for (int64_t b = 0; b < atoms.count(); b++) {
+    if (s.species[atoms.first + b] < 0 || n.usual_crowding == 0) continue;
+    normalize_gradient(atoms.first + b, w.density.data() + b * size, w.by_density.data() + b * size);
+    if (n.layers == 1) crowding_gradient(atoms.first + b);
+  }
 }
 
 // Adds to by_features (D, c) the gradient by what the atom's leaving edges read.
@@ -151,5 +159,8 @@ void Engine<T>::unshape(int r, Atoms atoms) const {
     for (int c = 0; c < n.Cp; c++) by_features[b * size + c] += update.energy[c];
     product_gradient(n, n.products[r], s.species[i], s.density[r].data() + i * size, by_features + b * size,
                      w.powers.data(), w.by_powers.data(), w.by_density.data() + b * size);
+    if (n.usual_crowding == 0) continue;
+    normalize_gradient(i, s.density[r].data() + i * size, w.by_density.data() + b * size);
+    if (r == 0) crowding_gradient(i);  // all densities have been
   }
 }

@@ -60,6 +60,7 @@ struct System {
   // (slots, c) and gradients of their activations.
   std::vector<Aligned<T>> density, read_features, by_read_features, scalars, by_scalars, read, hidden, by_activation;
   Aligned<double> energies, virials;  // (owned,), (owned, 6): added up in the end, in order
+  Aligned<T> crowding, by_crowding;   // (owned,): 1 + sum_j u(d_j / c), where densities are divided by it
   double *forces = nullptr, *features = nullptr, *atom_virials = nullptr;
   std::vector<Scratch<T>> scratch;
   std::vector<int64_t> coincident;  // per thread: an atom with a neighbour in its place, or -1

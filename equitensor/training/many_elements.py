@@ -1,0 +1,61 @@
+"""What sets of many elements are trained with where the config leaves it open.
+
+Of most pairs of such a set's elements there are few examples or none. What is right for one molecule, of which there
+are hundreds of frames, learns forces there that are worse than none: see docs/experiments.md.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from rich.console import Console
+
+from equitensor.training.checkpoint import saved_config
+from equitensor.training.config import Config
+
+MANY = 10  # elements
+CHOICES = {
+    "model": {"normalized": True},
+    "loss": {"energy": 30.0, "energy_late": 30.0},
+}
+
+
+def as_begun(config: Config, run: Path | None) -> Config:
+    """The config of a run that is resumed with what it began with in what it leaves open; of a new run as it is."""
+    if run is None:
+        return config
+    saved = saved_config(run)
+    began = {name: {key: getattr(getattr(saved, name), key) for key in keys} for name, keys in CHOICES.items()}
+    return _with(config, began)
+
+
+def for_many_elements(config: Config, elements: Collection[int], console: Console) -> Config:
+    """The config of a new run with the choices for data of these elements in what it leaves open; says which.
+
+    A model that is trained further stays as it is.
+    """
+    if len(elements) < MANY or config.model.architecture != "directional" or config.train.init_from is not None:
+        return config
+    found = _with(config, CHOICES)
+    taken = [
+        f"{name}.{key}={_word(getattr(getattr(found, name), key))}"
+        for name, choices in CHOICES.items()
+        for key in choices
+        if getattr(getattr(found, name), key) != getattr(getattr(config, name), key)
+    ]
+    if taken:
+        console.print(f"{len(elements)} elements, chosen for so many: {', '.join(taken)}", soft_wrap=True)
+    return found
+
+
+def _with(config: Config, choices: dict[str, dict]) -> Config:
+    """The config with these values of the keys that it leaves out."""
+    sections = {}
+    for name, values in choices.items():
+        section = getattr(config, name)
+        given = {key for key in section.model_fields_set if getattr(section, key) is not None}
+        sections[name] = section.model_copy(update={k: v for k, v in values.items() if k not in given})
+    return config.model_copy(update=sections)
+
+
+def _word(value) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
