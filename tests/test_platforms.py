@@ -12,6 +12,7 @@ from equitensor.cli import main
 assert main(["--version"]) == 0
 from equitensor import data, interfaces, training
 import equitensor.data.store, equitensor.training.fit, equitensor.training.largest_step
+import equitensor.report.report, equitensor.report.server
 """
 
 

@@ -45,17 +45,14 @@ def comparisons(evaluation: Evaluation, e0s: dict[int, float]) -> list[Compariso
     """Of every label that is there and predicted; e0s: of the model."""
     found = []
     for label in labels():
-        rows = [_rows(label, k, *pair, e0s) for k, pair in enumerate(_pairs(evaluation))]
-        rows = [row for row in rows if row is not None and row.shape[1]]
+        pairs = enumerate(zip(evaluation.labels, evaluation.predictions, strict=True))
+        all_rows = (_rows(label, k, truth, prediction, e0s) for k, (truth, prediction) in pairs)
+        rows = [row for row in all_rows if row is not None and row.shape[1]]
         if rows:
             reference, predicted, structure, atom = np.concatenate(rows, axis=1)
             title = label.shown.title + " less E0s" * label.from_e0s
             found.append(Comparison(label, title, reference, predicted, structure.astype(int), atom.astype(int)))
     return found
-
-
-def _pairs(evaluation: Evaluation):
-    return zip(evaluation.labels, evaluation.predictions, strict=True)
 
 
 def _rows(label: Label, k: int, truth, prediction, e0s) -> np.ndarray | None:

@@ -41,7 +41,7 @@ def _by_error(found: list[Comparison], n: int) -> list[int]:
 
 def _within(places: list[int], sizes: np.ndarray, most: int, atoms: int) -> list[int]:
     """The first of these, that many at most, leaving out one that does not go into the atoms that are left."""
-    kept = []
+    kept: list[int] = []
     for k in places:
         if len(kept) < most and sizes[k] <= atoms:
             kept.append(k)
@@ -54,8 +54,6 @@ def geometry(label: Structure, prediction: Structure) -> dict:
     held = {"symbols": [chemical_symbols[z] for z in label.z], "pos": _rounded(label.pos, _LENGTH)}
     if label.pbc.any():
         held |= {"cell": _rounded(label.cell, _LENGTH), "pbc": [bool(p) for p in label.pbc]}
-    if label.fixed is not None and label.fixed.any():
-        held["fixed"] = np.flatnonzero(label.fixed).tolist()
     if compared(FORCES, label, prediction) is not None:
         held["force_error"] = _rounded(np.asarray(prediction.forces) - label.forces, _FORCE)
     return held

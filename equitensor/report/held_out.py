@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ class Part:
     cannot; doubt, where its data could not be compared with those of the run."""
 
     name: str
-    snapshots: Snapshots | None = None
-    indices: np.ndarray | None = None
+    snapshots: Any = None
+    indices: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     why_not: str = ""
     doubt: str = ""
 
@@ -81,7 +82,8 @@ def _compared(part: Part, snapshots: Snapshots | None, before: dict | None) -> P
     if part.why_not:
         return part
     if before is None or snapshots is None:
-        return replace(part, doubt="whether its data are still those of the run could not be checked")
+        why = "the run's last.ckpt, which knows, is not there" if before is None else "what it replayed has moved"
+        return replace(part, doubt=f"whether its data are still those of the run could not be checked: {why}")
     what = difference(snapshots, before)
     return replace(part, why_not=f"{part.snapshots.name} has changed since the run began ({what})") if what else part
 

@@ -69,7 +69,7 @@ def _outliers(evaluation: Evaluation, found: list[Comparison], worst: list[int],
     n, columns = len(evaluation.labels), [{"title": title, "unit": ""} for title in ("structure", "formula", "atoms")]
     kinds = any(structure.config_type for structure in evaluation.labels)
     columns += [{"title": "config_type", "unit": ""}] * kinds
-    values = []
+    values: list[list] = []
     for each in found:
         unit = f"m{each.label.shown.unit}"
         if not each.label.per_atom and not each.label.shape:
@@ -96,6 +96,8 @@ def _structure(evaluation: Evaluation, found: list[Comparison], k: int) -> dict:
     """What the page holds of one structure."""
     label, prediction = evaluation.labels[k], evaluation.predictions[k]
     facts = [["formula", formula(label)], ["atoms", str(len(label))]]
+    if label.fixed is not None and label.fixed.any():
+        facts.append(["held in place", f"{label.fixed.sum()} atoms, whose forces do not count"])
     facts += [[name, getattr(label, name)] for name in ("config_type", "group") if getattr(label, name)]
     for each in found:
         own = each.structure == k

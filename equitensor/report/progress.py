@@ -55,7 +55,7 @@ def _state(run: RunFiles, live: bool) -> str:
     if not run.rows:
         return "no validation yet"
     last = run.last
-    reached = f"{last['epoch']:.0f} epochs, {last['step']:.0f} steps in {duration(last['seconds'])}"
+    reached = f"{last['epoch']:.0f} epochs, {last['step']:.0f} steps in {duration(last['seconds'] or 0.0)}"
     return f"going on: {reached}" if live else f"not finished (it goes on, or was stopped): {reached}"
 
 

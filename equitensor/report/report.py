@@ -57,7 +57,7 @@ def _add_parts(content: dict, found: list[Part], engine, e0s: dict[int, float], 
             notes.append(f"{part.name}: its predictions are not shown: {part.why_not}")
             continue
         if part.doubt:
-            notes.append(f"{part.name}: {part.doubt}, as the run's last.ckpt is not there or cannot be read")
+            notes.append(f"{part.name}: {part.doubt}")
         try:
             evaluation = evaluated(part, engine, most)
         except InputError as error:

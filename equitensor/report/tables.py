@@ -11,7 +11,8 @@ def error_table(title: str, first: str, rows: dict[str, dict], scores: bool = Fa
 
     A column is {"title", "unit"}, with "bar" where lengths of bars help to compare its values.
     """
-    columns, keys = [{"title": first, "unit": ""}], []
+    columns: list[dict] = [{"title": first, "unit": ""}]
+    keys: list[tuple[str, float]] = []
     for count in ("n_structures", "n_atoms"):
         if any(count in metrics for metrics in rows.values()):
             columns.append({"title": count.removeprefix("n_"), "unit": ""})

@@ -17,14 +17,12 @@ def watched(folder: Path, port: int = 0) -> Iterator[str]:
     InputError for a port that cannot be had.
     """
     command = [sys.executable, "-m", "equitensor.report.server", str(folder), str(port)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        answer = process.stdout.readline().strip()
-        if not answer.startswith("http"):
-            raise InputError(f"--watch: port {port} cannot be had ({answer or 'no answer'}): give another --port")
-        yield answer
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            answer = process.stdout.readline().strip()
+            if not answer.startswith("http"):
+                raise InputError(f"--watch: port {port} cannot be had ({answer or 'no answer'}): give another --port")
+            yield answer
+        finally:
+            process.terminate()
