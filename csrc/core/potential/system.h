@@ -10,7 +10,7 @@
 namespace equitensor {
 
 // Atoms that a thread takes together: their matrices' rows share each load of a weight.
-constexpr int BLOCK = 4;
+constexpr int BLOCK = 8;
 
 // What one thread needs for the atoms of a block; see engine.inl.
 template <class T>
