@@ -5,14 +5,16 @@
 
 Energies and forces from a neighbour list with a skin of 0.5 Angstrom, positions changed at every call. Times are CPU
 seconds of the calling thread (wall-clock seconds with more threads) and the median of many blocks; the calculator on
-torch takes turns with them. Operations are counted from the sizes: multiply-adds of the matrix products, sums over
-neighbours, splines and couplings count two each, all else (activations, geometry, lists) nothing.
+torch takes turns with them. Small molecules are timed from C++, too (evaluator_call.cpp, compiled here). Operations are
+counted from the sizes: multiply-adds of the matrix products, sums over neighbours, splines and couplings count two
+each, all else (activations, geometry, lists) nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from equitensor import Calculator, models
 from equitensor.graph import neighbor_list
 from equitensor.interfaces.evaluator import Model, System
 from equitensor.interfaces.evaluator_library import library
+from equitensor.interfaces.lammps.plugin import core_library
 
 SKIN = 0.5
 DEFAULT = {"channels": 32, "edge_channels": 32, "gathered": 64, "lmax": 3, "correlation": 3, "layers": 2}
@@ -141,10 +144,27 @@ def measure(name, settings, atoms, beside_torch, options, folder, peak) -> dict:
     row = {"name": name, "atoms": len(atoms), "neighbours": neighbours, "us_per_atom": seconds * 1e6 / len(atoms)}
     row |= {"us_per_call": seconds * 1e6, "least_us_per_atom": min(times["core"]) * 1e6 / len(atoms)}
     row |= {"mflop_per_atom": flops / 1e6, "share_of_peak": flops * len(atoms) / seconds / peak / options.threads}
+    if len(atoms) < 100:
+        numbers = (atoms.numbers, start, edges[0], shift, np.array(moves))
+        row |= from_cpp(path, numbers, inner, options.blocks, folder)
     if times["torch"]:
         row["torch_us_per_atom"] = statistics.median(times["torch"]) * 1e6 / len(atoms)
         row["ratio"] = row["torch_us_per_atom"] / row["us_per_atom"]
     return row
+
+
+def from_cpp(model, numbers, calls, blocks, folder) -> dict:
+    """Microseconds of a call from C++ in float32; numbers: z, start, sender, shift, positions (sets, n, 3)."""
+    program, root = folder / "evaluator_call", Path(__file__).resolve().parents[1]
+    library = core_library()
+    build = ["c++", "-O2", "-std=c++17", f"-I{root / 'csrc/core'}", root / "benchmarks/evaluator_call.cpp", library]
+    subprocess.run([*build, f"-Wl,-rpath,{library.parent}", "-o", program], check=True)
+    sizes = (len(numbers[0]), len(numbers[2]), len(numbers[4]))
+    text = "\n".join(" ".join(map(repr, np.ravel(array).tolist())) for array in (sizes, *numbers))
+    command = [program, model, str(calls), str(blocks)]
+    printed = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    seconds = [float(line) for line in printed.split()]
+    return {"cpp_us_per_call": statistics.median(seconds) * 1e6, "cpp_least_us_per_call": min(seconds) * 1e6}
 
 
 def torch_caller(path, atoms, moves, threads):
@@ -193,6 +213,8 @@ def print_row(row: dict) -> None:
     line = f"{row['name']:32s} {row['us_per_atom']:7.2f} us/atom (least {row['least_us_per_atom']:.2f})"
     line += f" {row['us_per_call']:9.0f} us/call"
     line += f" {row['mflop_per_atom']:6.2f} Mflop/atom, share {row['share_of_peak']:.2f}"
+    if "cpp_us_per_call" in row:
+        line += f"; from C++ {row['cpp_us_per_call']:.0f} us/call (least {row['cpp_least_us_per_call']:.0f})"
     if "ratio" in row:
         line += f"; torch {row['torch_us_per_atom']:.1f} us/atom, ratio {row['ratio']:.1f}"
     print(line, flush=True)
