@@ -1,11 +1,12 @@
 """Where the time of a training step goes: the model forward and back, and everything else.
 
-    .venv/bin/python benchmarks/training_step.py runs/acac/train.lmdb --batch 10 --threads 1 2
+    .venv/bin/python benchmarks/training_step.py runs/acac/train.lmdb --batch 10 --threads 1 2 [--beside OTHER_TREE]
 
 Each number of threads is a process of its own, in turns; with two threads a batch goes through the model in two
-shards. Milliseconds of a step, medians and the smallest, by the clock and of the processor: `model` is energies,
-forces, residuals and the gradients of the weights, `others` all the rest, from reading the batch to the optimiser and
-the average of the weights.
+shards. Milliseconds, medians and the smallest: `step` is all from reading the batch to the optimiser and the average of
+the weights, `model` energies, forces, residuals and the gradients of the weights, in every second step, which does
+nothing else meanwhile, and `others` what the median step takes longer. `run` is the time from step to step in
+`equitensor train`, here and, in turns, in another tree of the package, with its core built.
 """
 
 import argparse
@@ -20,25 +21,32 @@ import tempfile
 import time
 from pathlib import Path
 
+from equitensor.training.waiting import Ahead
+
 WARM_UP = 30
 WHOLE_EPOCH = 500  # batches, of which all are read before the clock starts
 
 
 def main() -> None:
-    """Take turns over numbers of threads, print each and append all to the result file."""
+    """Take turns over numbers of threads and trees, print each and append all to the result file."""
     options = arguments()
     if options.worker:
         print(json.dumps(measured(options)))
         return
-    found: dict[str, list[dict]] = {str(threads): [] for threads in options.threads}
+    found: dict[str, list[dict]] = {}
     for _ in range(options.rounds):
         for threads in options.threads:
-            found[str(threads)].append(in_a_process(options, threads))
-    result = {threads: joined(rounds) for threads, rounds in found.items()}
-    for threads, parts in result.items():
-        share = parts["others"]["median"] / parts["step"]["median"]
-        text = "  ".join(f"{name} {part['median']:.2f} (least {part['least']:.2f})" for name, part in parts.items())
-        print(f"{threads} threads: {text} ms; others {100 * share:.0f} %")
+            found.setdefault(f"{threads} threads", []).append(in_a_process(options, threads))
+            for tree in options.beside:
+                run = {"run": run_of(tree.resolve(), options, threads)}
+                found.setdefault(f"{threads} threads, {tree.name}", []).append(run)
+            if options.beside:
+                found[f"{threads} threads"][-1]["run"] = run_of(Path(__file__).resolve().parents[1], options, threads)
+    result = {name: joined(rounds) for name, rounds in found.items()}
+    for name, parts in result.items():
+        text = "  ".join(f"{part} {ms['median']:.2f} (least {ms['least']:.2f})" for part, ms in parts.items())
+        share = f"; others {100 * parts['others']['median'] / parts['step']['median']:.0f} %" if "step" in parts else ""
+        print(f"{name}: {text} ms{share}")
     if options.out_file:
         from environment import append, environment
 
@@ -63,6 +71,34 @@ def joined(rounds: list[dict]) -> dict:
     }
 
 
+RUN = """
+import json, sys, time
+from equitensor.cli import main
+from equitensor.training.trainer import Trainer
+step, began = Trainer.step, []
+def timed(self, *arguments):
+    began.append((self.progress.epoch, time.perf_counter()))
+    return step(self, *arguments)
+Trainer.step = timed
+main(sys.argv[1:])
+pairs = zip(began, began[1:])
+print(json.dumps([1e3 * (after - before) for (epoch, before), (same, after) in pairs if epoch == same]))
+"""
+
+
+def run_of(tree: Path, options, threads: int) -> dict:
+    """Milliseconds from step to step of a run of `equitensor train`, with the package of this tree."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "config.yaml").write_text(f"data: {{train: {options.data.resolve()}}}\n")
+    given = [f"train.dtype={options.dtype}", f"output={folder / 'run'}", f"train.max_epochs={options.epochs}"]
+    given += [f"train.threads={threads}", *([f"train.batch_size={options.batch}"] if options.batch else [])]
+    command = [sys.executable, "-c", RUN, "train", str(folder / "config.yaml"), *given, *options.set]
+    variables = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(tree)}
+    done = subprocess.run(command, env=variables, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    times = json.loads(done.stdout.splitlines()[-1])[WARM_UP:]
+    return {"median": statistics.median(times), "least": min(times)}
+
+
 def measured(options) -> dict:
     """Milliseconds of the parts of a step in this process."""
     trainer, clock = timed_trainer(options)
@@ -70,33 +106,34 @@ def measured(options) -> dict:
         pass
     gc.collect()
     gc.freeze()  # as a run does
-    times: dict[str, list[float]] = {"step": [], "model": [], "others": [], "processor": []}
     with trainer.shards:
-        for parts, spent in batches(trainer, WARM_UP + options.steps):
-            clock.model = 0.0
-            began, processor = time.perf_counter(), time.process_time()
-            found, value = trainer.step(parts)
-            trainer.live.step(found, value, 0.0)
-            step = time.perf_counter() - began + spent
-            times["processor"].append(time.process_time() - processor)
-            times["step"].append(step)
-            times["model"].append(clock.model)
-            times["others"].append(step - clock.model)
-    kept = {name: [1e3 * each for each in values[WARM_UP:]] for name, values in times.items()}
-    return {name: {"median": statistics.median(each), "least": min(each)} for name, each in kept.items()}
+        times = list(steps(trainer, clock, 2 * (WARM_UP + options.steps)))[2 * WARM_UP :]
+    step, model = ([1e3 * pair[k] for pair in times[k::2]] for k in (0, 1))
+    found = {
+        name: {"median": statistics.median(ms), "least": min(ms)} for name, ms in (("step", step), ("model", model))
+    }
+    return found | {"others": {key: found["step"][key] - found["model"][key] for key in ("median", "least")}}
 
 
-def batches(trainer, count: int):
-    """(parts of a batch, seconds that reading it took), epoch after epoch."""
-    while count > 0:
-        iterator = iter(trainer.loader)
-        while count > 0:
-            began = time.perf_counter()
+def steps(trainer, clock, count: int):
+    """Seconds of a step and of the model in it, epoch after epoch; every second one fetches nothing meanwhile."""
+    done = 0
+    while done < count:
+        batches = Ahead(trainer.loader)
+        iterator = iter(batches)
+        while done < count:
+            clock.model, began = 0.0, time.perf_counter()
             parts = next(iterator, None)
             if parts is None:
                 break
-            yield parts, time.perf_counter() - began
-            count -= 1
+            found, value = trainer.step(parts, None if done % 2 else batches.fetch)
+            trainer.live.step(found, value, 0.0)
+            if done % 2 == 0:
+                batches.fetch()  # on one thread, where nothing waits meanwhile
+            yield time.perf_counter() - began, clock.model
+            done += 1
+            if done % 2 == 0:
+                batches.fetch()  # as the step before it would have
         trainer.sampler.epoch += 1
 
 
@@ -143,8 +180,7 @@ def timed_trainer(options):
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
     trainer.attach(folder, Progress(started=time.monotonic()), console, {}, None)
     clock = Clock()
-    clock.wrap(trainer.shards, "residuals")
-    clock.wrap(trainer, "_backward")
+    clock.wrap(trainer.shards, "backward")
     return trainer, clock
 
 
@@ -155,6 +191,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--beside", type=Path, nargs="*", default=[], help="trees of the package, each with its core")
+    parser.add_argument("--epochs", type=int, default=4, help="of the runs beside it")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the config, key.sub=value")
     parser.add_argument("--note", default="", help="kept with the result")

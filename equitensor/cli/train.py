@@ -29,6 +29,9 @@ def run(args) -> int:
     started = time.monotonic()
     from pathlib import Path
 
+    from equitensor.training.shard_process import start_early
+
+    start_early()  # before torch is imported here, too
     from equitensor.errors import InputError
     from equitensor.training import check, fit, load_config
 

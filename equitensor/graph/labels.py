@@ -221,6 +221,11 @@ def labels() -> tuple[Label, ...]:
     return _table.labels
 
 
+def further() -> list[Label]:
+    """Those that were registered."""
+    return [each for each in labels() if each not in (ENERGY, FORCES, STRESS)]
+
+
 def names() -> tuple[str, ...]:
     """Their names."""
     return tuple(_table.by_name)

@@ -53,11 +53,9 @@ class ErrorSums:
 
 
 def _three(errors) -> np.ndarray:
-    if isinstance(errors, np.ndarray):
-        errors = errors.astype(np.float64, copy=False)
-        return np.array([np.abs(errors).sum(), np.square(errors).sum(), errors.size])
-    errors = errors.detach().double()
-    return np.array([float(errors.abs().sum()), float(errors.square().sum()), errors.numel()])
+    errors = errors if isinstance(errors, np.ndarray) else errors.detach().cpu().numpy()
+    errors = errors.astype(np.float64, copy=False)
+    return np.array([np.abs(errors).sum(), np.square(errors).sum(), errors.size])
 
 
 def errors_of(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ from equitensor.training.progress import Progress
 from equitensor.training.ranks import Ranks, rank_options
 from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import MOST_TRAIN, TRAINED, RunData, build_model, open_data, origin_of
+from equitensor.training.shard_process import end_idle, give_back, taken
 from equitensor.training.trainer import Trainer
 from equitensor.versions import versions
 from equitensor.whole_file import reason, write_whole
@@ -46,9 +47,7 @@ def fit(config: Config, resume: Path | None = None, started: float | None = None
     config = with_model_of_file(as_begun(config, resume), resume)
     console = make_console()
     progress = Progress(started=time.monotonic() if started is None else started)
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
-    accelerator = _accelerator(config.train.device)
+    accelerator = _device(config)
     fabric = Fabric(accelerator=accelerator, **rank_options(accelerator))
     fabric.launch()
     ranks = Ranks(fabric)
@@ -111,7 +110,7 @@ def check(config: Config) -> dict:
     """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
     console = make_console()
     config = with_model_of_file(config)
-    accelerator = _accelerator(config.train.device)  # refused before data are read
+    accelerator = _device(config)  # refused before data are read
     data = open_data(config, console)
     config = data.config
     model = build_model(config, data)
@@ -138,6 +137,19 @@ def _optimizer(model, config: Config, console):
 def make_console(quiet: bool = False) -> Console:
     """As wide as the terminal; 140 columns in a log file."""
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 140)
+
+
+def _device(config: Config) -> str:
+    """The accelerator; on the CPU with the threads of the config, and the process of a second shard starts while data
+    are read, if it has not yet."""
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    accelerator = _accelerator(config.train.device)
+    if accelerator == "cpu" and torch.get_num_threads() > 1:
+        give_back(taken(1))
+    else:
+        end_idle()
+    return accelerator
 
 
 def _accelerator(device: str) -> str:

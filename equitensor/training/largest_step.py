@@ -26,8 +26,11 @@ def largest_step(trainer: Trainer) -> dict:
     """Steps on the batches with the most edges and with the most atoms: sizes and seconds of the first, memory."""
     device = trainer.fabric.device
     trainer.progress = Progress(started=time.monotonic(), epochs=1)
-    found = [_step(trainer, part) for part in _largest_parts(trainer)]
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory()
+    parts = _largest_parts(trainer)
+    with trainer.shards:
+        found = [_step(trainer, part) for part in parts]
+        others = trainer.shards.peak_memory()
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory() + others
     return found[0] | {"megabytes": peak}
 
 

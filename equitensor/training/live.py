@@ -10,6 +10,7 @@ from equitensor.graph.labels import FORCES, labels
 from equitensor.training.errors import ErrorSums
 
 _REFRESH = 0.25  # seconds
+_HELD = 50  # steps whose errors are added up at a time
 
 
 class Live:
@@ -40,12 +41,14 @@ class Live:
         self.bar.stop()
 
     def _reset(self):
-        self.steps, self.loss, self.errors = 0, 0.0, ErrorSums()
+        self.steps, self.loss, self.sums, self.held = 0, 0.0, ErrorSums(), []
 
     def step(self, found, value: float, speed: float) -> None:
         self.steps += 1
         self.loss += value
-        self.errors.add({FORCES.term: found.get(FORCES.term)})
+        self.held.append(found.get(FORCES.term))
+        if len(self.held) >= _HELD:
+            self._errors()
         self.speed = speed
         if self.console.is_terminal and time.monotonic() - self.shown > _REFRESH:
             self.shown = time.monotonic()
@@ -59,18 +62,25 @@ class Live:
                 speed=speed,
             )
 
+    def _errors(self) -> ErrorSums:
+        """The sums over all steps."""
+        for found in self.held:
+            self.sums.add({FORCES.term: found})
+        self.held = []
+        return self.sums
+
     def state(self) -> dict:
         """What the averages are made of, as plain values."""
-        sums = {name: [float(value) for value in sums] for name, sums in self.errors.sums.items()}
+        sums = {name: [float(value) for value in sums] for name, sums in self._errors().sums.items()}
         return {"steps": self.steps, "loss": self.loss, "errors": sums}
 
     def restore(self, state: dict) -> None:
         """Go on with the averages of a `state`."""
         self.steps, self.loss = state["steps"], state["loss"]
-        self.errors.sums = {name: np.array(sums) for name, sums in state["errors"].items()}
+        self.sums.sums = {name: np.array(sums) for name, sums in state["errors"].items()}
 
     def averages(self) -> dict:
-        rmse = self.errors.values((FORCES.term,))[f"{FORCES.term}_rmse"]
+        rmse = self._errors().values((FORCES.term,))[f"{FORCES.term}_rmse"]
         return {"train_loss": self.loss / self.steps if self.steps else None, "train_forces_rmse": rmse}
 
     def report(self, row: dict) -> None:

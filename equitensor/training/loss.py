@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,13 +48,12 @@ def labelled(label: Label, graph: AtomicGraph) -> Tensor:
     return known
 
 
-def requests(graphs: list[AtomicGraph], weights: dict[str, float] | None = None) -> dict[str, bool]:
-    """What to ask of a model for a batch in these parts: whether any has a label that is computed on request and, where
-    `weights` are given, counted. Once for the batch: a part of molecules alone has no stress."""
+def requests(counts: list[int], weights: dict[str, float] | None = None) -> dict[str, bool]:
+    """What to ask of a model for a batch with so many labels (`numbers`): those computed on request that it has any of
+    and, where `weights` are given, that count. Once for the batch: a part of molecules alone has no stress."""
     return {
-        label.name: (weights is None or weights[label.name] > 0)
-        and any(getattr(graph, label.name) is not None and bool(labelled(label, graph).any()) for graph in graphs)
-        for label in labels()
+        label.name: count > 0 and (weights is None or weights[label.name] > 0)
+        for label, count in zip(labels(), counts, strict=True)
         if label.on_request
     }
 
@@ -78,6 +78,14 @@ def square_sums(found: dict[str, Tensor], limits: dict[str, float] | None = None
         square = square / components
         sums[label.name] = ((found[f"{label.name}_weight"] * square).sum(), len(square))
     return sums
+
+
+class Terms(NamedTuple):
+    """What the loss of a shard needs beside its residuals: the further arguments of `loss`."""
+
+    weights: dict[str, float]
+    limits: dict[str, float] | None
+    counts: dict[str, int]
 
 
 def loss(found: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 from equitensor.nn.weights import ElementTable
 from equitensor.training.parts import rates
-from equitensor.training.soap import SOAP
+from equitensor.training.soap import SOAP, by_shape
 
 DEFAULT_LR = {"soap": 0.01, "adam": 0.01, "muon": 0.02}
 ADAM_RATIO = 0.5  # learning rate of the parameters that are not matrices, relative to that of the matrices
@@ -72,9 +72,13 @@ class Muon(SOAP):
     """
 
     def _step_matrices(self, group, parameters):
+        for stack in by_shape(parameters):
+            self._step_stack(group, stack)
+
+    def _step_stack(self, group, parameters):
         m, n = parameters[0].shape[-2:]
         grads = torch.cat([p.grad.reshape(-1, m, n) for p in parameters])
-        state = self._state_of(parameters)
+        state = self.state[parameters[0]]  # of all of them
         if not state:
             state["momentum"] = torch.zeros_like(grads)
         beta = group["betas"][0]

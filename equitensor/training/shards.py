@@ -1,83 +1,185 @@
 """A batch over several CPU threads: each takes some of its structures through the whole model and back.
 
 On arrays of a few thousand edges the threads within one operation mostly wait for each other, and all of them for the
-slowest; threads that share nothing but the weights meet twice a step.
+slowest; and threads of one Python wait for its lock. Processes that share nothing but the weights meet once a step: the
+loss is a sum over labels, and the numbers that it is divided by are known beforehand.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equitensor.graph import AtomicGraph
+from equitensor.graph.labels import further
 from equitensor.training.batches import BatchLimits
-from equitensor.training.loss import residuals
+from equitensor.training.loss import Terms, loss, numbers, residuals
+from equitensor.training.shard_process import give_back, taken
+from equitensor.training.shard_server import mapped, views
+
+log = logging.getLogger(__name__)
 
 
 class Shards:
-    """`count` shards of each batch side by side, on `threads` threads in all; with one shard, the calling thread.
+    """`count` shards of each batch side by side, on `threads` threads in all, under one model or its average.
 
-    Within `with shards:` the calling thread, too, has only its share of threads inside an operation: more of them
-    would wait for cores that the shards are on.
+    Within `with shards:` each shard but the last has a process of its own, and this process, too, has only its share of
+    the threads: more of them would wait for cores that the others are on. Outside, and where a model cannot be given to
+    another process, shards follow one another in this process, on all threads.
     """
 
-    def __init__(self, count: int, threads: int) -> None:
+    def __init__(self, count: int, threads: int, model: nn.Module) -> None:
         self.count, self.threads, self.own = count, threads, max(1, threads // count)
-        self.pool = None
-        if count > 1:
-            self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(self.own,))
+        self.model, self.parameters = model, [p for p in model.parameters() if p.requires_grad]
+        self.processes = []
 
     def __enter__(self) -> "Shards":
-        torch.set_num_threads(self.own)
+        if self.count > 1:
+            self.processes, ready = taken(self.count - 1), False
+            try:
+                ready = self._prepare()
+            finally:
+                if not ready:
+                    self._leave()
         return self
 
     def __exit__(self, *_) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        give_back(self.processes)
+        self.processes = []
         torch.set_num_threads(self.threads)
 
-    def residuals(self, model, graphs: list[AtomicGraph], **options) -> list[dict[str, Tensor]]:
-        """The residuals of each shard under `model(graph, **options)`."""
-        return self._each(lambda graph: residuals(model(graph, **options), graph), graphs)
-
-    def backward(self, parts: list[dict[str, Tensor]], gradients: dict[str, Tensor], parameters: list[Tensor]) -> None:
-        """Add to the gradients of the parameters, given those of the loss by the joined residuals of all shards."""
-        sizes = {name: [len(part[name]) for part in parts] for name in gradients}
-        pieces = zip(*(gradient.split(sizes[name]) for name, gradient in gradients.items()), strict=True)
-        pairs = [_with_rows(part, gradients, piece) for part, piece in zip(parts, pieces, strict=True)]
-        pairs = [pair for pair in pairs if pair[0]]
-        found = self._each(lambda pair: torch.autograd.grad(pair[0], parameters, pair[1], allow_unused=True), pairs)
-        for parameter, *gradients in zip(parameters, *found, strict=True):
-            known = [gradient for gradient in (parameter.grad, *gradients) if gradient is not None]
-            parameter.grad = sum(known[1:], known[0]) if known else None
-
-    def _each(self, function, items: list) -> list:
-        if self.pool is not None and len(items) > 1:
-            return list(self.pool.map(function, items))
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)  # nothing else runs beside
+    def _prepare(self) -> bool:
+        """Give the model to all processes; whether they can take it."""
+        parameters, rows = list(self.model.parameters()), self.count
+        size = rows * sum(p.numel() for p in parameters)
+        path = _file_of(size * parameters[0].element_size())
         try:
-            return [function(item) for item in items]
+            flat = mapped(path, size, parameters[0].dtype).view(rows, -1)
+            for row, process in enumerate(self.processes, 1):
+                process.ask("prepare", self.model, further(), self.own, path, row, rows)
+            for process in self.processes:
+                process.answer()
+        except (pickle.PicklingError, AttributeError, ImportError, TypeError) as error:
+            log.warning("shards of a batch follow one another, as the model has no copy in another process: %s", error)
+            return False
         finally:
-            torch.set_num_threads(before)
+            os.unlink(path)
+        self.weights = flat[0]
+        self.gradients = [
+            [view for p, view in zip(parameters, views(row, parameters), strict=True) if p.requires_grad]
+            for row in flat[1:]
+        ]
+        torch.set_num_threads(self.own)
+        return True
+
+    def residuals(self, model: nn.Module, graphs: list[AtomicGraph], **options) -> dict[str, Tensor]:
+        """Those of all shards together under `model(graph, **options)`; the model is that of this object or its
+        average, in evaluation mode."""
+        return joined([found for found, _ in self._each(model, graphs, options, None)])
+
+    def backward(
+        self, graphs: list[AtomicGraph], terms: Terms, meanwhile: Callable | None = None, **options
+    ) -> tuple[dict[str, Tensor], float]:
+        """Residuals of all shards together and the loss; its gradients are added to those of the parameters.
+
+        `meanwhile` is called where the other processes are not done yet.
+        """
+        parts = self._each(self.model, graphs, options, terms, meanwhile)
+        return joined([found for found, _ in parts]), sum(value for _, value in parts)
+
+    def _each(self, model, graphs, options, terms, meanwhile=None) -> list[tuple[dict[str, Tensor], float]]:
+        if not self.processes or len(graphs) == 1:
+            before = torch.get_num_threads()
+            torch.set_num_threads(self.threads)  # nothing else runs beside
+            try:
+                return [self._here(model, graph, options, terms) for graph in graphs]
+            finally:
+                torch.set_num_threads(before)
+        torch.cat([p.detach().flatten() for p in model.parameters()], out=self.weights)
+        *others, own = graphs
+        for process, graph in zip(self.processes, others, strict=False):
+            process.ask("residuals", graph.arrays(), options, terms)
+        parts = [self._here(model, own, options, terms)]
+        if meanwhile is not None:
+            meanwhile()
+        for process, gradients in zip(self.processes[: len(others)], self.gradients, strict=False):
+            found, value, present = process.answer()
+            self._add(gradients, present)
+            parts.append(({name: torch.from_numpy(rows) for name, rows in found.items()}, value))
+        return parts
+
+    def _here(self, model, graph, options, terms) -> tuple[dict[str, Tensor], float]:
+        found = residuals(model(graph, **options), graph)
+        value = 0.0 if terms is None else loss(found, *terms)
+        if isinstance(value, Tensor):  # there are labels that count
+            value.backward(inputs=self.parameters)  # not by positions, of which forces are made
+            value = value.detach()
+        return {name: rows.detach() for name, rows in found.items()}, float(value)
+
+    def _add(self, gradients: list[Tensor], present: list[bool]) -> None:
+        """Gradients of another process as if they were of this one, through the hooks of parameters that have some."""
+        sums, found = [], []
+        for parameter, gradient, here in zip(self.parameters, gradients, present, strict=True):
+            if not here:
+                continue
+            for hook in (parameter._backward_hooks or {}).values():
+                gradient = hook(gradient)
+            if parameter.grad is None:
+                parameter.grad = gradient.clone()
+            else:
+                sums.append(parameter.grad)
+                found.append(gradient)
+        if sums:
+            torch._foreach_add_(sums, found)
+
+    def peak_memory(self) -> float:
+        """Largest resident memory of the other processes so far, in MB."""
+        for process in self.processes:
+            process.ask("peak_memory")
+        return sum(process.answer() for process in self.processes)
 
 
-def _with_rows(part, names, gradients):
-    """Residuals of a shard and the gradients by them, without those of which it has none."""
-    pairs = [(part[name], gradient) for name, gradient in zip(names, gradients, strict=True) if len(gradient)]
-    return [residual for residual, _ in pairs], [gradient for _, gradient in pairs]
+def _file_of(size: int) -> str:
+    """A file of so many bytes, in memory where there is room for it; written, so that none of it is missing later."""
+    for folder in ("/dev/shm", tempfile.gettempdir()):
+        try:
+            with tempfile.NamedTemporaryFile(prefix="equitensor-", dir=folder, delete=False) as file:
+                file.write(bytes(size))
+            return file.name
+        except OSError:
+            if folder != "/dev/shm":
+                raise
 
 
-def split(graphs: list[AtomicGraph], count: int) -> list[AtomicGraph]:
+class Part(NamedTuple):
+    """A batch in shards, the smallest last, and how many labels of each kind count in it."""
+
+    graphs: list[AtomicGraph]
+    counts: list[int]
+
+
+def split(graphs: list[AtomicGraph], count: int) -> Part:
     """Structures dealt out by their edges, the largest first, and batched: at most `count` graphs."""
     shards, edges = [[] for _ in range(count)], [0] * count
     for graph in sorted(graphs, key=lambda graph: -graph.num_edges) if count > 1 else graphs:
         least = edges.index(min(edges))
         shards[least].append(graph)
         edges[least] += graph.num_edges + 1
-    return [AtomicGraph.collate(shard) for shard in shards if shard]
+    order = sorted(range(count), key=lambda k: -edges[k])
+    joined = [AtomicGraph.collate(shards[k]) for k in order if shards[k]]
+    return Part(joined, numbers(joined))
 
 
-def in_parts(graphs: list[AtomicGraph], limits: BatchLimits, count: int) -> list[list[AtomicGraph]]:
-    """Structures in parts within the limits of a batch, each in shards."""
+def in_parts(graphs: list[AtomicGraph], limits: BatchLimits, count: int) -> list[Part]:
+    """Structures in parts within the limits of a batch."""
     return [split(part, count) for part in limits.parts(graphs)]
 
 

@@ -23,7 +23,7 @@ from equitensor.graph import AtomicGraph
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
-from equitensor.training.loss import loss, numbers, requests
+from equitensor.training.loss import Terms, requests
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.origin import Origin
 from equitensor.training.parts import GradientWatch
@@ -33,7 +33,7 @@ from equitensor.training.sampler import BatchSampler
 from equitensor.training.setup import MOST_TRAIN, TRAINED
 from equitensor.training.shards import Shards, in_parts, joined, split
 from equitensor.training.validation import ValidationErrors
-from equitensor.training.waiting import Waiting, spare_cores
+from equitensor.training.waiting import Ahead, Waiting, spare_cores
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
 VALIDATION_STEP = 0.02  # of the run between two validations, at least
@@ -61,7 +61,8 @@ class Trainer:
             data.sizes, data.batch_limits, config.seed, data.batches_a_step, self.ranks.rank, self.ranks.count
         )
         threads = torch.get_num_threads()
-        self.shards = Shards(min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1, threads)
+        count = min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1
+        self.shards = Shards(count, threads, self.model)
         self.collate = partial(in_parts, limits=data.batch_limits, count=self.shards.count)
         auto = config.data.num_workers == "auto"
         self.waiting = Waiting() if auto else None
@@ -155,12 +156,12 @@ class Trainer:
 
     def _steps(self) -> None:
         """Those left of this epoch, up to the end of the run or a change of workers."""
-        ready = time.monotonic()
-        for parts in self.loader:
-            began = time.monotonic()
-            found, value = self.step(parts)
+        batches = Ahead(self.loader)
+        for parts in batches:
+            waited, began = batches.seconds, time.monotonic()
+            found, value = self.step(parts, batches.fetch)
             busy = min(self.ranks.count, self.data.batches_a_step)
-            self.trained += sum(graph.num_graphs for part in parts for graph in part) * busy
+            self.trained += sum(graph.num_graphs for part in parts for graph in part.graphs) * busy
             taken = time.monotonic() - began
             self.train_seconds += taken
             self.progress.step += 1
@@ -170,9 +171,8 @@ class Trainer:
             if time.monotonic() - self.last_checkpoint > CHECKPOINT_EVERY:
                 self._checkpoint()
             self._read_clock()
-            if self.finished or self._takes_workers(began - ready, taken):
+            if self.finished or self._takes_workers(waited, taken):
                 return
-            ready = time.monotonic()
         self.progress.passed = 1.0
 
     def _validation_is_due(self) -> bool:
@@ -210,29 +210,33 @@ class Trainer:
             self._load(workers)
         return workers > 0
 
-    def step(self, parts):
-        """One optimiser step on the batches of this rank, each given in shards; residuals and loss of them together.
+    def step(self, parts, meanwhile=None):
+        """One optimiser step on the batches of this rank, each a `Part`; residuals and loss of them together.
 
         The loss and its gradients are those of all batches of all ranks as one: sums over labels are divided by the
-        number of labels in all of them, which is known beforehand.
+        number of labels in all of them, which is known beforehand. `meanwhile` is called where this process would wait
+        for those of other shards.
         """
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         weights = self._weights(self.late)
-        counts = self.ranks.sum(numbers(graph for part in parts for graph in part))
+        own = [sum(each) for each in zip(*(part.counts for part in parts), strict=True)]
+        counts = self.ranks.sum(own or [0] * len(weights))
         counts = dict(zip(weights, counts, strict=True))
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:  # as optimizer.zero_grad(), in a tenth of the time
+            parameter.grad = None
         found, value = [], 0.0
+        terms = Terms(weights, self.limits, counts)
         for part in parts:
-            graphs = [graph.to(self.fabric.device) for graph in part]
-            residuals = self.shards.residuals(self.model, graphs, **requests(graphs, weights))
-            value += self._backward(residuals, weights, counts)
-            found.append({name: rows.detach() for name, rows in joined(residuals).items()})
+            graphs = [graph.to(self.fabric.device) for graph in part.graphs]
+            residuals, share = self.shards.backward(graphs, terms, meanwhile, **requests(part.counts, weights))
+            value += share
+            found.append(residuals)
         found = joined(found) if found else {}
         if not any(weights[name] and counts[name] for name in counts):
             return found, 0.0
-        (value,) = self.ranks.sum([float(value)])
+        (value,) = self.ranks.sum([value])
         if not math.isfinite(value):
             raise InputError(self._diverged(value))
         self.ranks.sum_gradients(self.parameters)
@@ -259,27 +263,6 @@ class Trainer:
         torch._foreach_lerp_(self.averaged, self.parameters, 1 - decay)
         self.ema.n_averaged += 1
 
-    def _backward(self, parts, weights, counts) -> torch.Tensor | float:
-        """Add the gradients of the loss through these shards to those of the parameters; the loss."""
-        if len(parts) > 1:
-            return self._backward_shards(parts, weights, counts)
-        value = loss(parts[0], weights, self.limits, counts)
-        if not isinstance(value, torch.Tensor):  # no labels that count
-            return 0.0
-        value.backward(inputs=self.parameters)  # not by positions, of which forces are made
-        return value.detach()
-
-    def _backward_shards(self, parts, weights, counts):
-        """The same, from the gradients of the loss by the residuals: what the shards need of each other."""
-        leaves = {name: value.detach().requires_grad_(value.requires_grad) for name, value in joined(parts).items()}
-        value = loss(leaves, weights, self.limits, counts)
-        if not isinstance(value, torch.Tensor):
-            return 0.0
-        value.backward()
-        gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-        self.shards.backward(parts, gradients, self.parameters)
-        return value.detach()
-
     def _weights(self, late: bool) -> dict[str, float]:
         return self.config.loss.weights(late)
 
@@ -289,9 +272,10 @@ class Trainer:
         self.ema.eval()
         errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.limits)
         if self.data.valid is not None:
-            for part in self.data.batch_limits.parts(self._validation_graphs()):
-                graphs = [graph.to(self.fabric.device) for graph in split(part, self.shards.count)]
-                errors.add(joined(self.shards.residuals(self.ema.module, graphs, **requests(graphs))))
+            for graphs in self.data.batch_limits.parts(self._validation_graphs()):
+                part = split(graphs, self.shards.count)
+                graphs = [graph.to(self.fabric.device) for graph in part.graphs]
+                errors.add(self.shards.residuals(self.ema.module, graphs, **requests(part.counts)))
         errors = errors.joined(self.ranks).values()
         self.last_validation = time.monotonic()
         # The first one also builds neighbour lists: the quickest says what a validation costs.

@@ -1,11 +1,34 @@
 """Whether steps wait for their data, and how many processes should read ahead."""
 
 import math
+import time
+from collections.abc import Iterator
 
 from equitensor.cores import usable_cores
 
 _FIRST, _LAST = 5, 25  # steps that count: the first ones also warm up
 _MUCH = 0.05  # of a step
+
+
+class Ahead:
+    """The items of a loader, of which `fetch` takes the next when there is time; `seconds` that the last one took."""
+
+    def __init__(self, loader) -> None:
+        self.iterator, self.fetched, self.seconds = iter(loader), [], 0.0
+
+    def fetch(self) -> None:
+        if not self.fetched:
+            began = time.monotonic()
+            self.fetched.append(next(self.iterator, None))
+            self.seconds = time.monotonic() - began
+
+    def __iter__(self) -> Iterator:
+        while True:
+            self.fetch()
+            item = self.fetched.pop()
+            if item is None:
+                return
+            yield item
 
 
 class Waiting:

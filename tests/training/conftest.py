@@ -62,13 +62,18 @@ def _no_pictures_unless_asked_for(request, monkeypatch):
         monkeypatch.setattr("equitensor.training.plots._write", lambda figure, path: path)
 
 
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=[1, 2], ids=["one_shard", "two_shards"])
 def shards(request):
     """A batch on one thread, and dealt out over two: sums in one order each, so runs are equal to the last bit."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(threads)
+    return request.param
 
 
 @pytest.fixture

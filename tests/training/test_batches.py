@@ -130,9 +130,10 @@ def one_step(config, limits, shards):
     data = open_data(config, Console(quiet=True))
     model = build_model(config, data)
     made = Trainer(config, Fabric(accelerator="cpu", devices=1), model, torch.optim.SGD(model.parameters(), 0.0), data)
-    made.shards, made.progress = Shards(shards, shards), None
+    made.shards, made.progress = Shards(shards, shards, made.model), None
     parts = in_parts([data.train[i] for i in range(len(data.train))], limits, shards)
-    found, value = made.step(parts)
+    with made.shards:
+        found, value = made.step(parts)
     return len(parts), value, found, [None if p.grad is None else p.grad.clone() for p in made.parameters]
 
 

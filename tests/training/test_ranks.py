@@ -31,20 +31,20 @@ STOPPED = """
 from equitensor.training import trainer
 step = trainer.Trainer.step
 trainer.CHECKPOINT_EVERY = -1.0
-def stopping(self, parts):
+def stopping(self, *arguments):
     if self.progress.step == 7:
         raise KeyboardInterrupt
-    return step(self, parts)
+    return step(self, *arguments)
 trainer.Trainer.step = stopping
 """
 DYING = """
 import os, signal
 from equitensor.training.trainer import Trainer
 step = Trainer.step
-def dying(self, parts):
+def dying(self, *arguments):
     if self.ranks.rank == 1 and self.progress.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, parts)
+    return step(self, *arguments)
 Trainer.step = dying
 """
 

@@ -143,8 +143,8 @@ def test_a_disk_that_fills_leaves_the_run_whole(config, tmp_path, monkeypatch, e
     """The fourth step finds no room: what was there stays, and the run goes on from it when there is room again."""
     run, step = tmp_path / "run", Trainer.step
 
-    def filling(self, graphs):
-        found = step(self, graphs)
+    def filling(self, *arguments):
+        found = step(self, *arguments)
         if self.progress.step == 5:
             full_disk((run / name).stat().st_size // 2 if name != "metrics.csv" else (run / name).stat().st_size + 9)
             if name != "last.ckpt":  # only this file meets the limit

@@ -61,8 +61,8 @@ def test_a_run_ends_with_its_time_and_anneals_to_it(clock, config, monkeypatch, 
     """Steps of ten seconds, validations of one: 5 minutes, less what the closing evaluation will take."""
     seen, step, validate = [], Trainer.step, Trainer._validate
 
-    def slow_step(self, graph):
-        found = step(self, graph)
+    def slow_step(self, *arguments):
+        found = step(self, *arguments)
         seen.append((self.optimizer.param_groups[0]["lr"], self.late))
         clock.now += 10
         return found

@@ -13,9 +13,9 @@ from equitensor import models
 from equitensor.graph import AtomicGraph
 from equitensor.graph.labels import STRESS
 from equitensor.training import evaluate, fit
-from equitensor.training.loss import labelled
+from equitensor.training.loss import labelled, residuals
 from equitensor.training.setup import build_model, open_data
-from equitensor.training.shards import Shards, joined, split
+from equitensor.training.shards import Shards, split
 from equitensor.training.trainer import Trainer
 
 E0S = {"H": -13.6, "C": -1035.0, "N": -1485.0, "O": -2043.0}
@@ -43,7 +43,7 @@ def trainer_of(config, count):
     fabric = Fabric(accelerator="cpu", devices=1)
     model = build_model(config, data)
     made = Trainer(config, fabric, model, torch.optim.SGD(model.parameters(), lr=0.0), data)
-    made.shards = Shards(count, count)
+    made.shards = Shards(count, count, made.model)
     made.progress = None
     return made
 
@@ -51,9 +51,11 @@ def trainer_of(config, count):
 def one_step(config, count, indices):
     """Loss, residuals and gradients of one batch in `count` shards."""
     trainer = trainer_of(config, count)
-    graphs = split([trainer.data.train[i] for i in indices], count)
-    found, value = trainer.step([graphs])
-    return value, found, [None if p.grad is None else p.grad.clone() for p in trainer.parameters], graphs
+    part = split([trainer.data.train[i] for i in indices], count)
+    with trainer.shards as shards:
+        assert len(shards.processes) == count - 1
+        found, value = trainer.step([part])
+    return value, found, [None if p.grad is None else p.grad.clone() for p in trainer.parameters], part.graphs
 
 
 @pytest.mark.parametrize("stress", [0.0, 50.0])
@@ -75,10 +77,12 @@ def test_a_shard_without_periodic_structures_has_no_stress_and_spoils_none(mixed
     graphs = [trainer.data.train[i] for i in range(8)]
     molecules, crystals = ([g for g in graphs if bool(g.pbc.all()) is periodic] for periodic in (False, True))
     shards = [AtomicGraph.collate(part) for part in (molecules, crystals)]
-    parts = trainer.shards.residuals(trainer.model, shards)
+    parts = [residuals(trainer.model(shard), shard) for shard in shards]
     assert [len(part["stress"]) for part in parts] == [0, int(labelled(STRESS, shards[1]).sum())]
-    for order in (parts, parts[::-1]):
-        assert len(joined(order)["stress"]) == len(parts[1]["stress"]) > 0
+    with trainer.shards:
+        for order in (shards, shards[::-1]):
+            found = trainer.shards.residuals(trainer.ema.module, order, stress=True)
+            assert len(found["stress"]) == len(parts[1]["stress"]) > 0
 
 
 @pytest.mark.parametrize("stress", [0.0, 50.0])
