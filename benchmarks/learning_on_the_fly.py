@@ -138,7 +138,8 @@ def trained(place: Path, training: list, valid: list, seed: int) -> Path:
 
 def harvest(place: Path, choice: str, engine, model: Path, start: list, random) -> tuple[list, dict]:
     """The frames to learn next, labelled, and how many there were to choose from and could not be labelled."""
-    if not (place / "chosen.json").exists():
+    chosen = place / f"chosen-{choice.replace(' ', '-')}"  # the first place is that of both choices
+    if not chosen.with_suffix(".json").exists():
         pool, ended = simulated(model, start, random)
         ranked = random.permutation(len(pool)).tolist() if choice == "random" else by_error_bars(place, engine, pool)
         taken, refused = [], 0
@@ -148,10 +149,10 @@ def harvest(place: Path, choice: str, engine, model: Path, start: list, random) 
             taken += [] if frame is None else [frame]
             if len(taken) == CHOSEN:
                 break
-        ase.io.write(place / "chosen.xyz", taken)
+        ase.io.write(chosen.with_suffix(".xyz"), taken)
         told = {"pool": len(pool), "simulations_that_flew_apart": ended, "frames_without_labels": refused}
-        write(told, place / "chosen.json")
-    return ase.io.read(place / "chosen.xyz", ":"), json.loads((place / "chosen.json").read_text())
+        write(told, chosen.with_suffix(".json"))
+    return ase.io.read(chosen.with_suffix(".xyz"), ":"), json.loads(chosen.with_suffix(".json").read_text())
 
 
 def simulated(model: Path, start: list, random) -> tuple[list, int]:

@@ -71,20 +71,29 @@ class ErrorBars:
         object.__setattr__(self, "_joined", np.ascontiguousarray(joined))
         object.__setattr__(self, "_origins", np.concatenate([np.zeros_like(of_means), of_means], axis=1))
         object.__setattr__(self, "_scales", np.stack([self.forces_scale, self.novelty_scale], axis=1))
+        object.__setattr__(self, "_by_element", m > k + d)
+        object.__setattr__(self, "_last", (None, None))
 
     def of(self, numbers: np.ndarray, features: np.ndarray) -> dict:
         """energy_std, forces_std (n,), novelty (n,) of a structure with these elements (n,) and features (n, d)."""
-        species = self.elements.searchsorted(numbers)
+        of_element, origins, scales = self._of_atoms(numbers)
         rows = features @ self._joined
-        rows -= self._origins.take(species, axis=0)
+        rows -= origins
         rows = rows.reshape(len(numbers), 2, -1)
-        lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows)) * self._scales.take(species, axis=0)
-        total = sums_of(species, features, self._by_element, len(self.elements)) @ self.energy
+        lengths = np.sqrt(np.einsum("nkd,nkd->nk", rows, rows))
+        lengths *= scales
+        total = sums_of(of_element, features, self._by_element) @ self.energy
         return {"energy_std": math.sqrt(total @ total), "forces_std": lengths[:, 0], "novelty": lengths[:, 1]}
 
-    @property
-    def _by_element(self) -> bool:
-        return len(self.energy) > len(self.elements) + len(self.forces)
+    def _of_atoms(self, numbers: np.ndarray) -> tuple:
+        """What depends on the elements only, which seldom change from call to call."""
+        key, found = numbers.tobytes(), self._last
+        if found[0] != key:
+            species = self.elements.searchsorted(numbers)
+            kept = (of_each_element(species, len(self.elements)), self._origins[species], self._scales[species])
+            found = (key, kept)
+            object.__setattr__(self, "_last", found)
+        return found[1]
 
     def scaled(self, energy: float, forces: np.ndarray, **about) -> "ErrorBars":
         """With standard deviations times `energy` and, by element, `forces` (k,)."""
@@ -100,12 +109,13 @@ class ErrorBars:
         return self.about | {"weights": digest(weights)}
 
 
-def sums_of(species: np.ndarray, features: np.ndarray, by_element: bool, count: int) -> np.ndarray:
-    """X of a structure: sums of features (n, d) by element, or of all atoms, and how many atoms there are of each.
+def of_each_element(species: np.ndarray, count: int) -> np.ndarray:
+    """(count, n): 1 where atom i is of element k; species (n,) the index of each atom's element."""
+    return (species == np.arange(count)[:, None]).astype(np.float64)
 
-    species (n,), the index of each atom's element, of `count`.
-    """
-    of_element = (species == np.arange(count)[:, None]).astype(np.float64)
+
+def sums_of(of_element: np.ndarray, features: np.ndarray, by_element: bool) -> np.ndarray:
+    """X of a structure: sums of features (n, d) by element (k, n), or of all atoms, and how many atoms each has."""
     sums = of_element @ features if by_element else features.sum(axis=0)
     return np.concatenate([sums.ravel(), of_element.sum(axis=1)])
 

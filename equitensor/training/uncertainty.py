@@ -9,7 +9,7 @@ from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.graph.labels import ENERGY, FORCES
-from equitensor.models.error_bars import ErrorBars, sums_of
+from equitensor.models.error_bars import ErrorBars, of_each_element, sums_of
 from equitensor.training.calibration import COVERAGE, Calibration, conformal_factor
 from equitensor.training.displacements import Displacements
 from equitensor.training.evaluation import with_known_elements
@@ -114,7 +114,7 @@ class _Sums:
         """X of a structure."""
         k = len(self.elements)
         by_element = k * features.shape[1] <= _MOST_SUMS
-        return sums_of(self.elements.searchsorted(numbers), features, by_element, k)
+        return sums_of(of_each_element(self.elements.searchsorted(numbers), k), features, by_element)
 
     def add(self, numbers: np.ndarray, features: np.ndarray) -> None:
         whole = self.of(numbers, features)

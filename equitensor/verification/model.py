@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from ase import Atoms
@@ -27,12 +29,15 @@ def verify_model(
     from equitensor.models import read_header
 
     e0s = {chemical_symbols[int(z)]: e0 for z, e0 in read_header(path)["e0s"].items()}
+    began = perf_counter()
     report = verify(calculator, atoms, e0s=e0s, seconds=seconds, show=show)
+    calls = report.calls + 1  # the reference's
     for finding in backends(path, atoms):
         report.findings.append(finding)
+        calls += finding.verdict != NOT_APPLICABLE
         if show is not None:
             show(finding)
-    return report
+    return replace(report, calls=calls, seconds=perf_counter() - began)
 
 
 def backends(path, atoms: Atoms) -> Iterator[Finding]:

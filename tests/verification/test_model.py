@@ -11,7 +11,10 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from equitensor.cli import main
+from equitensor.verification import model
+from equitensor.verification.finding import NOT_APPLICABLE, PASSED, Finding
 from equitensor.verification.model import backends, plain_torch
+from equitensor.verification.report import Report
 from equitensor.verification.structures import made
 
 FACTORIES = """
@@ -70,6 +73,19 @@ def test_every_backend_is_beside_the_reference(potential, lammps):
     assert present >= ways | {"plain torch, float32"}
     assert all(finding.reason for name, finding in findings.items() if name not in present)
     assert findings["evaluator, float64"].worst.bound < 1e-3 * findings["evaluator, float32"].worst.bound
+
+
+def test_the_verdict_counts_what_backends_were_asked(potential, monkeypatch):
+    found = [
+        Finding("one", PASSED),
+        Finding("other", NOT_APPLICABLE, reason="it is not here"),
+        Finding("third", PASSED),
+    ]
+    monkeypatch.setattr(model, "verify", lambda *_, **__: Report("CO", [], 7, 0.0))
+    monkeypatch.setattr(model, "backends", lambda path, atoms: iter(found))
+    report = model.verify_model(potential, None, None)
+    assert report.findings == found and report.seconds > 0
+    assert report.verdict().startswith("CO: 2 checks passed (10 calls")  # the reference, and two backends
 
 
 def test_a_kernel_that_is_wrong_is_named(potential, monkeypatch):
