@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import traceback
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def mapped(path: str, size: int, dtype: torch.dtype) -> Tensor:
     return torch.from_file(path, shared=True, size=size, dtype=dtype)
 
 
-def views(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+def views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """One-dimensional numbers as tensors of these shapes, one after the other."""
     return [piece.view_as(each) for piece, each in zip(flat.split([each.numel() for each in like]), like, strict=True)]
 
@@ -59,10 +60,10 @@ class Server:
         if isinstance(value, Tensor):
             gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
             present = [gradient is not None for gradient in gradients]
-            pairs = [pair for pair in zip(self.gradients, gradients, strict=True) if pair[1] is not None]
-            torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+            rows = [row for row, here in zip(self.gradients, present, strict=True) if here]
+            torch._foreach_copy_(rows, [gradient for gradient in gradients if gradient is not None])
             value = value.detach()
-        return {name: rows.detach().numpy() for name, rows in found.items()}, float(value), present
+        return {name: each.detach().numpy() for name, each in found.items()}, float(value), present
 
     def peak_memory(self) -> float:
         return peak_memory()
