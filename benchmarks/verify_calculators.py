@@ -7,6 +7,7 @@ weights: what is verified is how they compute.
 """
 
 import argparse
+import copy
 import warnings
 
 import numpy as np
@@ -95,16 +96,18 @@ class NoticesPositionsOnly(EMT):
 class OldAfterAnError(EMT):
     """Where it runs into an error it says what it found for the last structure."""
 
+    last: dict | None = None
+
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        before = dict(self.results)
         try:
             super().calculate(atoms, properties, system_changes)
             if not np.isfinite(self.results["energy"]):
                 raise ValueError("no number")
+            self.last = copy.deepcopy(self.results)
         except Exception:
-            if not before:
+            if self.last is None:
                 raise
-            self.results = {name: np.copy(value) if np.ndim(value) else value for name, value in before.items()}
+            self.results = copy.deepcopy(self.last)
 
 
 def broken() -> list[tuple]:

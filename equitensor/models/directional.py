@@ -137,7 +137,8 @@ class Directional(nn.Module):
         harmonics, functions, radial = self.geometry(neighbors.vectors.flatten(0, 1))
         harmonics = harmonics.view(*neighbors.vectors.shape[:2], harmonics.shape[1])
         messages = self.embedding(species, neighbors, functions)
-        weights = radial if self.usual_crowding is None else self._averaging(radial, neighbors)
+        usual = self.usual_crowding
+        weights = radial if usual is None else self._averaging(radial, neighbors, usual)
         energies, features = [], []
         for layer in self.rounds:
             messages, energy, scalars = layer(messages, species, radial, weights, harmonics, neighbors.rev)
@@ -148,11 +149,11 @@ class Directional(nn.Module):
         features.append(scalars)
         return sum(energies).squeeze(1), torch.cat(features, dim=1)
 
-    def _averaging(self, radial: Tensor, neighbors: Neighborhood) -> Tensor:
+    def _averaging(self, radial: Tensor, neighbors: Neighborhood, usual: float) -> Tensor:
         """Radial functions over the crowding of the receiver, (n / 3) / (1 + sum_j u(d_j / c)) times them.
 
-        n: the average number of neighbours, of which u counts a third where they fill space evenly.
+        usual: n / 3. n: the average number of neighbours, of which u counts a third where they fill space evenly.
         """
         crowding = envelope(neighbors.vectors.norm(dim=2) / self.cutoff).sum(dim=1)
-        factor = self.usual_crowding / (1 + crowding)
+        factor = usual / (1 + crowding)
         return (radial.view(*neighbors.vectors.shape[:2], -1) * factor.view(-1, 1, 1)).flatten(0, 1)

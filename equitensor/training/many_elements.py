@@ -13,7 +13,7 @@ from equitensor.training.checkpoint import saved_config
 from equitensor.training.config import Config
 
 MANY = 10  # elements
-CHOICES = {
+CHOICES: dict[str, dict[str, bool | float]] = {
     "model": {"normalized": True},
     "loss": {"energy": 30.0, "energy_late": 30.0},
 }

@@ -64,12 +64,11 @@ class Rounding:
         return float(np.clip(0.005 * (self.energy / 1e-10) ** 0.2, 0.001, 0.03))
 
 
-def of_smooth_motions(windows: list[list], derivative: float, atoms: int) -> Rounding:
+def of_smooth_motions(windows: list[list], least_change: float, atoms: int) -> Rounding:
     """What remains of results at `Rounding.TIMES` of straight motions when a cubic polynomial is taken off.
 
     Of several motions the least: rounding is everywhere, a third derivative that jumps, as at a cutoff, is not.
-    derivative: of the energy with respect to the time, in eV, from the forces. Where it is not zero and the energy
-    stays as it is, rounding is half of what the change should be.
+    least_change: of energies that are rounded coarsely, in eV; see `stuck`.
     """
     middle = windows[0][len(windows[0]) // 2]
     energy, forces, stress = (
@@ -78,10 +77,9 @@ def of_smooth_motions(windows: list[list], derivative: float, atoms: int) -> Rou
         else 0.0
         for name in ("energy", "forces", "stress")
     )
-    stuck = min(_stuck(np.array([values.energy for values in window]), derivative) for window in windows)
     return Rounding(
         atoms,
-        max(energy, stuck, 2 * np.finfo(float).eps * abs(middle.energy)),
+        max(energy, least_change, 2 * np.finfo(float).eps * abs(middle.energy)),
         max(forces, 1e-15 * abs(middle.forces).max()),
         stress,
         float(np.sqrt(np.mean(middle.forces**2))),
@@ -98,8 +96,10 @@ def noise(series: np.ndarray) -> float:
     return float(np.sqrt((left**2).mean() * len(series) / (len(series) - 4)))
 
 
-def _stuck(energies: np.ndarray, derivative: float) -> float:
-    """Half of the largest change that should have been between two equal energies."""
-    equal = energies[:, None] == energies
-    times = np.broadcast_to(Rounding.TIMES, equal.shape)
-    return float(abs(derivative) / 2 * abs(times - times.T)[equal].max())
+def stuck(energies: list[float], expected: np.ndarray) -> float:
+    """Half of the largest change that should have been between two equal energies: what a coarse rounding hides.
+
+    expected: the energies by the forces, but for a constant, in eV.
+    """
+    given = np.array(energies)
+    return float(abs(expected[:, None] - expected)[given[:, None] == given].max() / 2)

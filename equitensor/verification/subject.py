@@ -10,7 +10,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from equitensor.errors import InputError
 from equitensor.verification.finding import NotApplicable, Quantity, Refusal
-from equitensor.verification.rounding import Rounding, of_smooth_motions
+from equitensor.verification.rounding import Rounding, of_smooth_motions, stuck
 
 DISPLACEMENT, STRAIN = 0.03, 0.01  # Angstrom and relative: forces and stress should be of the usual size, not zero
 AXES = "xyz"
@@ -83,8 +83,22 @@ class Subject:
                 began = perf_counter()
                 windows[-1].append(self(moved(self.base, t * direction), stress=True))
                 took.append(perf_counter() - began)
-        derivative = -float((self.values.forces * direction).sum())
-        return of_smooth_motions(windows, derivative, len(self.base)), float(np.median(took))
+        energies = [[values.energy for values in window] for window in windows]
+        least = self._least_change(energies, direction)
+        return of_smooth_motions(windows, least, len(self.base)), float(np.median(took))
+
+    def _least_change(self, windows: list[list[float]], direction: np.ndarray) -> float:
+        """How far energies stay as they are while they should change, in eV.
+
+        Where that is half of a window or more, by motions that are longer, until they show whole steps of the energy.
+        """
+        derivative, factor = -float((self.values.forces * direction).sum()), 1.0
+        found = max(stuck(energies, derivative * Rounding.TIMES) for energies in windows)
+        while 4 * found >= abs(derivative) * factor * np.ptp(Rounding.TIMES) and factor < 100:
+            factor *= 10
+            times = factor * Rounding.TIMES
+            found = stuck([self(moved(self.base, t * direction)).energy for t in times], derivative * times)
+        return found
 
     def affordable(self, share: float) -> int:
         """How many calls fit into this share of the time, on a structure as large as the base."""

@@ -79,6 +79,18 @@ def test_noise_of_single_precision_passes(change, copper):
     assert report.passed, str(report)
 
 
+def test_a_total_that_is_rounded_beyond_small_motions(copper):
+    """In steps of 31 meV, more than the energy changes by in the motions that noise is measured on at first."""
+
+    def change(results, atoms):
+        offset = 40_000.0 * len(atoms)
+        results["energy"] = float(np.float32(results["energy"] - offset)) + offset
+
+    report = verify(Broken(change), copper, seconds=LONG, checks=["rounding"])
+    (energy, _) = report["rounding"].quantities
+    assert energy.value > energy.bound and 0.003 < energy.value < 0.03
+
+
 def scaled(component):
     def change(results, atoms):
         results["forces"].flat[component] *= 1.02
