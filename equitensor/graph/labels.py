@@ -63,6 +63,7 @@ class Label:
     quantities    what its errors are counted in
     term          the quantity whose squares the loss takes
     weight, late  of the term; late: from `loss.late` of the run on, where there is a key loss.<name>_late
+    among_many    its weight, from first to last, in sets of many elements
     same          (absolute, relative): within these two values are the same label, rounded
     unit_help     what the command line says of its unit; key_help: what it adds on its key
     """
@@ -79,6 +80,7 @@ class Label:
     term: str
     weight: float
     late: float | None = None
+    among_many: float | None = None
     is_reference: bool = False
     periodic: bool = False
     symmetric: bool = False
@@ -141,6 +143,7 @@ ENERGY = Label(
     term="energy_per_atom",
     weight=10.0,
     late=300.0,
+    among_many=30.0,
     same=(1e-6, 0.0),
     unit_help="eV (default, but for CP2K, ORCA, xtb and CREST Hartree), meV, kcal/mol, kJ/mol, Hartree, Rydberg",
 )

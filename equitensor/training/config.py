@@ -254,10 +254,11 @@ class LossConfig(_Section):
 
     def weights(self, late: bool) -> dict[str, float]:
         """label -> weight of its term, before or after `late`."""
-        return {label.name: getattr(self, _loss_key(label, late)) for label in labels()}
+        return {label.name: getattr(self, loss_key(label, late)) for label in labels()}
 
 
-def _loss_key(label: Label, late: bool) -> str:
+def loss_key(label: Label, late: bool) -> str:
+    """The key of `loss` that weighs a label's term, before or after `late`."""
     return f"{label.name}_late" if late and label.late is not None else label.name
 
 

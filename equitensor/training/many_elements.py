@@ -9,14 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from equitensor.graph.labels import labels
 from equitensor.training.checkpoint import saved_config
-from equitensor.training.config import Config
+from equitensor.training.config import Config, loss_key
 
 MANY = 10  # elements
-CHOICES: dict[str, dict[str, bool | float]] = {
-    "model": {"normalized": True},
-    "loss": {"energy": 30.0, "energy_late": 30.0},
-}
+
+
+def choices() -> dict[str, dict[str, bool | float | None]]:
+    """Section of the config -> key -> value."""
+    weighed = [label for label in labels() if label.among_many is not None]
+    section: dict[str, bool | float | None] = {
+        loss_key(label, late): label.among_many for label in weighed for late in (False, True)
+    }
+    return {"model": {"normalized": True}, "loss": section}
 
 
 def as_begun(config: Config, run: Path | None) -> Config:
@@ -24,7 +30,7 @@ def as_begun(config: Config, run: Path | None) -> Config:
     if run is None:
         return config
     saved = saved_config(run)
-    began = {name: {key: getattr(getattr(saved, name), key) for key in keys} for name, keys in CHOICES.items()}
+    began = {name: {key: getattr(getattr(saved, name), key) for key in keys} for name, keys in choices().items()}
     return _with(config, began)
 
 
@@ -35,11 +41,12 @@ def for_many_elements(config: Config, elements: Collection[int], console: Consol
     """
     if len(elements) < MANY or config.model.architecture != "directional" or config.train.init_from is not None:
         return config
-    found = _with(config, CHOICES)
+    chosen = choices()
+    found = _with(config, chosen)
     taken = [
         f"{name}.{key}={_word(getattr(getattr(found, name), key))}"
-        for name, choices in CHOICES.items()
-        for key in choices
+        for name, keys in chosen.items()
+        for key in keys
         if getattr(getattr(found, name), key) != getattr(getattr(config, name), key)
     ]
     if taken:
@@ -47,10 +54,10 @@ def for_many_elements(config: Config, elements: Collection[int], console: Consol
     return found
 
 
-def _with(config: Config, choices: dict[str, dict]) -> Config:
+def _with(config: Config, chosen: dict[str, dict]) -> Config:
     """The config with these values of the keys that it leaves out."""
     sections = {}
-    for name, values in choices.items():
+    for name, values in chosen.items():
         section = getattr(config, name)
         given = {key for key in section.model_fields_set if getattr(section, key) is not None}
         sections[name] = section.model_copy(update={k: v for k, v in values.items() if k not in given})

@@ -24,7 +24,7 @@ from equitensor.training.config import validate
 from equitensor.training.optimizers import build_optimizer
 from equitensor.training.parts import GradientWatch, freeze
 from equitensor.training.setup import build_model, open_data, origin_of
-from equitensor.training.trainer import Trainer
+from equitensor.training.shards import Shards
 
 
 @pytest.fixture
@@ -293,15 +293,15 @@ def test_frozen_e0s_need_a_model_they_are_of(config):
 
 
 def test_a_part_without_a_gradient_is_named(config, monkeypatch):
-    backward = Trainer._backward
+    backward = Shards.backward
 
-    def without(self, *arguments):
-        value = backward(self, *arguments)
+    def without(self, *arguments, **options):
+        found = backward(self, *arguments, **options)
         for weight in parts_of(self.model)["products"].values():
             weight.grad = None
-        return value
+        return found
 
-    monkeypatch.setattr(Trainer, "_backward", without)
+    monkeypatch.setattr(Shards, "backward", without)
     with pytest.raises(InputError, match=r"^products: no gradient in the first 3 steps.*freeze: \[products\]"):
         fit(config(train={"freeze": ["radial"]}))
 
