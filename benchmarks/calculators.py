@@ -64,9 +64,9 @@ def mace_model(dtype: str, channels: int = 32) -> torch.nn.Module:
         )
 
 
-def mace_calculator(dtype: str):
+def mace_calculator(dtype: str, channels: int = 32):
     """`MACECalculator` of `mace_model`."""
-    model = mace_model(dtype)
+    model = mace_model(dtype, channels)
     from mace.calculators import MACECalculator
 
     return MACECalculator(models=[model], device="cpu", default_dtype=dtype)
@@ -91,7 +91,7 @@ def nequip_model(dtype: str, channels: int = 32) -> torch.nn.Module:
     )
 
 
-def nequip_calculator(dtype: str):
+def nequip_calculator(dtype: str, channels: int = 32):
     """`NequIPCalculator` of `nequip_model`.
 
     Not compiled: it refuses TorchScript from torch 2.10 on, its ahead-of-time route needs a trained package.
@@ -99,7 +99,7 @@ def nequip_calculator(dtype: str):
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
-    model = nequip_model(dtype).eval()
+    model = nequip_model(dtype, channels).eval()
     transforms = basic_transforms(model.metadata, CUTOFF, list(SYMBOLS), dict(zip(SYMBOLS, SYMBOLS, strict=True)))
     return NequIPCalculator(model, device="cpu", transforms=transforms)
 

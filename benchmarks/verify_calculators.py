@@ -14,6 +14,7 @@ import numpy as np
 from ase.build import bulk, molecule
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
+from calculators import mace_calculator, nequip_calculator
 from environment import RESULTS, environment, write
 
 from equitensor.testing import verify
@@ -130,70 +131,6 @@ def broken() -> list[tuple]:
     ]
 
 
-def mace():
-    """A MACE calculator with elements H, C, O, Mg; and the versions."""
-    from equitensor.o3 import as_irreps
-
-    as_irreps("0e")  # e3nn 0.4.4 can be imported from here on
-    import e3nn
-    import torch
-    from mace import __version__, modules
-    from mace.calculators import MACECalculator
-
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    block, numbers = modules.interaction_classes["RealAgnosticResidualInteractionBlock"], [1, 6, 8, 12]
-    model = modules.ScaleShiftMACE(
-        r_max=4.0,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=len(numbers),
-        hidden_irreps=as_irreps("16x0e+16x1o"),
-        MLP_irreps=as_irreps("16x0e"),
-        atomic_energies=np.array([-13.6, -1029.0, -2041.0, -5400.0]),
-        avg_num_neighbors=8.0,
-        atomic_numbers=numbers,
-        correlation=3,
-        gate=torch.nn.functional.silu,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
-    calc = MACECalculator(models=[model], device="cpu", default_dtype="float64")
-    return calc, {"mace": __version__, "e3nn": e3nn.__version__, "torch": torch.__version__}
-
-
-def nequip():
-    """The same of NequIP."""
-    import e3nn
-    import torch
-    from nequip import __version__
-    from nequip.integrations.ase import NequIPCalculator
-    from nequip.integrations.utils import basic_transforms
-    from nequip.model import NequIPGNNModel
-    from nequip.utils.global_state import set_global_state
-
-    set_global_state()
-    symbols = ["H", "C", "O", "Mg"]
-    model = NequIPGNNModel(
-        seed=0,
-        model_dtype="float64",
-        type_names=symbols,
-        r_max=4.0,
-        num_layers=3,
-        l_max=2,
-        parity=True,
-        num_features=16,
-        avg_num_neighbors=8.0,
-    ).eval()
-    transforms = basic_transforms(model.metadata, 4.0, symbols, dict(zip(symbols, symbols, strict=True)))
-    calc = NequIPCalculator(model, device="cpu", transforms=transforms)
-    return calc, {"nequip": __version__, "e3nn": e3nn.__version__, "torch": torch.__version__}
-
-
 def main() -> None:
     """Verify, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,9 +146,9 @@ def main() -> None:
             print(name, found[name], flush=True)
         result = {"calculators": found, "caught": sum(each["caught"] for each in found.values())}
     else:
-        calculator, versions = {"mace": mace, "nequip": nequip}[options.what]()
-        structures = {"ethanol": molecule("CH3CH2OH"), "MgO": bulk("MgO", "rocksalt", a=4.2)}
-        result = {"versions": versions}
+        calculator = {"mace": mace_calculator, "nequip": nequip_calculator}[options.what]("float64", channels=16)
+        structures = {"ethanol": molecule("CH3CH2OH"), "Si": bulk("Si")}
+        result = {}
         for name, atoms in structures.items():
             report = verify(calculator, atoms, seconds=SECONDS)
             print(name, report, sep="\n", flush=True)
