@@ -119,11 +119,11 @@ class Engine {
   void arriving_forces(int64_t i) const;
   void finish(const Row& row) const;
   void lengths(const Row& row) const;
-  void coordination(const Row& row, int64_t i) const;
-  void count_crowding(const Row& row, int64_t i) const;
+  void count_neighbors(const Row& row, int64_t i) const;
+  double coordination(const Row& row) const;
+  void coordination_gradient(const Row& row, double by_number) const;
   void normalize(int64_t i, T* density) const;
   void normalize_gradient(int64_t i, const T* density, T* by_density) const;
-  void crowding_gradient(int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
   PairedEdges<T> edges_of(int64_t b) const;
   template <class Width>

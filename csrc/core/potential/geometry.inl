@@ -55,21 +55,35 @@ void Engine<T>::arrive(int64_t i) const {
   for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
   s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
   for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
-  if (n.shift != 0 && row.n) coordination(row, i);
+  if (n.shift != 0 || n.usual_crowding > 0) count_neighbors(row, i);
   if (n.zbl) repulsion(row, i);
-  if (n.usual_crowding > 0) count_crowding(row, i);
 }
 
-// shift (1 - exp(-sum_j u(d_j / c))): what is taken away from atoms without neighbours.
+// What hangs on how many neighbours an atom has: shift (1 - exp(-number)), which is taken away from atoms without any, and
+// by what densities are divided where they are averages.
 template <class T>
-void Engine<T>::coordination(const Row& row, int64_t i) const {
+void Engine<T>::count_neighbors(const Row& row, int64_t i) const {
+  const double number = coordination(row);
+  s.energies[i] -= n.shift * std::expm1(-number);
+  coordination_gradient(row, n.shift * std::exp(-number));
+  s.crowding[i] = static_cast<T>(1 + number), s.by_crowding[i] = 0;
+}
+
+// sum_j u(d_j / c)
+template <class T>
+double Engine<T>::coordination(const Row& row) const {
   double total = 0;
   for (int64_t e = row.first; e < row.first + row.n; e++) {
     const double x = s.distance[e] / n.cutoff, x3 = x * x * x;
     if (x < 1) total += 1 + x3 * x3 * (-28 + x * (48 - 21 * x));
   }
-  s.energies[i] -= n.shift * std::expm1(-total);
-  const double factor = n.shift * std::exp(-total) * -168 / n.cutoff;
+  return total;
+}
+
+// From the gradient by that sum to those by the vectors of the edges.
+template <class T>
+void Engine<T>::coordination_gradient(const Row& row, double by_number) const {
+  const double factor = by_number * -168 / n.cutoff;
   for (int64_t e = row.first; e < row.first + row.n; e++) {
     const double x = s.distance[e] / n.cutoff, rest = 1 - x;
     if (x >= 1) continue;

@@ -102,7 +102,7 @@ void Engine<T>::head(Atoms atoms) const {
   for (int64_t b = 0; b < atoms.count(); b++) {
     if (s.species[atoms.first + b] < 0 || n.usual_crowding == 0) continue;
     normalize_gradient(atoms.first + b, w.density.data() + b * size, w.by_density.data() + b * size);
-    if (n.layers == 1) crowding_gradient(atoms.first + b);
+    if (n.layers == 1) coordination_gradient(arriving(atoms.first + b), s.by_crowding[atoms.first + b]);
   }
 }
 
@@ -161,6 +161,6 @@ void Engine<T>::unshape(int r, Atoms atoms) const {
                      w.powers.data(), w.by_powers.data(), w.by_density.data() + b * size);
     if (n.usual_crowding == 0) continue;
     normalize_gradient(i, s.density[r].data() + i * size, w.by_density.data() + b * size);
-    if (r == 0) crowding_gradient(i);  // all densities have been
+    if (r == 0) coordination_gradient(arriving(i), s.by_crowding[i]);  // all densities have been
   }
 }
