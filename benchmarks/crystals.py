@@ -66,7 +66,17 @@ def main() -> None:
             for name, part in (("all", held_out), ("forces below 20 eV/A", [a for a in held_out if largest(a) < FAR]))
         }
     who = "mace 32x0e+32x1o" if options.mace else " ".join(["equitensor", *options.overrides])
-    append({"environment": started, "model": who, "wall_s": round(seconds, 1), "held_out": figures}, options.out)
+    append(
+        {
+            "environment": started,
+            "model": who,
+            "wall_s": round(seconds, 1),
+            "threads": options.threads,
+            "processor_time_s": options.processor_time,
+            "held_out": figures,
+        },
+        options.out,
+    )
     for name, rows in figures.items():
         for quantity, row in rows.items():
             print(f"{name}: {quantity}: {row}")
@@ -77,6 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="crystals with energy, forces and stress that ASE reads")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="go to `equitensor train` as they are")
     parser.add_argument("--max-time", type=int, default=600, help="seconds of training")
+    parser.add_argument("--processor-time", type=int, help="of MACE instead: seconds of all threads, where others run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of split and weights")
     parser.add_argument("--mace", action="store_true", help="train MACE, in its environment")
@@ -120,7 +131,8 @@ def train_mace(options: argparse.Namespace, frames: list, folder: Path):
 
     mace_acac.command = command
     run = Namespace(threads=options.threads)
-    mace_acac.train(run, folder, "run", [f"--seed={options.seed}"], options.max_time)
+    limit = None if options.processor_time else options.max_time
+    mace_acac.train(run, folder, "run", [f"--seed={options.seed}"], limit, options.processor_time)
     checkpoints = sorted((folder / "run" / "checkpoints").glob("*.pt"), key=lambda path: path.stat().st_mtime)
     while checkpoints and not mace_acac.readable(checkpoints[-1]):
         checkpoints.pop().unlink()

@@ -117,8 +117,10 @@ def command(options: argparse.Namespace, work: Path, run: str, extra: list[str])
     return [*words, f"--work_dir={work / run}", *extra]
 
 
-def train(options: argparse.Namespace, work: Path, run: str, extra: list[str], limit: float | None) -> float:
-    """Run mace_run_train until it ends or `limit` seconds have passed; gives the wall time."""
+def train(
+    options: argparse.Namespace, work: Path, run: str, extra: list[str], limit: float | None, processor_time=None
+) -> float:
+    """Run mace_run_train until it ends, `limit` seconds have passed or it had `processor_time`; gives the wall time."""
     (work / run).mkdir(exist_ok=True)
     output = work / run / "output.txt"
     surroundings = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
@@ -128,7 +130,7 @@ def train(options: argparse.Namespace, work: Path, run: str, extra: list[str], l
             command(options, work, run, extra), stdout=file, stderr=subprocess.STDOUT, env=surroundings
         )
         try:
-            code = process.wait(limit)
+            code = process.wait(limit) if processor_time is None else wait(process, processor_time)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -136,6 +138,16 @@ def train(options: argparse.Namespace, work: Path, run: str, extra: list[str], l
     if code:
         sys.exit(f"mace_run_train failed:\n{output.read_text()[-3000:]}")
     return time.monotonic() - started
+
+
+def wait(process: subprocess.Popen, processor_time: float) -> int:
+    """Its exit code; raises TimeoutExpired once its threads have used `processor_time` seconds together."""
+    while (code := process.poll()) is None:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        if (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > processor_time:
+            raise subprocess.TimeoutExpired(process.args, processor_time)
+        time.sleep(1)
+    return code
 
 
 def epoch_times(folder: Path) -> list[float]:
