@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from equitensor.data.least_squares import ridge, undetermined
+from equitensor.data.least_squares import fit, undetermined
 from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import ENERGY
+from equitensor.graph.similar_elements import energies_of_atoms
 
 _log = logging.getLogger(__name__)
 _MOST_READ = 100_000  # structures, evenly spaced, of a store whose index does not have compositions and energies
@@ -63,7 +64,8 @@ def isolated_atoms(snapshots: Snapshots) -> dict[int, float]:
 
 
 def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
-    """Least squares sum_Z n_Z E0_Z = E over structures with an energy, in one pass, with a ridge (`least_squares`).
+    """Least squares sum_Z n_Z E0_Z = E over structures with an energy, in one pass, with a prior: E0s of alike elements
+    are alike, and as far apart as cohesive energies as the data ask for (`least_squares.fit`).
 
     Elements that the compositions do not determine are named in a warning. Raises InputError where no structure has
     an energy.
@@ -78,19 +80,20 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     compositions = _mean_energies(snapshots, indices, elements)
     counts = np.array(list(compositions), dtype=np.float64)
     energies, weights = np.array(list(compositions.values())).T
-    solution = ridge(counts, energies, weights)
+    found = fit(counts, energies, weights, energies_of_atoms(elements))
     free, open_ones = undetermined(counts)
     if free:
         _log.warning(
-            "E0s: the compositions do not determine %s of the E0s of %s, which stay near the mean energy per atom, "
-            "good for these compositions only. Energies of isolated atoms as data.e0s go beyond",
+            "E0s: the compositions do not determine %s of the E0s of %s, which are guessed from alike elements and "
+            "cohesive energies. Energies of isolated atoms, or references from more data, as data.e0s go beyond",
             _combinations(free),
             _names(z for z, is_open in zip(elements, open_ones, strict=True) if is_open),
         )
     return E0s(
-        {z: float(e) for z, e in zip(elements, solution, strict=True)},
+        {z: float(e) for z, e in zip(elements, found.values, strict=True)},
         f"least squares over {len(indices)} structures of {len(compositions)} compositions"
-        + (f", {_combinations(free)} undetermined" if free else ""),
+        + (f", {_combinations(free)} undetermined" if free else "")
+        + ("" if found.unseen is None else f"; of a composition left out they miss {found.unseen:.2g} eV per atom"),
     )
 
 

@@ -1,6 +1,7 @@
 """E0s from every place they can come from."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -89,8 +90,8 @@ def test_one_composition_gives_its_mean_per_atom_with_a_warning(caplog):
 
 
 def test_elements_that_share_all_their_structures_are_named(caplog):
-    """NaCl and H2O, O2: the sum of Na and Cl is determined, and H and O are."""
-    frames = [molecule([11, 17], -20.0), molecule([8, 1, 1], -15.0), molecule([8, 8], -10.0)]
+    """NaCl and H2O, O2, H2, which agree: the sum of Na and Cl is determined, and H and O are."""
+    frames = [molecule([11, 17], -20.0), molecule([8, 1, 1], -15.0), molecule([8, 8], -10.0), molecule([1, 1], -10.0)]
     found = resolve_e0s("fit", Memory(frames))
     assert "1 combination of the E0s of Na, Cl" in caplog.text
     assert found.values[11] + found.values[17] == pytest.approx(-20.0)
@@ -110,6 +111,37 @@ def test_a_rare_element_does_not_take_the_whole_residual_of_its_structure():
     free = -10.0 + e0[10]  # what least squares alone would give it, nearly
     assert abs(fitted[10] - e0[10]) < 0.5 * abs(free - e0[10])
     assert np.mean([abs(fitted[i] - e0[i]) for i in range(1, 10)]) < 0.6
+
+
+def test_what_compositions_leave_open_is_guessed_from_cohesive_energies_and_alike_elements():
+    """Elements, and RbMo: its energy is parted as those of Rb (0.85 eV) and Mo (6.82 eV); equal parts would be 3.8."""
+    cohesive = {6: 7.37, 13: 3.39, 19: 0.93, 26: 4.28, 29: 3.49, 30: 1.35, 41: 7.57, 55: 0.80, 74: 8.90}
+    frames = [molecule([z, z], -2 * energy) for z, energy in cohesive.items()]
+    fitted = resolve_e0s("fit", Memory([*frames, molecule([37, 42], -7.67)])).values
+    assert fitted[37] == pytest.approx(-0.85, abs=0.6) and fitted[42] == pytest.approx(-6.82, abs=0.6)
+
+
+def test_compositions_that_are_nearly_the_same_do_not_drive_e0s_apart():
+    """0.3 eV an atom between two alloys of nearly one composition, which E0s of -10.3 and 2.3 eV fit alone."""
+    frames = [
+        molecule([28] * 10 + [29] * 10, -80.0),
+        molecule([28] * 11 + [29] * 10, -21 * 4.3),
+        molecule([28, 8], -9.0),
+    ]
+    fitted = resolve_e0s("fit", Memory(frames)).values
+    assert abs(fitted[28] + 4.2) < 1 and abs(fitted[29] + 4.2) < 1
+
+
+def test_the_fit_says_how_far_a_composition_that_is_left_out_is_missed():
+    """Energies of 12 elements in 300 compositions, 0.2 eV an atom off the sums of their E0s."""
+    rng = np.random.default_rng(0)
+    e0, frames = dict(zip(range(20, 32), rng.normal(-4, 2, 12), strict=True)), []
+    for _ in range(300):
+        z = rng.integers(20, 32, 6).tolist()
+        frames.append(molecule(z, sum(e0[i] for i in z) + 6 * 0.2 * rng.normal()))
+    text = resolve_e0s("fit", Memory(frames)).origin
+    missed = re.search(r"of a composition left out they miss (\S+) eV per atom", text)
+    assert float(missed[1]) == pytest.approx(0.2, rel=0.15)
 
 
 def test_no_energies_to_fit():
