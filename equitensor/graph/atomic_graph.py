@@ -200,9 +200,9 @@ class AtomicGraph:
         edges = [0, *accumulate(g.num_edges for g in graphs)]
         structures = [0, *accumulate(g.num_graphs for g in graphs)]
         offsets = {"edge_index": nodes, "rev": edges, "batch": structures}
-        joined, named = {}, [dict(g._tensors()) for g in graphs]
-        for name in named[0]:
-            parts = [tensors[name] for tensors in named]
+        joined, values = {}, [vars(g) | g.others for g in graphs]
+        for name, _ in graphs[0]._tensors():
+            parts = [tensors[name] for tensors in values]
             if name in offsets:
                 parts = [part + offset if offset else part for part, offset in zip(parts, offsets[name], strict=False)]
             joined[name] = torch.cat(parts, dim=1 if name == "edge_index" else 0)

@@ -27,11 +27,36 @@ def neighbor_list(pos, cell, pbc, cutoff):
     box = _box(pos, cell, pbc, cutoff)
     search = _by_tree if _is_sparse(pos, box, cutoff) else _by_grid
     sender, receiver, shift = search(pos, box, pbc, float(cutoff))
-    order = np.lexsort((*shift.T, sender, receiver))
-    sender, receiver, shift = sender[order], receiver[order], shift[order]
+    order, rev = _order(sender, receiver, shift, len(pos))
+    return np.stack([sender[order], receiver[order]]), shift[order], rev
+
+
+def _order(sender, receiver, shift, count):
+    """What sorts edges by receiver, sender and shift, and for each of them, sorted, the position of its reverse."""
+    forth, back = _keys(sender, receiver, shift, count)
+    order = _sorted(forth)
     rev = np.empty_like(order)
-    rev[np.lexsort((*(-shift).T, receiver, sender))] = np.arange(len(order))
-    return np.stack([sender, receiver]), shift, rev
+    rev[_sorted([key[order] for key in back])] = np.arange(len(order))
+    return order, rev
+
+
+def _keys(sender, receiver, shift, count):
+    """By what edges are sorted, and by what their reverses are, the most important key last.
+
+    As far as 64 bits hold them, receiver, sender and shift are the digits of one number, which is sorted in a sixth of
+    the time; that of the reverse has the first two exchanged and the last negated.
+    """
+    a, b, c = (2 * int(np.abs(axis).max(initial=0)) + 1 for axis in shift.T)
+    shifts = a * b * c
+    if count * count * shifts >= 2**63:
+        return [*shift.T, sender, receiver], [*(-shift).T, receiver, sender]
+    x, y, z = shift.T
+    last = x + a * (y + b * z) if shifts > 1 else 0
+    return [(receiver * count + sender) * shifts + last], [(sender * count + receiver) * shifts - last]
+
+
+def _sorted(keys):
+    return np.argsort(keys[0]) if len(keys) == 1 else np.lexsort(keys)
 
 
 def _box(pos, cell, pbc, cutoff):

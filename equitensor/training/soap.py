@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+_SHIFT = 1e-6  # of the trace of a preconditioner
+_FIRST = 8  # orthogonal iterations that give the first eigenbases
+
 
 class SOAP(torch.optim.Optimizer):
     """SOAP for weight matrices and Adam for everything else, in one optimiser.
@@ -19,6 +22,11 @@ class SOAP(torch.optim.Optimizer):
     def __init__(self, params, lr=0.01, betas=(0.95, 0.95, 0.95), eps=1e-8, refresh=10):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh, "matrices": False, "weight_decay": 0.0}
         super().__init__(params, defaults)
+        self._rows: dict[tuple, _Row] = {}
+
+    def __setstate__(self, state) -> None:
+        super().__setstate__(state)
+        self._rows = {}
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -37,35 +45,72 @@ class SOAP(torch.optim.Optimizer):
             raise ValueError("it was written by an earlier version, whose state of SOAP had another form")
         super().load_state_dict(state_dict)
 
+    def _row(self, parameters, matrices: bool, name: str = "gradients") -> "_Row":
+        """Memory for their numbers, the same at every step."""
+        key = (name, *map(id, parameters))
+        if key not in self._rows:
+            self._rows[key] = _Row(parameters, matrices)
+        return self._rows[key]
+
     def _step_adam(self, group, parameters):
-        grads = torch.cat([p.grad.flatten() for p in parameters])
-        state = self.state[parameters[0]]  # of all of them
+        row, state = self._row(parameters, False), self.state[parameters[0]]  # of all of them
+        row.take([p.grad for p in parameters])
         if not state:
-            state.update(step=0, exp_avg=torch.zeros_like(grads), exp_avg_sq=torch.zeros_like(grads))
+            state.update(step=0, exp_avg=torch.zeros_like(row.flat), exp_avg_sq=torch.zeros_like(row.flat))
         state["step"] += 1
-        direction, factor = _adam_direction(grads, state, group)
-        _subtract(parameters, direction, group["lr"] * factor)
+        factor = _adam_direction(row, state, group)
+        torch._foreach_sub_(parameters, row.pieces, alpha=group["lr"] * factor)
 
     def _step_matrices(self, group, parameters):
-        stacks = by_shape(parameters, _tall)
-        grads = [torch.cat([_tall(p.grad.reshape(-1, *p.shape[-2:])) for p in stack]) for stack in stacks]
-        state, beta = self.state[parameters[0]], group["betas"][2]
+        gradients, update = (self._row(parameters, True, name) for name in ("gradients", "update"))
+        gradients.take([p.grad for p in parameters])
+        grads, state, beta = gradients.stacks, self.state[parameters[0]], group["betas"][2]
         if not state:
             _begin(state, grads, beta)
             return  # the first gradient only chooses the basis
         left, right = state["left_basis"], state["right_basis"]
         state["step"] += 1
-        direction, factor = _adam_direction(_turned(left, grads, right), state, group)
-        update = _turned_back(left, _stacked(direction, grads), right)
+        _turn(left, grads, right, update.stacks)
+        factor = _adam_direction(update, state, group)
+        _turn_back(left, update.stacks, right, update.stacks)
         if decay := group["lr"] * group["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - decay)
-        _subtract([_tall(p) for stack in stacks for p in stack], update, group["lr"] * factor)
+        torch._foreach_sub_(parameters, update.pieces, alpha=group["lr"] * factor)
         for moment, grad in zip(state["left"], grads, strict=True):
             moment.baddbmm_(grad, grad.mT, beta=beta, alpha=1 - beta)
         for moment, grad in zip(state["right"], grads, strict=True):
             moment.baddbmm_(grad.mT, grad, beta=beta, alpha=1 - beta)
         if state["step"] % group["refresh"] == 0:
-            _turn_bases(state, grads)
+            _turn_bases(state, update)
+
+
+class _Row:
+    """Numbers of several parameters, one after the other in `flat`.
+
+    `pieces` are views of them in the order and the shapes of the parameters. Matrices of one shape, or its transpose,
+    lie side by side: `stacks` are views (k, m, n) of them, no wider than high.
+    """
+
+    def __init__(self, parameters: list[Tensor], matrices: bool) -> None:
+        self.flat = parameters[0].new_empty(sum(p.numel() for p in parameters))
+        stacks = by_shape(parameters, _tall) if matrices else [parameters]
+        pieces = iter(self.flat.split([p.numel() for stack in stacks for p in stack]))
+        found = {id(p): _like(p, next(pieces)) if matrices else next(pieces).view(p.shape) for s in stacks for p in s}
+        self.pieces = [found[id(p)] for p in parameters]
+        self.stacks = []
+        if matrices:
+            shapes = [(-1, *_tall(stack[0]).shape[-2:]) for stack in stacks]
+            numbers = [sum(p.numel() for p in stack) for stack in stacks]
+            self.stacks = [x.view(shape) for x, shape in zip(self.flat.split(numbers), shapes, strict=True)]
+
+    def take(self, values: list[Tensor]) -> None:
+        """Copy what belongs to each parameter."""
+        torch._foreach_copy_(self.pieces, values)
+
+    def stacked(self, flat: Tensor) -> list[Tensor]:
+        """Views of other numbers in such a row as stacks."""
+        pieces = flat.split([stack.numel() for stack in self.stacks])
+        return [piece.view(stack.shape) for piece, stack in zip(pieces, self.stacks, strict=True)]
 
 
 def by_shape(parameters: list, turned=lambda stack: stack) -> list[list]:
@@ -81,6 +126,12 @@ def _tall(stack: Tensor) -> Tensor:
     return stack.mT if stack.shape[-1] > stack.shape[-2] else stack
 
 
+def _like(parameter: Tensor, piece: Tensor) -> Tensor:
+    """Numbers of matrices that are no wider than high, in the shape of the parameter."""
+    tall = _tall(parameter)
+    return piece.view(tall.shape) if tall is parameter else piece.view(tall.shape).mT
+
+
 def _begin(state: dict, grads: list[Tensor], beta: float) -> None:
     """`exp_avg` and `exp_avg_sq` hold all stacks one after the other, in their eigenbases; the others are lists."""
     numbers = sum(grad.numel() for grad in grads)
@@ -88,56 +139,63 @@ def _begin(state: dict, grads: list[Tensor], beta: float) -> None:
     state["left"] = [(1 - beta) * grad @ grad.mT for grad in grads]
     state["right"] = [(1 - beta) * grad.mT @ grad for grad in grads]
     for side in ("left", "right"):
-        state[f"{side}_basis"] = [torch.linalg.eigh(moment)[1] for moment in state[side]]
+        state[f"{side}_basis"] = [_first_basis(moment) for moment in state[side]]
 
 
-def _stacked(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
-    """Views of numbers in a row as stacks of these shapes."""
-    pieces = flat.split([stack.numel() for stack in like])
-    return [piece.view(stack.shape) for piece, stack in zip(pieces, like, strict=True)]
+def _first_basis(moment: Tensor) -> Tensor:
+    """An eigenbasis that begins at the axes: eigenvectors of zero, of which a first gradient has many, would otherwise
+    be any that rounding makes of them."""
+    basis = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device).expand_as(moment)
+    for _ in range(_FIRST):
+        basis, _ = _iterated(moment, basis)
+    return basis
 
 
-def _turned(left: list[Tensor], stacks: list[Tensor], right: list[Tensor]) -> Tensor:
-    """left^T stack right of all stacks, in a row."""
-    flat = stacks[0].new_empty(sum(stack.numel() for stack in stacks))
-    for q, stack, r, out in zip(left, stacks, right, _stacked(flat, stacks), strict=True):
-        torch.bmm(torch.bmm(q.mT, stack), r, out=out)
-    return flat
+def _turn(left: list[Tensor], stacks: list[Tensor], right: list[Tensor], out: list[Tensor]) -> None:
+    """left^T stack right of all stacks."""
+    for q, stack, r, result in zip(left, stacks, right, out, strict=True):
+        torch.bmm(torch.bmm(q.mT, stack), r, out=result)
 
 
-def _turned_back(left: list[Tensor], stacks: list[Tensor], right: list[Tensor]) -> Tensor:
-    """left stack right^T of all stacks, in a row."""
-    return _turned([q.mT for q in left], stacks, [r.mT for r in right])
+def _turn_back(left: list[Tensor], stacks: list[Tensor], right: list[Tensor], out: list[Tensor]) -> None:
+    """left stack right^T of all stacks."""
+    _turn([q.mT for q in left], stacks, [r.mT for r in right], out)
 
 
-def _subtract(parameters: list, updates: Tensor, rate: float) -> None:
-    """parameters -= rate updates, these in a row."""
-    pieces = updates.split([p.numel() for p in parameters])
-    torch._foreach_sub_(parameters, [u.view(p.shape) for u, p in zip(pieces, parameters, strict=True)], alpha=rate)
-
-
-def _adam_direction(grads: Tensor, state: dict, group: dict) -> tuple[Tensor, float]:
-    """The moments with one gradient more, the direction that follows, and a factor that it lacks."""
+def _adam_direction(row: _Row, state: dict, group: dict) -> float:
+    """Add the gradients in a row to the moments, write the direction that follows over them; a factor that it lacks."""
     beta1, beta2, _ = group["betas"]
     first, second = 1 - beta1 ** state["step"], (1 - beta2 ** state["step"]) ** 0.5
+    grads, square = row.flat, state["exp_avg_sq"]
     state["exp_avg"].lerp_(grads, 1 - beta1)
-    state["exp_avg_sq"].mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
-    size = state["exp_avg_sq"].sqrt().add_(second * group["eps"])
-    return torch.div(state["exp_avg"], size, out=size), second / first
+    square.mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
+    size = square.sqrt().add_(second * group["eps"])
+    torch.div(state["exp_avg"], size, out=grads)
+    return second / first
 
 
-def _turn_bases(state: dict, grads: list[Tensor]) -> None:
+def _iterated(moment: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """The basis after a step of orthogonal iteration, and the order of its columns, by falling eigenvalues, before.
+
+    Eigenvalues are shifted by a little, so that directions whose own are only rounding errors of the largest stay where
+    they are: turned by such errors, two runs that differ in the last digit would part within a few steps.
+    """
+    product = moment @ basis
+    values = (basis * product).sum(dim=1)
+    order = values.argsort(dim=1, descending=True)
+    shifted = product + (_SHIFT * values.sum(dim=1))[:, None, None] * basis
+    return torch.linalg.qr(shifted.gather(2, order[:, None, :].expand_as(shifted)))[0], order
+
+
+def _turn_bases(state: dict, row: _Row) -> None:
     """One step of orthogonal iteration for both bases, eigenvectors in falling order of their eigenvalues."""
     left, right = state["left_basis"], state["right_basis"]
-    average = _stacked(_turned_back(left, _stacked(state["exp_avg"], grads), right), grads)
-    squares = _stacked(state["exp_avg_sq"], grads)
+    average, squares = row.stacked(state["exp_avg"]), row.stacked(state["exp_avg_sq"])
+    _turn_back(left, average, right, average)
     for k, second in enumerate(squares):
         for side, axis in (("left", 1), ("right", 2)):
-            product = state[side][k] @ state[f"{side}_basis"][k]
-            order = (state[f"{side}_basis"][k] * product).sum(dim=1).argsort(dim=1, descending=True)
-            product = product.gather(2, order[:, None, :].expand_as(product))
+            state[f"{side}_basis"][k], order = _iterated(state[side][k], state[f"{side}_basis"][k])
             index = order[:, :, None] if axis == 1 else order[:, None, :]
             second = second.gather(axis, index.expand_as(second))
-            state[f"{side}_basis"][k] = torch.linalg.qr(product)[0]
         squares[k].copy_(second)
-    state["exp_avg"] = _turned(left, average, right)
+    _turn(left, average, right, average)

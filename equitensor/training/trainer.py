@@ -129,6 +129,7 @@ class Trainer:
             gc.unfreeze()
 
     def _run(self) -> None:
+        self._build_graphs()
         self._read_clock()
         if self.progress.step == 0:
             self._checkpoint()  # a run that is killed from here on can be resumed
@@ -146,6 +147,12 @@ class Trainer:
         if self.recorded != self.progress.step:  # it is, where a run is resumed that was killed after this
             self._validate_and_save()
         self.log.close()
+
+    def _build_graphs(self) -> None:
+        """Those that are kept: else the first steps, by which the readers are chosen, would wait for them this once."""
+        if self.data.train.keeps_graphs:
+            for i in range(len(self.data.train)):
+                self.data.train[i]
 
     def _epoch(self) -> None:
         self._steps()

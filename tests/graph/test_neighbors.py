@@ -60,6 +60,22 @@ def test_edges_are_sorted_by_receiver_and_know_their_reverse(name):
     assert (graph.batch[sender] == graph.batch[receiver]).all()
 
 
+@pytest.mark.parametrize("cells", [1, 10, 10**6], ids=["one number", "long digits", "digits beyond 64 bits"])
+def test_edges_of_atoms_many_cells_apart_are_sorted_by_shift_too(cells):
+    atoms = rattled(bulk("NaCl", "rocksalt", a=5.6, cubic=True))
+    whole = [[cells, -cells, cells]] * 4 + [[0, 0, 0]] * 4
+    far = atoms.positions + np.array(whole) @ atoms.cell.array
+    edge_index, shift, rev = neighbor_list(far, atoms.cell.array, atoms.pbc, CUTOFF)
+    rows = [(receiver, sender, *moved[::-1]) for (sender, receiver), moved in zip(edge_index.T, shift, strict=True)]
+    assert rows == sorted(rows) and len(rows) > 100
+    assert np.array_equal(edge_index[:, rev], edge_index[::-1]) and np.array_equal(shift[rev], -shift)
+    near, unmoved, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
+    moved = np.array(whole)[edge_index[0]] - np.array(whole)[edge_index[1]]
+    assert {(*edge, *s) for edge, s in zip(edge_index.T, shift - moved, strict=True)} == {
+        (*edge, *s) for edge, s in zip(near.T, unmoved, strict=True)
+    }
+
+
 FAR = {
     "an atom far above a slab": (fcc111("Al", (2, 2, 2), vacuum=5, periodic=False), [0, 0, 1e5]),
     "a lost atom of a molecule": (molecule("CH3CH2OH"), [1e6, 1e6, -1e6]),

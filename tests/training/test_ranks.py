@@ -62,7 +62,7 @@ def mixed(settings, frames, crystal, tmp_path):
         atoms.calc.results.pop("forces")
     ase.io.write(tmp_path / "mixed.xyz", mixed, format="extxyz")
     data = {"train": str(tmp_path / "mixed.xyz"), "group_key": None, "valid_fraction": 0.2}
-    batches = {"batch_size": None, "batch_edges": 180, "max_epochs": 5, "optimizer": "adam"}
+    batches = {"batch_size": None, "batch_edges": 180, "max_epochs": 5}
 
     def make(name, **train):
         return settings(data=data, train=batches | train, output=str(tmp_path / name))
