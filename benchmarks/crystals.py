@@ -109,11 +109,6 @@ def train(options: argparse.Namespace, frames: list, folder: Path):
 
 def train_mace(options: argparse.Namespace, frames: list, folder: Path):
     """MACE's calculator, of its last checkpoint within the time."""
-    from argparse import Namespace
-
-    import mace_acac
-    from calculators import e3nn_constants
-
     labelled = []
     for atoms in frames:
         copy = atoms.copy()
@@ -122,10 +117,20 @@ def train_mace(options: argparse.Namespace, frames: list, folder: Path):
         copy.arrays["REF_forces"] = atoms.get_forces()
         labelled.append(copy)
     ase.io.write(folder / "train.xyz", labelled, format="extxyz")
+    return trained_mace(options, folder, MACE)
+
+
+def trained_mace(options: argparse.Namespace, folder: Path, settings: dict):
+    """The same, trained on train.xyz in the folder with these settings."""
+    from argparse import Namespace
+
+    import mace_acac
+    from calculators import e3nn_constants
+
     flags = ["--ema", "--ema_decay=0.99", "--amsgrad", "--keep_checkpoints"]
 
     def command(_options, work, run, extra):
-        words = [f"--{key}={value}" for key, value in MACE.items()]
+        words = [f"--{key}={value}" for key, value in settings.items()]
         program = str(Path(sys.executable).with_name("mace_run_train"))
         return [program, *words, *flags, f"--train_file={folder / 'train.xyz'}", f"--work_dir={work / run}", *extra]
 
@@ -141,7 +146,7 @@ def train_mace(options: argparse.Namespace, frames: list, folder: Path):
     mace_acac.train(run, folder, "run", [f"--seed={options.seed}", "--restart_latest", "--max_num_epochs=0"], None)
     with e3nn_constants():
         from mace.calculators import MACECalculator
-    model = str(folder / "run" / "crystals.model")
+    model = str(folder / "run" / f"{settings['name']}.model")
     return MACECalculator(model_paths=model, device="cpu", default_dtype="float32")
 
 
