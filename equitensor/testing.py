@@ -10,7 +10,7 @@ For any ASE calculator, `verify(calculator, atoms)`: all of these and more, as a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ from torch import Tensor
 
 from equitensor.graph import AtomicGraph, Structure
 from equitensor.o3 import random_rotation, representation
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 from equitensor.verification import verify as verify
+
+if TYPE_CHECKING:
+    from equitensor.models import Potential
 
 
 class Tolerance(NamedTuple):
@@ -52,7 +55,12 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float | None = Non
 
 
 def assert_equivariant(
-    function: Callable, irreps_in: list, irreps_out, items: int = 5, dtype=torch.float64, seed: int = 0
+    function: Callable,
+    irreps_in: list,
+    irreps_out: IrrepsLike | list,
+    items: int = 5,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
 ) -> None:
     """f(D x, D y, ...) = D f(x, y, ...) for two rotations, each also times the inversion, on normal deviates.
 
@@ -115,7 +123,7 @@ def assert_twice_differentiable(function: Callable, inputs: list[Tensor]) -> Non
     assert torch.autograd.gradgradcheck(function, leaves)
 
 
-def predictor(model) -> Callable[[Structure], dict]:
+def predictor(model: Potential) -> Callable[[Structure], dict]:
     """predict(structure) -> {"energy", "forces", and "stress" where periodic} of a Potential, in float64."""
 
     def predict(structure: Structure) -> dict[str, Tensor]:
@@ -129,7 +137,9 @@ def predictor(model) -> Callable[[Structure], dict]:
     return predict
 
 
-def assert_rotation_covariant(predict: Callable, structure: Structure, dtype=torch.float64, seed: int = 0) -> None:
+def assert_rotation_covariant(
+    predict: Callable, structure: Structure, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> None:
     """Energy unchanged, forces and stress turned with the structure, under a rotation and a rotoinversion."""
     before, tolerance = predict(structure), TOLERANCES[dtype].symmetry
     generator = torch.Generator().manual_seed(seed)
@@ -144,7 +154,7 @@ def assert_rotation_covariant(predict: Callable, structure: Structure, dtype=tor
             assert_close(after["stress"], stress, tolerance, "stress of the turned structure")
 
 
-def assert_translation_invariant(predict: Callable, structure: Structure, dtype=torch.float64) -> None:
+def assert_translation_invariant(predict: Callable, structure: Structure, dtype: torch.dtype = torch.float64) -> None:
     """Nothing changes when all atoms move by one vector, and the forces sum to zero."""
     before, after = (
         predict(structure),
@@ -156,7 +166,7 @@ def assert_translation_invariant(predict: Callable, structure: Structure, dtype=
     assert net < TOLERANCES[dtype].symmetry * len(structure), f"forces sum to {net:.1e} of the largest, not to 0"
 
 
-def assert_permutation_invariant(predict: Callable, structure: Structure, dtype=torch.float64) -> None:
+def assert_permutation_invariant(predict: Callable, structure: Structure, dtype: torch.dtype = torch.float64) -> None:
     """Energy unchanged and forces renumbered when every atom takes another number."""
     order = np.roll(np.arange(len(structure)), 1)
     before, after = predict(structure), predict(_reordered(structure, order))
@@ -173,7 +183,11 @@ def _reordered(structure: Structure, order: np.ndarray) -> Structure:
 
 
 def assert_forces_match_finite_differences(
-    predict: Callable, structure: Structure, step: float = 1e-3, dtype=torch.float64, components: int = 12
+    predict: Callable,
+    structure: Structure,
+    step: float = 1e-3,
+    dtype: torch.dtype = torch.float64,
+    components: int = 12,
 ) -> None:
     """Forces equal minus fourth-order central differences of the energy, on some or all coordinates."""
     forces = predict(structure)["forces"]
@@ -190,7 +204,7 @@ def assert_forces_match_finite_differences(
 
 
 def assert_stress_matches_finite_differences(
-    predict: Callable, structure: Structure, step: float = 1e-4, dtype=torch.float64
+    predict: Callable, structure: Structure, step: float = 1e-4, dtype: torch.dtype = torch.float64
 ) -> None:
     """Stress equals (1/V) dE/d(strain) by fourth-order central differences, tension positive."""
     volume = abs(np.linalg.det(structure.cell))

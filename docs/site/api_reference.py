@@ -25,9 +25,18 @@ def page() -> str:
     return "\n".join(_section(name, names, documented) for name, names in _PACKAGES.items())
 
 
-def _section(package: str, names, documented: set[int]) -> str:
+def values() -> list:
+    """All that the page documents."""
+    return [value for package, names in _PACKAGES.items() for value in _named(package, names).values()]
+
+
+def _named(package: str, names) -> dict:
     module = importlib.import_module(package)
-    values = {name: getattr(module, name) for name in names or _public(module)}
+    return {name: getattr(module, name) for name in names or _public(module)}
+
+
+def _section(package: str, names, documented: set[int]) -> str:
+    module, values = importlib.import_module(package), _named(package, names)
     entries = [_entry(package, name, value) for name, value in values.items() if id(value) not in documented]
     documented.update(map(id, values.values()))
     return "\n".join([f"## {package}", "", inspect.getdoc(module).split("\n\n")[0], "", *entries])

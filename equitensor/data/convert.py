@@ -4,8 +4,9 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from equitensor import __version__
 from equitensor.data.pieces import Batch, pieces, task
@@ -20,15 +21,15 @@ _log = logging.getLogger(__name__)
 
 
 def convert(
-    sources,
-    out,
+    sources: str | Path | Iterable[str | Path],
+    out: str | Path,
     format: str = "auto",
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
     on_bad: str = "error",
     share: Callable[[float], None] | None = None,
-    **options,
+    **options: Any,
 ) -> Store:
     """Write the structures of one or several sources into a store at `out`, and open it.
 

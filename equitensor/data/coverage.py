@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from equitensor.data.absurd_labels import SAMPLE, LabelSample
 from equitensor.data.agreement import energy_sign_warning, unit_warning, uphill_warning
@@ -13,6 +15,9 @@ from equitensor.data.near_frames import near_pairs, sampled_frames
 from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.data.stress_agreement import stress_warning
 from equitensor.graph.labels import ENERGY, FORCES, Label, labels
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _DISTANCES = 500
 
@@ -55,7 +60,12 @@ class Coverage:
         return asdict(self)
 
 
-def coverage(snapshots: Snapshots, indices=None, name: str | None = None, usual: LabelSample | None = None) -> Coverage:
+def coverage(
+    snapshots: Snapshots,
+    indices: ArrayLike | None = None,
+    name: str | None = None,
+    usual: LabelSample | None = None,
+) -> Coverage:
     """The coverage of a data set or of its part `indices`; its warnings say where labels or lengths break physical
     bounds, as wrong units and signs make them, and which frames hold labels beyond what is `usual` (by default, the
     forces of this data set)."""
@@ -146,7 +156,7 @@ def _range(values):
     return (float(min(values)), float(max(values))) if values else None
 
 
-def coverage_table(coverages: list[Coverage]):
+def coverage_table(coverages: list[Coverage]) -> "Table":
     """A rich Table with one column per data set, units in the rows' names."""
     from rich.table import Table
 

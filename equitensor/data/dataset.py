@@ -1,11 +1,15 @@
 """From snapshots to graphs: the data set that a DataLoader reads."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from torch.utils.data import DataLoader, Dataset
 
 from equitensor.data.sequence import Snapshots
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph
+from equitensor.graph import AtomicGraph, Structure
 
 _CACHED_ATOMS = 100_000  # about 0.3 GB of graphs at 40 neighbours an atom
 
@@ -19,7 +23,14 @@ class GraphDataset(Dataset):
     left to learn. Raises InputError, naming the record, where a graph cannot be built.
     """
 
-    def __init__(self, snapshots: Snapshots, indices=None, cutoff: float = 5.0, cache: bool | None = None, left=None):
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        indices: ArrayLike | None = None,
+        cutoff: float = 5.0,
+        cache: bool | None = None,
+        left: Callable[[int, Structure], Structure] | None = None,
+    ) -> None:
         self.snapshots, self.cutoff, self.left = snapshots, float(cutoff), left
         self.indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices, dtype=np.int64)
         self.num_atoms = snapshots.index.atoms[self.indices]
@@ -27,7 +38,7 @@ class GraphDataset(Dataset):
             cache = int(self.num_atoms.sum()) <= _CACHED_ATOMS
         self._cache: dict[int, AtomicGraph] | None = {} if cache else None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
     @property
@@ -57,6 +68,6 @@ class GraphDataset(Dataset):
             raise InputError(str(error)) from None
 
 
-def graph_loader(dataset: GraphDataset, batch_size: int = 1, **options) -> DataLoader:
+def graph_loader(dataset: GraphDataset, batch_size: int = 1, **options: Any) -> DataLoader:
     """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, collate_fn, ...) are torch's."""
     return DataLoader(dataset, batch_size=batch_size, **{"collate_fn": AtomicGraph.collate, **options})

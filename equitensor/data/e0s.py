@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from equitensor.data.least_squares import fit, undetermined
 from equitensor.data.sequence import Snapshots, evenly_spaced
@@ -28,7 +29,9 @@ class E0s:
     origin: str
 
 
-def resolve_e0s(setting, snapshots: Snapshots, indices=None) -> E0s:
+def resolve_e0s(
+    setting: str | Path | Mapping[str | int, float] | None, snapshots: Snapshots, indices: ArrayLike | None = None
+) -> E0s:
     """The E0 of each element in `snapshots`, in eV.
 
     setting: None or "auto" (isolated atoms found in the data, else a fit), "isolated", "fit", a mapping
@@ -57,7 +60,7 @@ def resolve_e0s(setting, snapshots: Snapshots, indices=None) -> E0s:
 def isolated_atoms(snapshots: Snapshots) -> dict[int, float]:
     """Energies of the isolated atoms in the data. Raises InputError where two of one element disagree."""
     found: dict[int, float] = {}
-    for i in np.flatnonzero(snapshots.index.isolated & snapshots.index.has(ENERGY)):
+    for i in np.flatnonzero(snapshots.index.isolated & snapshots.index.has(ENERGY)).tolist():
         structure = snapshots[i]
         _add(found, int(structure.z[0]), structure.energy, structure.source)
     return found

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from equitensor.data import formats
 from equitensor.data.calculations import passed_over
@@ -17,10 +18,11 @@ from equitensor.graph import Structure
 
 _log = logging.getLogger(__name__)
 _LARGE = 1 << 30  # bytes of input from which reading into memory deserves a word
+Sources: TypeAlias = "str | Path | Mapping[str, Any] | list[Sources] | tuple[Sources, ...]"
 _SAME, _SHOWN = "same calculation", 10
 
 
-def open_snapshots(path, format: str = "auto", unlabelled: bool = False, **options) -> Snapshots:
+def open_snapshots(path: Sources, format: str = "auto", unlabelled: bool = False, **options: Any) -> Snapshots:
     """Snapshots of a store (read from disk as needed) or of any importable file, folder, pattern or list of these.
 
     A mapping {"path": ..., "weight": 2, "energy_key": ...} is a source with options of its own, which come before

@@ -3,9 +3,11 @@
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from equitensor.data.sequence import Snapshots, evenly_spaced
 from equitensor.errors import InputError
@@ -37,7 +39,11 @@ def usable(snapshots: Snapshots) -> np.ndarray:
 
 
 def split_by_group(
-    snapshots: Snapshots, valid_fraction: float, seed: int, indices=None, whole_groups: bool = True
+    snapshots: Snapshots,
+    valid_fraction: float,
+    seed: int,
+    indices: ArrayLike | None = None,
+    whole_groups: bool = True,
 ) -> Split:
     """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
 
@@ -75,7 +81,13 @@ def identical_frames(first: Snapshots, indices, second: Snapshots, others) -> tu
     return len(same), " and ".join(same[0]) if same else ""
 
 
-def split_notes(train: Snapshots, indices, valid: Snapshots, others, name: str = "validation") -> list[str]:
+def split_notes(
+    train: Snapshots,
+    indices: Sequence[int] | np.ndarray,
+    valid: Snapshots,
+    others: Sequence[int] | np.ndarray,
+    name: str = "validation",
+) -> list[str]:
     """Sentences about frames of a held-out part that training has as well, or all but has."""
     notes = []
     count, example = identical_frames(train, indices, valid, others)

@@ -59,7 +59,7 @@ class Store(Snapshots):
     Raises InputError, naming the file, where it is missing, truncated, not a store, or not wholly written.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._reader = open_lmdb(path)
         self.name = str(self.path)
@@ -73,7 +73,7 @@ class Store(Snapshots):
     def __reduce__(self):
         return Store, (self.path,)
 
-    def read(self, i) -> Structure:
+    def read(self, i: int) -> Structure:
         raw = self._reader.get(record_key(i))
         try:
             if raw is None:

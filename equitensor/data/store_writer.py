@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class StoreWriter:
     writing there.
     """
 
-    def __init__(self, path, overwrite: bool = False, task: str | None = None):
+    def __init__(self, path: str | Path, overwrite: bool = False, task: str | None = None) -> None:
         self.path, self.task = Path(path), task
         self.partial = self.path.with_name(self.path.name + ".partial")
         self.journal = self.path.with_name(self.path.name + ".index.partial")
@@ -83,14 +83,16 @@ class StoreWriter:
         else:
             self._discard()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._index)
 
-    def add(self, structure: Structure):
+    def add(self, structure: Structure) -> None:
         """Append one structure."""
         self.extend([encode(structure)], [row_of(structure)])
 
-    def extend(self, records: list[bytes], rows: list[Row], left_out=(), position: tuple[int, ...] = ()):
+    def extend(
+        self, records: list[bytes], rows: list[Row], left_out: Iterable[tuple] = (), position: tuple[int, ...] = ()
+    ) -> None:
         """Append encoded structures with their rows of the index; `position` says how far the task is then."""
         count = len(self._index)
         for number, (record, row) in enumerate(zip(records, rows, strict=True), count):
@@ -102,7 +104,7 @@ class StoreWriter:
         if self._pending_bytes >= _BATCH_BYTES:
             self._flush()
 
-    def finish(self, provenance: dict | None = None):
+    def finish(self, provenance: dict | None = None) -> None:
         """Write the last records, the index and the metadata, sync to disk, and give the file its name."""
         self._flush()
         for name, array in self._arrays():

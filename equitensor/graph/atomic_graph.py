@@ -2,9 +2,11 @@
 
 from dataclasses import InitVar, dataclass, field, fields, replace
 from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from equitensor.errors import InputError
@@ -12,6 +14,9 @@ from equitensor.graph.edges import check_order, sort_edges
 from equitensor.graph.labels import Label, is_label, labels
 from equitensor.graph.neighbors import neighbor_list
 from equitensor.graph.structure import Structure
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ class AtomicGraph:
     def atoms_per_graph(self) -> Tensor:
         return torch.bincount(self.batch, minlength=self.num_graphs)
 
-    def replace(self, ordered: bool = False, **changes) -> "AtomicGraph":
+    def replace(self, ordered: bool = False, **changes: Any) -> "AtomicGraph":
         """A copy with these fields; edges among them are checked, unless they are `ordered` for certain."""
         return replace(self, ordered=ordered or not {"edge_index", "shift", "rev"} & set(changes), **changes)
 
@@ -108,7 +113,7 @@ class AtomicGraph:
         """The graph of such arrays, which are known to be in order."""
         return cls(**_with_others({name: torch.from_numpy(array) for name, array in arrays.items()}), ordered=True)
 
-    def to(self, device) -> "AtomicGraph":
+    def to(self, device: str | torch.device) -> "AtomicGraph":
         if self.z.device == torch.device(device):
             return self
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -161,7 +166,15 @@ class AtomicGraph:
         )
 
     @classmethod
-    def from_edges(cls, z, pos, edge_index, shift=None, cell=None, pbc=None) -> "AtomicGraph":
+    def from_edges(
+        cls,
+        z: ArrayLike | Tensor,
+        pos: ArrayLike | Tensor,
+        edge_index: ArrayLike | Tensor,
+        shift: ArrayLike | Tensor | None = None,
+        cell: ArrayLike | Tensor | None = None,
+        pbc: ArrayLike | Tensor | None = None,
+    ) -> "AtomicGraph":
         """The graph of one structure with a neighbour list of yours: every edge of it, in any order.
 
         A model needs all pairs nearer than its cutoff, each in both directions (i to j with shift S, j to i with -S);
@@ -226,7 +239,7 @@ def _label(label: Label, structure: Structure) -> Tensor:
     return torch.from_numpy(value if label.per_atom else value.reshape(1, *shape))
 
 
-def from_ase(atoms, cutoff: float) -> AtomicGraph:
+def from_ase(atoms: "Atoms | list[Atoms]", cutoff: float) -> AtomicGraph:
     """The graph of one ase.Atoms, or one batched graph of a list of them, with edges up to `cutoff` (Angstrom)."""
     several = atoms if isinstance(atoms, list | tuple) else [atoms]
     if not several:

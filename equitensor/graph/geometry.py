@@ -1,6 +1,7 @@
 """What a model can be asked about: finite numbers, a cell that spans space, no two atoms in one place."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from equitensor.errors import InputError
 
@@ -13,7 +14,7 @@ _WEIGHTS = np.array([1.0, 3.0, 7.0])  # of the coordinates in a sum
 _MANY = 8  # pairs an atom from which a tree is quicker
 
 
-def check_geometry(pos, cell, pbc):
+def check_geometry(pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> None:
     """Raise InputError (a ValueError) with a sentence where no energy of a structure has a meaning.
 
     That is: what `check_cell_and_extent` refuses, and two atoms in one place (periodic images included), nearer than
@@ -28,7 +29,7 @@ def check_geometry(pos, cell, pbc):
         raise InputError(f"atoms {i} and {j} are in the same place{copies}, nearer than {TOO_CLOSE} Angstrom")
 
 
-def check_cell_and_extent(pos, cell, pbc):
+def check_cell_and_extent(pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> None:
     """Raise InputError for positions or a cell that no neighbour search can take, in time n.
 
     That is: numbers that are not finite, atoms farther than 1e8 Angstrom from the origin, periodic directions that

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from equitensor.graph.geometry import check_cell_and_extent, full_cell
 from equitensor.graph.torchless import import_without_torch
@@ -10,7 +11,9 @@ from equitensor.graph.torchless import import_without_torch
 _GRID = 50_000  # bins as wide as the cutoff; vesin makes 100 000 at most, and dies where one side would need more
 
 
-def neighbor_list(pos, cell, pbc, cutoff):
+def neighbor_list(
+    pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All directed edges shorter than `cutoff`, sorted by receiver, then sender, then cell shift.
 
     edge_vec = pos[receiver] - pos[sender] + shift @ cell.

@@ -1,11 +1,15 @@
 """One atomic structure with its labels, in plain numpy: what files are read into and graphs are built from."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from equitensor.graph.constraints import held_atoms
 from equitensor.graph.labels import is_label, labels
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Structure:
     source: str = ""
     others: dict[str, float | np.ndarray] = field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.z)
 
     def __getattr__(self, name):
@@ -49,17 +53,17 @@ class Structure:
         """Whether there is any label."""
         return any(label.is_here(self) for label in labels())
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> "Structure":
         """A copy with these fields and labels."""
         return replace(self, **_sorted_in(changes, self.others))
 
     @classmethod
-    def of(cls, **values):
+    def of(cls, **values: Any) -> "Structure":
         """From fields and any labels by name."""
         return cls(**_sorted_in(values, {}))
 
     @classmethod
-    def from_ase(cls, atoms, **labels):
+    def from_ase(cls, atoms: "Atoms", **labels: Any) -> "Structure":
         """Positions, cell and elements of an ase.Atoms; labels (energy=..., forces=...) are passed by name.
 
         Atoms that ASE's constraints hold in all three directions become `fixed`; non-zero ASE tags become `tags`.
@@ -77,7 +81,7 @@ class Structure:
             **labels,
         )
 
-    def to_ase(self):
+    def to_ase(self) -> "Atoms":
         """An ase.Atoms with the constraint, the tags and, in a SinglePointCalculator, the labels."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator

@@ -1,6 +1,9 @@
 """The ASE calculator: energies, forces and stress of a potential, in ASE's names and units."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
@@ -13,6 +16,15 @@ from equitensor.graph import Structure
 from equitensor.interfaces.backend import open_engine
 from equitensor.interfaces.one_at_a_time import OneAtATime
 from equitensor.interfaces.structure_check import StructureCheck, no_stress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from ase import Atoms
+
+    from equitensor.interfaces.evaluator import Model
+    from equitensor.models import ErrorBars, Potential
 
 ERROR_BARS = ("energy_std", "forces_std", "novelty")
 
@@ -57,17 +69,17 @@ class Calculator(AseCalculator):
 
     def __init__(
         self,
-        model,
-        device="auto",
-        dtype="float32",
-        skin=0.5,
-        stress="periodic",
-        backend="auto",
-        threads=None,
-        error_bars=True,
-        d3=None,
-        **kwargs,
-    ):
+        model: str | Path | Potential,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype | None = "float32",
+        skin: float = 0.5,
+        stress: Literal["periodic", "cell"] = "periodic",
+        backend: Literal["auto", "core", "torch"] = "auto",
+        threads: int | None = None,
+        error_bars: bool = True,
+        d3: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(skin, int | float) or not 0 <= skin < np.inf:
             raise InputError(f"skin is {skin!r}; it must be a length in Angstrom, 0 or more")
@@ -93,7 +105,7 @@ class Calculator(AseCalculator):
         return self._engine.d3.name if hasattr(self._engine, "d3") else None
 
     @property
-    def model(self):
+    def model(self) -> Potential | Model:
         """The Potential that computes, or the model file as the core has opened it."""
         return self._engine.model
 
@@ -103,7 +115,7 @@ class Calculator(AseCalculator):
         return [chemical_symbols[z] for z in self._engine.elements]
 
     @property
-    def error_bars(self):
+    def error_bars(self) -> ErrorBars | None:
         """The `equitensor.models.ErrorBars` of the model file, None where it has none."""
         return self._engine.error_bars
 
@@ -112,12 +124,17 @@ class Calculator(AseCalculator):
         """(n,) neighbours within the cutoff of each atom, in the structure computed last."""
         return self._engine.coordination
 
-    def descriptors(self, atoms) -> np.ndarray:
+    def descriptors(self, atoms: Atoms) -> np.ndarray:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
         with self._alone:
             return self._engine.descriptors(self._structure(atoms))
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
         """Compute all results at once (ASE calls this)."""
         with self._alone:
             super().calculate(atoms, properties, system_changes)
@@ -138,7 +155,7 @@ class Calculator(AseCalculator):
             return self._engine.compute(structure, stress)
         return self._engine.compute(structure, stress, energies=energies)
 
-    def check_state(self, atoms, tol=1e-15):
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What the energy depends on and has changed since the last call: exact, quicker than ASE's check."""
         if self.atoms is None:
             return all_changes
@@ -146,7 +163,7 @@ class Calculator(AseCalculator):
         pairs["cell"] = (atoms.cell.array, self.atoms.cell.array)
         return [name for name, (now, last) in pairs.items() if not np.array_equal(now, last)]
 
-    def get_property(self, name, atoms=None, allow_calculation=True):
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """One result of a structure, computed if needed (ASE calls this)."""
         with self._alone:
             return super().get_property(name, atoms, allow_calculation)

@@ -5,13 +5,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 
 from equitensor.errors import InputError
 from equitensor.interfaces.calculator import Calculator
 from equitensor.interfaces.core_engine import CoreEngine
 
 
-def hessian(calc, atoms, step: float = 0.005) -> np.ndarray:
+def hessian(calc: BaseCalculator, atoms: Atoms, step: float = 0.005) -> np.ndarray:
     """(3n, 3n) second derivatives of the energy with respect to x, y, z of each atom, float64, eV/Angstrom^2.
 
     Of an `equitensor.Calculator` analytic, by torch in float64 whatever its dtype, symmetric and with rows of each axis

@@ -16,6 +16,7 @@ from equitensor.interfaces.e3nn.couplings import installed_sign
 from equitensor.nn.layout import common_multiplicity
 from equitensor.nn.many_body_coupling import ElementPolynomials
 from equitensor.o3 import as_irreps
+from equitensor.o3.irreps import IrrepsLike
 from equitensor.o3.polynomial_blocks import PolynomialTerm
 from equitensor.o3.symmetric_coupling import coupling_chains, distinct_monomials, sum_over_permutations
 
@@ -79,8 +80,8 @@ class SymmetricContraction(nn.Module):
 
     def __init__(
         self,
-        irreps_in,
-        irreps_out,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike,
         correlation: int,
         irrep_normalization: str | None = "component",
         path_normalization: str | None = "element",

@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
@@ -108,10 +109,10 @@ def _held_centre(atoms, ensemble):
 
 
 def run_md(
-    atoms,
+    atoms: Atoms,
     steps: int,
     settings: MDSettings,
-    out,
+    out: str | Path,
     first_step: int = 0,
     first_time: float = 0.0,
     append: bool = False,

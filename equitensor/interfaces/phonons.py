@@ -1,9 +1,11 @@
 """Phonons of a crystal through phonopy: force constants from displaced supercells, a band structure from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import BaseCalculator
 
 from equitensor.errors import InputError
 
@@ -51,7 +53,13 @@ def check_phonopy() -> None:
         raise InputError(f"phonons need the package phonopy ({error}): pip install equitensor[phonons]") from None
 
 
-def phonons(calc, atoms, supercell=(2, 2, 2), displacement: float = 0.01, num_points: int = 200) -> Phonons:
+def phonons(
+    calc: BaseCalculator,
+    atoms: Atoms,
+    supercell: Sequence[int] = (2, 2, 2),
+    displacement: float = 0.01,
+    num_points: int = 200,
+) -> Phonons:
     """Phonons of a crystal at rest, by forces in displaced supercells.
 
     Args: calc, any ASE calculator; supercell, how many cells along a, b and c; displacement in Angstrom; num_points on
@@ -62,9 +70,9 @@ def phonons(calc, atoms, supercell=(2, 2, 2), displacement: float = 0.01, num_po
     phonopy, for a structure that is not periodic, a supercell along a direction that is not, and a cell without volume.
     """
     check_phonopy()
-    supercell = np.asarray(supercell, dtype=int)
-    _check(atoms, supercell, displacement)
-    phonon = _of_unit_cell(atoms, supercell)
+    repeats = np.asarray(supercell, dtype=int)
+    _check(atoms, repeats, displacement)
+    phonon = _of_unit_cell(atoms, repeats)
     phonon.generate_displacements(distance=displacement)
     displaced = phonon.supercells_with_displacements
     phonon.forces = np.array([_forces(calc, each, atoms.pbc) for each in displaced])

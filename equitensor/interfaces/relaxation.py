@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
@@ -28,7 +29,7 @@ class Relaxation:
 
 
 def relax(
-    atoms,
+    atoms: Atoms,
     fmax: float = 0.01,
     cell: bool = False,
     steps: int = 1000,

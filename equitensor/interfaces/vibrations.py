@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
+from ase.calculators.calculator import BaseCalculator
 
 from equitensor.errors import InputError
 from equitensor.graph.constraints import held_directions, held_space
@@ -44,7 +45,7 @@ class Vibrations:
         return float(self.energies[~self.imaginary & ~self.whole].sum() / 2)
 
 
-def vibrations(calc, atoms) -> Vibrations:
+def vibrations(calc: BaseCalculator, atoms: Atoms) -> Vibrations:
     """Normal modes from `hessian(calc, atoms)` and the masses; of a periodic structure those with one phase everywhere.
 
     What constraints hold (FixAtoms, FixCartesian, FixedPlane, FixedLine, FixScaled) does not move: coordinates are

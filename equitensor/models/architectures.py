@@ -1,7 +1,7 @@
 """The architectures by name, and potentials built from the `model:` section of a config."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -35,7 +35,15 @@ def registered(name: str, architecture: type) -> Iterator[None]:
 
 
 @torch.inference_mode(False)  # weights made under it could never be trained or differentiated
-def build(settings: dict, elements, e0s: dict[int, float], scale=1.0, shift=0.0, num_neighbors=12.0, seed=0):
+def build(
+    settings: dict,
+    elements: Collection[int],
+    e0s: dict[int, float],
+    scale: float = 1.0,
+    shift: float = 0.0,
+    num_neighbors: float = 12.0,
+    seed: int = 0,
+) -> Potential:
     """A Potential with fresh weights, the same for the same seed; the global random state is left alone.
 
     Args: settings, `architecture`, `cutoff` (5 Angstrom), `zbl` and the arguments of the architecture; elements,

@@ -230,7 +230,7 @@ class DimeNetPlusPlus(nn.Module):
         )
 
 
-def load_pyg_weights(model, source: nn.Module | Mapping[str, Tensor]) -> None:
+def load_pyg_weights(model: nn.Module, source: nn.Module | Mapping[str, Tensor]) -> None:
     """Copy the weights of PyG's DimeNetPlusPlus (the module, or its state dict) into a Potential of `dimenet++`.
 
     The potential then gives PyG's energies, times its scale and on top of its E0s, to the 1e-6 to which PyG rounds

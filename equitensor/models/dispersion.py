@@ -50,7 +50,7 @@ class D3:
     installed or does not know the functional.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         if not isinstance(name, str):
             raise InputError(f"d3 is {name!r}: name a functional and its damping, as pbe-bj")
         self.name = name.lower()

@@ -5,6 +5,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -95,7 +97,7 @@ class ErrorBars:
             object.__setattr__(self, "_last", found)
         return found[1]
 
-    def scaled(self, energy: float, forces: np.ndarray, **about) -> "ErrorBars":
+    def scaled(self, energy: float, forces: np.ndarray, **about: Any) -> "ErrorBars":
         """With standard deviations times `energy` and, by element, `forces` (k,)."""
         factors = {"energy": self.energy * energy, "forces_scale": self.forces_scale * forces}
         return replace(self, about=self.about | about, **factors)
@@ -134,7 +136,7 @@ def of_bytes(packed: bytes, header: dict) -> ErrorBars | None:
     return None if header.get("error_bars") is None else of_tensors(unpack(packed), header)
 
 
-def write_error_bars(path, bars: ErrorBars | None) -> None:
+def write_error_bars(path: str | Path, bars: ErrorBars | None) -> None:
     """Put error bars into a model file, or take them out (None); nothing else of it changes."""
     header = read_header(path)
     with safe_open(path, framework="np") as file:

@@ -25,7 +25,7 @@ KINDS = {  # what a header must hold
 }
 
 
-def read_header(path) -> dict:
+def read_header(path: str | Path) -> dict:
     """The header of a model file. Raises InputError where it is not one, or of a newer format than this reads."""
     path = Path(path)
     if not path.is_file():

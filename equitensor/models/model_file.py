@@ -28,7 +28,7 @@ UNITS = {
 }
 
 
-def save(model: Potential, path, provenance: dict | None = None) -> None:
+def save(model: Potential, path: str | Path, provenance: dict | None = None) -> None:
     """Write a potential to one file, whole or not at all; `provenance` is anything JSON can hold."""
     path = Path(path)
     weights, header = _contents(model, provenance)
@@ -61,7 +61,8 @@ def _contents(model: Potential, provenance: dict | None) -> tuple[dict[str, torc
         "provenance": provenance or {},
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    weights.update(model.backbone.tables() if hasattr(model.backbone, "tables") else {})
+    tables = getattr(model.backbone, "tables", None)
+    weights.update({} if tables is None else tables())
     _add_error_bars(model, weights, header)
     return weights, json.dumps(header)
 
@@ -79,7 +80,9 @@ def _add_error_bars(model: Potential, weights: dict[str, torch.Tensor], header: 
 
 
 @torch.inference_mode(False)  # weights made under it could never be differentiated
-def load(path, device="cpu", dtype: torch.dtype | None = None, without_d3: bool = False) -> Potential:
+def load(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, without_d3: bool = False
+) -> Potential:
     """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given.
 
     without_d3: take one that learned labels without their dispersion (its `d3` says which), whose own energies lack it.

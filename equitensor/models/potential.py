@@ -1,5 +1,8 @@
 """A potential: a backbone with its units, its elements, and energies turned into forces and stress."""
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,9 @@ from equitensor.graph.labels import by_name
 from equitensor.models.zbl import ZBL
 from equitensor.nn.neighborhood import neighborhood
 from equitensor.ops.radial import envelope
+
+if TYPE_CHECKING:
+    from equitensor.models.error_bars import ErrorBars
 
 SYMBOLS_HINT = "take a model that knows the element, or train one on data that contain it"
 
@@ -27,9 +33,19 @@ class Potential(nn.Module):
     """
 
     species_of: Tensor
-    error_bars = None  # those of the model file that it was loaded from
+    error_bars: "ErrorBars | None" = None  # those of the model file that it was loaded from
 
-    def __init__(self, backbone, cutoff, elements, e0s, scale=1.0, shift=0.0, zbl=False, settings=None) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        cutoff: float,
+        elements: Iterable[int],
+        e0s: Mapping[int, float],
+        scale: float = 1.0,
+        shift: float = 0.0,
+        zbl: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
         self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})

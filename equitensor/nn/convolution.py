@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
@@ -10,7 +12,7 @@ from equitensor.nn.cp import CPConvolution
 from equitensor.nn.gaunt_convolution import GauntConvolution
 from equitensor.nn.interaction import check_options, path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 from equitensor.o3.paths import check_product
 
 FAMILIES = {"cg": ClebschGordanConvolution, "gaunt": GauntConvolution, "cp": CPConvolution}
@@ -37,7 +39,14 @@ class Convolution(nn.Module):
         InputError: an irrep_out that no path reaches, wrong multiplicities, an unknown product or option.
     """
 
-    def __init__(self, irreps_in, irreps_edge, irreps_out, product="cg", **options) -> None:
+    def __init__(
+        self,
+        irreps_in: IrrepsLike,
+        irreps_edge: IrrepsLike,
+        irreps_out: IrrepsLike,
+        product: str = "cg",
+        **options: Any,
+    ) -> None:
         super().__init__()
         check_product(product)
         check_options(FAMILIES[product], product, options)

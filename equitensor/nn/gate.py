@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.nn.layout import check_shape, component_sizes, feature_shape, join_irreps, split_irreps
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 SAMPLES = 1_000_000  # e3nn's number: the factors agree to the last digit, and so do trained networks
 NEARLY_ONE = 1e-4
 PARITY_TOLERANCE = 1e-5
+Activations: TypeAlias = "Callable[[Tensor], Tensor] | Sequence[Callable[[Tensor], Tensor] | None]"
 
 
 class Gate(nn.Module):
@@ -38,7 +40,15 @@ class Gate(nn.Module):
         InputError: scalars or gates that are none, their number, a function without parity on 0o.
     """
 
-    def __init__(self, irreps_scalars, act_scalars, irreps_gates, act_gates, irreps_gated, layout="flat") -> None:
+    def __init__(
+        self,
+        irreps_scalars: IrrepsLike,
+        act_scalars: Activations,
+        irreps_gates: IrrepsLike,
+        act_gates: Activations,
+        irreps_gated: IrrepsLike,
+        layout: str = "flat",
+    ) -> None:
         super().__init__()
         scalars, gates, gated = map(as_irreps, (irreps_scalars, irreps_gates, irreps_gated))
         _check_counts(scalars, gates, gated)

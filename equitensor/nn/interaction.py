@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
@@ -9,7 +11,7 @@ from equitensor.nn.clebsch_gordan import ClebschGordanInteraction
 from equitensor.nn.cp import CPInteraction
 from equitensor.nn.gaunt import GauntInteraction
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 from equitensor.o3.paths import check_product
 
 FAMILIES = {"cg": ClebschGordanInteraction, "gaunt": GauntInteraction, "cp": CPInteraction}
@@ -45,7 +47,14 @@ class Interaction(nn.Module):
     """
 
     def __init__(
-        self, irreps_in1, irreps_in2, irreps_out, product="cg", layout="flat", internal_weights=True, **options
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        product: str = "cg",
+        layout: str = "flat",
+        internal_weights: bool = True,
+        **options: Any,
     ) -> None:
         super().__init__()
         check_product(product)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 LAYOUTS = ("flat", "channels_last")
 
 
-def to_channels_last(x: Tensor, irreps) -> Tensor:
+def to_channels_last(x: Tensor, irreps: IrrepsLike) -> Tensor:
     """e3nn's flat layout (..., irreps.dim) to channels-last (..., d, C); any dtype and device.
 
     >>> to_channels_last(torch.zeros(5, 32), "8x0e+8x1o").shape
@@ -30,7 +30,7 @@ def to_channels_last(x: Tensor, irreps) -> Tensor:
     return gather_channels(x, channels, list(sizes))
 
 
-def to_flat(x: Tensor, irreps) -> Tensor:
+def to_flat(x: Tensor, irreps: IrrepsLike) -> Tensor:
     """Channels-last (..., d, C) to e3nn's flat layout (..., irreps.dim); any dtype and device.
 
     >>> to_flat(torch.zeros(5, 4, 8), "8x0e+8x1o").shape

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.nn.layout import check_kind, check_shape, feature_shape, join_irreps, split_irreps
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 
 class Linear(nn.Module):
@@ -31,7 +31,14 @@ class Linear(nn.Module):
         InputError: an output irrep that no input has, an unknown layout.
     """
 
-    def __init__(self, irreps_in, irreps_out, biases=False, layout="flat", internal_weights=True) -> None:
+    def __init__(
+        self,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike,
+        biases: bool = False,
+        layout: str = "flat",
+        internal_weights: bool = True,
+    ) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out, self.layout = as_irreps(irreps_in), as_irreps(irreps_out), layout
         self.shape_in = feature_shape(self.irreps_in, layout, "irreps_in")

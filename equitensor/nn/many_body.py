@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from equitensor.nn.layout import common_multiplicity, component_sizes, gather_ch
 from equitensor.nn.many_body_coupling import CoupledPowers
 from equitensor.nn.many_body_cp import CPPowers
 from equitensor.nn.many_body_grid import GridPowers
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 from equitensor.o3.paths import check_product
 
 FAMILIES = {"cg": CoupledPowers, "gaunt": GridPowers, "cp": CPPowers}
@@ -42,7 +44,14 @@ class ManyBody(nn.Module):
     """
 
     def __init__(
-        self, irreps_in, irreps_out, correlation: int, num_elements: int, product="cg", layout="flat", **options
+        self,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike,
+        correlation: int,
+        num_elements: int,
+        product: str = "cg",
+        layout: str = "flat",
+        **options: Any,
     ) -> None:
         super().__init__()
         check_product(product)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.nn.layout import check_kind, check_shape, component_sizes, feature_shape, join_irreps, split_irreps
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 
 class Norm(nn.Module):
@@ -23,7 +23,7 @@ class Norm(nn.Module):
         irreps_in, irreps_out (0e alone).
     """
 
-    def __init__(self, irreps_in, squared: bool = False, layout: str = "flat") -> None:
+    def __init__(self, irreps_in: IrrepsLike, squared: bool = False, layout: str = "flat") -> None:
         super().__init__()
         self.irreps_in, self.squared, self.layout = _not_empty("Norm", irreps_in), squared, layout
         self.shape_in = feature_shape(self.irreps_in, layout, "irreps_in")
@@ -61,7 +61,7 @@ class LayerNorm(nn.Module):
         InputError: no irreps, eps that is not positive, an unknown layout.
     """
 
-    def __init__(self, irreps, eps: float = 1e-5, affine: bool = True, layout: str = "flat") -> None:
+    def __init__(self, irreps: IrrepsLike, eps: float = 1e-5, affine: bool = True, layout: str = "flat") -> None:
         super().__init__()
         self.irreps_in, self.layout, self.eps = _not_empty("LayerNorm", irreps), layout, eps
         if not eps > 0:

@@ -12,7 +12,7 @@ from equitensor.nn.interaction import path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 from equitensor.o3.signals import signal
 from equitensor.o3.zonal_grid import zonal_factors, zonal_grid
 from equitensor.ops.grid_convolution import filtered_sum
@@ -37,7 +37,14 @@ class ZonalConvolution(nn.Module):
         InputError: an irrep_out that no path reaches, wrong multiplicities, an irrep_edge of the other parity.
     """
 
-    def __init__(self, irreps_in, irreps_edge, irreps_out, paths="even", normalization="component") -> None:
+    def __init__(
+        self,
+        irreps_in: IrrepsLike,
+        irreps_edge: IrrepsLike,
+        irreps_out: IrrepsLike,
+        paths: str = "even",
+        normalization: str = "component",
+    ) -> None:
         super().__init__()
         check_gaunt_options(paths, "grid")
         self.irreps_in, self.irreps_edge, wanted = map(as_irreps, (irreps_in, irreps_edge, irreps_out))

@@ -7,13 +7,15 @@ costs one Cholesky decomposition of size R (d1 + d2 + d3) and converges quadrati
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
 from equitensor.o3.cp import CPFactors, all_degrees, assemble, path_tensors
-from equitensor.o3.irreps import as_irreps
+from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 MAX_CANCELLATION = 100.0  # a fit whose terms cancel more than this loses two digits: degenerate
 GOOD_CANCELLATION = 12.0
@@ -21,7 +23,9 @@ SWEEPS = 60
 ROUNDING = 1e-15
 
 
-def fit_cp(irreps, rank: int, path_weights: Tensor | None = None, **options) -> CPFactors:
+def fit_cp(
+    irreps: int | Sequence[IrrepsLike], rank: int, path_weights: Tensor | None = None, **options: Any
+) -> CPFactors:
     """CP factors of rank `rank` for sum_p c_p W^p, with their errors; `Interaction(..., factors=...)` takes them.
 
     Args:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 
 from equitensor.o3.quadrature import quadrature
 from equitensor.o3.signals import signal_columns, signal_terms
 from equitensor.o3.spherical_harmonics import spherical_harmonics
 
+if TYPE_CHECKING:
+    from e3nn.o3 import Irrep
 
-def gaunt_grid(irs1, irs2, irs_out) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+
+def gaunt_grid(
+    irs1: Sequence[Irrep], irs2: Sequence[Irrep], irs_out: Sequence[Irrep]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A (R, d1), B (R, d2), C (R, d3), float64, with z = C^T [(A x) * (B y)] the Gaunt product.
 
     x, y, z are the components of the irreps (sequences of e3nn Irrep) one after another, parts of true and

@@ -6,14 +6,23 @@ the `slice` objects in them; they are allowed for the length of this import only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import torch
 
 from equitensor.errors import InputError
 
+if TYPE_CHECKING:
+    from e3nn.o3 import Irrep, Irreps
 
-def as_irreps(irreps):
+# With Union they are types at run time too, which "| None" can follow.
+IrrepLike: TypeAlias = Union[str, tuple[int, int], "Irrep"]
+IrrepsLike: TypeAlias = Union[str, "Irreps", "Irrep", Sequence[Union[str, tuple[int, IrrepLike], "Irrep"]]]
+
+
+def as_irreps(irreps: IrrepsLike) -> Irreps:
     """e3nn `Irreps` of a string such as "64x0e+64x1o", or of anything else that e3nn takes.
 
     Raises:

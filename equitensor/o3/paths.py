@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from equitensor.errors import InputError
+
+if TYPE_CHECKING:
+    from e3nn.o3 import Irreps
 
 PRODUCTS = ("cg", "gaunt", "cp")
 
@@ -32,7 +37,9 @@ def refusal(product: str, ir1, ir2, ir_out, odd: bool = False) -> str | None:
     return None
 
 
-def find_paths(product: str, irreps1, irreps2, irreps_out, odd: bool = False) -> list[tuple[int, int, int]]:
+def find_paths(
+    product: str, irreps1: Irreps, irreps2: Irreps, irreps_out: Irreps, odd: bool = False
+) -> list[tuple[int, int, int]]:
     """All (i1, i2, i_out) that `product` can express, sorted by i_out, then i1, then i2.
 
     Args:

@@ -7,6 +7,8 @@ products on the points of a quadrature; all rules of degree l1 + l2 + l3 - 1 giv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,6 +17,9 @@ from equitensor.o3.quadrature import quadrature
 from equitensor.o3.signals import signal_columns, signal_terms
 from equitensor.o3.spherical_harmonics import spherical_harmonics
 from equitensor.o3.wigner import triangle, wigner_3j, wigner_3j_symbol
+
+if TYPE_CHECKING:
+    from e3nn.o3 import Irrep
 
 
 def poisson(l1: int, l2: int, l3: int) -> torch.Tensor:
@@ -39,7 +44,9 @@ def poisson_coefficient(l1: int, l2: int, l3: int) -> float:
     return math.sqrt(size / (4 * math.pi)) * abs(wigner_3j_symbol(l1, l2, l3, 1, -1, 0))
 
 
-def poisson_grid(irs1, irs2, irs_out) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def poisson_grid(
+    irs1: Sequence[Irrep], irs2: Sequence[Irrep], irs_out: Sequence[Irrep]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A (R, d1), B (R, d2), C (R, d3), float64, with z = C^T [(A x) * (B y)] the Poisson bracket of signals.
 
     x, y, z as in `gaunt_grid`; the bracket of two true signals is a pseudo signal. On Q points (6, 12, 32 for

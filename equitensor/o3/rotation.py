@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 
 from equitensor.errors import InputError
 from equitensor.o3.quadrature import quadrature
 from equitensor.o3.spherical_harmonics import spherical_harmonics
+
+if TYPE_CHECKING:
+    from e3nn.o3 import Irreps
 
 
 def random_rotation(generator: torch.Generator | None = None, inversion: bool = False) -> torch.Tensor:
@@ -40,7 +44,7 @@ def wigner_D(l: int, rotation: torch.Tensor, parity: int | None = None) -> torch
     return matrix * (sign if parity == -1 or (parity is None and l % 2 == 1) else 1.0)
 
 
-def representation(irreps, rotation: torch.Tensor) -> torch.Tensor:
+def representation(irreps: Irreps, rotation: torch.Tensor) -> torch.Tensor:
     """Block-diagonal matrix of `irreps` (e3nn's, flat mul_ir layout) for an element of O(3), float64."""
     blocks = [wigner_D(ir.l, rotation, ir.p) for mul, ir in irreps for _ in range(mul)]
     return torch.block_diag(*blocks) if blocks else torch.zeros(0, 0, dtype=torch.float64)

@@ -3,6 +3,7 @@
 import difflib
 import glob
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -308,7 +309,7 @@ def seconds(clock: str) -> float:
     return float(sum(int(part) * 60**i for i, part in enumerate(reversed(parts))))
 
 
-def load_config(path, overrides: list[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply overrides "key.sub=value" (the value as YAML, null included).
 
     Raises InputError naming the file and the key for anything wrong, with the nearest known key.

@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.graph.labels import FORCES, labels
-from equitensor.models import D3, d3_of
+from equitensor.models import D3, Potential, d3_of
 from equitensor.training.batches import BatchLimits
 from equitensor.training.calibration import Calibration
 from equitensor.training.compared import counted
@@ -18,6 +21,14 @@ from equitensor.training.errors import ErrorSums, errors_of
 from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
 from equitensor.training.scores import SCORES, scores_of
 from equitensor.training.subtraction import D3Table
+
+
+class Computes(Protocol):
+    """One structure at a time, as the engines of `equitensor.interfaces` do."""
+
+    elements: Any
+
+    def compute(self, structure: Structure, stress: bool) -> dict: ...
 
 
 @dataclass
@@ -56,7 +67,7 @@ class Evaluation:
         bars = {} if self.calibration is None else {"error_bars": self.calibration.metrics()}
         return self.metrics | {"n_excluded": sum(self.excluded.values())} | by | bars
 
-    def plot(self, folder) -> list[Path]:
+    def plot(self, folder: str | Path) -> list[Path]:
         """Parity plots and force errors by element as PNG files; their paths."""
         from equitensor.training.plots import plot_evaluation
 
@@ -64,14 +75,14 @@ class Evaluation:
 
 
 def evaluate(
-    model,
+    model: Potential | Computes,
     snapshots: Snapshots,
-    indices=None,
+    indices: ArrayLike | None = None,
     batch_size: int | None = 16,
-    device=None,
+    device: str | torch.device | None = None,
     keep: bool = True,
     batch_edges: int | None = None,
-    d3=None,
+    d3: D3 | D3Table | None = None,
 ) -> Evaluation:
     """Errors over `snapshots[indices]` (all by default); `keep` keeps predictions and labels for plots and files.
 

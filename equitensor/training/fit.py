@@ -5,6 +5,8 @@ import errno
 import json
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -37,7 +39,12 @@ DEFAULT_EPOCHS = 200
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
-def fit(config: Config, resume: Path | None = None, started: float | None = None, beside=None) -> dict:
+def fit(
+    config: Config,
+    resume: Path | None = None,
+    started: float | None = None,
+    beside: Callable[[Path], AbstractContextManager] | None = None,
+) -> dict:
     """Train, evaluate the best model, write everything to the run folder, and return the summary.
 
     `started` (time.monotonic()) is when the clock of train.max_time began; `beside(folder)` is a context in which the

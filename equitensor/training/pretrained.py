@@ -30,7 +30,7 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     path = config.train.init_from
     if path is None:
         return config
-    config = _with_d3_of_file(config, resume)
+    config = _with_d3_of_file(config, resume, path)
     given = {name: getattr(config.model, name) for name in config.model.model_fields_set}
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
@@ -48,9 +48,9 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     return config.model_copy(update={"model": model})
 
 
-def _with_d3_of_file(config: Config, resume: Path | None) -> Config:
+def _with_d3_of_file(config: Config, resume: Path | None, path: str) -> Config:
     """With the dispersion that was taken off the labels before, unless the file is of whole ones."""
-    path, asked = config.train.init_from, config.data.subtract.d3
+    asked = config.data.subtract.d3
     own = saved_config(resume).data.subtract.d3 if resume is not None else models.read_header(path).get("d3")
     if own is None or asked == own:
         return config

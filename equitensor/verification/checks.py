@@ -1,11 +1,12 @@
 """All checks by name, and what `verify` does with them."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 
 from equitensor.errors import InputError
 from equitensor.verification import (
@@ -60,12 +61,12 @@ CHECKS = {
 
 
 def verify(
-    calculator,
+    calculator: BaseCalculator,
     atoms: Atoms,
     *,
     e0s: dict[str, float] | None = None,
     others: dict | None = None,
-    checks=None,
+    checks: Sequence[str] | None = None,
     seconds: float = 50.0,
     seed: int = 0,
     show: Callable[[Finding], None] | None = None,

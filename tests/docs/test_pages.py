@@ -1,6 +1,7 @@
 """The pages of the documentation show what the committed results say, and link to what is there."""
 
 import importlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -75,3 +76,34 @@ def test_links_lead_somewhere():
     assert all((PAGE.parent / target).is_file() for target in targets)
     pictures = [PAGE.parent / target for target in targets if target.endswith(".png")]
     assert len(pictures) == 3 and all(picture.stat().st_size < 150_000 for picture in pictures)
+
+
+def test_public_signatures_are_annotated(monkeypatch):
+    """Those of the page of public names: each argument and what is returned."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "site"))
+    public = importlib.import_module("api_reference").values()
+    functions = {function for value in public for function in _functions(value)}
+    assert len(functions) > 150
+    assert [name for name in sorted(map(_not_annotated, functions)) if name] == []
+
+
+def _functions(value) -> list:
+    """A function, or the constructor and the public methods of a class; without those that other packages wrote."""
+    names = (
+        [name for name in vars(value) if name == "__init__" or not name.startswith("_")]
+        if inspect.isclass(value)
+        else []
+    )
+    members = [vars(value)[name] for name in names] or [value]
+    plain = [
+        getattr(member, "fget", getattr(member, "__func__", getattr(member, "func", member))) for member in members
+    ]
+    functions = [inspect.unwrap(member) for member in plain if callable(member)]
+    return [each for each in functions if inspect.isfunction(each) and each.__module__.startswith("equitensor")]
+
+
+def _not_annotated(function) -> str:
+    """Its name with what lacks an annotation; empty where nothing does."""
+    names = [name for name in inspect.signature(function).parameters if name not in ("self", "cls")] + ["return"]
+    lacking = [name for name in names if name not in function.__annotations__]
+    return f"{function.__module__}.{function.__qualname__}: {', '.join(lacking)}" if lacking else ""

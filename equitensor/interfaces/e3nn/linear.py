@@ -4,7 +4,7 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from equitensor.interfaces.e3nn.instructions import OperandError, require
 from equitensor.interfaces.e3nn.linear_plan import LinearInstruction, Output, plan
 from equitensor.o3 import as_irreps
+from equitensor.o3.irreps import IrrepsLike
 
 
 class Linear(nn.Module):
@@ -33,15 +34,15 @@ class Linear(nn.Module):
 
     def __init__(
         self,
-        irreps_in,
-        irreps_out,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike,
         *,
         f_in: int | None = None,
         f_out: int | None = None,
         internal_weights: bool | None = None,
         shared_weights: bool | None = None,
-        instructions=None,
-        biases=False,
+        instructions: Sequence[tuple[int, int]] | None = None,
+        biases: bool | Sequence[bool] = False,
         path_normalization: str = "element",
         _optimize_einsums: bool | None = None,
     ) -> None:
@@ -111,7 +112,7 @@ class Linear(nn.Module):
     def _plan(self) -> None:
         self._outputs, self._sizes, self._weight_sizes = plan(self.instructions, self.irreps_in, self.irreps_out)
 
-    def forward(self, features, weight: Tensor | None = None, bias: Tensor | None = None):
+    def forward(self, features: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """(..., irreps_in.dim) -> (..., irreps_out.dim), with f_in (..., f_in, ...) -> (..., f_out, ...)."""
         size, expected = features.shape[-1], self._in_dim
         torch._assert(size == expected, f"Linear: features have last dimension {size}, expected {expected}")

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from equitensor.errors import InputError
 from equitensor.interfaces.e3nn.instructions import require
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 from equitensor.o3 import as_irreps
 from equitensor.o3 import irreps as e3nn_names
+from equitensor.o3.irreps import IrrepLike, IrrepsLike
 
 
 class FullyConnectedTensorProduct(TensorProduct):
     """z_w = sum of w_uvw x_u (x) y_v over every path into irreps_out; arguments as `TensorProduct`."""
 
     def __init__(
-        self, irreps_in1, irreps_in2, irreps_out, irrep_normalization=None, path_normalization=None, **kwargs
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        irrep_normalization: str | None = None,
+        path_normalization: str | None = None,
+        **kwargs: Any,
     ) -> None:
         irreps = tuple(map(as_irreps, (irreps_in1, irreps_in2, irreps_out)))
         instructions = [
@@ -35,7 +45,14 @@ class FullyConnectedTensorProduct(TensorProduct):
 class FullTensorProduct(TensorProduct):
     """z_uv = x_u (x) y_v, every pair of copies into every irrep (of filter_ir_out, if given), no weights."""
 
-    def __init__(self, irreps_in1, irreps_in2, filter_ir_out=None, irrep_normalization=None, **kwargs) -> None:
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: Sequence[IrrepLike] | None = None,
+        irrep_normalization: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         irreps1, irreps2 = as_irreps(irreps_in1).simplify(), as_irreps(irreps_in2).simplify()
         wanted = irrep_filter(filter_ir_out)
         paths = [
@@ -57,7 +74,14 @@ class ElementwiseTensorProduct(TensorProduct):
         InstructionError: unless both have the same number of copies.
     """
 
-    def __init__(self, irreps_in1, irreps_in2, filter_ir_out=None, irrep_normalization=None, **kwargs) -> None:
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: Sequence[IrrepLike] | None = None,
+        irrep_normalization: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         irreps1, irreps2 = as_irreps(irreps_in1).simplify(), as_irreps(irreps_in2).simplify()
         counts = (irreps1.num_irreps, irreps2.num_irreps)
         require(counts[0] == counts[1], f"'{irreps1}' has {counts[0]} irreps, '{irreps2}' {counts[1]}: not one to one")

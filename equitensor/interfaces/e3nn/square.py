@@ -1,5 +1,8 @@
 """`TensorSquare`: the product of a feature with itself, each pair of copies once."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor
 
 from equitensor.errors import InputError
@@ -7,6 +10,7 @@ from equitensor.interfaces.e3nn.instructions import require
 from equitensor.interfaces.e3nn.products import irrep_filter
 from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 from equitensor.o3 import as_irreps
+from equitensor.o3.irreps import IrrepLike, IrrepsLike
 
 
 class TensorSquare(TensorProduct):
@@ -16,7 +20,14 @@ class TensorSquare(TensorProduct):
         InputError: irreps_out and filter_ir_out together, or an unknown normalisation.
     """
 
-    def __init__(self, irreps_in, irreps_out=None, filter_ir_out=None, irrep_normalization=None, **kwargs) -> None:
+    def __init__(
+        self,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike | None = None,
+        filter_ir_out: Sequence[IrrepLike] | None = None,
+        irrep_normalization: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         rule = irrep_normalization or "component"
         require(rule in ("component", "norm", "none"), f"irrep_normalization is {rule!r}: component, norm or none")
         irreps = as_irreps(irreps_in).simplify()
@@ -31,7 +42,7 @@ class TensorSquare(TensorProduct):
         super().__init__(irreps, irreps, out, instructions, irrep_normalization="none", **kwargs)
         self.irreps_in = irreps
 
-    def forward(self, x, weight: Tensor | None = None):
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """(..., irreps_in.dim) -> (..., irreps_out.dim); weight as `TensorProduct.forward`."""
         return self._evaluate(x, x, weight)
 

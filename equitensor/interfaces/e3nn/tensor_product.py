@@ -5,7 +5,7 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from equitensor.interfaces.e3nn.couplings import installed_sign
 from equitensor.interfaces.e3nn.forms import choose_form, path_tables, uuu_tables, uvu_tables
 from equitensor.interfaces.e3nn.instructions import Instruction, OperandError, normalise, parse, require, variances
 from equitensor.o3 import as_irreps, wigner_3j
+from equitensor.o3.irreps import IrrepsLike
 from equitensor.ops.tensor_product import ProductPath, as_rows, tensor_product
 
 
@@ -47,22 +48,22 @@ class TensorProduct(StoredConstants):
 
     def __init__(
         self,
-        irreps_in1,
-        irreps_in2,
-        irreps_out,
-        instructions,
-        in1_var=None,
-        in2_var=None,
-        out_var=None,
-        irrep_normalization=None,
-        path_normalization=None,
-        internal_weights=None,
-        shared_weights=None,
-        compile_left_right=True,
-        compile_right=False,
-        normalization=None,
-        _specialized_code=None,
-        _optimize_einsums=None,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        instructions: Sequence[tuple],
+        in1_var: Sequence[float] | Tensor | None = None,
+        in2_var: Sequence[float] | Tensor | None = None,
+        out_var: Sequence[float] | Tensor | None = None,
+        irrep_normalization: str | None = None,
+        path_normalization: str | None = None,
+        internal_weights: bool | None = None,
+        shared_weights: bool | None = None,
+        compile_left_right: bool = True,
+        compile_right: bool = False,
+        normalization: str | None = None,
+        _specialized_code: bool | None = None,
+        _optimize_einsums: bool | None = None,
     ) -> None:
         super().__init__()
         if normalization is not None:
@@ -147,7 +148,7 @@ class TensorProduct(StoredConstants):
             found.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
         return found
 
-    def forward(self, x, y, weight: Tensor | None = None):
+    def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """(..., irreps_in1.dim) and (..., irreps_in2.dim) -> (..., irreps_out.dim).
 
         weight (weight_numel,), or (..., weight_numel) if not shared, or a list with one tensor per instruction
@@ -156,7 +157,7 @@ class TensorProduct(StoredConstants):
         return self._evaluate(x, y, weight)
 
     @torch.jit.export
-    def right(self, y, weight: Tensor | None = None):
+    def right(self, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """The matrix of x -> forward(x, y, weight): (..., irreps_in1.dim, irreps_out.dim)."""
         torch._assert(self._did_compile_right, "`right` needs compile_right=True when the product is made")
         self._check_width("y", y, self._in2_dim)
