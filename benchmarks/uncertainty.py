@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/uncertainty.py DATA --run runs/uncertainty
 
 400 of the frames of train_300K.xyz are trained on, 100 are held out, for the choice of the model and for the
-calibration of its error bars. Where the run folder holds a model already, nothing is trained.
+calibration of its error bars. Beside them stands a committee of four models that were trained for less time each. Where
+the run folder holds a model already, nothing is trained.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from equitensor.models.error_bars import NORMAL_90
 from equitensor.training.calibration import Calibration, conformal_factor
 
 HELD_OUT, SPLITS, STEPS = 100, 200, 20
+TESTS = ("300K", "600K")
+MEMBERS, EPOCHS = 4, 40  # of the committee
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
     if not model.exists():
         train(folder, options)
     command("uncertainty", model, folder / "train.xyz", "--calibrate", folder / "valid.xyz")
-    seen = {name: compared(model, options.data / f"test_MD_{name}.xyz") for name in ("300K", "600K")}
+    seen = {name: compared(model, options.data / f"test_MD_{name}.xyz") for name in TESTS}
     result = {
         "environment": environment("float32", **training(folder / "run")),
         "what": "acetylacetone, 400 frames at 300 K for training, 100 for calibration; meV, meV/Angstrom",
@@ -44,10 +47,11 @@ def main() -> None:
         "coverage_of_halves_300K": {name: halves(getattr(seen["300K"], name)) for name in ("energies", "forces")},
         "spearman_of_energy_errors": {name: ceilings(each) for name, each in seen.items()},
         "novelty": novelty(model, options.data, folder, seen["300K"]),
+        "committee": committee(folder, options),
         "cost": {"acetylacetone": cost(model, options.data, 1), "32 molecules": cost(model, options.data, 32)},
     }
     write(result, options.out)
-    for name in ("errors", "error_bars", "coverage_of_halves_300K", "spearman_of_energy_errors", "cost"):
+    for name in ("errors", "error_bars", "coverage_of_halves_300K", "spearman_of_energy_errors", "committee", "cost"):
         print(name, result[name])
     if options.figure:
         draw(seen, result["novelty"], options.figure)
@@ -90,7 +94,32 @@ def train(folder: Path, options: argparse.Namespace) -> None:
     command("train", config)
 
 
-def compared(model: Path, path: Path) -> Calibration:
+def committee(folder: Path, options: argparse.Namespace) -> dict:
+    """Errors and error bars of four models as one, and of the first of them by itself."""
+    members = [folder / "committee" / str(k + 1) / "model.eqt" for k in range(MEMBERS)]
+    for k, member in enumerate(members):
+        if not member.exists():
+            member.parent.parent.mkdir(exist_ok=True)
+            config = folder / "committee" / f"{k + 1}.yaml"
+            config.write_text(
+                f"data: {{train: {folder}/train.xyz, valid: {folder}/valid.xyz}}\n"
+                f"train: {{max_epochs: {EPOCHS}, threads: {options.threads}, device: cpu}}\n"
+                f"seed: {k + 1}\noutput: {member.parent}\n"
+            )
+            command("train", config)
+    data = [folder / "train.xyz", "--calibrate", folder / "valid.xyz"]
+    command("uncertainty", members[0], *data, "--committee", *members[1:])
+    found = {"epochs_of_each": EPOCHS, "members": MEMBERS}
+    for kind, models in (("committee", members), ("first_by_itself", members[0])):
+        seen = {name: compared(models, options.data / f"test_MD_{name}.xyz") for name in TESTS}
+        found[kind] = {
+            "errors": {name: errors(each) for name, each in seen.items()},
+            "error_bars": {name: each.metrics() for name, each in seen.items()},
+        }
+    return found
+
+
+def compared(model, path: Path) -> Calibration:
     """Errors beside error bars."""
     engine, _ = open_engine(model, "cpu", None, skin=0.0, threads=1)
     found, snapshots = Calibration(), open_snapshots(path)

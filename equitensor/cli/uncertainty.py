@@ -16,6 +16,12 @@ def add_parser(subparsers):
     add("model", metavar="MODEL", help="a model file, which is changed")
     add("train", metavar="TRAIN", help="what it was trained on: a store, or anything that data convert takes")
     add("--calibrate", metavar="VALID", help="held-out data with labels; without, standard deviations are too small")
+    add(
+        "--committee",
+        nargs="+",
+        metavar="OTHER",
+        help="models of other seeds: factors of the committee MODEL OTHER ...",
+    )
     add("--remove", action="store_true", help="take the error bars out of MODEL; TRAIN is not read")
     add_computing_options(parser)
     add_reading_options(parser)
@@ -25,20 +31,27 @@ def add_parser(subparsers):
 def run(args) -> int:
     """Compute, calibrate, write, print."""
     from equitensor.data import open_snapshots
+    from equitensor.errors import InputError
     from equitensor.interfaces.backend import open_engine
     from equitensor.models import write_error_bars
-    from equitensor.training.uncertainty import calibrate, fit_error_bars
+    from equitensor.training.uncertainty import calibrate, calibrate_committee, fit_error_bars
 
     if args.remove:
         write_error_bars(args.model, None)
         print(f"{args.model}: it has no error bars now")
         return 0
+    if args.committee and not args.calibrate:
+        raise InputError("--committee needs --calibrate VALID: members differ less on what they have learned")
     engine, _ = open_engine(args.model, args.device, None, skin=0.0, **computing_options(args))
     options = reading_options(args)
     train = open_snapshots(args.train, unlabelled=bool(args.calibrate), **options)
     held_out = open_snapshots(args.calibrate, **options) if args.calibrate else train
     bars = fit_error_bars(engine, train, held_out if args.calibrate else None)
     bars = calibrate(bars, engine, held_out, source=str(held_out.name), held_out=bool(args.calibrate))
+    if args.committee:
+        members, options = [args.model, *args.committee], computing_options(args)
+        committee, _ = open_engine(members, args.device, None, skin=0.0, error_bars=False, **options)
+        bars = calibrate_committee(bars, committee, held_out)
     write_error_bars(args.model, bars)
     print("\n".join(lines(bars.about)))
     print(f"{args.model}: error bars are in it (equitensor info shows them, eval compares them with errors)")
@@ -64,4 +77,8 @@ def lines(about: dict) -> list[str]:
         found.append(f"calibrated on {on}, held out; elsewhere errors may be larger: see novelty")
     else:
         found.append(f"NOT calibrated: measured on the training data ({on}), so too small. Give --calibrate VALID")
+    if "committee" in about:
+        found.append(
+            f"beside them factors of a committee of this model and {len(about['committee']['models']) - 1} others"
+        )
     return found

@@ -13,20 +13,48 @@ _IN_CORE = "the compiled evaluator takes this model, on the CPU"
 _DRIVERS = ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll", "amdhip64.dll")
 
 
-def open_engine(model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None, d3=None):
+def open_engine(
+    model, device="auto", dtype="float32", skin=0.5, backend="auto", threads=None, d3=None, error_bars=True
+):
     """(engine, why): what computes the potential, a CoreEngine or a TorchEngine, and the reason in a sentence.
 
-    With the dispersion of the model, or the one asked for, it is one of these in a `WithD3`.
+    With the dispersion of the model, or the one asked for, it is one of these in a `WithD3`; of several models a
+    `Committee`, whose factors are those that the first one's file keeps.
 
     Args: as `equitensor.Calculator`. Raises InputError where `backend` cannot be had, and for what is no model.
     """
-    added = dispersion(model, d3)
-    engine, why = open_bare(model, device, dtype, skin, backend, threads)
+    if isinstance(model, list | tuple):
+        added = _common_dispersion(model, d3)
+        engine, why = _open_committee(model, device, dtype, skin, backend, threads)
+        if error_bars:
+            engine.calibrated()
+    else:
+        added = dispersion(model, d3)
+        engine, why = open_bare(model, device, dtype, skin, backend, threads)
     if added is not None:
         from equitensor.interfaces.dispersion import WithD3
 
         engine = WithD3(engine, added)
+    if not error_bars:
+        engine.error_bars = None
     return engine, why
+
+
+def _open_committee(models, *how):
+    """(Committee, why): model files or Potentials as one, not calibrated and without any dispersion."""
+    from equitensor.interfaces.committee import Committee, digest_of
+
+    opened = [open_bare(each, *how) for each in models]
+    return Committee([engine for engine, _ in opened], [digest_of(each) for each in models]), opened[0][1]
+
+
+def _common_dispersion(models, asked: str | None):
+    found = [dispersion(each, asked) for each in models]
+    if len({each and each.name for each in found}) > 1:
+        raise InputError(
+            "the models of a committee learned labels without different dispersion: they need the same data"
+        )
+    return found[0]
 
 
 def dispersion(model, asked: str | None = None):

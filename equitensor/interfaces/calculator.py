@@ -47,16 +47,17 @@ class Calculator(AseCalculator):
     | forces_std          | (n,)   | eV/Angstrom  | the same of each component of the force on an atom     |
     | novelty             | (n,)   | 1            | of the atom's surroundings; 1: rarer in training data  |
 
-    Args: model, a model file or a Potential (which is copied, not changed); device, "auto" takes a GPU where
-    there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how far beyond
-    the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,
+    Args: model, a model file or a Potential (which is copied, not changed), or a list of them: a committee, which gives
+    the means, with error bars from how far its members differ (`equitensor uncertainty --committee`); device, "auto"
+    takes a GPU where there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how
+    far beyond the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,
     "periodic" (of structures that are periodic along a, b and c) or "cell" (also of slabs, wires and molecules in a
     cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included); backend, "core" (compiled, without torch,
     on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the numbers
     are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures;
-    error_bars, False: do without those of the model file;
-    d3, functional and damping as "pbe-bj", adds that dispersion by the package dftd3: a model that learned labels
-    without it gets it unasked, and the attribute `d3` names what is added.
+    error_bars, False: do without those of the model file; d3, functional and damping as "pbe-bj", adds that dispersion
+    by the package dftd3: a model that learned labels without it gets it unasked, and the attribute `d3` names what is
+    added.
 
     Raises InputError for a backend that cannot compute the model, a d3 beside the model's own, an element that the
     model does not know, a cell that does not span the periodic directions or is a placeholder, and two atoms in one
@@ -86,9 +87,7 @@ class Calculator(AseCalculator):
         if stress not in ("periodic", "cell"):
             raise InputError(f"stress is {stress!r}: say periodic or cell")
         self.stress, self.skin = stress, float(skin)
-        self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads, d3)
-        if not error_bars:
-            self._engine.error_bars = None
+        self._engine, self.why = open_engine(model, device, dtype, self.skin, backend, threads, d3, error_bars)
         if self._engine.error_bars is not None:
             self.implemented_properties = [*self.implemented_properties, *ERROR_BARS]
         self._check = StructureCheck(self._engine.elements)

@@ -1,6 +1,7 @@
 """Error bars of a trained potential: a pass over its training data, one over held-out data; nothing is trained."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -71,22 +72,38 @@ def calibrate(bars: ErrorBars, engine, data: Snapshots, progress: Callable[[], N
     found = Calibration()
     for structure, out in _computed(engine, data, progress):
         found.add(structure, out | bars.of(structure.z, out["features"]))
+    energy, forces, told = _factors(found, bars.elements, data.name)
+    return bars.scaled(energy, forces, calibration=told | about)
+
+
+def calibrate_committee(bars: ErrorBars, committee, data: Snapshots) -> ErrorBars:
+    """The error bars of the first member with the factors of a committee beside them, found in the same way."""
+    committee.error_bars, found = bars, Calibration()
+    for structure, out in _computed(committee, data):
+        found.add(structure, out)
+    energy, forces, told = _factors(found, bars.elements, data.name)
+    entry = {"models": committee.digests, "energy": energy, "forces": forces.tolist(), "calibration": told}
+    return replace(bars, about=bars.about | {"committee": entry})
+
+
+def _factors(found: Calibration, atomic_numbers: np.ndarray, name: str) -> tuple[float, np.ndarray, dict]:
+    """Those of energies and, by element, of forces; and from how many of each."""
     of_forces, elements = found.forces, found.elements
     if not found.structures and not len(of_forces):
-        raise InputError(f"{data.name}: no energies and no forces to calibrate error bars with")
-    energy, forces = 1.0, np.ones(len(bars.elements))
-    told = {"structures": found.count, "coverage": COVERAGE, "energy": None, "forces": None, **about}
+        raise InputError(f"{name}: no energies and no forces to calibrate error bars with")
+    energy, forces = 1.0, np.ones(len(atomic_numbers))
+    told = {"structures": found.count, "coverage": COVERAGE, "energy": None, "forces": None}
     if found.structures:
-        energy = conformal_factor(found.energies, what=f"{data.name}: energies")
+        energy = conformal_factor(found.energies, what=f"{name}: energies")
         told["energy"] = found.structures
     if len(of_forces):
-        forces[:] = conformal_factor(of_forces, what=f"{data.name}: forces")
+        forces[:] = conformal_factor(of_forces, what=f"{name}: forces")
         told["forces"] = len(of_forces)
-        for k, z in enumerate(bars.elements):
+        for k, z in enumerate(atomic_numbers):
             of_element = of_forces[elements == z]
             if len(of_element) >= _FEWEST:
                 forces[k] = conformal_factor(of_element)
-    return bars.scaled(energy, forces, calibration=told)
+    return energy, forces, told
 
 
 def _known(engine, snapshots) -> np.ndarray:
