@@ -46,8 +46,9 @@ def build(
 ) -> Potential:
     """A Potential with fresh weights, the same for the same seed; the global random state is left alone.
 
-    Args: settings, `architecture`, `cutoff` (5 Angstrom), `zbl` and the arguments of the architecture; elements,
-    atomic numbers; e0s by atomic number in eV; scale, shift in eV; num_neighbors, the average in the training data.
+    Args: settings, `architecture`, `cutoff` (5 Angstrom), `zbl`, `repulsion` and the arguments of the architecture;
+    elements, atomic numbers; e0s by atomic number in eV; scale, shift in eV; num_neighbors, the average in the training
+    data.
     Raises InputError for an architecture that does not exist, for a setting that it does not have, and for values
     that no potential can have.
     """
@@ -56,9 +57,11 @@ def build(
     chosen = {"cutoff": CUTOFF} | settings
     options = dict(chosen)
     name = options.pop("architecture", "directional")
-    zbl = options.pop("zbl", False)
+    zbl, repulsion = options.pop("zbl", False), options.pop("repulsion", None)
     if name not in ARCHITECTURES:
         raise InputError(f"model.architecture is {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    if zbl and repulsion:
+        raise InputError("model.repulsion has the repulsion of ZBL in it: leave model.zbl out")
     _refuse_settings(options, name)
     _refuse_values(elements, e0s, {"scale": scale, "shift": shift, "num_neighbors": num_neighbors})
     elements = sorted(int(z) for z in elements)
@@ -67,7 +70,7 @@ def build(
         backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
     begin_alike(backbone, elements)
     kept = {**_defaults(name), **chosen, "architecture": name, "num_neighbors": float(num_neighbors)}
-    return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept)
+    return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept, bool(repulsion))
 
 
 def _defaults(name: str) -> dict:

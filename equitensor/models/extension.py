@@ -1,5 +1,6 @@
 """A potential that knows further elements than the one it is made of."""
 
+import torch
 from torch import nn
 
 from equitensor.errors import InputError
@@ -24,6 +25,10 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
         known = weights[name]
         weights[name] = known.mean(dim=0, keepdim=True).repeat(len(made.elements), *[1] * (known.dim() - 1))
         weights[name][own] = known
+    if model.repulsion is not None:
+        begins = made.repulsion.begins.clone()
+        begins[torch.tensor(own)[:, None], own] = model.repulsion.begins
+        weights["repulsion.begins"] = begins
     try:
         made.load_state_dict(weights)
     except RuntimeError as error:

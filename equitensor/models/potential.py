@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph
 from equitensor.graph.labels import by_name
+from equitensor.models.repulsion import Repulsion
 from equitensor.models.zbl import ZBL
 from equitensor.nn.neighborhood import neighborhood
 from equitensor.ops.radial import envelope
@@ -28,7 +29,8 @@ class Potential(nn.Module):
     Args: backbone(species, neighborhood) -> energies (n,), features (n, d) and, where it predicts further labels of the
     table, their contributions of the atoms by name (n, ...), which are summed for labels of structures; cutoff in
     Angstrom; elements, atomic numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the
-    repulsion of that name. The attribute d3, as "pbe-bj", names a dispersion that was taken off the labels it learned
+    repulsion of that name, repulsion the one that begins below the distances of the training data (`Repulsion`). The
+    attribute d3, as "pbe-bj", names a dispersion that was taken off the labels it learned
     and is missing here: `equitensor.Calculator` adds it.
     """
 
@@ -45,11 +47,13 @@ class Potential(nn.Module):
         shift: float = 0.0,
         zbl: bool = False,
         settings: Mapping[str, Any] | None = None,
+        repulsion: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.cutoff, self.elements = backbone, float(cutoff), tuple(elements)
         self.scale, self.shift, self.settings = float(scale), float(shift), dict(settings or {})
         self.zbl = ZBL(cutoff) if zbl else None
+        self.repulsion = Repulsion(self.elements, cutoff) if repulsion else None
         self.d3: str | None = None
         species = torch.full((max(self.elements) + 1,), -1)
         species[list(self.elements)] = torch.arange(len(self.elements))
@@ -104,20 +108,26 @@ class Potential(nn.Module):
 
     def _atomic(self, graph: AtomicGraph, vectors: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         species = self._species(graph.z)
-        energies, features, *others = self._backbone(graph, species, vectors)
-        distance = vectors.norm(dim=1)
-        near = envelope(distance / self.cutoff)
+        seen = self._seen(graph, species, vectors)
+        energies, features, *others = self._backbone(graph, species, seen)
+        near = envelope(seen.norm(dim=1) / self.cutoff)
         coordination = near.new_zeros(graph.num_nodes).index_add(0, graph.edge_index[1], near)
         interaction = self.scale * energies.double() - self.shift * torch.expm1(-coordination)
         if self.zbl is not None:
-            interaction = interaction + self.zbl(graph.z, graph.edge_index, distance)
+            interaction = interaction + self.zbl(graph.z, graph.edge_index, vectors.norm(dim=1))
+        if self.repulsion is not None:
+            interaction = interaction + self.repulsion(graph.z, species, graph.edge_index, vectors)
         return interaction + self.e0s.index_select(0, species), features, others[0] if others else {}
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
         with torch.inference_mode(False):
             graph = graph.outside_inference()
-            return self._backbone(graph, self._species(graph.z), graph.edge_vectors())[1]
+            species = self._species(graph.z)
+            return self._backbone(graph, species, self._seen(graph, species, graph.edge_vectors()))[1]
+
+    def _seen(self, graph, species, vectors):
+        return vectors if self.repulsion is None else self.repulsion.seen(species, graph.edge_index, vectors)
 
     def _backbone(self, graph, species, vectors):
         vectors = vectors.to(self.dtype)

@@ -26,15 +26,19 @@ class ZBL(nn.Module):
 
     def forward(self, z: Tensor, edge_index: Tensor, distance: Tensor) -> Tensor:
         """z (n,) atomic numbers, distance (e,) in Angstrom -> energies (n,) in eV."""
-        dtype, device = distance.dtype, distance.device
-        radii = torch.tensor(covalent_radii, dtype=dtype, device=device)
+        radii = torch.tensor(covalent_radii, dtype=distance.dtype, device=distance.device)
         sender, receiver = z[edge_index[0]], z[edge_index[1]]
-        screening = 0.8854 * BOHR / (sender.to(dtype) ** 0.23 + receiver.to(dtype) ** 0.23)
-        x = (distance / screening).unsqueeze(1)
-        coefficients, exponents = (
-            torch.tensor(values, dtype=dtype, device=device) for values in (COEFFICIENTS, EXPONENTS)
-        )
-        phi = (coefficients * torch.exp(-exponents * x)).sum(dim=1)
-        pair = 0.5 * COULOMB * sender.to(dtype) * receiver.to(dtype) / distance * phi  # whole numbers would be float32
-        pair = pair * envelope(distance / (radii[sender] + radii[receiver]).clamp(max=self.cutoff))
+        end = (radii[sender] + radii[receiver]).clamp(max=self.cutoff)
+        pair = screened_coulomb(sender, receiver, distance, end)
         return pair.new_zeros(len(z)).index_add(0, edge_index[1], pair)
+
+
+def screened_coulomb(sender: Tensor, receiver: Tensor, distance: Tensor, end: Tensor) -> Tensor:
+    """1/2 k Z_i Z_j / d phi(d/a) u(d / end) of edges with these atomic numbers (e,), in eV."""
+    dtype, device = distance.dtype, distance.device
+    screening = 0.8854 * BOHR / (sender.to(dtype) ** 0.23 + receiver.to(dtype) ** 0.23)
+    x = (distance / screening).unsqueeze(1)
+    coefficients, exponents = (torch.tensor(values, dtype=dtype, device=device) for values in (COEFFICIENTS, EXPONENTS))
+    phi = (coefficients * torch.exp(-exponents * x)).sum(dim=1)
+    pair = 0.5 * COULOMB * sender.to(dtype) * receiver.to(dtype) / distance * phi  # whole numbers would be float32
+    return pair * envelope(distance / end)

@@ -164,6 +164,11 @@ class ModelConfig(_Section):
     architecture: str = Field("directional", description="the backbone: directional or dimenet++")
     cutoff: PositiveFloat = Field(CUTOFF, description="Angstrom: how far atoms see each other")
     zbl: bool = Field(False, description="add the ZBL repulsion of nuclei at short distances")
+    repulsion: bool | None = Field(
+        None,
+        description="below the distances of the training data ZBL repels and nothing else changes; null: in training "
+        "as the data ask for",
+    )
 
     def settings(self) -> dict:
         """The arguments of `models.build`."""

@@ -16,13 +16,13 @@ from equitensor.training.config import Config, loss_key
 MANY = 10  # elements
 
 
-def choices() -> dict[str, dict[str, bool | float | None]]:
-    """Section of the config -> key -> value."""
+def choices(zbl: bool = False) -> dict[str, dict[str, bool | float | None]]:
+    """Section of the config -> key -> value; for a config with model.zbl or without."""
     weighed = [label for label in labels() if label.among_many is not None]
     section: dict[str, bool | float | None] = {
         loss_key(label, late): label.among_many for label in weighed for late in (False, True)
     }
-    return {"model": {"normalized": True}, "loss": section}
+    return {"model": {"normalized": True, "repulsion": not zbl}, "loss": section}
 
 
 def as_begun(config: Config, run: Path | None) -> Config:
@@ -41,7 +41,7 @@ def for_many_elements(config: Config, elements: Collection[int], console: Consol
     """
     if len(elements) < MANY or config.model.architecture != "directional" or config.train.init_from is not None:
         return config
-    chosen = choices()
+    chosen = choices(config.model.zbl)
     found = _with(config, chosen)
     taken = [
         f"{name}.{key}={_word(getattr(getattr(found, name), key))}"

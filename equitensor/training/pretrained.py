@@ -13,6 +13,7 @@ from equitensor.data.e0s import isolated_atoms
 from equitensor.errors import InputError
 from equitensor.models import D3
 from equitensor.training.checkpoint import saved_config
+from equitensor.training.closest import begin_repulsion
 from equitensor.training.config import Config
 from equitensor.training.parts import E0S
 from equitensor.training.refit import LeftOver, left_over
@@ -100,6 +101,8 @@ class Pretrained:
         elif not keep_e0s:
             start |= self._isolated(snapshots)
         self.model = models.extended(self.model, start)
+        if new:
+            begin_repulsion(self.model, snapshots, indices, known=self.e0s_before)
         left = left_over(self.model, snapshots, indices, self.d3)
         self._refuse_two_levels(left, start, own)
         if given is not None:

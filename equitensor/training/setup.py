@@ -31,6 +31,7 @@ from equitensor.errors import InputError
 from equitensor.models import D3
 from equitensor.models.similar_elements import train_alike
 from equitensor.training.batches import BatchLimits, default_limits
+from equitensor.training.closest import begin_repulsion
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
@@ -330,4 +331,5 @@ def _model(config: Config, run: RunData, origin: Origin | None) -> models.Potent
     if run.pretrained is not None:
         return run.pretrained.model
     model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
+    begin_repulsion(model, run.train.snapshots, run.train.indices)
     return model.to(dtype)

@@ -20,6 +20,8 @@ def random_potential(elements=(1, 6, 13), shift=-1.3, seed=0, **settings):
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    if model.repulsion is not None:
+        model.repulsion.set_begins(1.5 * model.repulsion.begins.double())  # so that bonds are below it
     return model
 
 
@@ -77,6 +79,7 @@ def write_models(folder) -> None:
             settings = {"product": product, "lmax": lmax, "channels": channels, "edge_channels": 2 + lmax}
             settings |= {"layers": 1 + (lmax + len(product)) % 3, "correlation": 1 + lmax % 4, "zbl": lmax % 2 == 1}
             models.save(random_potential(**settings), f"{folder}/{product}{lmax}.eqt")
+    models.save(random_potential(normalized=True, repulsion=True), f"{folder}/repulsion.eqt")
     models.save(random_potential(channels=33, edge_channels=17), f"{folder}/wide.eqt")
     ten = (1, 3, 6, 8, 13, 22, 29, 47, 79, 92)
     models.save(random_potential(ten, channels=1, edge_channels=1, num_radial=1, lmax=1), f"{folder}/elements.eqt")

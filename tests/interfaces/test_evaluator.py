@@ -33,9 +33,10 @@ CASES = [
     {"channels": 1, "edge_channels": 1, "num_radial": 1},
     {"zbl": True, "cutoff": 3.5},
     *(
-        {"normalized": True, "layers": layers, "product": product}
+        {"normalized": True, "layers": layers, "product": product, "repulsion": layers > 1}
         for layers, product in zip((1, 2, 3), PRODUCTS, strict=True)
     ),
+    {"repulsion": True, "layers": 1},
     {"elements": (13,)},
     {"elements": (1, 3, 6, 8, 13, 22, 29, 47, 79, 92), "zbl": True, "normalized": True},
 ]
@@ -88,8 +89,9 @@ def test_a_trained_model_in_both_precisions(trained_file, alanine_data):
         np.testing.assert_allclose(single["energies"] - core["energies"], 0, atol=2e-5)
 
 
-def test_averaged_densities_with_splines_of_pairs(tmp_path):
-    models.save(random_potential(normalized=True), tmp_path / "model.eqt")
+@pytest.mark.parametrize("settings", [{"normalized": True}, {"repulsion": True}], ids=str)
+def test_settings_with_splines_of_pairs(settings, tmp_path):
+    models.save(random_potential(**settings), tmp_path / "model.eqt")
     for atoms in structures().values():
         core, _ = compared(tmp_path / "model.eqt", atoms, dtype="float32")
         _, torch = compared(tmp_path / "model.eqt", atoms)
@@ -98,7 +100,7 @@ def test_averaged_densities_with_splines_of_pairs(tmp_path):
             np.testing.assert_allclose(core[name], torch[name], rtol=0, atol=2e-5 * scale)
 
 
-@pytest.fixture(scope="module", params=[{"layers": 3}, {"layers": 3, "normalized": True}], ids=str)
+@pytest.fixture(scope="module", params=[{"layers": 3}, {"layers": 3, "normalized": True, "repulsion": True}], ids=str)
 def model(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluator") / "model.eqt"
     models.save(random_potential(**request.param), path)
@@ -365,6 +367,11 @@ def packed(header, tensors) -> bytes:
         (lambda h, t: h.update(elements=[1e300]), r"not atomic numbers"),
         (lambda h, t: h["settings"].update(zbl="true"), r'"zbl" is of another kind'),
         (lambda h, t: h["settings"].update(normalized=1), r'"normalized" is of another kind'),
+        (lambda h, t: h["settings"].update(repulsion=1), r'"repulsion" is of another kind'),
+        (
+            lambda h, t: (h["settings"].update(repulsion=True), t.pop("repulsion.begins", None)),
+            r'has no tensor "repulsion.begins"',
+        ),
         (lambda h, t: h["settings"].update(layers=16, gathered=8192), r"has \d+ radial functions.* torch backend"),
         (lambda h, t: h["settings"].update(channels=9), r"has shape .* its settings ask for"),
         (lambda h, t: t.pop("backbone.head"), r'no tensor "backbone\.head"'),

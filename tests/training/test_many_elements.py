@@ -45,7 +45,11 @@ def test_ten_elements_are_many_and_what_is_given_stays(config, varied, capsys):
     assert f"loss: {found.loss.energy:g} x (energy per atom)^2" in said  # the weights that are trained with
 
     own = chosen(config(data=varied(TEN), model={"normalized": False}, loss={"energy_late": 7.0}))
-    assert own.model.normalized is False and own.loss.energy_late == 7.0 and own.loss.energy == found.loss.energy
+    assert own.model.normalized is False and own.model.repulsion is True
+    assert own.loss.energy_late == 7.0 and own.loss.energy == found.loss.energy
+
+    walled = chosen(config(data=varied(TEN), model={"zbl": True}))
+    assert walled.model.normalized is True and walled.model.repulsion is False
 
     nine = config(data=varied(TEN[:9]))
     assert chosen(nine) == nine
@@ -57,7 +61,9 @@ def test_a_run_keeps_its_choices_and_a_trained_model_its_own(config, varied, tmp
     begun = config(data=varied(TEN), train={"max_epochs": 1})
     fit(begun)
     header = models.read_header(tmp_path / "run" / "model.eqt")
-    assert header["settings"]["normalized"] is True
+    assert header["settings"]["normalized"] is True and header["settings"]["repulsion"] is True
+    begins = models.load(tmp_path / "run" / "model.eqt").repulsion.begins
+    assert float(begins[0, 1]) > 0.85 * (0.31 + 1.28)  # of H and Li, which the data have; 0.8 without
     assert header["provenance"]["config"]["loss"]["energy_late"] == chosen(begun).loss.energy_late
 
     monkeypatch.setattr("equitensor.training.many_elements.MANY", 100)  # another rule since

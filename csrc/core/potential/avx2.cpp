@@ -20,6 +20,7 @@ namespace avx2 {
 #include "engine.inl"
 #include "geometry.inl"
 #include "crowding.inl"
+#include "repulsion.inl"
 #include "messages.inl"
 #include "stages.inl"
 #include "paired.inl"

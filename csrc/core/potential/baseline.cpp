@@ -28,6 +28,7 @@ namespace baseline {
 #include "engine.inl"
 #include "geometry.inl"
 #include "crowding.inl"
+#include "repulsion.inl"
 #include "messages.inl"
 #include "stages.inl"
 #include "paired.inl"

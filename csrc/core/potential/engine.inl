@@ -124,7 +124,10 @@ class Engine {
   void coordination_gradient(const Row& row, double by_number) const;
   void normalize(int64_t i, T* density) const;
   void normalize_gradient(int64_t i, const T* density, T* by_density) const;
+  void zbl(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
+  INLINE four<T> pull(int64_t slot, int64_t place) const;
+  T length(int64_t slot) const { return n.begins.empty() ? s.edge[4 * slot + 3] : s.length[slot]; }
   PairedEdges<T> edges_of(int64_t b) const;
   template <class Width>
   void paired_activate(const Row& row, int64_t i, const Spline* const* tables, const PairedEdges<T>& to) const;

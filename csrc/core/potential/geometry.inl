@@ -55,8 +55,9 @@ void Engine<T>::arrive(int64_t i) const {
   for (slot = 4 * first; slot < 4 * (first + row.length); slot += W<T>) store(s.gradient.data() + slot, vec<T>{});
   s.energies[i] = s.species[i] < 0 ? 0.0 : n.e0s[s.species[i]];
   for (int k = 0; k < 6; k++) s.virials[6 * i + k] = 0;
+  if (n.zbl) zbl(row, i);
+  if (!n.begins.empty() && s.species[i] >= 0) repulsion(row, i);
   if (n.shift != 0 || n.usual_crowding > 0) count_neighbors(row, i);
-  if (n.zbl) repulsion(row, i);
 }
 
 // What hangs on how many neighbours an atom has: shift (1 - exp(-number)), which is taken away from atoms without any, and
@@ -88,16 +89,6 @@ void Engine<T>::coordination_gradient(const Row& row, double by_number) const {
     const double x = s.distance[e] / n.cutoff, rest = 1 - x;
     if (x >= 1) continue;
     const double by_distance = factor * x * x * x * x * x * rest * rest;
-    for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
-  }
-}
-
-template <class T>
-void Engine<T>::repulsion(const Row& row, int64_t i) const {
-  for (int64_t e = row.first; e < row.first + row.n; e++) {
-    double energy, by_distance;
-    zbl_pair(n.z[s.species[s.from[e]]], n.z[s.species[i]], s.distance[e], n.cutoff, energy, by_distance);
-    s.energies[i] += energy;
     for (int a = 0; a < 3; a++) s.gradient[4 * e + a] += static_cast<T>(by_distance * s.direction[a][e]);
   }
 }
@@ -249,14 +240,12 @@ void Engine<T>::arriving_forces(int64_t i) const {
   const Row row = arriving(i);
   typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
   four_doubles force = {0, 0, 0, 0}, product[3] = {force, force, force};
-  T *const gradients = s.gradient.data(), *const leaving = s.leaving_gradient.data(), *const edges = s.edge.data();
+  T* const edges = s.edge.data();
   const int32_t* const place = s.place.data();
   for (int64_t e = row.first; e < row.first + row.n; e++) {
-    four<T> gradient = four_at(gradients, e);
-    if (n.layers > 1) gradient += four_at(leaving, place[e]);
-    const four_doubles g = __builtin_convertvector(gradient, four_doubles);
+    const four_doubles g = __builtin_convertvector(pull(e, place[e]), four_doubles);
     force += g;
-    const four<T> edge = four_at(edges, e), r = edge * edge[3];
+    const four<T> r = four_at(edges, e) * length(e);
     for (int a = 0; a < 3; a++) product[a] += double(r[a]) * g;
   }
   if (s.forces)
@@ -281,16 +270,15 @@ void Engine<T>::forces(int64_t j) const {
   four_doubles force = {0, 0, 0, 0};
   const Row row = departing(j);
   for (int64_t p = row.first; p < row.first + row.n; p++) {
-    four<T> gradient = four_at(s.gradient.data(), s.slot[p]);
-    if (n.layers > 1) gradient += four_at(s.leaving_gradient.data(), p);
-    const four_doubles g = __builtin_convertvector(gradient, four_doubles);
+    const four_doubles g = __builtin_convertvector(pull(s.slot[p], p), four_doubles);
     force += g;
     if (!s.atom_virials) continue;
     const four<T> edge = four_at(s.edge.data(), s.slot[p]);
-    for (int a = 0; a < 3; a++) s.atom_virials[6 * j + a] -= 0.5 * edge[3] * edge[a] * g[a];
-    s.atom_virials[6 * j + 3] -= 0.25 * edge[3] * (edge[0] * g[1] + edge[1] * g[0]);
-    s.atom_virials[6 * j + 4] -= 0.25 * edge[3] * (edge[0] * g[2] + edge[2] * g[0]);
-    s.atom_virials[6 * j + 5] -= 0.25 * edge[3] * (edge[1] * g[2] + edge[2] * g[1]);
+    const T d = length(s.slot[p]);
+    for (int a = 0; a < 3; a++) s.atom_virials[6 * j + a] -= 0.5 * d * edge[a] * g[a];
+    s.atom_virials[6 * j + 3] -= 0.25 * d * (edge[0] * g[1] + edge[1] * g[0]);
+    s.atom_virials[6 * j + 4] -= 0.25 * d * (edge[0] * g[2] + edge[2] * g[0]);
+    s.atom_virials[6 * j + 5] -= 0.25 * d * (edge[1] * g[2] + edge[2] * g[1]);
   }
   if (s.forces)
     for (int a = 0; a < 3; a++) s.forces[3 * j + a] += force[a];

@@ -18,7 +18,7 @@ constexpr uint64_t LONGEST_HEADER = 100000000;  // as in safetensors: what is re
 constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
 const char* const KNOWN[] = {"architecture", "cutoff",        "channels",    "edge_channels", "lmax",
                              "layers",       "gathered",      "correlation", "product",       "num_radial",
-                             "smoothness",   "num_neighbors", "zbl",         "normalized"};
+                             "smoothness",   "num_neighbors", "zbl",         "normalized", "repulsion"};
 const char* const CONVENTION = "e3nn-0.6";
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -188,6 +188,8 @@ void read_sizes(Model& m, const Json& header, const Json& settings) {
   if (settings.find("zbl")) m.zbl = settings.at("zbl", Json::boolean).value != 0;
   const Json* normalized = settings.find("normalized");
   if (normalized && normalized->kind != Json::null) m.normalized = settings.at("normalized", Json::boolean).value != 0;
+  const Json* repulsion = settings.find("repulsion");
+  m.repulsion = repulsion && repulsion->kind != Json::null && settings.at("repulsion", Json::boolean).value != 0;
   m.lmax = static_cast<int>(settings.integer("lmax", 0, 8));
   m.channels = static_cast<int>(settings.integer("channels", 1, 4096));
   m.edge_channels = static_cast<int>(settings.integer("edge_channels", 1, 4096));
@@ -259,6 +261,9 @@ void read_weights(Model& m, const Tensors& t, double smoothness, double num_neig
   const int64_t n = m.num_elements(), c = m.edge_channels, C = m.channels, G = m.gathered, R = m.num_radial,
                 degrees = m.lmax + 1;
   const std::string root = "backbone.";
+  if (m.repulsion) m.begins = t.read("repulsion.begins", {n, n});
+  for (double distance : m.begins)
+    if (!(distance > 0)) fail("its \"repulsion.begins\" has a distance that is not above 0");
   const std::vector<float> prior = smoothness_prior(m.num_radial, smoothness);
   std::vector<float> density_prior = prior;
   for (float& value : density_prior) value *= static_cast<float>(std::pow(num_neighbors, -0.5));

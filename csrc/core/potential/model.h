@@ -33,8 +33,9 @@ struct ProductWeights {
 struct Model {
   std::string header, d3;
   double cutoff = 0, scale = 1, shift = 0;
-  bool zbl = false, normalized = false;
+  bool zbl = false, normalized = false, repulsion = false;
   double num_neighbors = 1;
+  Array begins;  // (elements, elements), Angstrom: where repulsion begins and the network sees no less; or empty
   std::vector<int32_t> elements;
   Array e0s;
   int lmax = 0, channels = 0, edge_channels = 0, gathered = 0, num_radial = 0, layers = 0, correlation = 0;

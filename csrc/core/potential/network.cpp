@@ -231,6 +231,7 @@ Network<T> fold(const Model& model) {
   n.G = model.gathered, n.Gp = padded<T>(n.G), n.R = model.num_radial;
   n.layers = model.layers, n.order = model.correlation, n.paths = model.paths, n.elements = model.num_elements();
   n.cutoff = model.cutoff, n.shift = model.shift, n.zbl = model.zbl, n.z = model.elements, n.e0s = model.e0s;
+  n.begins = model.begins;
   n.usual_crowding = model.normalized ? model.num_neighbors / 3 : 0;
   harmonics(n);
 

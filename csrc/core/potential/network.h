@@ -144,6 +144,7 @@ struct Network {
   double cutoff, shift;
   double usual_crowding;  // of atoms, by which densities are normalised; 0 where they are sums
   bool zbl;
+  std::vector<double> begins;  // (sender, receiver): distances below which pairs repel and are seen at rest; or empty
   std::vector<int32_t> z;
   std::vector<double> e0s;
 

@@ -234,6 +234,7 @@ class Typed : public Simulation {
     }
     s_.edge.grow(4 * slots), s_.gradient.grow(4 * slots), s_.leaving_gradient.grow(4 * places);
     s_.distance.grow(slots), s_.leaving_inverse.grow(places);
+    if (!n.begins.empty()) s_.length.grow(slots), s_.stretch.grow(slots), s_.push.grow(slots);
     s_.from.grow(slots), s_.place.grow(slots), s_.slot.grow(places);
     s_.energies.grow(owned), s_.virials.grow(6 * owned), s_.crowding.grow(owned), s_.by_crowding.grow(owned);
     for (int r = 0; r + 1 < n.layers; r++) {

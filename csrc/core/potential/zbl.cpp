@@ -1,6 +1,5 @@
 #include "zbl.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace equitensor {
@@ -23,10 +22,11 @@ constexpr double RADII[119] = {0.2,  0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0
 
 }  // namespace
 
-void zbl_pair(int32_t z_sender, int32_t z_receiver, double distance, double cutoff, double& energy,
-              double& by_distance) {
+double sum_of_radii(int32_t z_sender, int32_t z_receiver) { return RADII[z_sender] + RADII[z_receiver]; }
+
+void zbl_pair(int32_t z_sender, int32_t z_receiver, double distance, double end, double& energy, double& by_distance) {
   energy = by_distance = 0;
-  const double reach = std::min(RADII[z_sender] + RADII[z_receiver], cutoff), x = distance / reach;
+  const double x = distance / end;
   if (x >= 1) return;
   const double screening = 0.8854 * BOHR / (std::pow(z_sender, 0.23) + std::pow(z_receiver, 0.23));
   double phi = 0, dphi = 0;
@@ -36,7 +36,7 @@ void zbl_pair(int32_t z_sender, int32_t z_receiver, double distance, double cuto
     dphi -= EXPONENTS[k] / screening * term;
   }
   const double x5 = x * x * x * x * x, u = 1 + x5 * x * (-28 + x * (48 - 21 * x)),
-               du = -168 * x5 * (1 - x) * (1 - x) / reach;
+               du = -168 * x5 * (1 - x) * (1 - x) / end;
   const double coulomb = 0.5 * COULOMB * z_sender * z_receiver / distance;
   energy = coulomb * phi * u;
   by_distance = coulomb * (dphi * u + phi * du - phi * u / distance);
