@@ -48,7 +48,9 @@ def run(args) -> int:
     if args.json:
         _write_json(numbers, args.json)
     if args.plots:
-        evaluation.plot(args.plots)
+        from equitensor.models import read_header
+
+        evaluation.plot(args.plots, {int(z): e0 for z, e0 in read_header(args.model)["e0s"].items()})
     if args.out:
         _write_predictions(evaluation, args.out)
     return 0

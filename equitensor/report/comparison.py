@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from equitensor.graph.labels import Label, labels
-from equitensor.training.compared import counted, factor, shown
+from equitensor.training.compared import counted, shown, title
 from equitensor.training.evaluation import Evaluation
 
 
@@ -50,20 +50,18 @@ def comparisons(evaluation: Evaluation, e0s: dict[int, float]) -> list[Compariso
         rows = [row for row in all_rows if row is not None and row.shape[1]]
         if rows:
             reference, predicted, structure, atom = np.concatenate(rows, axis=1)
-            title = label.shown.title + " less E0s" * label.from_e0s
-            found.append(Comparison(label, title, reference, predicted, structure.astype(int), atom.astype(int)))
+            found.append(
+                Comparison(label, title(label, e0s), reference, predicted, structure.astype(int), atom.astype(int))
+            )
     return found
 
 
 def _rows(label: Label, k: int, truth, prediction, e0s) -> np.ndarray | None:
     """(4, components): reference, predicted, structure, atom."""
-    pair = shown(label, truth, prediction)
+    pair = shown(label, truth, prediction, e0s)
     if pair is None:
         return None
     predicted, reference = (np.asarray(side, np.float64).reshape(len(side), -1) for side in pair)
-    if label.from_e0s:
-        atoms = factor(label.shown, truth) * sum(e0s[z] for z in truth.z.tolist())
-        predicted, reference = predicted - atoms, reference - atoms
     if label.per_atom:
         atoms = np.flatnonzero(counted(label, truth, np.asarray(getattr(truth, label.name))))
     else:

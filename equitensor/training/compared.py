@@ -1,5 +1,7 @@
 """What of a label is compared with its prediction: rows that are known, and not on atoms that are held in place."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from equitensor.graph import Structure
@@ -17,10 +19,21 @@ def compared(of: Label, label: Structure, prediction: Structure) -> tuple[np.nda
     return np.asarray(predicted, np.float64).reshape(value.shape)[known], value[known]
 
 
-def shown(of: Label, label: Structure, prediction: Structure) -> tuple[np.ndarray, np.ndarray] | None:
-    """The same in the quantity that pictures show."""
+def shown(
+    of: Label, label: Structure, prediction: Structure, e0s: Mapping[int, float] | None = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The same in the quantity that pictures show; energies less these E0s, which would hide all else."""
     pair = compared(of, label, prediction)
-    return None if pair is None else tuple(factor(of.shown, label) * side for side in pair)
+    if pair is None:
+        return None
+    atoms = sum(e0s[z] for z in label.z.tolist()) if e0s and of.from_e0s else 0.0
+    predicted, value = (factor(of.shown, label) * (side - atoms) for side in pair)
+    return predicted, value
+
+
+def title(of: Label, e0s: Mapping[int, float] | None) -> str:
+    """What `shown` gives."""
+    return of.shown.title + " less E0s" * bool(e0s and of.from_e0s)
 
 
 def factor(quantity: Quantity, structure: Structure) -> float:

@@ -1,6 +1,6 @@
 """The errors of a model on labelled structures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,11 +67,11 @@ class Evaluation:
         bars = {} if self.calibration is None else {"error_bars": self.calibration.metrics()}
         return self.metrics | {"n_excluded": sum(self.excluded.values())} | by | bars
 
-    def plot(self, folder: str | Path) -> list[Path]:
-        """Parity plots and force errors by element as PNG files; their paths."""
+    def plot(self, folder: str | Path, e0s: Mapping[int, float] | None = None) -> list[Path]:
+        """Parity plots (of energies less these E0s, if given) and force errors by element as PNG files; their paths."""
         from equitensor.training.plots import plot_evaluation
 
-        return plot_evaluation(self, Path(folder))
+        return plot_evaluation(self, Path(folder), e0s)
 
 
 def evaluate(

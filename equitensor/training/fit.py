@@ -243,7 +243,7 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
     plots.mkdir(exist_ok=True)
     plot_learning(folder / "metrics.csv", plots / "learning.png")
     if shown is not None:
-        shown.plot(plots)
+        shown.plot(plots, dict(zip(model.elements, model.e0s.tolist(), strict=True)))
     progress = trainer.progress
     summary = {
         "errors": rows,

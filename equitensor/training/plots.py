@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,23 @@ from ase.data import chemical_symbols
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from equitensor.graph.labels import ENERGY, FORCES, Label, Quantity, labels
+from equitensor.graph.labels import ENERGY, FORCES, Label, labels
 from equitensor.models.error_bars import NORMAL_90
-from equitensor.training.compared import shown
+from equitensor.training.compared import shown, title
 from equitensor.training.groupings import ELEMENT
 
 INK, ACCENT = "#1f4e79", "#c0504d"
 _COLORS = (ACCENT, INK, "#6a8f3c", "#8064a2")
 
 
-def plot_evaluation(evaluation, folder: Path) -> list[Path]:
+def plot_evaluation(evaluation, folder: Path, e0s: Mapping[int, float] | None = None) -> list[Path]:
     """parity_<label>.png and <label>_by_element.png (of what atoms have), those for which there are labels, and
-    error_bars_<label>.png of a model that has error bars."""
+    error_bars_<label>.png of a model that has error bars; energies less E0s where these are given."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for label in labels():
         pairs = [
-            shown(label, truth, prediction)
+            shown(label, truth, prediction, e0s)
             for prediction, truth in zip(evaluation.predictions, evaluation.labels, strict=True)
         ]
         pairs = [pair for pair in pairs if pair is not None]
@@ -33,7 +34,9 @@ def plot_evaluation(evaluation, folder: Path) -> list[Path]:
             predicted, reference = (
                 np.concatenate([each.ravel() for each in side]) for side in zip(*pairs, strict=True)
             )
-            drawn.append(_parity(folder / f"parity_{label.name}.png", reference, predicted, label.shown))
+            drawn.append(
+                _parity(folder / f"parity_{label.name}.png", reference, predicted, title(label, e0s), label.shown.unit)
+            )
         elements = evaluation.groups.get(ELEMENT.name, {})
         if label.per_atom and (known := {z: m for z, m in elements.items() if f"{label.shown.name}_rmse" in m}):
             drawn.append(_by_element(folder / f"{label.name}_by_element.png", known, label))
@@ -59,14 +62,14 @@ def plot_learning(metrics_csv: Path, path: Path) -> Path | None:
     return _write(figure, path)
 
 
-def _parity(path, reference, predicted, of: Quantity) -> Path:
+def _parity(path, reference, predicted, title: str, unit: str) -> Path:
     figure, axes = _figure(4.8, 4.6)
     low, high = min(reference.min(), predicted.min()), max(reference.max(), predicted.max())
     rmse = 1000 * np.sqrt(np.mean((predicted - reference) ** 2))
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, zorder=0)
     axes.plot(reference, predicted, ".", color=INK, markersize=3, alpha=0.5, rasterized=True)
-    axes.set(xlabel=f"reference {of.title}, {of.unit}", ylabel=f"predicted {of.title}, {of.unit}")
-    axes.set_title(f"RMSE {rmse:.2f} m{of.unit}")
+    axes.set(xlabel=f"reference {title}, {unit}", ylabel=f"predicted {title}, {unit}")
+    axes.set_title(f"RMSE {rmse:.2f} m{unit}")
     axes.ticklabel_format(useOffset=False)
     axes.tick_params(axis="x", labelrotation=30)
     return _write(figure, path)

@@ -69,11 +69,17 @@ def _as_many_threads_as_before():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=[1, 2], ids=["one_shard", "two_shards"])
+@pytest.fixture(scope="module", params=[1, 2], ids=["one_shard", "two_shards"])
 def shards(request):
-    """A batch on one thread, and dealt out over two: sums in one order each, so runs are equal to the last bit."""
+    """A batch on one thread, and dealt out over two: sums in one order each, so runs are equal to the last bit.
+
+    Of the module, so that all tests on two threads follow each other and share the process of the second shard, which
+    takes seconds to start.
+    """
+    before = torch.get_num_threads()
     torch.set_num_threads(request.param)
-    return request.param
+    yield request.param
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

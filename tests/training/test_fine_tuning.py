@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import ase.io
 import numpy as np
@@ -27,11 +28,23 @@ from equitensor.training.setup import build_model, open_data, origin_of
 from equitensor.training.shards import Shards
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the file of the fixture `pretrained` is copied from, once a test has made it."""
+    return tmp_path_factory.mktemp("pretrained") / "model.eqt"
+
+
 @pytest.fixture
-def pretrained(config, tmp_path):
+def pretrained(config, kept, tmp_path):
     """A model file of H, C, N, O, with ZBL, of other sizes than the defaults."""
-    fit(config(output=str(tmp_path / "first"), train={"max_epochs": 1}, model={"zbl": True}))
-    return tmp_path / "first" / "model.eqt"
+    first = tmp_path / "first"
+    if kept.exists():
+        first.mkdir()
+        shutil.copy(kept, first)
+    else:
+        fit(config(output=str(first), train={"max_epochs": 1}, model={"zbl": True}))
+        shutil.copy(first / "model.eqt", kept)
+    return first / "model.eqt"
 
 
 @pytest.fixture
