@@ -19,6 +19,7 @@ _SAYS = {
     "o3": "true on paper: tables in float64",
     "ops": "arithmetic on tensors",
     "core": "the compiled library",
+    "registry": "things of other packages by name",
     "settings": "signatures as settings",
     "versions": "of packages",
     "whole_file": "files written whole or not at all",

@@ -44,7 +44,7 @@ def add_reading_options(parser):
 def _add_declared(parser):
     from equitensor.data import formats
 
-    choices = ("auto", *sorted(formats.names()))
+    choices = ("auto", *sorted(formats.FORMATS))
     parser.add_argument("--format", choices=choices, default="auto", help="default: found out from the file")
     for name, (kind, field) in formats.all_settings().items():
         extra = field.json_schema_extra or {}

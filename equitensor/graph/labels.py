@@ -1,14 +1,19 @@
 """The table of labels: what can be known of a structure, once. Files, stores, losses and tables of errors follow it.
 
-A further label is a `Label` under `registered`; nothing else has to know its name.
+A further label is a `Label` under `registered`, or one that an installed package brings as an entry point of the group
+"equitensor.labels": its name = where it lies. Nothing else has to know its name.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from equitensor.errors import InputError
 from equitensor.graph import units
+from equitensor.registry import Registry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -202,11 +207,25 @@ ISOLATED_ATOM = 8  # the bit of the store's index that no label may have
 _FREE_BITS = (16, 32, 64, 128)
 
 
+_OURS = (ENERGY, FORCES, STRESS)
+
+
+def _problem(name: str, thing) -> str | None:
+    """What is wrong with a label of another package."""
+    if not isinstance(thing, Label):
+        return "it is no equitensor.graph.labels.Label"
+    return None if thing.name == name else f"it is the label {thing.name!r}, so its entry point needs that name"
+
+
+LABELS = Registry("label", "equitensor.labels", {label.name: label for label in _OURS}, _problem)
+
+
 @dataclass
 class _Table:
-    """The labels in use, and a number that changes with them, by which caches know that they are stale."""
+    """The labels in use, those of installed packages too, and a number that changes with them, by which caches know
+    that they are stale."""
 
-    labels: tuple[Label, ...] = (ENERGY, FORCES, STRESS)
+    labels: tuple[Label, ...] = ()
     by_name: dict[str, Label] = field(default_factory=dict)
     version: int = 0
 
@@ -214,43 +233,65 @@ class _Table:
         self.labels, self.by_name = labels, {label.name: label for label in labels}
         self.version += 1
 
+    def filled(self) -> "_Table":
+        """This, which takes the labels of packages when it is first used."""
+        if not self.labels:
+            self.set(_OURS)
+            for name in LABELS.usable()[len(_OURS) :]:
+                self._add(LABELS[name])
+        return self
+
+    def _add(self, new: Label) -> None:
+        try:
+            self.set((*self.labels, _with_a_bit(new, self.labels)))
+        except InputError as error:
+            _log.warning("of %s: %s", LABELS.package(new.name), error)
+
 
 _table = _Table()
-_table.set(_table.labels)
+
+
+def _with_a_bit(new: Label, labels: tuple[Label, ...]) -> Label:
+    """The label with a bit of the store's index that is free among these. Raises InputError where there is none."""
+    taken = {each.bit for each in labels}
+    bit = next((bit for bit in ((new.bit,) if new.bit else _FREE_BITS) if bit not in taken), None)
+    if bit is None or any(new.name == each.name for each in labels):
+        raise InputError(f"a label {new.name!r} cannot be added: its name or bit is taken")
+    return replace(new, bit=bit)
 
 
 def labels() -> tuple[Label, ...]:
     """All labels, in the order of tables."""
-    return _table.labels
+    return _table.filled().labels
 
 
 def further() -> list[Label]:
-    """Those that were registered."""
-    return [each for each in labels() if each not in (ENERGY, FORCES, STRESS)]
+    """Those that were registered here, not by an installed package."""
+    return [each for each in labels() if each.name not in LABELS]
 
 
 def names() -> tuple[str, ...]:
     """Their names."""
-    return tuple(_table.by_name)
+    return tuple(_table.filled().by_name)
 
 
 def version() -> int:
     """Changes whenever the table does."""
-    return _table.version
+    return _table.filled().version
 
 
 def is_label(name: str) -> bool:
-    return name in _table.by_name
+    return name in _table.filled().by_name
 
 
 def by_name(name: str) -> Label:
     """The label of that name. Raises KeyError where there is none."""
-    return _table.by_name[name]
+    return _table.filled().by_name[name]
 
 
 def any_label() -> int:
     """The bits of all labels together."""
-    return sum(each.bit for each in _table.labels)
+    return sum(each.bit for each in labels())
 
 
 @contextmanager
@@ -259,12 +300,8 @@ def registered(new: Label) -> Iterator[Label]:
 
     Raises InputError where its name or all bits are taken.
     """
-    taken = {each.bit for each in labels()}
-    bit = next((bit for bit in ((new.bit,) if new.bit else _FREE_BITS) if bit not in taken), None)
-    if is_label(new.name) or bit is None:
-        raise InputError(f"a label {new.name!r} cannot be added: its name or bit is taken")
     before = labels()
-    new = replace(new, bit=bit)
+    new = _with_a_bit(new, before)
     _table.set((*before, new))
     try:
         yield new

@@ -120,10 +120,14 @@ def _open_in_core(model, device, dtype) -> tuple[Model | None, str]:
 def _packed(model) -> tuple[bytes | None, str]:
     """A Potential as the bytes of its model file, or None and why it has none."""
     from equitensor.models import Potential, to_bytes
-    from equitensor.models.directional import Directional
+    from equitensor.models.backbone import EvaluatedBackbone
 
-    if type(model) is not Potential or type(model.backbone) is not Directional:
-        return None, f"{type(model).__name__} is not a Potential of architecture directional"
+    if type(model) is not Potential:
+        return None, f"{type(model).__name__} is not a Potential"
+    if not isinstance(model.backbone, EvaluatedBackbone):
+        return None, f"the compiled evaluator does not know the architecture {model.settings.get('architecture')}"
+    if not model.backbone.tables():
+        return None, f"the compiled evaluator does not know the product {model.settings.get('product')}"
     return to_bytes(model), ""
 
 

@@ -7,6 +7,7 @@ from equitensor.lazy import lazy
 if TYPE_CHECKING:  # what editors and type checkers see of the names below
     from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
     from equitensor.models.architectures import build as build
+    from equitensor.models.backbone import Backbone as Backbone
     from equitensor.models.dimenet import load_pyg_weights as load_pyg_weights
     from equitensor.models.dispersion import D3 as D3
     from equitensor.models.dispersion import d3_of as d3_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names below
 
 _LAZY = {
     "ARCHITECTURES": "equitensor.models.architectures",
+    "Backbone": "equitensor.models.backbone",
     "D3": "equitensor.models.dispersion",
     "ErrorBars": "equitensor.models.error_bars",
     "Potential": "equitensor.models.potential",

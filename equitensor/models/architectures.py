@@ -1,37 +1,45 @@
-"""The architectures by name, and potentials built from the `model:` section of a config."""
+"""The architectures by name, and potentials built from the `model:` section of a config.
+
+An installed package brings one as an entry point of the group "equitensor.architectures": its name = a `Backbone`.
+"""
 
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from numbers import Integral, Real
 
 import torch
 
 from equitensor.errors import InputError
+from equitensor.models.backbone import SUPPLIED, Backbone, problem
 from equitensor.models.dimenet import DimeNetPlusPlus
 from equitensor.models.directional import Directional
 from equitensor.models.potential import Potential
 from equitensor.models.similar_elements import begin_alike
+from equitensor.nn.product_families import FAMILIES
+from equitensor.registry import Registry
 from equitensor.settings import Settings, check, settings_of
 
-ARCHITECTURES = {"directional": Directional, "dimenet++": DimeNetPlusPlus}
-SUPPLIED = ("num_elements", "num_neighbors")  # by the training data, not by the settings
+ARCHITECTURES = Registry(
+    "architecture",
+    "equitensor.architectures",
+    {"directional": Directional, "dimenet++": DimeNetPlusPlus},
+    problem,
+    key="model.architecture",
+)
+registered = ARCHITECTURES.registered
+DEFAULT = "directional"
 CUTOFF = 5.0  # Angstrom, where the settings leave it out
 
 
 def settings(name: str) -> type[Settings]:
     """What an architecture declares in the signature of its class, as a pydantic model."""
-    return settings_of(ARCHITECTURES[name], SUPPLIED)
+    return settings_of(ARCHITECTURES.find(name), SUPPLIED)
 
 
-@contextmanager
-def registered(name: str, architecture: type) -> Iterator[None]:
-    """An architecture of that name, as long as the context lasts."""
-    ARCHITECTURES[name] = architecture
-    try:
-        yield
-    finally:
-        del ARCHITECTURES[name]
+def packages(settings: dict) -> list[str]:
+    """The installed packages that bring what a model of these settings is made of, as "pairs 1.0"."""
+    used = (ARCHITECTURES.package(settings.get("architecture", "")), FAMILIES.package(str(settings.get("product"))))
+    return sorted({package for package in used if package is not None})
 
 
 @torch.inference_mode(False)  # weights made under it could never be trained or differentiated
@@ -56,10 +64,9 @@ def build(
         raise InputError(f"seed is {seed!r}; it must be a whole number, 0 or more, and below 2^32")
     chosen = {"cutoff": CUTOFF} | settings
     options = dict(chosen)
-    name = options.pop("architecture", "directional")
+    name = options.pop("architecture", DEFAULT)
     zbl, repulsion = options.pop("zbl", False), options.pop("repulsion", None)
-    if name not in ARCHITECTURES:
-        raise InputError(f"model.architecture is {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    architecture: type[Backbone] = ARCHITECTURES.find(name)
     if zbl and repulsion:
         raise InputError("model.repulsion has the repulsion of ZBL in it: leave model.zbl out")
     _refuse_settings(options, name)
@@ -67,7 +74,7 @@ def build(
     elements = sorted(int(z) for z in elements)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
-        backbone = ARCHITECTURES[name](len(elements), num_neighbors=num_neighbors, **options)
+        backbone = architecture(num_elements=len(elements), num_neighbors=num_neighbors, **options)
     begin_alike(backbone, elements)
     kept = {**_defaults(name), **chosen, "architecture": name, "num_neighbors": float(num_neighbors)}
     return Potential(backbone, options["cutoff"], elements, e0s, scale, shift, zbl, kept, bool(repulsion))

@@ -6,7 +6,7 @@ Its weights have the names and shapes of PyG's DimeNetPlusPlus, so that trained 
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, final
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from equitensor.errors import InputError
+from equitensor.models.backbone import Backbone
 from equitensor.nn.harmonics import SphericalHarmonics
 from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.spherical_bessel import SphericalBesselBasis
@@ -148,7 +149,8 @@ class EdgeBasis:
         return values.view(n, width, values.shape[1])
 
 
-class DimeNetPlusPlus(nn.Module):
+@final
+class DimeNetPlusPlus(Backbone):
     """Atomic energies (n,) and invariant features of DimeNet++, with the sizes of the paper.
 
     Two things differ from PyG's unless `pyg_form` is set: the angular basis has the envelope u(x) instead of
@@ -162,13 +164,13 @@ class DimeNetPlusPlus(nn.Module):
     sums are sums.
     """
 
-    PARTS: ClassVar = {  # patterns of the names of their weights; the first that matches counts
+    PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {  # the first pattern that matches counts
         "radial": ("rbf.*", "sbf.*", "*.lin_rbf*", "*.lin_sbf*"),
         "embedding": ("emb.*",),
         "interactions": ("interaction_blocks.*",),
         "readout": ("output_blocks.*",),
     }
-    lr_scale = 0.2  # of an optimiser's default learning rate, at which these wide layers diverge
+    lr_scale: ClassVar[float] = 0.2  # of an optimiser's default learning rate, at which these wide layers diverge
 
     def __init__(
         self,

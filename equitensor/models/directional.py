@@ -5,22 +5,42 @@ their angles. Because P_l(u . v) is a sum of Y_lm(u) Y_lm(v), the sum over angle
 a read-out along the outgoing edge. Between the two the density is multiplied with itself, for many-body terms.
 """
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from equitensor.errors import InputError
+from equitensor.models.backbone import EvaluatedBackbone
 from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.neighborhood import Neighborhood
+from equitensor.nn.product_families import FAMILIES, interaction_class
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
 from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.radial import envelope
 from equitensor.ops.silu import silu
 from equitensor.settings import Count, CountFromZero
+
+
+def _interaction(product: str) -> str:
+    """The name of a family with an interaction. Raises ValueError for another."""
+    if product not in FAMILIES:
+        raise ValueError(f"must be one of {', '.join(FAMILIES)}")
+    try:
+        interaction_class(product)
+    except InputError as error:
+        raise ValueError(f"cannot be used: {error}") from None
+    return product
+
+
+Product = Annotated[
+    str, AfterValidator(_interaction), Field(description="tensor product of the powers: cg, gaunt, cp or a package's")
+]
 
 
 class EdgeEmbedding(nn.Module):
@@ -63,7 +83,8 @@ class Round(nn.Module):
         return messages, scalars @ self.energy, scalars
 
 
-class Directional(nn.Module):
+@final
+class Directional(EvaluatedBackbone):
     """Atomic energies (n,), in units of the training forces' scale, and invariant features of each atom.
 
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree
@@ -73,13 +94,14 @@ class Directional(nn.Module):
     neighbours rather than sums, so that what an atom gains by the kinds of its neighbours does not press on the cell.
     """
 
-    PARTS: ClassVar = {  # patterns of the names of their weights; the first that matches counts
+    PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {  # the first pattern that matches counts
         "radial": ("*.radial",),
         "embedding": ("embedding.*",),
         "products": ("rounds.*.product.*", "invariants.*"),
         "readout": ("rounds.*.energy", "mix", "head", "head_out"),
         "interactions": ("rounds.*", "density.*"),
     }
+    AMONG_MANY: ClassVar[Mapping[str, Any]] = {"normalized": True}
 
     def __init__(
         self,
@@ -93,7 +115,7 @@ class Directional(nn.Module):
             Count | None, Field(description="channels gathered on atoms; null: twice the channels")
         ] = None,
         correlation: Annotated[Count, Field(description="highest power of the density")] = 3,
-        product: Annotated[str, Field(description="tensor product of the powers: cg, gaunt or cp")] = "gaunt",
+        product: Product = "gaunt",
         num_radial: Annotated[Count, Field(description="Bessel functions of the distance")] = 8,
         smoothness: Annotated[
             NonNegativeFloat, Field(description="s: the n-th Bessel function is weighted by n^-s")
@@ -121,12 +143,15 @@ class Directional(nn.Module):
         self.head_out = matrix(channels, 1, gain=0.3)
 
     def tables(self) -> dict[str, Tensor]:
-        """The product as a list of couplings, by which an evaluation without torch knows it whatever its family.
+        """The product as a list of couplings, by which an evaluation without torch knows it whatever its family; none
+        of a product that is not bilinear.
 
         "coupling.index" (4, t) int32: component of the result, of the first and the second operand, path;
         "coupling.coefficients" (t,) float64.
         """
         tensor = self.invariants.powers.tensor
+        if tensor is None:
+            return {}
         return {
             "coupling.index": tensor.index[2].contiguous(),
             "coupling.coefficients": tensor.coefficients[2].contiguous(),

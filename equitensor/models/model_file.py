@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from equitensor import __version__
 from equitensor.errors import InputError
-from equitensor.models.architectures import build
+from equitensor.models.architectures import build, packages
+from equitensor.models.backbone import EvaluatedBackbone
 from equitensor.models.error_bars import PREFIX, digest, of_tensors
 from equitensor.models.header import FORMAT, FORMAT_WITH_D3, TABLES, read_header, refuse_without_d3
 from equitensor.models.potential import Potential
@@ -60,9 +61,10 @@ def _contents(model: Potential, provenance: dict | None) -> tuple[dict[str, torc
         "harmonics": CONVENTION,
         "provenance": provenance or {},
     }
+    if brought := packages(model.settings):
+        header["packages"] = brought
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    tables = getattr(model.backbone, "tables", None)
-    weights.update({} if tables is None else tables())
+    weights.update(model.backbone.tables() if isinstance(model.backbone, EvaluatedBackbone) else {})
     _add_error_bars(model, weights, header)
     return weights, json.dumps(header)
 
@@ -100,7 +102,9 @@ def load(
         stored = _DTYPES[header["dtype"]]
         model = build(settings, header["elements"], e0s, header["scale"], header["shift"], num_neighbors)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        needed = header.get("packages")
+        hint = f" (the model is of what {', '.join(needed)} brought: is that installed here?)" if needed else ""
+        raise InputError(f"{path}: {error}{hint}") from None
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: its header is damaged ({error!r}): take another copy of the file") from None
     with safe_open(path, framework="pt") as file:

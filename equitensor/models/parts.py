@@ -12,7 +12,7 @@ def parts_of(model: Potential) -> dict[str, dict[str, nn.Parameter]]:
 
     An architecture that declares none has a part for each of its modules.
     """
-    patterns = getattr(model.backbone, "PARTS", {})
+    patterns = model.backbone.PARTS
     found: dict[str, dict[str, nn.Parameter]] = {part: {} for part in patterns}
     for name, parameter in model.backbone.named_parameters():
         fitting = (part for part in patterns if any(fnmatchcase(name, pattern) for pattern in patterns[part]))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph
-from equitensor.graph.labels import by_name
+from equitensor.graph.labels import by_name, is_label
 from equitensor.models.repulsion import Repulsion
 from equitensor.models.zbl import ZBL
 from equitensor.nn.neighborhood import neighborhood
@@ -110,6 +110,7 @@ class Potential(nn.Module):
         species = self._species(graph.z)
         seen = self._seen(graph, species, vectors)
         energies, features, *others = self._backbone(graph, species, seen)
+        self._check_results(len(species), energies, features, others[0] if others else {})
         near = envelope(seen.norm(dim=1) / self.cutoff)
         coordination = near.new_zeros(graph.num_nodes).index_add(0, graph.edge_index[1], near)
         interaction = self.scale * energies.double() - self.shift * torch.expm1(-coordination)
@@ -118,6 +119,18 @@ class Potential(nn.Module):
         if self.repulsion is not None:
             interaction = interaction + self.repulsion(graph.z, species, graph.edge_index, vectors)
         return interaction + self.e0s.index_select(0, species), features, others[0] if others else {}
+
+    def _check_results(self, count: int, energies: Tensor, features: Tensor, others: dict[str, Tensor]) -> None:
+        """Raise InputError for a backbone whose results are not one row per atom: broadcast, they would be wrong."""
+        expected = {"energies": (energies, (count,)), "features": (features, (count, *features.shape[-1:]))}
+        for name, value in others.items():
+            if not is_label(name):
+                raise InputError(f"{type(self.backbone).__name__} predicts {name!r}, which the table of labels lacks")
+            expected[name] = (value, (count, *by_name(name).shape))
+        for name, (value, shape) in expected.items():
+            if tuple(value.shape) != shape:
+                found = tuple(value.shape)
+                raise InputError(f"{type(self.backbone).__name__} returns {name} of shape {found}, not {shape}")
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""

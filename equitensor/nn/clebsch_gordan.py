@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import final
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from equitensor.errors import InputError
 from equitensor.nn.low_rank_paths import LowRankPaths
 from equitensor.nn.natural_parity import NaturalParityPaths
-from equitensor.nn.tables import Tables
+from equitensor.nn.product_contract import FlatInteractionMap, RadialConvolutionMap, repeated
 from equitensor.o3 import find_paths, wigner_3j
 from equitensor.ops.extension import compiled
 from equitensor.ops.mixed_product import mixed_product
@@ -24,7 +25,8 @@ FORMS = ("paths", "low_rank", "dense")
 GRID_LIMIT = 16  # components, lmax 3: up to here a grid may serve several powers of one feature
 
 
-class ClebschGordanInteraction(Tables):
+@final
+class ClebschGordanInteraction(FlatInteractionMap):
     """z = sum over paths of w_p (x (x) y)_p on channels-last features, e3nn's "uuu" with its normalisation.
 
     Each path is scaled by sqrt((2 l3 + 1) / number of paths to that output). Weights (path, C).
@@ -35,7 +37,7 @@ class ClebschGordanInteraction(Tables):
             matrix per channel). Left out: paths, and the grid for `powers` in plain torch to degree 3.
     """
 
-    options = ("form",)
+    bilinear = weighted_by_path = True
 
     def __init__(self, irreps1, irreps2, irreps_out, channels: int, form: str | None = None) -> None:
         super().__init__()
@@ -136,20 +138,20 @@ class ClebschGordanInteraction(Tables):
         by_grid = self.grid is not None and not (self.form is None and compiled(x))
         if by_grid and x.dim() == 3 and (weight is None or weight.dim() == 1):
             return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
-        terms = [x]
-        while len(terms) < order:
-            terms.append(self(terms[-1], x, weight))
-        return terms
+        return repeated(self, x, order, weight)
 
     def describe(self) -> str:
         return f"{len(self.indices)} paths, {self.weight_numel} weights, form={self.form or 'paths'!r}"
 
 
-class ClebschGordanConvolution(Tables):
+@final
+class ClebschGordanConvolution(RadialConvolutionMap):
     """e3nn's uvu map with gather and sum; one output slot per path, sorted by irrep, weights on every edge.
 
     Each path is scaled by sqrt(2 l3 + 1). edge_weight: path after path, channel fastest.
     """
+
+    layout = "flat"
 
     def __init__(self, irreps_in, irreps_edge, irreps_out) -> None:
         super().__init__()

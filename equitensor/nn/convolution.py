@@ -7,15 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.nn.clebsch_gordan import ClebschGordanConvolution
-from equitensor.nn.cp import CPConvolution
-from equitensor.nn.gaunt_convolution import GauntConvolution
-from equitensor.nn.interaction import check_options, path_irreps
+from equitensor.nn.interaction import path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
+from equitensor.nn.product_contract import RadialConvolutionMap, check_options
+from equitensor.nn.product_families import convolution_class
 from equitensor.o3.irreps import IrrepsLike, as_irreps
-from equitensor.o3.paths import check_product
-
-FAMILIES = {"cg": ClebschGordanConvolution, "gaunt": GauntConvolution, "cp": CPConvolution}
 
 
 class Convolution(nn.Module):
@@ -48,19 +44,17 @@ class Convolution(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        check_product(product)
-        check_options(FAMILIES[product], product, options)
+        family = convolution_class(product)
+        check_options(family, product, options)
         self.product = product
         self.irreps_in, self.irreps_edge, wanted = map(as_irreps, (irreps_in, irreps_edge, irreps_out))
         if not (self.irreps_in.dim and wanted.dim):
             raise InputError(f"irreps_in is '{self.irreps_in}', irreps_out '{wanted}': neither may be empty")
         if common_multiplicity(self.irreps_edge, "irreps_edge") != 1:
             raise InputError(f"irreps_edge is '{self.irreps_edge}': give multiplicity 1, such as 0e+1o+2e")
-        if product == "cg":
-            self.map = ClebschGordanConvolution(self.irreps_in, self.irreps_edge, wanted, **options)
-        else:
-            channels = common_multiplicity(self.irreps_in, "irreps_in")
-            self.map = FAMILIES[product](self.irreps_in, self.irreps_edge, wanted, channels, **options)
+        self.flat = family.layout == "flat"
+        self.channels = 0 if self.flat else common_multiplicity(self.irreps_in, "irreps_in")
+        self.map = family(self.irreps_in, self.irreps_edge, wanted, **options)
         self.irreps_out = self.map.irreps_out
         self.widths = (self.irreps_in.dim, self.irreps_edge.dim)
         self.sizes = (component_sizes(self.irreps_in), component_sizes(self.irreps_out))
@@ -71,9 +65,9 @@ class Convolution(nn.Module):
         """(n, irreps_in.dim), (e, irreps_edge.dim), (e, weight_numel), (2, e) -> (n, irreps_out.dim)."""
         weight = (edge_weight, (edge_index.shape[-1], self.weight_numel))
         self._check_shapes(x, edge_attr, edge_index, edge_weight=weight)
-        if self.product == "cg":
+        if self.flat:
             return self.map(x, edge_attr, edge_weight, edge_index)
-        x = gather_channels(x, self.map.channels, self.sizes[0])
+        x = gather_channels(x, self.channels, self.sizes[0])
         return spread_channels(self.map(x, edge_attr, edge_weight, edge_index), self.sizes[1])
 
     def forward_radial(
@@ -89,7 +83,7 @@ class Convolution(nn.Module):
             matrix: (H, weight_numel), that layer's weight with its normalisation: weight.T of an nn.Linear, for
                 e3nn's FullyConnectedNet weight / sqrt(H). A bias b is a row more, and ones a column more of hidden.
         """
-        if self.product != "cg":
+        if not isinstance(self.map, RadialConvolutionMap):
             return self(x, edge_attr, hidden @ matrix, edge_index)
         size = matrix.shape[:1]
         parts = {"hidden": (hidden, (edge_index.shape[-1], *size)), "matrix": (matrix, (*size, self.weight_numel))}

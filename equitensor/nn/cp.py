@@ -9,11 +9,15 @@ inversion exact, while rotations keep the error. The default is exact and exactl
 from __future__ import annotations
 
 import math
+from abc import ABC
 from functools import cached_property
+from typing import final
 
 import torch
 from torch import Tensor
 
+from equitensor.nn.layout import common_multiplicity
+from equitensor.nn.product_contract import ConvolutionMap, InteractionMap
 from equitensor.nn.tables import Tables
 from equitensor.o3 import find_paths
 from equitensor.o3.cp import measure_errors
@@ -24,7 +28,7 @@ from equitensor.ops.grid_convolution import grid_convolution
 MEASURED_IN_REPR = 10**8  # multiply-adds; only quadrature grids of high degree cost more
 
 
-class CPTables(Tables):
+class CPTables(Tables, ABC):
     """The three matrices of the layer and what is known about them.
 
     Args:
@@ -34,15 +38,13 @@ class CPTables(Tables):
         path_weights: (P,) c_p of the paths in `indices`, float64.
     """
 
-    options = ("rank", "tolerance", "factors")
-
-    def __init__(self, irreps1, irreps2, irreps_out, channels: int, mode: str, **options) -> None:
+    def __init__(self, irreps1, irreps2, irreps_out, channels: int, mode: str, rank, tolerance, factors) -> None:
         super().__init__()
         self.indices = find_paths("cp", irreps1, irreps2, irreps_out)
         self.instructions = [(*index, mode, True) for index in self.indices]
         self.channels = self.weight_numel = channels
         self.spaces = tuple(type(irreps1)([(1, ir) for _, ir in space]) for space in (irreps1, irreps2, irreps_out))
-        self.product = cp_product(self.spaces, **options)
+        self.product = cp_product(self.spaces, rank, tolerance, factors)
         self.path_weights = self.product.path_weights
         self.same_factors = torch.equal(self.product.a, self.product.b)
 
@@ -58,7 +60,8 @@ class CPTables(Tables):
     def equivariance_error(self) -> float:
         return self.errors[1]
 
-    def describe(self, per: str = "") -> str:
+    def described(self, per: str = "") -> str:
+        """Paths, weights, rank and errors."""
         rows, source = len(self.product.a), self.product.source
         rank = source if source == f"rank {rows}" else f"rank {rows} ({source})"
         errors = "exact by quadrature"
@@ -67,11 +70,14 @@ class CPTables(Tables):
         return f"{len(self.indices)} paths, {self.weight_numel} weights{per}, {rank}, {errors}"
 
 
-class CPInteraction(CPTables):
+@final
+class CPInteraction(CPTables, InteractionMap):
     """z = w sum over paths of c_p W^p x y on channels-last features, W the Wigner 3j, w (C,) shared by all paths."""
 
-    def __init__(self, irreps1, irreps2, irreps_out, channels: int, **options) -> None:
-        super().__init__(irreps1, irreps2, irreps_out, channels, "uuu", **options)
+    bilinear = weighted_by_path = True
+
+    def __init__(self, irreps1, irreps2, irreps_out, channels: int, rank=None, tolerance=None, factors=None) -> None:
+        super().__init__(irreps1, irreps2, irreps_out, channels, "uuu", rank, tolerance, factors)
         for name in ("a", "b", "c"):
             self.add_table(name, getattr(self.product, name))
 
@@ -100,16 +106,20 @@ class CPInteraction(CPTables):
         z = transform(self.c.T, values)
         return z if weight is None else z * weight.unsqueeze(-2)
 
+    def describe(self) -> str:
+        return self.described()
 
-class CPConvolution(CPTables):
+
+@final
+class CPConvolution(CPTables, ConvolutionMap):
     """z_i = sum over edges j -> i of w_ij sum_p c_p W^p x_j y_ij, transformed once per node.
 
     edge_weight (channel,): one weight for all paths. One output slot of C channels per irrep.
     """
 
-    def __init__(self, irreps_in, irreps_edge, irreps_out, channels: int, **options) -> None:
-        wanted = irreps_out.sort().irreps.simplify()
-        super().__init__(irreps_in, irreps_edge, wanted, channels, "uvu", **options)
+    def __init__(self, irreps_in, irreps_edge, irreps_out, rank=None, tolerance=None, factors=None) -> None:
+        wanted, channels = irreps_out.sort().irreps.simplify(), common_multiplicity(irreps_in, "irreps_in")
+        super().__init__(irreps_in, irreps_edge, wanted, channels, "uvu", rank, tolerance, factors)
         self.irreps_out = type(irreps_in)([(channels, ir) for _, ir in wanted])
         self.add_table("a", self.product.a)
         self.add_table("b", self.product.b.T.contiguous())
@@ -120,4 +130,4 @@ class CPConvolution(CPTables):
         return grid_convolution(x, edge_attr, edge_weight.unsqueeze(1), edge_index, self.a, self.b, self.c)
 
     def describe(self) -> str:
-        return super().describe(" per edge")
+        return self.described(" per edge")

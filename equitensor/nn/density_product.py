@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 from equitensor.nn.density import AtomicDensity
 from equitensor.nn.interaction import Interaction
+from equitensor.nn.product_families import interaction_class
 from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
 from equitensor.ops import message_density
-from equitensor.ops.density_product import compiled, density_features, density_invariants
+from equitensor.ops.density_product import SparseTensor, compiled, density_features, density_invariants
 
 
 class DensityPowers(nn.Module):
@@ -17,15 +18,20 @@ class DensityPowers(nn.Module):
     def __init__(self, lmax: int, channels: int, product: str, order: int) -> None:
         super().__init__()
         self.order = order
-        self.tensor = natural_coupling(lmax, product)  # for the compiled operators
+        self.tensor = natural_coupling(lmax, product)  # for the compiled operators, where they can compute it
         irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
         # The channel mixing around it already holds the weights per degree that a Gaunt product would have.
+        weighted = interaction_class(product).weighted_by_path and order > 1
         self.interaction = Interaction(
-            irreps, irreps, irreps, product, layout="channels_last", internal_weights=product != "gaunt" and order > 1
+            irreps, irreps, irreps, product, layout="channels_last", internal_weights=weighted
         )
 
     def forward(self, features: Tensor) -> list[Tensor]:
         return self.interaction.powers(features, self.order)
+
+    def couplings(self, features: Tensor) -> SparseTensor | None:
+        """Those of the product, where the compiled operators take these."""
+        return self.tensor if self.tensor is not None and compiled(features, self.tensor) else None
 
     def paths(self) -> Tensor | None:
         """The weights of the product's paths (paths, C), where it has any."""
@@ -62,10 +68,9 @@ class DensityProduct(nn.Module):
         return _of_messages(self, density, messages, radial, harmonics, species, False)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        if compiled(features, self.powers.tensor):
-            return density_features(
-                features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
-            )
+        tensor = self.powers.couplings(features)
+        if tensor is not None:
+            return density_features(features, self.coefficients.weight, self.powers.paths(), species, tensor)
         coefficients = self.coefficients(species).index_select(2, self.degree).unbind(1)
         powers = self.powers(features)
         total = coefficients[0] * powers[0]
@@ -103,20 +108,20 @@ class DensityInvariants(nn.Module):
         return _of_messages(self, density, messages, radial, harmonics, species, True)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        if compiled(features, self.powers.tensor):
-            return density_invariants(
-                features, self.coefficients.weight, self.powers.paths(), species, self.powers.tensor
-            )
+        tensor = self.powers.couplings(features)
+        if tensor is not None:
+            return density_invariants(features, self.coefficients.weight, self.powers.paths(), species, tensor)
         coefficients = self.coefficients(species).unbind(1)
         return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))
 
 
 def _of_messages(layer, density: AtomicDensity, messages, radial, harmonics, species, invariants: bool) -> Tensor:
     weights = density.weights()
-    if not message_density.compiled(messages, radial, harmonics, *weights):
+    tensor = layer.powers.tensor
+    if tensor is None or not message_density.compiled(messages, radial, harmonics, *weights):
         return layer(density(messages, radial, harmonics), species)
     weight, powers = layer.coefficients.weight, layer.powers
     weight = weight.unsqueeze(2) if invariants else weight
     operands = (messages, radial, harmonics, *weights, weight, powers.paths())
-    found = message_density.message_density(*operands, species, powers.tensor, invariants)
+    found = message_density.message_density(*operands, species, tensor, invariants)
     return found.squeeze(1) if invariants else found

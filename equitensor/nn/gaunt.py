@@ -6,15 +6,20 @@ products", ICLR 2024; evaluated by default on a quadrature grid, which is exact 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import final
+
 import torch
 from torch import Tensor
 
 from equitensor.nn.gaunt_forms import FORMS, check_gaunt_options
-from equitensor.nn.tables import Tables
+from equitensor.nn.product_contract import InteractionMap
 from equitensor.o3 import find_paths, gaunt_coefficient, poisson_coefficient
+from equitensor.o3.paths import any_sum, even_sum
 
 
-class GauntInteraction(Tables):
+@final
+class GauntInteraction(InteractionMap):
     """z_l3 = w_l3 sum over l1, l2 of G (w_l1 x_l1) (w_l2 y_l2) on channels-last features.
 
     G is the Gaunt tensor in 'integral' normalisation, with paths="all" also the tensor of the Poisson bracket
@@ -27,12 +32,12 @@ class GauntInteraction(Tables):
             measured (benchmarks/gaunt_forms.py).
     """
 
-    options = ("paths", "form")
+    bilinear = True
 
     def __init__(self, irreps1, irreps2, irreps_out, channels: int, paths: str = "even", form: str = "fastest") -> None:
         super().__init__()
         check_gaunt_options(paths, form)
-        self.indices = find_paths("gaunt", irreps1, irreps2, irreps_out, odd=paths == "all")
+        self.indices = find_paths("gaunt", irreps1, irreps2, irreps_out, selection(paths))
         self.instructions = [(*index, "uuu", True) for index in self.indices]
         spaces = [[ir for _, ir in irreps] for irreps in (irreps1, irreps2, irreps_out)]
         self.channels, self.degrees = channels, [len(irs) for irs in spaces]
@@ -85,6 +90,11 @@ class GauntInteraction(Tables):
 
     def describe(self) -> str:
         return f"{len(self.indices)} paths, {self.weight_numel} weights, {self.form.describe()}"
+
+
+def selection(paths: str) -> Callable:
+    """The rule that `find_paths` takes for "even" or "all" paths, the latter with those of the Poisson bracket."""
+    return any_sum if paths == "all" else even_sum
 
 
 def owners(irs) -> Tensor:

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from typing import final
+
 import torch
 from torch import Tensor, nn
 
-from equitensor.nn.gaunt import output_scale, owners
+from equitensor.nn.gaunt import output_scale, owners, selection
 from equitensor.nn.gaunt_forms import FORMS, check_gaunt_options
-from equitensor.nn.tables import Tables
+from equitensor.nn.layout import common_multiplicity
+from equitensor.nn.product_contract import ConvolutionMap
 from equitensor.o3 import find_paths
 from equitensor.ops.grid_convolution import grid_convolution
 
 CONVOLUTION_FORMS = ("grid", "fourier", "direct")
 
 
-class GauntConvolution(Tables):
+@final
+class GauntConvolution(ConvolutionMap):
     """z_i,l3 = w_l3 sum over edges j -> i of G (w_l1 x_j,l1) (w_ij,l2 y_ij,l2), channels-last.
 
     edge_weight (edge degree, channel), channel fastest; w_l1 and w_l3, each (degree, C), are parameters.
     Options as in `GauntInteraction`.
     """
 
-    options = ("paths", "form")
-
-    def __init__(
-        self, irreps_in, irreps_edge, irreps_out, channels: int, paths: str = "even", form: str = "grid"
-    ) -> None:
+    def __init__(self, irreps_in, irreps_edge, irreps_out, paths: str = "even", form: str = "grid") -> None:
         super().__init__()
         check_gaunt_options(paths, form, CONVOLUTION_FORMS)
+        channels = common_multiplicity(irreps_in, "irreps_in")
         wanted = irreps_out.sort().irreps.simplify()
         self.irreps_out = type(irreps_in)([(channels, ir) for _, ir in wanted])
-        self.indices = find_paths("gaunt", irreps_in, irreps_edge, wanted, odd=paths == "all")
+        self.indices = find_paths("gaunt", irreps_in, irreps_edge, wanted, selection(paths))
         self.instructions = [(*index, "uvu", True) for index in self.indices]
         spaces = [[ir for _, ir in irreps] for irreps in (irreps_in, irreps_edge, wanted)]
         self.channels, self.weight_numel = channels, len(irreps_edge) * channels

@@ -7,15 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.nn.clebsch_gordan import ClebschGordanInteraction
-from equitensor.nn.cp import CPInteraction
-from equitensor.nn.gaunt import GauntInteraction
-from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
+from equitensor.nn.layout import LAYOUTS, common_multiplicity, component_sizes, gather_channels, spread_channels
+from equitensor.nn.product_contract import FlatInteractionMap, check_options
+from equitensor.nn.product_families import interaction_class
 from equitensor.o3.irreps import IrrepsLike, as_irreps
-from equitensor.o3.paths import check_product
-
-FAMILIES = {"cg": ClebschGordanInteraction, "gaunt": GauntInteraction, "cp": CPInteraction}
-LAYOUTS = ("flat", "channels_last")
 
 
 class Interaction(nn.Module):
@@ -28,7 +23,7 @@ class Interaction(nn.Module):
     - "cp": (C,), shared by all paths: z = w sum c_p W^p x y, W^p the Wigner 3j of path p.
 
     Args:
-        product: "cg", "gaunt" or "cp".
+        product: "cg", "gaunt", "cp", or one that an installed package brings (`product_families`).
         layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
         internal_weights: hold the weights as the parameter `weight`. Without it, and without a weight in the
             call, all weights are one.
@@ -57,15 +52,15 @@ class Interaction(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        check_product(product)
-        check_options(FAMILIES[product], product, options)
+        family = interaction_class(product)
+        check_options(family, product, options)
         if layout not in LAYOUTS:
             raise InputError(f"layout is {layout!r}: choose one of {', '.join(LAYOUTS)}")
         self.product, self.layout = product, layout
         irreps = tuple(map(as_irreps, (irreps_in1, irreps_in2, irreps_out)))
         self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
         self.channels = self._check_multiplicities()
-        self.map = FAMILIES[product](*irreps, self.channels, **options)
+        self.map = family(*irreps, self.channels, **options)
         self.sizes = [component_sizes(space) for space in irreps]
         self.weight_numel = self.map.weight_numel
         self.instructions = self.map.instructions
@@ -78,7 +73,7 @@ class Interaction(nn.Module):
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":
             return self.map(x, y, weight)
-        if self.product == "cg" and self.map.by_paths:
+        if isinstance(self.map, FlatInteractionMap) and self.map.by_paths:
             return self.map.of_rows(x, y, weight)
         first = gather_channels(x, self.channels, self.sizes[0])
         same = y is x and self.sizes[0] == self.sizes[1]
@@ -123,15 +118,6 @@ class Interaction(nn.Module):
                 raise InputError(f"{name} has shape {tuple(value.shape)}: expected (..., {_join(expected)})")
         if weight is not None and weight.shape[-1] != self.weight_numel:
             raise InputError(f"weight has {weight.shape[-1]} entries: expected {self.weight_numel}")
-
-
-def check_options(family: type, product: str, options: dict) -> None:
-    """Raise InputError for an option that the family's class does not list in its `options`."""
-    known = getattr(family, "options", ())
-    for name in options:
-        if name not in known:
-            offer = f"its options are {', '.join(known)}" if known else "it has none"
-            raise InputError(f"product={product!r} has no option {name!r}: {offer}")
 
 
 def path_irreps(instructions, irreps1, irreps2, irreps_out) -> tuple:

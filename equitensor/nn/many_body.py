@@ -8,15 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.nn.interaction import LAYOUTS, check_options
-from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
-from equitensor.nn.many_body_coupling import CoupledPowers
-from equitensor.nn.many_body_cp import CPPowers
-from equitensor.nn.many_body_grid import GridPowers
+from equitensor.nn.layout import LAYOUTS, common_multiplicity, component_sizes, gather_channels, spread_channels
+from equitensor.nn.product_contract import check_options
+from equitensor.nn.product_families import many_body_class
 from equitensor.o3.irreps import IrrepsLike, as_irreps
-from equitensor.o3.paths import check_product
 
-FAMILIES = {"cg": CoupledPowers, "gaunt": GridPowers, "cp": CPPowers}
 MOST_FACTORS = 4
 
 
@@ -54,8 +50,8 @@ class ManyBody(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        check_product(product)
-        check_options(FAMILIES[product], product, options)
+        family = many_body_class(product)
+        check_options(family, product, options)
         if layout not in LAYOUTS:
             raise InputError(f"layout is {layout!r}: choose one of {', '.join(LAYOUTS)}")
         for name, value, most in (("correlation", correlation, MOST_FACTORS), ("num_elements", num_elements, None)):
@@ -65,7 +61,7 @@ class ManyBody(nn.Module):
         self.product, self.layout = product, layout
         self.correlation, self.num_elements = correlation, num_elements
         self.channels = self._check_multiplicities()
-        self.map = FAMILIES[product](self.irreps_in, self.irreps_out, self.channels, correlation, **options)
+        self.map = family(self.irreps_in, self.irreps_out, self.channels, correlation, **options)
         self.paths = tuple(map(tuple, self.map.paths))
         self._refuse_unreachable()
         self.sizes = [component_sizes(space) for space in (self.irreps_in, self.irreps_out)]

@@ -3,9 +3,12 @@
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """
 
+from typing import final
+
 import torch
 from torch import Tensor
 
+from equitensor.nn.product_contract import ManyBodyMap
 from equitensor.nn.tables import Tables
 from equitensor.o3.polynomial_blocks import PolynomialTerm, polynomial_blocks
 from equitensor.o3.polynomial_terms import independent_rows, polynomial_terms
@@ -115,7 +118,8 @@ class ElementPolynomials(Tables):
         return own.view(-1, coefficients.shape[1])
 
 
-class CoupledPowers(Tables):
+@final
+class CoupledPowers(ManyBodyMap):
     """Orders 1 to `correlation` of x in the generalised Clebsch-Gordan basis of `o3.symmetric_paths`.
 
     Attributes:

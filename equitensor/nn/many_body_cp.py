@@ -6,13 +6,14 @@ x is brought to the rows once; each further factor costs one transform of the pa
 from __future__ import annotations
 
 import copy
+from typing import final
 
 import torch
 from torch import Tensor
 
 from equitensor.nn.cp import MEASURED_IN_REPR
 from equitensor.nn.many_body_grid import add_places, same_irreps, unit_variance, weighted_sum
-from equitensor.nn.tables import Tables
+from equitensor.nn.product_contract import ManyBodyMap
 from equitensor.o3.cp import measure_errors
 from equitensor.o3.cp_grid import cp_product
 from equitensor.o3.paths import refusal
@@ -21,24 +22,25 @@ from equitensor.ops.contraction import transform
 VANISHING = 1e-10  # beside the largest component of the same order
 
 
-class CPPowers(Tables):
+@final
+class CPPowers(ManyBodyMap):
     """z_l = sum over orders of w (h_order)_l with h_1 = x and h_(n+1) = C^T [(A h_n) * (B x)].
 
     One path per order and irrep. The partial products keep the irreps of x and of the output. Paths that vanish, such
     as antisymmetric ones of x with itself, are left out.
 
     Args:
-        options: rank=, tolerance= or factors= as `o3.cp_grid.cp_product`; exactly equivariant without.
+        rank, tolerance, factors: as `o3.cp_grid.cp_product`; exactly equivariant without.
     Attributes:
         paths: for each order, ((), irrep out) of each weight.
     """
 
-    options = ("rank", "tolerance", "factors")
-
-    def __init__(self, irreps_in, irreps_out, channels: int, correlation: int, **options) -> None:
+    def __init__(
+        self, irreps_in, irreps_out, channels: int, correlation: int, rank=None, tolerance=None, factors=None
+    ) -> None:
         super().__init__()
         irs, outs = [ir for _, ir in irreps_in], [ir for _, ir in irreps_out]
-        kept = self._add_product(irs, outs, type(irreps_in), options)
+        kept = self._add_product(irs, outs, type(irreps_in), (rank, tolerance, factors))
         self.d_out = sum(ir.dim for ir in outs)
         self.paths = []
         for order, reached in enumerate([irs, *self._not_vanishing(kept, correlation)], start=1):
@@ -47,14 +49,14 @@ class CPPowers(Tables):
             add_places(self, order, outs, slots)
             self.add_table(f"c_{order}", same_irreps(irs if order == 1 else kept, [outs[slot] for slot in slots]))
 
-    def _add_product(self, irs: list, outs: list, irreps_type, options: dict) -> list:
+    def _add_product(self, irs: list, outs: list, irreps_type, options: tuple) -> list:
         """The CP tables of (any partial product) x (x) -> the irreps returned."""
         space = sorted({*irs, *outs})
-        kept = [out for out in space if any(refusal("cp", one, two, out) is None for one in space for two in irs)]
+        kept = [out for out in space if any(refusal(one, two, out) is None for one in space for two in irs)]
         self.product = None
         if kept:
             self.spaces = tuple(irreps_type([(1, ir) for ir in part]) for part in (space, irs, kept))
-            self.product = cp_product(self.spaces, **options)
+            self.product = cp_product(self.spaces, *options)
             a, b, c = self.product[:3]
             self.add_table("a_first", a @ same_irreps(irs, space))
             self.add_table("a", a @ same_irreps(kept, space))

@@ -7,10 +7,12 @@ products", ICLR 2024, section 3.3; nodes exact to the degree of all factors and 
 from __future__ import annotations
 
 import copy
+from typing import final
 
 import torch
 from torch import Tensor
 
+from equitensor.nn.product_contract import ManyBodyMap
 from equitensor.nn.tables import Tables
 from equitensor.o3 import quadrature, spherical_harmonics
 from equitensor.o3.signals import signal, signal_columns
@@ -19,7 +21,8 @@ from equitensor.ops.contraction import transform
 SAMPLES = 4096
 
 
-class GridPowers(Tables):
+@final
+class GridPowers(ManyBodyMap):
     """z_l = sum over orders of w (f^order)_l, f the function with coefficients x in 'integral' normalisation.
 
     With true and pseudo signals f = f_true + j f_pseudo, j^2 = 1: powers of f_true + f_pseudo and of their

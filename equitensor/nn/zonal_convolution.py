@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.nn.gaunt import output_scale, owners
+from equitensor.nn.gaunt import output_scale, owners, selection
 from equitensor.nn.gaunt_forms import check_gaunt_options
 from equitensor.nn.interaction import path_irreps
 from equitensor.nn.layout import common_multiplicity, component_sizes, gather_channels, spread_channels
@@ -85,7 +85,7 @@ class _ZonalMap(Tables):
         super().__init__()
         wanted = irreps_out.sort().irreps.simplify()
         self.irreps_out = type(irreps_in)([(channels, ir) for _, ir in wanted])
-        self.indices = find_paths("gaunt", irreps_in, irreps_edge, wanted, odd=odd)
+        self.indices = find_paths("gaunt", irreps_in, irreps_edge, wanted, selection("all" if odd else "even"))
         self.instructions = [(*index, "uvu", True) for index in self.indices]
         self.channels, self.weight_numel = channels, len(irreps_edge) * channels
         spaces = [[ir for _, ir in irreps] for irreps in (irreps_in, irreps_edge, wanted)]

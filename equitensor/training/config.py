@@ -27,7 +27,7 @@ from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
 from equitensor.graph.labels import Label, labels, version
 from equitensor.models import D3, architectures
-from equitensor.models.architectures import CUTOFF
+from equitensor.models.architectures import CUTOFF, DEFAULT
 from equitensor.settings import left_out
 
 
@@ -161,7 +161,7 @@ def _data_section() -> type[DataConfig]:
 class ModelConfig(_Section):
     """The architecture, with the settings of all; one that is left out takes the architecture's own default."""
 
-    architecture: str = Field("directional", description="the backbone: directional or dimenet++")
+    architecture: str = Field(DEFAULT, description="the backbone: directional, dimenet++ or an installed package's")
     cutoff: PositiveFloat = Field(CUTOFF, description="Angstrom: how far atoms see each other")
     zbl: bool = Field(False, description="add the ZBL repulsion of nuclei at short distances")
     repulsion: bool | None = Field(
@@ -175,8 +175,8 @@ class ModelConfig(_Section):
         return self.model_dump(exclude_none=True)
 
 
-def _model_section() -> type[ModelConfig]:
-    declared = left_out([architectures.settings(name) for name in architectures.ARCHITECTURES])
+def _model_section(names: tuple[str, ...]) -> type[ModelConfig]:
+    declared = left_out([architectures.settings(name) for name in names])
     own = {name: field for name, field in declared.items() if name not in ModelConfig.model_fields}
     return create_model("ModelConfig", __base__=ModelConfig, **own)
 
@@ -293,14 +293,20 @@ class Config(_Section):
         return self.model_dump(mode="json")
 
 
-def config_class() -> type[Config]:
-    """The config, composed of what the table of labels, the formats and the architectures declare."""
-    return _config_class(version(), tuple(architectures.ARCHITECTURES.items()), formats.names())
+def config_class(architecture: str | None = None) -> type[Config]:
+    """The config, composed of what the table of labels, the formats and the architectures declare.
+
+    architecture: of those that installed packages bring take, and import, this one only. Raises InputError where there
+    is none of that name.
+    """
+    known = architectures.ARCHITECTURES
+    names = known.usable() if architecture is None else (*known.here(), architecture)
+    return _config_class(version(), tuple((name, known.find(name)) for name in dict.fromkeys(names)), formats.names())
 
 
 @lru_cache(maxsize=4)
-def _config_class(_version: int, _architectures: tuple, _formats: tuple) -> type[Config]:
-    loss, model = _loss_section(), _model_section()
+def _config_class(_version: int, named: tuple[tuple[str, type], ...], _formats: tuple) -> type[Config]:
+    loss, model = _loss_section(), _model_section(tuple(name for name, _ in named))
     return create_model(
         "Config", __base__=Config, data=(_data_section(), ...), model=(model, model()), loss=(loss, loss())
     )
@@ -337,10 +343,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def validate(values: dict, origin: str) -> Config:
     """A Config of plain values; `origin` is named in errors."""
     try:
-        return config_class().model_validate(values)
+        declared = config_class(_architecture(values))
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+    try:
+        return declared.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in _once_each(error.errors())]
+        lines = [_explain(problem, declared) for problem in _once_each(error.errors())]
         raise InputError(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _architecture(values: dict) -> str:
+    """The name of the architecture that a config asks for."""
+    section = values.get("model")
+    name = section.get("architecture") if isinstance(section, dict) else None
+    return name if isinstance(name, str) else DEFAULT
 
 
 def _override(values: dict, text: str) -> None:
@@ -381,11 +398,10 @@ def _section_below(section: type[BaseModel], part) -> type[BaseModel]:
     return _reading(Source)
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], section: type[BaseModel]) -> str:
     where = problem["loc"]
     key = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
-        section = config_class()
         for part in where[:-1]:
             section = _section_below(section, part)
         close = difflib.get_close_matches(str(where[-1]), section.model_fields, n=1, cutoff=0.5)

@@ -68,7 +68,7 @@ def _key(prefix: str, name: str, info: FieldInfo, default: str | None = None) ->
 def _of_architectures(name: str) -> str:
     """The default of a setting in each architecture that has it."""
     having = {}
-    for architecture in architectures.ARCHITECTURES:
+    for architecture in architectures.ARCHITECTURES.usable():
         fields = architectures.settings(architecture).model_fields
         if name in fields:
             having[architecture] = _yaml(fields[name].default)

@@ -10,19 +10,21 @@ from pathlib import Path
 from rich.console import Console
 
 from equitensor.graph.labels import labels
+from equitensor.models import ARCHITECTURES
 from equitensor.training.checkpoint import saved_config
 from equitensor.training.config import Config, loss_key
 
 MANY = 10  # elements
 
 
-def choices(zbl: bool = False) -> dict[str, dict[str, bool | float | None]]:
-    """Section of the config -> key -> value; for a config with model.zbl or without."""
+def choices(architecture: str, zbl: bool = False) -> dict[str, dict[str, bool | float | None]]:
+    """Section of the config -> key -> value, as the architecture declares them; for one with model.zbl or without."""
     weighed = [label for label in labels() if label.among_many is not None]
     section: dict[str, bool | float | None] = {
         loss_key(label, late): label.among_many for label in weighed for late in (False, True)
     }
-    return {"model": {"normalized": True, "repulsion": not zbl}, "loss": section}
+    model = dict(ARCHITECTURES[architecture].AMONG_MANY)
+    return {"model": model | {"repulsion": not zbl}, "loss": section}
 
 
 def as_begun(config: Config, run: Path | None) -> Config:
@@ -30,18 +32,20 @@ def as_begun(config: Config, run: Path | None) -> Config:
     if run is None:
         return config
     saved = saved_config(run)
-    began = {name: {key: getattr(getattr(saved, name), key) for key in keys} for name, keys in choices().items()}
+    chosen = choices(saved.model.architecture)
+    began = {name: {key: getattr(getattr(saved, name), key) for key in keys} for name, keys in chosen.items()}
     return _with(config, began)
 
 
 def for_many_elements(config: Config, elements: Collection[int], console: Console) -> Config:
     """The config of a new run with the choices for data of these elements in what it leaves open; says which.
 
-    A model that is trained further stays as it is.
+    A model that is trained further stays as it is, and so does an architecture that declares nothing for them.
     """
-    if len(elements) < MANY or config.model.architecture != "directional" or config.train.init_from is not None:
+    declared = ARCHITECTURES[config.model.architecture].AMONG_MANY
+    if len(elements) < MANY or not declared or config.train.init_from is not None:
         return config
-    chosen = choices(config.model.zbl)
+    chosen = choices(config.model.architecture, config.model.zbl)
     found = _with(config, chosen)
     taken = [
         f"{name}.{key}={_word(getattr(getattr(found, name), key))}"

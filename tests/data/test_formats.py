@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from equitensor.cli.main import build_parser
+from equitensor.cli.main import build_parser, main
 from equitensor.data import formats, open_snapshots
 from equitensor.errors import InputError
 from equitensor.training.config import validate
@@ -23,15 +23,21 @@ def read(path, depth: float = 1.0):
 """
 
 
+def distribution(folder, name, entries):
+    """What an installed package leaves in a folder on sys.path, beside its modules."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[equitensor.formats]\n{entries}\n")
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """package(entries, module) -> a folder on sys.path with a distribution `dimers` of these entry points."""
 
     def make(entries="dimers = dimer_reader", module=MODULE):
         folder = tmp_path / "site"
-        (folder / "dimers-1.0.dist-info").mkdir(parents=True)
-        (folder / "dimers-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: dimers\nVersion: 1.0\n")
-        (folder / "dimers-1.0.dist-info" / "entry_points.txt").write_text(f"[equitensor.formats]\n{entries}\n")
+        distribution(folder, "dimers", entries)
         (folder / "dimer_reader.py").write_text(module)
         monkeypatch.syspath_prepend(str(folder))
         return folder
@@ -61,7 +67,7 @@ def test_a_format_of_another_package(package, tmp_path):
     ("entries", "module", "message"),
     [
         ("dimers = dimer_reader", "import a_module_that_is_not_there", "No module named 'a_module_that_is_not_there'"),
-        ("dimers = dimer_reader", "def read(path):\n    pass\n", "it has no functions recognises and read"),
+        ("dimers = dimer_reader", "def read(path):\n    pass\n", "it has no function recognises"),
         ("npz = dimer_reader", MODULE, "there is one of this name"),
     ],
 )
@@ -69,4 +75,29 @@ def test_one_that_cannot_be_used_is_left_out_and_named(package, caplog, entries,
     before = formats.names()
     package(entries, module)
     assert formats.names() == before
-    assert message in caplog.text and "dimer_reader" in caplog.text
+    assert message in caplog.text and "dimer_reader" in caplog.text and "dimers 1.0" in caplog.text
+
+
+def test_one_that_cannot_be_used_is_an_error_where_it_is_asked_for(package, tmp_path):
+    package(module="import a_module_that_is_not_there")
+    with pytest.raises(InputError, match=r"'dimers' of dimers 1\.0 cannot be used: dimer_reader: ModuleNotFoundError"):
+        open_snapshots(tmp_path, format="dimers")
+    assert main(["data", "info", str(tmp_path), "--format", "dimers"]) == 2
+
+
+def test_a_name_that_two_packages_bring_is_of_neither(package, tmp_path, monkeypatch):
+    package()
+    distribution(tmp_path / "other", "trimers", "dimers = trimer_reader")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    assert "dimers" not in formats.names()
+    with pytest.raises(
+        InputError, match=r"by dimers 1\.0 \(dimer_reader\) and trimers 1\.0 \(trimer_reader\): uninstall"
+    ):
+        formats.get("dimers")
+
+
+def test_nothing_is_imported_before_it_is_asked_for(package):
+    package()
+    assert "dimers" in formats.FORMATS and "dimer_reader" not in sys.modules
+    assert formats.FORMATS.package("dimers") == "dimers 1.0" and formats.FORMATS.package("npz") is None
+    assert formats.get("dimers") is sys.modules["dimer_reader"]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from torch import nn
 
 from equitensor import models
 from equitensor.cli import main
@@ -16,6 +15,7 @@ from equitensor.data import Store, convert, coverage, open_snapshots
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph, Structure
 from equitensor.graph.labels import Form, Label, Quantity, names, registered
+from equitensor.models import Backbone
 from equitensor.models.architectures import registered as registered_architecture
 from equitensor.nn.weights import ElementTable
 from equitensor.training import evaluate, fit
@@ -42,7 +42,7 @@ DEBYE = 0.2081943  # e Angstrom
 CHARGES = {1: 0.3, 6: -0.2, 7: 0.1, 8: -0.4}
 
 
-class DipoleModel(nn.Module):
+class DipoleModel(Backbone):
     """Energies 0 and the dipole sum_i q_{z_i} sum_j (1 - d_ij / c)^2 r_ij, with a charge per element to be learnt."""
 
     def __init__(self, num_elements: int, cutoff: float, num_neighbors: float = 1.0) -> None:

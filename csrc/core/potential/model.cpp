@@ -96,6 +96,14 @@ class Tensors {
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
 
+  bool any_ends_in(const std::string& end) const {
+    for (const auto& each : tensors_) {
+      const std::string& name = each.first;
+      if (name.size() >= end.size() && !name.compare(name.size() - end.size(), end.size(), end)) return true;
+    }
+    return false;
+  }
+
   std::string header;
 
  private:
@@ -242,6 +250,9 @@ ProductWeights read_product(const Model& m, const Tensors& tensors, const std::s
   return product;
 }
 
+// Whether the paths of its product have weights: those of some families (Gaunt) have none.
+bool weighted(const Tensors& tensors) { return tensors.any_ends_in(".powers.interaction.weight"); }
+
 void read_coupling(Model& m, const Tensors& tensors) {
   const std::vector<int64_t> index = tensors.integers("coupling.index", 4);
   const size_t count = index.size() / 4;
@@ -322,8 +333,10 @@ Model read_model(const char* bytes, size_t size) {
   const double neighbors = real(settings, "num_neighbors");
   if (!(neighbors > 0)) fail("its num_neighbors is " + std::to_string(neighbors));
   model.num_neighbors = neighbors;
+  if (!tensors.has("coupling.index"))
+    fail("has no tensor \"coupling.index\": its product \"" + product + "\" is one for the torch backend");
   read_coupling(model, tensors);
-  if (product == "gaunt") model.paths = 0;
+  if (!weighted(tensors)) model.paths = 0;
   read_weights(model, tensors, real(settings, "smoothness"), neighbors);
   return model;
 }

@@ -4,55 +4,42 @@ The options of a format are what `read` declares, or what its `settings()` makes
 formats of its own as entry points of the group "equitensor.formats": the name of the format = a module with these.
 """
 
-import importlib
-import logging
-import sys
-from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 
 from equitensor.errors import InputError
+from equitensor.registry import Registry
 from equitensor.settings import Settings, check, left_out, settings_of
 
-_log = logging.getLogger(__name__)
-GROUP = "equitensor.formats"
+
+def _problem(_name: str, module) -> str | None:
+    """What a module of another package lacks."""
+    missing = [name for name in ("recognises", "read") if not callable(getattr(module, name, None))]
+    return f"it has no function {' and no function '.join(missing)}" if missing else None
+
+
 # In the order in which they are asked, then those of other packages; ASE, which knows the most, comes last.
 _OURS = ("oc20", "oc20-raw", "aselmdb", "pubchemqcr", "npz", "hdf5", "deepmd")
-_LAST = ("ase",)
+_LAST = "ase"
+FORMATS = Registry(
+    "format",
+    "equitensor.formats",
+    {name: f"{__name__}.{name.replace('-', '_')}" for name in (*_OURS, _LAST)},
+    _problem,
+    reserved=("auto", "store"),
+)
 
 
 def names() -> tuple[str, ...]:
-    """The names of all formats, in the order in which they are asked."""
-    return (*_OURS, *_brought(tuple(sys.path)), *_LAST)
+    """The names of all formats that can be used, in the order in which they are asked."""
+    return (*(name for name in FORMATS.usable() if name != _LAST), _LAST)
 
 
-def get(name: str):
+def get(name: str) -> ModuleType:
     """The module of a format. Raises InputError for an unknown name."""
-    if name in _OURS or name in _LAST:
-        return importlib.import_module(f"equitensor.data.formats.{name.replace('-', '_')}")
-    brought = _brought(tuple(sys.path))
-    if name not in brought:
+    if name not in FORMATS:
         raise InputError(f"unknown format {name!r}; known: auto, {', '.join(names())}")
-    return brought[name]
-
-
-@lru_cache(maxsize=4)
-def _brought(_path: tuple[str, ...]) -> dict:
-    """Name -> module of the formats that installed packages bring; one that cannot be loaded is left out, and named."""
-    found = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        if entry.name in (*_OURS, *_LAST, *found, "auto", "store"):
-            _log.warning("%s: the format %s is left out, because there is one of this name", entry.value, entry.name)
-            continue
-        try:
-            module = entry.load()
-            if not (callable(getattr(module, "recognises", None)) and callable(getattr(module, "read", None))):
-                raise AttributeError("it has no functions recognises and read")
-        except Exception as error:  # the code of others
-            _log.warning("the format %s of %s is left out: %s", entry.name, entry.value, error)
-        else:
-            found[entry.name] = module
-    return found
+    return FORMATS.find(name)
 
 
 def recognise(path: Path) -> str | None:
