@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph
 from equitensor.graph.labels import by_name, is_label
+from equitensor.models.backbone import Backbone
 from equitensor.models.repulsion import Repulsion
 from equitensor.models.zbl import ZBL
 from equitensor.nn.neighborhood import neighborhood
@@ -34,12 +35,13 @@ class Potential(nn.Module):
     and is missing here: `equitensor.Calculator` adds it.
     """
 
+    backbone: Backbone
     species_of: Tensor
     error_bars: "ErrorBars | None" = None  # those of the model file that it was loaded from
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         cutoff: float,
         elements: Iterable[int],
         e0s: Mapping[int, float],
