@@ -25,7 +25,7 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
         known = weights[name]
         weights[name] = known.mean(dim=0, keepdim=True).repeat(len(made.elements), *[1] * (known.dim() - 1))
         weights[name][own] = known
-    if model.repulsion is not None:
+    if model.repulsion is not None and made.repulsion is not None:
         begins = made.repulsion.begins.clone()
         begins[torch.tensor(own)[:, None], own] = model.repulsion.begins
         weights["repulsion.begins"] = begins
