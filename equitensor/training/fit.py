@@ -27,7 +27,7 @@ from equitensor.training.parts import parts_table
 from equitensor.training.plots import plot_learning
 from equitensor.training.pretrained import with_model_of_file
 from equitensor.training.progress import Progress
-from equitensor.training.ranks import Ranks, rank_options
+from equitensor.training.ranks import Ranks, rank_options, started_ranks
 from equitensor.training.report import error_table, left_out
 from equitensor.training.setup import MOST_TRAIN, TRAINED, RunData, build_model, open_data, origin_of
 from equitensor.training.shard_process import end_idle, give_back, taken
@@ -114,11 +114,17 @@ def _disk_failures_explained(folder: Path):
 
 
 def check(config: Config) -> dict:
-    """Open the data, print their coverage, take one step on the largest batch and say what memory it took."""
-    console = make_console()
+    """Open the data, print their coverage, take steps on the largest batches and say what memory they took.
+
+    Of several ranks the first does so, for itself; the others, which would say the same, return nothing.
+    """
     config = with_model_of_file(config)
     accelerator = _device(config)  # refused before data are read
-    data = open_data(config, console)
+    rank, ranks = started_ranks(accelerator)
+    if rank > 0:
+        return {}
+    console = make_console()
+    data = open_data(config, console, ranks=ranks)
     config = data.config
     model = build_model(config, data)
     fabric = Fabric(accelerator=accelerator, devices=1)
@@ -127,7 +133,8 @@ def check(config: Config) -> dict:
     found = largest_step(trainer)
     console.print(
         f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
-        f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB. Everything is in order."
+        f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB"
+        f"{' on each rank' if ranks > 1 else ''}. Everything is in order."
     )
     return found
 

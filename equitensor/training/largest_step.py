@@ -20,15 +20,26 @@ from equitensor.training.trainer import Trainer
 _VISITED = 1_000_000  # structures whose batches are looked at
 _EPOCHS = 200  # at most
 _MORE = 100  # structures that are tried
+_OTHERS = 20  # steps on batches as they come: memory that is freed in other pieces than it is asked for in
 
 
 def largest_step(trainer: Trainer) -> dict:
-    """Steps on the batches with the most edges and with the most atoms: sizes and seconds of the first, memory."""
+    """Steps on the batches with the most edges and with the most atoms: sizes and seconds of the first, memory.
+
+    Between two steps on each, all that a run has in memory is brought there: the state of the optimiser, which the
+    first step begins, graphs that are kept, and what other batches leave behind.
+    """
     device = trainer.fabric.device
     trainer.progress = Progress(started=time.monotonic(), epochs=1)
     parts = _largest_parts(trainer)
     with trainer.shards:
         found = [_step(trainer, part) for part in parts]
+        trainer.build_graphs()
+        for batch in islice(trainer.loader, _OTHERS):
+            trainer.step(batch)
+        for part in parts:
+            _step(trainer, part)
+        trainer.loader = None  # ends its workers
         others = trainer.shards.peak_memory()
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory() + others
     return found[0] | {"megabytes": peak}

@@ -104,6 +104,13 @@ def rank_options(accelerator: str) -> dict:
     }
 
 
+def started_ranks(accelerator: str) -> tuple[int, int]:
+    """This rank and their number, of those that torchrun or srun started, also where they never meet."""
+    if "strategy" not in rank_options(accelerator):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
 def _as_torchrun_says_it(slurm) -> dict[str, str]:
     """torchrun's variables out of those of a task of srun."""
     tasks, nodes = int(slurm["SLURM_STEP_NUM_TASKS"]), int(slurm.get("SLURM_STEP_NUM_NODES", 1))

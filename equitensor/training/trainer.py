@@ -129,7 +129,7 @@ class Trainer:
             gc.unfreeze()
 
     def _run(self) -> None:
-        self._build_graphs()
+        self.build_graphs()
         self._read_clock()
         if self.progress.step == 0:
             self._checkpoint()  # a run that is killed from here on can be resumed
@@ -148,11 +148,12 @@ class Trainer:
             self._validate_and_save()
         self.log.close()
 
-    def _build_graphs(self) -> None:
-        """Those that are kept: else the first steps, by which the readers are chosen, would wait for them this once."""
-        if self.data.train.keeps_graphs:
-            for i in range(len(self.data.train)):
-                self.data.train[i]
+    def build_graphs(self) -> None:
+        """Those that are kept, which else the first steps and the first validation, that are timed, would wait for."""
+        for dataset in (self.data.train, self.data.valid):
+            if dataset is not None and dataset.keeps_graphs:
+                for i in range(len(dataset)):
+                    dataset[i]
 
     def _epoch(self) -> None:
         self._steps()
@@ -285,7 +286,7 @@ class Trainer:
                 errors.add(self.shards.residuals(self.ema.module, graphs, **requests(part.counts)))
         errors = errors.joined(self.ranks).values()
         self.last_validation = time.monotonic()
-        # The first one also builds neighbour lists: the quickest says what a validation costs.
+        # The first one also warms up: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
 

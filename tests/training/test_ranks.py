@@ -123,6 +123,14 @@ def test_a_run_goes_on_with_another_number_of_ranks(mixed, tmp_path):
     assert_same(tmp_path / "whole", run)
 
 
+def test_one_of_two_ranks_checks(mixed, tmp_path):
+    done = torchrun(2, mixed("run"), tmp_path / "train.yaml", "--check", "train.threads=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("largest batch: ") == done.stdout.count("MB on each rank. Everything is in order.") == 1
+    assert "batches a step: 2, over 2 ranks" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
 SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "127.0.0.1"}
 
 
