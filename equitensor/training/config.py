@@ -82,6 +82,9 @@ class DataConfig(_Section):
     replay: Any = Field(None, description=REPLAY)
     valid_fraction: float = Field(0.1, ge=0, lt=1, description="share of `train` that is held out without `valid`")
     valid_by: Literal["group", "frame"] = Field("group", description="whether whole groups are held out, or frames")
+    fixed_forces: bool = Field(
+        False, description="whether forces on atoms marked fixed are learned too, where they are not zero"
+    )
     e0s: dict[str | int, float] | str | None = Field(
         None,
         description="energies of isolated atoms in eV, by element; a file of them; isolated (those in the data); fit "

@@ -35,6 +35,7 @@ from equitensor.training.closest import begin_repulsion
 from equitensor.training.config import Config
 from equitensor.training.evaluation import with_known_elements
 from equitensor.training.fingerprint import compare, fingerprint
+from equitensor.training.fixed_atoms import FixedForces
 from equitensor.training.label_checks import check_labels
 from equitensor.training.limits import limits
 from equitensor.training.many_elements import for_many_elements
@@ -118,7 +119,7 @@ def open_data(
             if E0S in config.train.freeze:
                 raise InputError("train.freeze: e0s are those of train.init_from, which is not given")
             e0s = resolve_e0s(data.e0s, snapshots, train)
-    train_set = GraphDataset(snapshots, train, cutoff, left=_left(d3, "train"))
+    train_set = GraphDataset(snapshots, train, cutoff, left=_learned(data, _left(d3, "train")))
     batch_limits, sizes = _batches(config, train_set, origin)
     valid_set = GraphDataset(held_out, valid, cutoff, left=_left(d3, "valid")) if len(valid) else None
     labels = LabelSample.of(snapshots, train, e0s.values)
@@ -154,6 +155,11 @@ def _d3(config: Config, parts: dict, tests: dict[str, Snapshots], console: Conso
 def _left(d3: dict[str, D3Table], name: str):
     """What makes labels those that are learned; None where nothing is taken off them."""
     return d3[name].left if d3 else None
+
+
+def _learned(data, left):
+    """What makes the labels of training structures those that are learned."""
+    return FixedForces(left) if data.fixed_forces else left
 
 
 def _say_batches(run: RunData, ranks: int, console: Console) -> None:
