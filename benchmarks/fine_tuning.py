@@ -123,14 +123,17 @@ def medians(rows: list[dict]) -> list[dict]:
 
 
 def table(results: list[dict]) -> str:
-    """The medians of all entries, as a table of the documentation."""
+    """Medians over the seeds of all entries with as many steps and the same settings, as a table of the documentation."""
     lines = [
         "| frames | | seeds, steps | 300 K: energy, forces | 600 K: energy, forces |",
         "| --- | --- | --- | --- | --- |",
     ]
+    alike: dict[tuple, list[dict]] = {}
     for result in results:
-        for row in result["median"]:
-            cells = [str(row["frames"]), row["kind"], f"{row['seeds']}, {result['steps']}"]
+        alike.setdefault((result["steps"], *result["overrides"]), []).extend(result["runs"])
+    for (steps, *_), runs in alike.items():
+        for row in medians(sorted(runs, key=lambda run: run["frames"])):
+            cells = [str(row["frames"]), row["kind"], f"{row['seeds']}, {steps}"]
             for test in ("test_MD_300K", "test_MD_600K"):
                 cells.append(", ".join(f"{value:.1f}" for value in row[test].values()))
             lines.append(f"| {' | '.join(cells)} |")

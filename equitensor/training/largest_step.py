@@ -39,7 +39,7 @@ def largest_step(trainer: Trainer) -> dict:
             trainer.step(batch)
         for part in parts:
             _step(trainer, part)
-        trainer.loader = None  # ends its workers
+        trainer.end_readers()
         others = trainer.shards.peak_memory()
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory() + others
     return found[0] | {"megabytes": peak}

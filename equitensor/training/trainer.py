@@ -89,6 +89,10 @@ class Trainer:
             persistent_workers=workers > 0,
         )
 
+    def end_readers(self) -> None:
+        """Now; left to the garbage collector they take 5 s each."""
+        self.loader = None
+
     def attach(self, folder: Path, progress: Progress, console, provenance: dict, origin: Origin | None) -> None:
         self.folder, self.progress, self.provenance, self.origin = folder, progress, provenance, origin
         self.live = Live(console, progress)
@@ -143,7 +147,7 @@ class Trainer:
                 self.sampler.epoch = self.progress.epoch
                 self._epoch()
         self._end_epoch()  # of a run that was killed after its last step
-        self.loader = None  # ends its workers now; left to the garbage collector they take 5 s each
+        self.end_readers()
         if self.recorded != self.progress.step:  # it is, where a run is resumed that was killed after this
             self._validate_and_save()
         self.log.close()
