@@ -123,7 +123,7 @@ def medians(rows: list[dict]) -> list[dict]:
 
 
 def table(results: list[dict]) -> str:
-    """Medians over the seeds of all entries with as many steps and the same settings, as a table of the documentation."""
+    """Medians over the seeds of all entries alike in steps and settings, as a table of the documentation."""
     lines = [
         "| frames | | seeds, steps | 300 K: energy, forces | 600 K: energy, forces |",
         "| --- | --- | --- | --- | --- |",
