@@ -40,11 +40,11 @@ def function(name: str, sizes: int, arrays: int, constants: int = 0):
     """
     if LIBRARY is None:
         return None
-    found = getattr(LIBRARY, f"equitensor_{name}")
+    symbol = getattr(LIBRARY, f"equitensor_{name}")
     kinds = [ctypes.c_int64] * sizes + [ctypes.c_double] * constants + [ctypes.c_void_p] * arrays
-    found.argtypes = [ctypes.c_int, *kinds, ctypes.c_int]
-    found.restype = ctypes.c_int
-    return found
+    symbol.argtypes = [ctypes.c_int, *kinds, ctypes.c_int]
+    symbol.restype = ctypes.c_int
+    return symbol
 
 
 def error() -> str:

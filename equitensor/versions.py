@@ -22,10 +22,10 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Name -> version, "not installed" for a package that is missing."""
-    found = {"equitensor": __version__, "python": platform.python_version()}
+    installed = {"equitensor": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed

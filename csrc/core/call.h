@@ -1,4 +1,4 @@
-// What the functions of equitensor.h share: failures as codes with a message, precision, room that a call needs.
+// What the functions of equitensor.h share: failures as codes with a message, precision, buffers that a call needs.
 #pragma once
 
 #include <algorithm>
@@ -74,7 +74,7 @@ int in_precision(int precision, const F& body) noexcept {
   });
 }
 
-// An argument that is an array of numbers.
+// An argument that is an array of floating-point values.
 template <class T>
 const T* from(const void* array) {
   return static_cast<const T*>(array);
@@ -102,21 +102,21 @@ inline void ask_for_large_pages(void* memory, int64_t bytes) {
 #endif
 }
 
-// Room for numbers that nobody has written yet, from the start of a cache line on.
+// An uninitialised array, aligned to a cache line.
 template <class T>
-class Room {
+class Buffer {
  public:
-  Room() = default;
-  explicit Room(int64_t count) : memory_(std::aligned_alloc(64, (count * sizeof(T) / 64 + 1) * 64)) {
+  Buffer() = default;
+  explicit Buffer(int64_t count) : memory_(std::aligned_alloc(64, (count * sizeof(T) / 64 + 1) * 64)) {
     if (!memory_) throw std::bad_alloc();
     ask_for_large_pages(memory_, count * sizeof(T));
   }
-  Room(Room&& other) noexcept : memory_(other.memory_) { other.memory_ = nullptr; }
-  Room& operator=(Room&& other) noexcept {
+  Buffer(Buffer&& other) noexcept : memory_(other.memory_) { other.memory_ = nullptr; }
+  Buffer& operator=(Buffer&& other) noexcept {
     std::swap(memory_, other.memory_);
     return *this;
   }
-  ~Room() { std::free(memory_); }
+  ~Buffer() { std::free(memory_); }
   T* data() const { return static_cast<T*>(memory_); }
 
  private:
@@ -142,11 +142,11 @@ void add_in_order(int64_t items, int64_t operations_each, int threads, const std
                   const F& body) {
   const int64_t ranges =
       std::max<int64_t>(1, std::min<int64_t>(threads, items / items_per_task(operations_each)));
-  std::vector<std::array<Room<T>, N>> own(ranges);
+  std::vector<std::array<Buffer<T>, N>> own(ranges);
   std::vector<std::array<T*, N>> at(ranges);
   for (int64_t r = 0; r < ranges; r++)
     for (size_t k = 0; k < N; k++) {
-      if (r && totals[k].data) own[r][k] = Room<T>(totals[k].count);
+      if (r && totals[k].data) own[r][k] = Buffer<T>(totals[k].count);
       at[r][k] = r ? own[r][k].data() : totals[k].data;
       clear(at[r][k], totals[k].count);
     }

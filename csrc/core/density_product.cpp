@@ -6,7 +6,7 @@ using namespace equitensor;
 
 int equitensor_density_product(int precision, int64_t atoms, int64_t components, int64_t channels, int64_t elements,
                                int64_t order, int64_t degrees, int64_t paths, int64_t entries, int64_t invariants,
-                               int64_t symmetric, int64_t along, const void* x, const void* weight, const void* mix,
+                               int64_t symmetric, int64_t tangents, const void* x, const void* weight, const void* mix,
                                const void* g, const void* h_x, const void* h_weight, const void* h_mix,
                                const int64_t* species, const int32_t* index, const double* coefficients, void* out,
                                void* dx, void* dweight, void* dmix, int threads) {
@@ -26,7 +26,7 @@ int equitensor_density_product(int precision, int64_t atoms, int64_t components,
     const int64_t operations = entries * channels * order * (gradients ? 4 : 1);
     const std::array<Total<T>, 2> totals{
         {{into<T>(dweight), elements * order * degrees * channels}, {into<T>(dmix), paths * channels}}};
-    const auto kernel = along ? kernels<T>().density_product_along : kernels<T>().density_product;
+    const auto kernel = tangents ? kernels<T>().density_product_tangents : kernels<T>().density_product;
     add_in_order(atoms, operations, threads, totals, [&](int64_t first, int64_t last, const auto& sums) {
       const DensityArrays<T> at{from<T>(x),        from<T>(weight), from<T>(mix), from<T>(g), from<T>(h_x),
                                 from<T>(h_weight), from<T>(h_mix),  into<T>(out), into<T>(dx), sums[0],

@@ -103,10 +103,10 @@ struct PowerPass {
     if (weights_too) dw[0] += g * P[0];
     for (int64_t k = 1; k < d.order; k++) {
       const int64_t a = (k + 1) / 2 - 1, b = k + 1 - (k + 1) / 2 - 1;
-      const N along = w[k] * g;
+      const N weighted = w[k] * g;
       for (int64_t m = 0; m < d.components; m++) {
-        gradient(a)[m] += along * power(b)[m];
-        gradient(b)[m] += along * power(a)[m];
+        gradient(a)[m] += weighted * power(b)[m];
+        gradient(b)[m] += weighted * power(a)[m];
       }
       if (weights_too) dw[k] += g * overlap(k);
     }
@@ -114,7 +114,7 @@ struct PowerPass {
 };
 
 // Atoms first..last. Without `g` the outputs; else the gradients in x, weight and mix, or (duals) their derivatives
-// along the tangents and that of the output. The gradients in weight and mix are added to what is there.
+// with the tangents, and that of the output. The gradients in weight and mix are added to what is there.
 template <class N, class T>
 void density_pass(const DensityProduct<T>& d, int64_t first, int64_t last, const DensityArrays<T>& at) {
   std::vector<N> memory(2 * d.order * d.components + 2 * d.order * d.degrees + 2 * d.components + 2 * d.paths);
@@ -128,9 +128,9 @@ void density_pass(const DensityProduct<T>& d, int64_t first, int64_t last, const
     const int64_t row = d.species[i] * K * C;
     for (int64_t c = 0; c < C; c += N::size) {
       const int64_t count = std::min<int64_t>(N::size, C - c);
-      for (int64_t m = 0; m < D; m++) P[m] = Reader<N>::read(at.x, at.along_x, (i * D + m) * C + c, count);
-      for (int64_t k = 0; k < K; k++) w[k] = Reader<N>::read(at.weight, at.along_weight, row + k * C + c, count);
-      for (int64_t p = 0; mix && p < d.paths; p++) mix[p] = Reader<N>::read(at.mix, at.along_mix, p * C + c, count);
+      for (int64_t m = 0; m < D; m++) P[m] = Reader<N>::read(at.x, at.h_x, (i * D + m) * C + c, count);
+      for (int64_t k = 0; k < K; k++) w[k] = Reader<N>::read(at.weight, at.h_weight, row + k * C + c, count);
+      for (int64_t p = 0; mix && p < d.paths; p++) mix[p] = Reader<N>::read(at.mix, at.h_mix, p * C + c, count);
       pass.raise(at.out || at.dweight);
       if (at.out) {
         pass.output(out);
@@ -155,6 +155,6 @@ void density_product(const DensityProduct<T>& d, int64_t first, int64_t last, co
 }
 
 template <class T>
-void density_product_along(const DensityProduct<T>& d, int64_t first, int64_t last, const DensityArrays<T>& at) {
+void density_product_tangents(const DensityProduct<T>& d, int64_t first, int64_t last, const DensityArrays<T>& at) {
   density_pass<Dual<Block<T, 2>>, T>(d, first, last, at);
 }

@@ -65,8 +65,8 @@ int equitensor_edge_embedding_first(int precision, int64_t atoms, int64_t width,
     const Sizes n{atoms, width, num_radial, elements, channels};
     check(n, species, sender);
     const Layers<T> layers{threads};
-    Pieces<T> pieces(into<T>(back));
-    T *by_hidden = pieces.take(n.hidden()), *by_before = pieces.take(n.hidden());
+    Consecutive<T> parts(into<T>(back));
+    T *by_hidden = parts.take(n.hidden()), *by_before = parts.take(n.hidden());
     layers.linear_back(n.slots(), 1, channels, channels, from<T>(g), from<T>(out), by_hidden);
     layers.outer(n.slots(), 1, channels, channels, from<T>(hidden), from<T>(g), into<T>(dout));
     done(equitensor_silu_backward(precision, n.hidden(), before, by_hidden, by_before, threads));
@@ -87,14 +87,14 @@ int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width
     using T = decltype(number);
     const int64_t slots = atoms * width, size = slots * channels;
     const Layers<T> layers{threads};
-    Pieces<const T> pieces(from<T>(back));
-    const T *by_hidden = pieces.take(size), *by_before = pieces.take(size);
-    const Room<T> along_before(size), along_hidden(size);
-    layers.linear(slots, 1, num_radial, channels, from<T>(h_functions), from<T>(radial), along_before.data());
-    done(equitensor_silu_second(precision, size, before, by_hidden, along_before.data(), along_hidden.data(), dbefore,
+    Consecutive<const T> parts(from<T>(back));
+    const T *by_hidden = parts.take(size), *by_before = parts.take(size);
+    const Buffer<T> h_before(size), h_hidden(size);
+    layers.linear(slots, 1, num_radial, channels, from<T>(h_functions), from<T>(radial), h_before.data());
+    done(equitensor_silu_second(precision, size, before, by_hidden, h_before.data(), h_hidden.data(), dbefore,
                                 threads));
-    layers.linear(slots, 1, channels, channels, along_hidden.data(), from<T>(out), into<T>(dg));
-    layers.outer(slots, 1, channels, channels, along_hidden.data(), from<T>(g), into<T>(dout));
+    layers.linear(slots, 1, channels, channels, h_hidden.data(), from<T>(out), into<T>(dg));
+    layers.outer(slots, 1, channels, channels, h_hidden.data(), from<T>(g), into<T>(dout));
     layers.outer(slots, 1, num_radial, channels, from<T>(h_functions), by_before, into<T>(dradial));
   });
 }

@@ -46,7 +46,7 @@ int equitensor_edge_read(int precision, int64_t atoms, int64_t width, int64_t co
 }
 
 int equitensor_edge_gradient(int precision, int64_t atoms, int64_t width, int64_t components, int64_t channels,
-                             int64_t along, const void* harmonics, const void* a, const void* b, const void* features,
+                             int64_t tangents, const void* harmonics, const void* a, const void* b, const void* features,
                              const int64_t* rev, const void* h_harmonics, const void* h_a, const void* h_b,
                              const void* h_features, void* dharmonics, void* da, void* db, void* dfeatures,
                              int threads) {
@@ -57,7 +57,7 @@ int equitensor_edge_gradient(int precision, int64_t atoms, int64_t width, int64_
     const EdgeArrays<const T> tangent{from<T>(h_harmonics), from<T>(h_a), from<T>(h_b), from<T>(h_features)};
     const EdgeArrays<T> out{into<T>(dharmonics), into<T>(da), into<T>(db), into<T>(dfeatures)};
     over_atoms(f, atoms, threads, [&](int64_t first, int64_t last) {
-      kernels<T>().edge_gradient(f, first, last, point, along ? &tangent : nullptr, out);
+      kernels<T>().edge_gradient(f, first, last, point, tangents ? &tangent : nullptr, out);
     });
   });
 }

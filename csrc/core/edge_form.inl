@@ -67,20 +67,20 @@ inline void add_times(int64_t n, const T* x, const T* y, T* z) {
   for (int64_t i = 0; i < n; i++) z[i] += x[i] * y[i];
 }
 
-// Zeroed scratch of a thread, cut into pieces, each at the start of a cache line: a register across two lines takes as
+// Zeroed scratch of a thread, divided into arrays, each at the start of a cache line: a register across two lines takes as
 // long to read as two.
 template <class T>
 struct Scratch {
-  static constexpr int64_t line = 64 / sizeof(T), pieces = 16;  // at most
+  static constexpr int64_t line = 64 / sizeof(T), arrays = 16;  // at most
   std::vector<T> memory;
   int64_t used;
-  explicit Scratch(int64_t size) : memory(size + (pieces + 1) * line) {
+  explicit Scratch(int64_t size) : memory(size + (arrays + 1) * line) {
     used = (-reinterpret_cast<uintptr_t>(memory.data()) & 63) / sizeof(T);
   }
   T* take(int64_t size) {
     T* start = memory.data() + used;
     used += (size + line - 1) / line * line;
-    if (used > static_cast<int64_t>(memory.size())) throw std::length_error("pieces longer than their scratch");
+    if (used > static_cast<int64_t>(memory.size())) throw std::length_error("arrays longer than their scratch");
     return start;
   }
 };
@@ -117,7 +117,7 @@ void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, co
   }
 }
 
-// The gradient in (Y, a, b, G) of F, or of the derivative of F along a tangent; null pointers are not wanted.
+// The gradient of F with respect to (Y, a, b, G), or its tangent; null pointers are not wanted.
 template <class T>
 void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const EdgeArrays<const T>& at,
                    const EdgeArrays<const T>* tangent, const EdgeArrays<T>& out) {
@@ -142,29 +142,29 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
     const T* tb = !first_order && tangent->b ? take_rows(f, i, tangent->b, own_tb, Cp) : none;
     const T* G = padded_rows(D, C, at.features + i * D * C, own_G, Cp);
     const T* tG = at_tG ? padded_rows(D, C, at_tG + i * D * C, own_tG, Cp) : none;
-    times(rows, a, b, p);  // p = a b, s its derivative along the tangent
+    times(rows, a, b, p);  // p = a b, s its tangent
     if (moves_ab) {
       std::fill(s, s + rows, T(0));
       if (ta) add_times(rows, ta, b, s);
       if (tb) add_times(rows, a, tb, s);
     }
-    if (out.a || out.b) {  // q = Y G, r its derivative along the tangent
+    if (out.a || out.b) {  // q = Y G, r its tangent
       multiply(w, Cp, D, Y, D, 1, G, Cp, q, Cp, false);
       if (!first_order) {
         std::fill(r, r + rows, T(0));
         if (tY) multiply(w, Cp, D, tY, D, 1, G, Cp, r, Cp, true);
         if (at_tG) multiply(w, Cp, D, Y, D, 1, tG, Cp, r, Cp, true);
       }
-      const T* along = first_order ? q : r;
+      const T* read = first_order ? q : r;
       if (out.a) {
         T* row = place_of_rows(f, i, own_row, out.a, Cp);
-        times(rows, b, along, row);
+        times(rows, b, read, row);
         if (tb) add_times(rows, tb, q, row);
         put_rows(f, i, row, Cp, out.a);
       }
       if (out.b) {
         T* row = place_of_rows(f, i, own_row, out.b, Cp);
-        times(rows, a, along, row);
+        times(rows, a, read, row);
         if (ta) add_times(rows, ta, q, row);
         put_rows(f, i, row, Cp, out.b);
       }

@@ -31,7 +31,7 @@ int equitensor_edge_geometry(int precision, int64_t edges, int64_t num_radial, i
     const GeometryArrays<T> at{from<T>(vectors),     from<T>(h),        from<T>(g_harmonics),
                                from<T>(g_functions), from<T>(g_radial), into<T>(harmonics),
                                into<T>(functions),   into<T>(radial),   into<T>(dvectors)};
-    const auto kernel = h ? kernels<T>().edge_geometry_along : kernels<T>().edge_geometry;
+    const auto kernel = h ? kernels<T>().edge_geometry_tangents : kernels<T>().edge_geometry;
     parallel_for(edges, items_per_task(8 * (entries + 8 * num_radial)), threads,
                  [&](int64_t first, int64_t last) { kernel(e, first, last, at); });
   });

@@ -111,9 +111,9 @@ struct EdgePass {
       now = next;
     }
     by_length += by_envelope * envelope_derivative();
-    const N along = by_direction[0] * direction[0] + by_direction[1] * direction[1] + by_direction[2] * direction[2];
+    const N radial_part = by_direction[0] * direction[0] + by_direction[1] * direction[1] + by_direction[2] * direction[2];
     for (int a = 0; a < 3; a++)
-      dr[a] = (by_direction[a] - along * direction[a]) / length + by_length * direction[a];
+      dr[a] = (by_direction[a] - radial_part * direction[a]) / length + by_length * direction[a];
   }
 };
 
@@ -158,9 +158,9 @@ void geometry_pass(const EdgeGeometry& e, int64_t first, int64_t last, const Geo
     const int64_t count = std::min<int64_t>(W, last - i);
     columns(row(at.vectors, i, 3), count, 3, vector);
     if constexpr (!std::is_same_v<N, Block<double, 1>>) {
-      Block<double, 1> along[3];
-      columns(row(at.along, i, 3), count, 3, along);
-      for (int a = 0; a < 3; a++) vector[a].tangent = along[a];
+      Block<double, 1> tangent[3];
+      columns(row(at.tangent, i, 3), count, 3, tangent);
+      for (int a = 0; a < 3; a++) vector[a].tangent = tangent[a];
     }
     pass.forward(vector);
     for (int64_t n = 0; at.radial && n < R; n++) r[n] = *u * f[n];
@@ -182,6 +182,6 @@ void edge_geometry(const EdgeGeometry& e, int64_t first, int64_t last, const Geo
 }
 
 template <class T>
-void edge_geometry_along(const EdgeGeometry& e, int64_t first, int64_t last, const GeometryArrays<T>& at) {
+void edge_geometry_tangents(const EdgeGeometry& e, int64_t first, int64_t last, const GeometryArrays<T>& at) {
   geometry_pass<Dual<Block<double, 1>>, T>(e, first, last, at);
 }

@@ -19,10 +19,10 @@ template <class T>
 struct Inner {
   T *factor, *mixed, *before;
   Inner(const Sizes& n, T* start) {
-    Pieces<T> pieces(start);
-    factor = pieces.take(n.rows());
-    mixed = pieces.take(n.mixed());
-    before = pieces.take(n.rows());
+    Consecutive<T> parts(start);
+    factor = parts.take(n.rows());
+    mixed = parts.take(n.mixed());
+    before = parts.take(n.rows());
   }
 };
 
@@ -35,10 +35,10 @@ struct Back : Inner<T> {
 };
 
 template <class T>
-Room<T> scalars(const Sizes& n, const void* features) {
-  Room<T> found(n.atoms * n.channels);
-  take_scalars(n.atoms, n.components(), n.channels, from<T>(features), found.data());
-  return found;
+Buffer<T> scalars(const Sizes& n, const void* features) {
+  Buffer<T> result(n.atoms * n.channels);
+  take_scalars(n.atoms, n.components(), n.channels, from<T>(features), result.data());
+  return result;
 }
 
 // to (atoms, width, channels) += x (atoms, channels)
@@ -61,7 +61,7 @@ int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t 
     const Sizes n{atoms, width, degrees, channels, edge_channels, num_radial};
     const Layers<T> layers{threads};
     const Inner<T> at(n, into<T>(inner));
-    const Room<T> s = scalars<T>(n, features), shared(atoms * edge_channels);
+    const Buffer<T> s = scalars<T>(n, features), shared(atoms * edge_channels);
     layers.linear(n.slots(), 1, num_radial, edge_channels, from<T>(radial), from<T>(w_radial), at.factor);
     layers.linear(atoms, degrees, channels, edge_channels, from<T>(features), from<T>(matrices), at.mixed);
     done(equitensor_edge_read(precision, atoms, width, n.components(), edge_channels, harmonics, at.mixed, at.factor,
@@ -116,7 +116,7 @@ int equitensor_edge_update_first(int precision, int64_t atoms, int64_t width, in
     layers.linear_back(atoms, degrees, channels, c, by.mixed, from<T>(matrices), into<T>(dfeatures));
     layers.outer(atoms, degrees, channels, c, from<T>(features), by.mixed, into<T>(dmatrices));
     if (!dfeatures) return;
-    const Room<T> of_scalars(atoms * channels);
+    const Buffer<T> of_scalars(atoms * channels);
     layers.linear_back(atoms, 1, channels, c, by.shared, from<T>(w_scalars), of_scalars.data());
     for (int64_t i = 0; i < atoms; i++)
       layers.add(channels, of_scalars.data() + i * channels, into<T>(dfeatures) + i * n.components() * channels);
@@ -138,33 +138,33 @@ int equitensor_edge_update_second(int precision, int64_t atoms, int64_t width, i
     const Layers<T> layers{threads};
     const Inner<const T> at(n, from<T>(inner));
     const Back<const T> by(n, from<T>(back));
-    const Inner<T> found(n, into<T>(dinner));
-    const Room<T> room(3 * n.rows() + n.mixed());
-    Pieces<T> pieces(room.data());
-    T *along_factor = h_radial ? pieces.take(n.rows()) : nullptr;
-    T *along_mixed = h_features ? pieces.take(n.mixed()) : nullptr;
-    T *along_before = pieces.take(n.rows()), *rows = pieces.take(n.rows());
+    const Inner<T> gradient(n, into<T>(dinner));
+    const Buffer<T> scratch(3 * n.rows() + n.mixed());
+    Consecutive<T> parts(scratch.data());
+    T *h_factor = h_radial ? parts.take(n.rows()) : nullptr;
+    T *h_mixed = h_features ? parts.take(n.mixed()) : nullptr;
+    T *h_before = parts.take(n.rows()), *rows = parts.take(n.rows());
     if (h_radial)
-      layers.linear(slots, 1, num_radial, c, from<T>(h_radial), from<T>(w_radial), along_factor);
+      layers.linear(slots, 1, num_radial, c, from<T>(h_radial), from<T>(w_radial), h_factor);
     if (h_features)
-      layers.linear(atoms, degrees, channels, c, from<T>(h_features), from<T>(matrices), along_mixed);
+      layers.linear(atoms, degrees, channels, c, from<T>(h_features), from<T>(matrices), h_mixed);
     done(equitensor_edge_gradient(precision, atoms, width, n.components(), c, 1, harmonics, at.factor, by.before,
-                                  at.mixed, rev, h_harmonics, along_factor, nullptr, along_mixed, dharmonics,
-                                  found.factor, along_before, found.mixed, threads));
-    if (h_messages) layers.linear(slots, 1, c, c, from<T>(h_messages), from<T>(w_messages), along_before, true);
-    Room<T> along_scalars;
+                                  at.mixed, rev, h_harmonics, h_factor, nullptr, h_mixed, dharmonics,
+                                  gradient.factor, h_before, gradient.mixed, threads));
+    if (h_messages) layers.linear(slots, 1, c, c, from<T>(h_messages), from<T>(w_messages), h_before, true);
+    Buffer<T> h_scalars;
     if (h_features) {
-      along_scalars = scalars<T>(n, h_features);
-      const Room<T> shared(atoms * c);
-      layers.linear(atoms, 1, channels, c, along_scalars.data(), from<T>(w_scalars), shared.data());
-      add_to_slots(n, shared.data(), along_before);
+      h_scalars = scalars<T>(n, h_features);
+      const Buffer<T> shared(atoms * c);
+      layers.linear(atoms, 1, channels, c, h_scalars.data(), from<T>(w_scalars), shared.data());
+      add_to_slots(n, shared.data(), h_before);
     }
-    done(equitensor_silu_second(precision, n.rows(), at.before, by.hidden, along_before, rows, found.before, threads));
+    done(equitensor_silu_second(precision, n.rows(), at.before, by.hidden, h_before, rows, gradient.before, threads));
     layers.outer(slots, 1, c, c, rows, from<T>(g), into<T>(dout));
     layers.outer(slots, 1, num_radial, c, from<T>(h_radial), by.factor, into<T>(dw_radial));
     layers.outer(atoms, degrees, channels, c, from<T>(h_features), by.mixed, into<T>(dmatrices));
     layers.outer(slots, 1, c, c, from<T>(h_messages), by.before, into<T>(dw_messages));
-    layers.outer(atoms, 1, channels, c, along_scalars.data(), by.shared, into<T>(dw_scalars));
+    layers.outer(atoms, 1, channels, c, h_scalars.data(), by.shared, into<T>(dw_scalars));
     layers.linear(slots, 1, c, c, rows, from<T>(out), into<T>(dg));
     if (dg) layers.add(n.rows(), from<T>(h_messages), into<T>(dg));
   });

@@ -77,8 +77,8 @@ EQUITENSOR_API int equitensor_channel_product(int precision, int64_t items, int6
  * channels), Y (atoms, width, components), G (atoms, components, channels):
  * gather is dF/dG; read is dF/db with factor for a, rows at the slots rev (atoms width,) of the reverse edges.
  *
- * gradient: of F in all four; where `along`, the derivative of these along the tangents h, NULL where zero. Where rev is
- * given, rows of a and b, of their tangents and of their gradients lie at the slots of the reverse edges. */
+ * gradient: of F with respect to all four; with `tangents`, the JVP of these gradients with the tangents h (NULL: zero).
+ * With rev, rows of a and b, of their tangents and of their gradients lie at the slots of the reverse edges. */
 EQUITENSOR_API int equitensor_edge_gather(int precision, int64_t atoms, int64_t width, int64_t components,
                                           int64_t channels, const void* harmonics, const void* a, const void* b,
                                           void* sum, int threads);
@@ -86,7 +86,7 @@ EQUITENSOR_API int equitensor_edge_read(int precision, int64_t atoms, int64_t wi
                                         int64_t channels, const void* harmonics, const void* features,
                                         const void* factor, const int64_t* rev, void* out, int threads);
 EQUITENSOR_API int equitensor_edge_gradient(int precision, int64_t atoms, int64_t width, int64_t components,
-                                            int64_t channels, int64_t along, const void* harmonics, const void* a,
+                                            int64_t channels, int64_t tangents, const void* harmonics, const void* a,
                                             const void* b, const void* features, const int64_t* rev,
                                             const void* h_harmonics, const void* h_a, const void* h_b,
                                             const void* h_features, void* dharmonics, void* da, void* db,
@@ -96,8 +96,8 @@ EQUITENSOR_API int equitensor_edge_gradient(int precision, int64_t atoms, int64_
  * num_radial), and those times the envelope. index (3, entries) and coefficients (entries,): Y_out is the sum of
  * coefficient Y_in r_axis, rows out, in, axis, by rising degree.
  *
- * With gradients g by the three (NULL: zero), dvectors is the gradient by r; with a tangent h of r, the three and
- * dvectors are the gradients of <h, that> by the three g and by r. */
+ * With gradients g with respect to the three (NULL: zero), dvectors is the gradient with respect to r; with a tangent h of
+ * r, the three and dvectors are the gradients of <h, dvectors> with respect to the three g and r. */
 EQUITENSOR_API int equitensor_edge_geometry(int precision, int64_t edges, int64_t num_radial, int64_t lmax,
                                             int64_t entries, double cutoff, const void* vectors, const void* h,
                                             const void* g_harmonics, const void* g_functions, const void* g_radial,
@@ -109,11 +109,11 @@ EQUITENSOR_API int equitensor_edge_geometry(int precision, int64_t edges, int64_
  * sum_m P_am P_bm, a + b = k (atoms, 1, channels). weight (elements, order, degrees or 1, channels); mix (paths,
  * channels) multiplies the tensor's paths (NULL: ones); `symmetric`: T is in its two operands.
  *
- * Without g, out. With g, the gradients by x, weight and mix; where `along`, the derivatives of out and of these along
- * the tangents h (NULL: zero). */
+ * Without g, out. With g, the gradients with respect to x, weight and mix; with `tangents`, the JVP of out and of these
+ * gradients with the tangents h (NULL: zero). */
 EQUITENSOR_API int equitensor_density_product(int precision, int64_t atoms, int64_t components, int64_t channels,
                                               int64_t elements, int64_t order, int64_t degrees, int64_t paths,
-                                              int64_t entries, int64_t invariants, int64_t symmetric, int64_t along,
+                                              int64_t entries, int64_t invariants, int64_t symmetric, int64_t tangents,
                                               const void* x, const void* weight, const void* mix, const void* g,
                                               const void* h_x, const void* h_weight, const void* h_mix,
                                               const int64_t* species, const int32_t* index,
@@ -124,13 +124,13 @@ EQUITENSOR_API int equitensor_density_product(int precision, int64_t atoms, int6
  * weight[element, path] reduction[path, r] basis[r, position]; weight (elements, paths, channels), reduction (paths,
  * rank) or NULL for the unit matrix, basis (rank, basis_size). sizes (7): components, outputs, products, rows, monomials,
  * entries, weights; table as `o3.polynomial_terms` of the Python package lays it out. strides (5, 3): of x, h_x, g, out
- * and dx, in numbers from atom to atom, component to component, channel to channel.
+ * and dx, in elements from atom to atom, component to component, channel to channel.
  *
- * Without g, out. With g, the gradients by x and weight; where `along`, the derivatives of out and of these along the
- * tangents h (NULL: zero). */
+ * Without g, out. With g, the gradients with respect to x and weight; with `tangents`, the JVP of out and of these
+ * gradients with the tangents h (NULL: zero). */
 EQUITENSOR_API int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t elements,
                                         int64_t paths, int64_t rank, int64_t basis_size, int64_t table_length,
-                                        int64_t along, const void* x, const void* weight, const void* g,
+                                        int64_t tangents, const void* x, const void* weight, const void* g,
                                         const void* h_x, const void* h_weight, const int64_t* element,
                                         const void* reduction, const void* basis, const int32_t* table,
                                         const int64_t* sizes, const int64_t* strides, void* out, void* dx,
@@ -141,12 +141,12 @@ EQUITENSOR_API int equitensor_many_body(int precision, int64_t atoms, int64_t ch
  * starts, and the blocks' sizes. sizes_x, _y, _z: the blocks, 2 l + 1 each. Rows hold blocks (channels, 2 l + 1), or
  * (2 l + 1, channels) where `channels_last`. w (rows_w, items_w, channels_w), items_w and channels_w 1 where shared.
  *
- * Without g, z. With g, the gradients; where `along`, the derivatives of z and of these along the tangents h (NULL:
+ * Without g, z. With g, the gradients; with `tangents`, the JVP of z and of these gradients with the tangents h (NULL:
  * zero). */
 EQUITENSOR_API int equitensor_uuu_product(int precision, int64_t items, int64_t channels, int64_t channels_last,
                                           int64_t rows_w, int64_t items_w, int64_t channels_w, int64_t paths,
                                           int64_t table_length, int64_t blocks_x, int64_t blocks_y, int64_t blocks_z,
-                                          int64_t along, const void* x, const void* y, const void* w, const void* g,
+                                          int64_t tangents, const void* x, const void* y, const void* w, const void* g,
                                           const void* h_x, const void* h_y, const void* h_w, const void* table,
                                           const int64_t* plan, const int64_t* sizes_x, const int64_t* sizes_y,
                                           const int64_t* sizes_z, void* z, void* dx, void* dy, void* dw, int threads);
@@ -155,11 +155,11 @@ EQUITENSOR_API int equitensor_uuu_product(int precision, int64_t items, int64_t 
  * width_w), z (nodes, width_z), rows in e3nn's layout. plan (paths, 8): where a path's blocks start in the rows of x, y,
  * w and z, its channels, and 2 l + 1 of x, y and z; table: its couplings (j, i, k), one path after the other.
  *
- * Without g, z. With g, the gradients; where `along`, the derivatives of z and of these along the tangents h (NULL:
+ * Without g, z. With g, the gradients; with `tangents`, the JVP of z and of these gradients with the tangents h (NULL:
  * zero). */
 EQUITENSOR_API int equitensor_uvu_convolution(int precision, int64_t nodes, int64_t edges, int64_t width_x,
                                               int64_t width_y, int64_t width_w, int64_t width_z, int64_t paths,
-                                              int64_t table_length, int64_t along, const void* x, const void* y,
+                                              int64_t table_length, int64_t tangents, const void* x, const void* y,
                                               const void* w, const void* g, const void* h_x, const void* h_y,
                                               const void* h_w, const int64_t* sender, const int64_t* receiver,
                                               const void* table, const int64_t* plan, void* z, void* dx, void* dy,
@@ -169,7 +169,7 @@ EQUITENSOR_API int equitensor_uvu_convolution(int precision, int64_t nodes, int6
  * a matrix (width_y, 2 l1 + 1, all 2 l3 + 1 of its paths). */
 EQUITENSOR_API int equitensor_uvu_product(int precision, int64_t items, int64_t width_x, int64_t width_y,
                                           int64_t width_w, int64_t width_z, int64_t paths, int64_t table_length,
-                                          int64_t along, const void* x, const void* y, const void* w, const void* g,
+                                          int64_t tangents, const void* x, const void* y, const void* w, const void* g,
                                           const void* h_x, const void* h_y, const void* h_w, const void* table,
                                           const int64_t* plan, void* z, void* dx, void* dy, void* dw, int threads);
 
@@ -177,7 +177,7 @@ EQUITENSOR_API int equitensor_uvu_product(int precision, int64_t items, int64_t 
  * for a few edges at a time and never stored. */
 EQUITENSOR_API int equitensor_radial_convolution(int precision, int64_t nodes, int64_t edges, int64_t width_x,
                                                  int64_t width_y, int64_t rows, int64_t width_w, int64_t width_z,
-                                                 int64_t paths, int64_t table_length, int64_t along, const void* x,
+                                                 int64_t paths, int64_t table_length, int64_t tangents, const void* x,
                                                  const void* y, const void* hidden, const void* matrix, const void* g,
                                                  const void* h_x, const void* h_y, const void* h_hidden,
                                                  const void* h_matrix, const int64_t* sender, const int64_t* receiver,
@@ -186,10 +186,11 @@ EQUITENSOR_API int equitensor_radial_convolution(int precision, int64_t nodes, i
 
 /* Messages m = silu(x) V, x = b W + S[species of the sender] + T[species] + bias, at slots (atoms width,): b (atoms width,
  * num_radial), W (num_radial, channels), S and T (elements, channels), V (channels, channels), m (atoms width, channels);
- * species (atoms,), sender (atoms width,). x (`before`) and silu(x) (`hidden`) are results, too, which the others take.
+ * species (atoms,), sender (atoms width,). x (`before`) and silu(x) (`hidden`) are further results, inputs of the others.
  *
- * first: the gradients, given g by m and `more_before` by x (NULL: zero); `back` (2, atoms width, channels) holds those
- * by silu(x) and x. second: with a tangent h of b, the gradients of <h, gradient by b> by W, V, x and g. */
+ * first: the gradients, from g with respect to m and `more_before` to x (NULL: zero); `back` (2, atoms width, channels)
+ * holds those with respect to silu(x) and x. second: with a tangent h of b, the gradients of <h, db> with respect to W, V,
+ * x and g. */
 EQUITENSOR_API int equitensor_edge_embedding(int precision, int64_t atoms, int64_t width, int64_t num_radial,
                                              int64_t elements, int64_t channels, const void* functions,
                                              const void* radial, const void* senders, const void* receivers,
@@ -212,11 +213,11 @@ EQUITENSOR_API int equitensor_edge_embedding_second(int precision, int64_t atoms
 /* Densities of messages, mixed by degree and multiplied: a = m V, b = R W, A = gather(Y, a, b), B = A M by degree, and of B
  * what equitensor_density_product gives. m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width,
  * degrees^2), V (edge_channels, gathered), W (num_radial, gathered), M (degrees, gathered, channels). `inner` holds a, b
- * and B one after the other, `sum` A: results, too, which the others take.
+ * and B one after the other, `sum` A: further results, inputs of the others.
  *
- * first: the gradients, given g by the output and `more_inner` by a, b and B (NULL: zero); `back` holds those by a, b and
- * B, back_sum that by A. second: with tangents h of m, R and Y (NULL: zero), the gradients of the product of h with the
- * gradients by these by Y, the weights, a, b, B (`dinner`) and g. */
+ * first: the gradients, from g with respect to the output and `more_inner` to a, b and B (NULL: zero); `back` holds those
+ * with respect to a, b and B, back_sum that to A. second: with tangents h of m, R and Y (NULL: zero), the gradients of
+ * <h, (dm, dR, dY)> with respect to Y, the weights, a, b, B (`dinner`) and g. */
 EQUITENSOR_API int equitensor_message_density(int precision, int64_t atoms, int64_t width, int64_t degrees,
                                               int64_t edge_channels, int64_t num_radial, int64_t gathered,
                                               int64_t channels, int64_t elements, int64_t order, int64_t paths,
@@ -256,7 +257,7 @@ EQUITENSOR_API int equitensor_message_density_second(int precision, int64_t atom
  * degrees^2, channels): m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width, degrees^2), rev as
  * in equitensor_edge_read. F is w_radial (num_radial, edge_channels), A matrices (degrees, channels, edge_channels), W
  * w_messages, S w_scalars (channels, edge_channels), V out. `inner` holds f, P A and x one after the other, `hidden`
- * silu(x): results, too, which the others take.
+ * silu(x): further results, inputs of the others.
  *
  * first: the gradients, given g by the new messages and `more_inner` by f, P A and x (NULL: zero); `back` holds those by
  * f, P A, x, silu(x) and by s S + bias (atoms, edge_channels). second: with tangents h of m, P, R and Y (NULL: zero), the

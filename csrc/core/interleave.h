@@ -1,4 +1,4 @@
-// Features of a degree in e3nn's layout, S = 2 l + 1 numbers of one channel after the other, as S registers of channels,
+// Features of a degree in e3nn's layout, S = 2 l + 1 components of one channel after the other, as S registers of channels,
 // and back, by permutations of registers. Included once per instruction set, after simd.h and number.h.
 
 // Lanes of `so_far`, where number m of a channel lies in register k of the row those of `from`.
@@ -11,9 +11,9 @@ EQUITENSOR_INLINE vec<T> pick(vec<T> so_far, vec<T> from, std::index_sequence<la
 
 template <class T, int S, int m, size_t... k>
 EQUITENSOR_INLINE vec<T> component(const vec<T>* row, std::index_sequence<k...>) {
-  vec<T> found = row[0];
-  ((found = pick<T, S, m, k>(found, row[k], std::make_index_sequence<Simd<T>::width>())), ...);
-  return found;
+  vec<T> merged = row[0];
+  ((merged = pick<T, S, m, k>(merged, row[k], std::make_index_sequence<Simd<T>::width>())), ...);
+  return merged;
 }
 
 template <class T, int S, size_t... m>
@@ -32,9 +32,9 @@ EQUITENSOR_INLINE vec<T> place(vec<T> so_far, vec<T> from, std::index_sequence<l
 
 template <class T, int S, int k, size_t... m>
 EQUITENSOR_INLINE vec<T> piece_of_row(const vec<T>* parts, std::index_sequence<m...>) {
-  vec<T> found = parts[0];
-  ((found = place<T, S, k, m>(found, parts[m], std::make_index_sequence<Simd<T>::width>())), ...);
-  return found;
+  vec<T> merged = parts[0];
+  ((merged = place<T, S, k, m>(merged, parts[m], std::make_index_sequence<Simd<T>::width>())), ...);
+  return merged;
 }
 
 template <class T, int S, size_t... k>

@@ -56,7 +56,7 @@ struct DensityProduct {
 // by the output, tangents of the first three; results, null where not wanted.
 template <class T>
 struct DensityArrays {
-  const T *x, *weight, *mix, *g, *along_x, *along_weight, *along_mix;
+  const T *x, *weight, *mix, *g, *h_x, *h_weight, *h_mix;
   T *out, *dx, *dweight, *dmix;
 };
 
@@ -77,11 +77,11 @@ struct PolynomialOrder {
 };
 
 // z_M = sum over entries of W x_k v_node: see many_body.inl. By (M, k) with inner nodes, and by (node, k) with inner M.
-// Paths are sums of the weights that are given, or those (`reduction` empty). Atoms by element: those of element e are
+// Paths are sums of the weights, or the weights themselves (`reduction` empty). Atoms by element: those of element e are
 // order[start[e]] .. order[start[e + 1]].
 template <class T>
 struct ManyBody {
-  int64_t components, outputs, channels, given, paths, products, entries;
+  int64_t components, outputs, channels, num_weights, paths, products, entries;
   const int32_t *left, *right;
   PolynomialOrder<T> rows, monomials;
   SparseSums<T> reduction;
@@ -96,12 +96,12 @@ struct Strided {
   T* at(int64_t n, int64_t i, int64_t c) const { return data + n * atom + i * component + c * channel; }
 };
 
-// Features x, weights (elements, given, channels), the gradient g by the output, tangents of the first two (null:
+// Features x, weights (elements, num_weights, channels), the gradient g by the output, tangents of the first two (null:
 // zero); results, null where not wanted.
 template <class T>
 struct ManyBodyArrays {
-  Strided<const T> x, along_x, g;
-  const T *weight, *along_weight;
+  Strided<const T> x, h_x, g;
+  const T *weight, *h_weight;
   Strided<T> out, dx;
   T* dweight;
 };
@@ -112,7 +112,7 @@ struct UVUPath {
   int64_t x, y, w, z, mul, i, j, k, last_x, last_z, lanes;
 };
 
-// Paths with their couplings: as matrices (j, padded i k), and sparse, where the numbers (i, j) of path p are a sum over
+// Paths with their couplings: as matrices (j, padded i k), and sparse, where the entries (i, j) of path p are a sum over
 // entries[p] row[p][i J + j] .. of components k. `scalar`: j is 1, and the matrix a multiple of one.
 template <class T>
 struct UVUPaths {
@@ -181,7 +181,7 @@ struct EdgeGeometry {
 // Vectors (e, 3), a tangent of theirs, gradients by the three results; results, null where not wanted.
 template <class T>
 struct GeometryArrays {
-  const T *vectors, *along, *g_harmonics, *g_functions, *g_radial;
+  const T *vectors, *tangent, *g_harmonics, *g_functions, *g_radial;
   T *harmonics, *functions, *radial, *dvectors;
 };
 
@@ -193,18 +193,18 @@ struct Kernels {
                         const EdgeArrays<T>&);
   void (*channel_product)(const ProductPlan<T>&, int64_t, int64_t, int64_t, const T*, const T*, T*);
   void (*density_product)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
-  void (*density_product_along)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
+  void (*density_product_tangents)(const DensityProduct<T>&, int64_t, int64_t, const DensityArrays<T>&);
   void (*degree_linear)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, bool, bool, T*);
   void (*degree_outer)(int64_t, int64_t, int64_t, int64_t, int64_t, const T*, const T*, T*);
   void (*edge_geometry)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
-  void (*edge_geometry_along)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
+  void (*edge_geometry_tangents)(const EdgeGeometry&, int64_t, int64_t, const GeometryArrays<T>&);
   void (*uvu_values)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_gradients)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uvu_tangents)(const UVUConvolution<T>&, int64_t, int64_t, const UVUArrays<T>&);
   void (*uuu_product)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
-  void (*uuu_product_along)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
+  void (*uuu_product_tangents)(const UUUProduct<T>&, int64_t, int64_t, const UUUArrays<T>&);
   void (*many_body)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
-  void (*many_body_along)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
+  void (*many_body_tangents)(const ManyBody<T>&, int64_t, int64_t, const ManyBodyArrays<T>&);
   // c (M, N) = a b, or += : see simd.h
   void (*matrix_product)(int64_t, int64_t, int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, bool);
   int64_t (*padded)(int64_t);  // the next multiple of the register width

@@ -5,7 +5,7 @@
 
 namespace equitensor {
 
-// What one of them refused is refused by the whole.
+// Passes on the failure of one of them.
 inline void done(int code) {
   if (code != EQUITENSOR_OK) throw PassedOn{code};
 }
@@ -15,7 +15,7 @@ struct Layers {
   int threads;
   static constexpr int precision = sizeof(T) == sizeof(float) ? EQUITENSOR_FLOAT32 : EQUITENSOR_FLOAT64;
 
-  // y = x W by degree, or y += x W, and its gradients. None where there is no room for one.
+  // y = x W by degree, or y += x W, and its gradients. A result that is null is not computed.
   void linear(int64_t items, int64_t degrees, int64_t in, int64_t out, const T* x, const T* weight, T* y,
               bool add = false) const {
     mix(items, degrees, in, out, x, weight, false, add, y);
@@ -62,7 +62,7 @@ void sum_over_slots(int64_t atoms, int64_t width, int64_t channels, const T* row
   }
 }
 
-// The sum of all rows, where there is room for it.
+// The sum of all rows, unless it is null.
 template <class T>
 void sum_of_rows(int64_t rows, int64_t channels, const T* x, T* sum) {
   clear(sum, channels);
@@ -77,15 +77,15 @@ void take_scalars(int64_t items, int64_t components, int64_t channels, const T* 
     std::copy_n(features + i * components * channels, channels, scalars + i * channels);
 }
 
-// Pieces of an array, one after the other; null of null.
+// Consecutive parts of one array; null if that is null.
 template <class T>
-class Pieces {
+class Consecutive {
  public:
-  explicit Pieces(T* start) : next_(start) {}
+  explicit Consecutive(T* start) : next_(start) {}
   T* take(int64_t count) {
-    T* piece = next_;
+    T* start = next_;
     if (next_) next_ += count;
-    return piece;
+    return start;
   }
 
  private:

@@ -31,7 +31,7 @@ struct TableReader {
 
 template <class T>
 struct Basis {
-  const T* numbers;
+  const T* values;
   int64_t rank, size;
 };
 
@@ -46,7 +46,7 @@ PolynomialOrder<T> read_order(TableReader& table, const Basis<T>& basis, const i
   const int32_t *stop = table.take_ends(entries, weights), *path = table.take(weights, basis.rank);
   const int32_t* position = table.take(weights, basis.size);
   order.weights = {{stop, stop + entries}, {path, path + weights}, std::vector<T>(weights)};
-  for (int64_t n = 0; n < weights; n++) order.weights.factor[n] = basis.numbers[path[n] * basis.size + position[n]];
+  for (int64_t n = 0; n < weights; n++) order.weights.factor[n] = basis.values[path[n] * basis.size + position[n]];
   return order;
 }
 
@@ -82,15 +82,15 @@ void sort_atoms(const int64_t* element, int64_t atoms, int64_t elements, ManyBod
 }
 
 template <class T>
-void read_table(ManyBody<T>& p, const Basis<T>& basis, const int32_t* numbers, int64_t length, const int64_t* sizes) {
+void read_table(ManyBody<T>& p, const Basis<T>& basis, const int32_t* integers, int64_t length, const int64_t* sizes) {
   for (int n = 0; n <= WEIGHTS; n++) require(sizes[n] >= 0, "many_body: sizes must not be negative");
   const int64_t groups = sizes[ROWS] + sizes[MONOMIALS], entries = sizes[ENTRIES] + sizes[WEIGHTS];
   const int64_t expected = 2 * sizes[PRODUCTS] + 3 * groups + 4 * entries;
-  require(length == expected, "many_body: table holds ", length, " numbers, expected ", expected);
+  require(length == expected, "many_body: table holds ", length, " integers, expected ", expected);
   p.components = sizes[COMPONENTS], p.outputs = sizes[OUTPUTS], p.products = sizes[PRODUCTS];
   p.entries = sizes[ENTRIES], p.paths = basis.rank;
   const int64_t nodes = p.components + 1 + p.products;
-  TableReader table{numbers};
+  TableReader table{integers};
   p.left = table.take(p.products, nodes), p.right = table.take(p.products, p.components);
   for (int64_t q = 0; q < p.products; q++)
     require(p.left[q] < p.components + 1 + q, "many_body: a product needs a later one");
@@ -117,7 +117,7 @@ void over_tasks(const ManyBody<T>& p, int64_t passes, int threads, const F& body
 }  // namespace
 
 int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t elements, int64_t paths, int64_t rank,
-                         int64_t basis_size, int64_t table_length, int64_t along, const void* x, const void* weight,
+                         int64_t basis_size, int64_t table_length, int64_t tangents, const void* x, const void* weight,
                          const void* g, const void* h_x, const void* h_weight, const int64_t* element,
                          const void* reduction, const void* basis, const int32_t* table, const int64_t* sizes,
                          const int64_t* strides, void* out, void* dx, void* dweight, int threads) {
@@ -125,7 +125,7 @@ int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t
     using T = decltype(number);
     require(reduction || paths == rank, "many_body: weight has ", paths, " paths, basis ", rank);
     ManyBody<T> p{};
-    p.given = paths, p.channels = channels;
+    p.num_weights = paths, p.channels = channels;
     if (reduction) p.reduction = columns_of(from<T>(reduction), paths, rank);
     read_table(p, Basis<T>{from<T>(basis), rank, basis_size}, table, table_length, sizes);
     sort_atoms(element, atoms, elements, p);
@@ -138,7 +138,7 @@ int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t
                                strided<T>(dx, strides + 12),
                                into<T>(dweight)};
     clear(at.dweight, elements * paths * channels);
-    const auto kernel = along ? kernels<T>().many_body_along : kernels<T>().many_body;
-    over_tasks(p, along ? 6 : g ? 3 : 1, threads, [&](int64_t first, int64_t last) { kernel(p, first, last, at); });
+    const auto kernel = tangents ? kernels<T>().many_body_tangents : kernels<T>().many_body;
+    over_tasks(p, tangents ? 6 : g ? 3 : 1, threads, [&](int64_t first, int64_t last) { kernel(p, first, last, at); });
   });
 }

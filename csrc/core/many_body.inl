@@ -3,7 +3,7 @@
 // that a coefficient is fetched once for all of them. Included once per instruction set.
 // A gradient follows the entries by monomial v_node x_k, whose gradient is sum_M W g_M.
 
-// The numbers of a block of channels that lie `stride` apart.
+// The values of a block of channels that lie `stride` apart.
 template <class B, class T>
 EQUITENSOR_INLINE B read_strided(const T* p, int64_t stride, int64_t count) {
   if (stride == 1) return B::read(p, count);
@@ -36,7 +36,7 @@ inline void read_atoms(const Strided<const T>& from, const Strided<const T>&, co
 }
 
 template <int A, class T, int V>
-inline void read_atoms(const Strided<const T>& from, const Strided<const T>& along, const int64_t* atoms,
+inline void read_atoms(const Strided<const T>& from, const Strided<const T>& tangent, const int64_t* atoms,
                        int64_t components, int64_t c, int64_t count, Dual<Block<T, V>>* to) {
   using B = Block<T, V>;
   for (int a = 0; a < A; a++)
@@ -44,7 +44,7 @@ inline void read_atoms(const Strided<const T>& from, const Strided<const T>& alo
       Dual<B>& number = to[i * A + a];
       number.value = read_strided<B>(from.at(atoms[a], i, c), from.channel, count);
       number.tangent =
-          along.data ? read_strided<B>(along.at(atoms[a], i, c), along.channel, count) : B::zero();
+          tangent.data ? read_strided<B>(tangent.at(atoms[a], i, c), tangent.channel, count) : B::zero();
     }
 }
 
@@ -153,9 +153,9 @@ void polynomial_gradients(const ManyBody<T>& p, const U* coefficient, const N* n
   }
 }
 
-// Room for one block of channels, each array from the start of a cache line on.
+// Scratch arrays for one block of channels, each aligned to a cache line.
 template <class U, class N, class B>
-struct PolynomialRoom {
+struct PolynomialScratch {
   static constexpr int64_t LINE = 64;
   std::vector<char> memory;
   U *weight, *path, *rows, *monomials;
@@ -163,15 +163,15 @@ struct PolynomialRoom {
   N *node, *dnode, *z;
 
   template <class T>
-  PolynomialRoom(const ManyBody<T>& p, int64_t atoms) {
+  PolynomialScratch(const ManyBody<T>& p, int64_t atoms) {
     const int64_t nodes = p.components + 1 + p.products;
     int64_t size = 0;
     for (const bool placed : {false, true}) {
       if (placed) memory.resize(size + LINE);
       size = placed ? LINE - reinterpret_cast<uintptr_t>(memory.data()) % LINE : 0;
-      place(weight, p.given, size), place(path, p.paths, size);
+      place(weight, p.num_weights, size), place(path, p.paths, size);
       place(rows, p.entries, size), place(monomials, p.entries, size), place(gradient, p.entries, size);
-      place(dweight, p.given, size), place(dpath, p.paths, size), place(g, p.outputs * atoms, size);
+      place(dweight, p.num_weights, size), place(dpath, p.paths, size), place(g, p.outputs * atoms, size);
       place(node, nodes * atoms, size), place(dnode, nodes * atoms, size), place(z, p.outputs * atoms, size);
     }
   }
@@ -185,53 +185,53 @@ struct PolynomialRoom {
 
 // A atoms of one element.
 template <int A, class U, class N, class B, class T>
-void many_body_atoms(const ManyBody<T>& p, const ManyBodyArrays<T>& at, const PolynomialRoom<U, N, B>& room,
+void many_body_atoms(const ManyBody<T>& p, const ManyBodyArrays<T>& at, const PolynomialScratch<U, N, B>& scratch,
                      const int64_t* atoms, int64_t c, int64_t count) {
   const int64_t nodes = p.components + 1 + p.products;
-  read_atoms<A>(at.x, at.along_x, atoms, p.components, c, count, room.node);
-  raise_nodes<A>(p, room.node);
+  read_atoms<A>(at.x, at.h_x, atoms, p.components, c, count, scratch.node);
+  raise_nodes<A>(p, scratch.node);
   if (at.out.data) {
-    polynomial_values<A>(p, room.rows, room.node, room.z);
-    write_atoms<A>(room.z, atoms, p.outputs, c, count, at.out);
+    polynomial_values<A>(p, scratch.rows, scratch.node, scratch.z);
+    write_atoms<A>(scratch.z, atoms, p.outputs, c, count, at.out);
   }
   if (!at.dx.data && !at.dweight) return;
-  read_atoms<A>(at.g, at.g, atoms, p.outputs, c, count, room.g);
-  for (int64_t i = 0; i < nodes * A; i++) room.dnode[i] = N::zero();
-  polynomial_gradients<A>(p, room.monomials, room.node, room.g, room.dnode, at.dweight ? room.gradient : nullptr);
+  read_atoms<A>(at.g, at.g, atoms, p.outputs, c, count, scratch.g);
+  for (int64_t i = 0; i < nodes * A; i++) scratch.dnode[i] = N::zero();
+  polynomial_gradients<A>(p, scratch.monomials, scratch.node, scratch.g, scratch.dnode, at.dweight ? scratch.gradient : nullptr);
   if (!at.dx.data) return;
-  lower_gradients<A>(p, room.node, room.dnode);
-  write_atoms<A>(room.dnode, atoms, p.components, c, count, at.dx);
+  lower_gradients<A>(p, scratch.node, scratch.dnode);
+  write_atoms<A>(scratch.dnode, atoms, p.components, c, count, at.dx);
 }
 
-// Tasks first..last, each an element that occurs in a block of channels: no two add to the same numbers.
-// Without `g` the outputs; else the gradients in x and weight, or (N a dual) their derivatives along the tangents and
+// Tasks first..last, each an element that occurs in a block of channels: no two add to the same values.
+// Without `g` the outputs; else the gradients in x and weight, or (N a dual) their tangents and
 // that of the output.
 template <class U, class N, class B, int A, class T>
 void many_body_pass(const ManyBody<T>& p, int64_t first, int64_t last, const ManyBodyArrays<T>& at) {
-  const PolynomialRoom<U, N, B> room(p, A);
+  const PolynomialScratch<U, N, B> scratch(p, A);
   const int64_t elements = p.present.size();
   const bool reduced = !p.reduction.stop.empty();
-  const U* weight = reduced ? room.path : room.weight;
-  B* dweight = reduced ? room.dpath : room.dweight;
+  const U* weight = reduced ? scratch.path : scratch.weight;
+  B* dweight = reduced ? scratch.dpath : scratch.dweight;
   for (int64_t task = first; task < last; task++) {
     const int64_t element = p.present[task % elements], c = task / elements * N::size;
-    const int64_t count = std::min<int64_t>(N::size, p.channels - c), row = element * p.given * p.channels + c;
-    for (int64_t k = 0; k < p.given; k++)
-      room.weight[k] = Reader<U>::read(at.weight, at.along_weight, row + k * p.channels, count);
-    if (reduced) fold(p.reduction, room.weight, room.path);
-    if (at.out.data) fold(p.rows.weights, weight, room.rows);
-    if (at.dx.data || at.dweight) fold(p.monomials.weights, weight, room.monomials);
-    for (int64_t e = 0; at.dweight && e < p.entries; e++) room.gradient[e] = B::zero();
+    const int64_t count = std::min<int64_t>(N::size, p.channels - c), row = element * p.num_weights * p.channels + c;
+    for (int64_t k = 0; k < p.num_weights; k++)
+      scratch.weight[k] = Reader<U>::read(at.weight, at.h_weight, row + k * p.channels, count);
+    if (reduced) fold(p.reduction, scratch.weight, scratch.path);
+    if (at.out.data) fold(p.rows.weights, weight, scratch.rows);
+    if (at.dx.data || at.dweight) fold(p.monomials.weights, weight, scratch.monomials);
+    for (int64_t e = 0; at.dweight && e < p.entries; e++) scratch.gradient[e] = B::zero();
     const int64_t *atoms = p.order.data() + p.start[element], *end = p.order.data() + p.start[element + 1];
-    for (; atoms + A <= end; atoms += A) many_body_atoms<A>(p, at, room, atoms, c, count);
-    for (; A > 2 && atoms + 2 <= end; atoms += 2) many_body_atoms<2>(p, at, room, atoms, c, count);
-    for (; atoms < end; atoms++) many_body_atoms<1>(p, at, room, atoms, c, count);
+    for (; atoms + A <= end; atoms += A) many_body_atoms<A>(p, at, scratch, atoms, c, count);
+    for (; A > 2 && atoms + 2 <= end; atoms += 2) many_body_atoms<2>(p, at, scratch, atoms, c, count);
+    for (; atoms < end; atoms++) many_body_atoms<1>(p, at, scratch, atoms, c, count);
     if (!at.dweight) continue;
-    for (int64_t k = 0; k < p.given; k++) room.dweight[k] = B::zero();
+    for (int64_t k = 0; k < p.num_weights; k++) scratch.dweight[k] = B::zero();
     for (int64_t k = 0; k < p.paths; k++) dweight[k] = B::zero();
-    unfold(p.monomials.weights, room.gradient, dweight);
-    if (reduced) unfold(p.reduction, room.dpath, room.dweight);
-    for (int64_t k = 0; k < p.given; k++) room.dweight[k].write(at.dweight + row + k * p.channels, count);
+    unfold(p.monomials.weights, scratch.gradient, dweight);
+    if (reduced) unfold(p.reduction, scratch.dpath, scratch.dweight);
+    for (int64_t k = 0; k < p.num_weights; k++) scratch.dweight[k].write(at.dweight + row + k * p.channels, count);
   }
 }
 
@@ -242,9 +242,9 @@ void many_body(const ManyBody<T>& p, int64_t first, int64_t last, const ManyBody
 }
 
 template <class T>
-void many_body_along(const ManyBody<T>& p, int64_t first, int64_t last, const ManyBodyArrays<T>& at) {
+void many_body_tangents(const ManyBody<T>& p, int64_t first, int64_t last, const ManyBodyArrays<T>& at) {
   using B = Block<T, 1>;
-  if (at.along_weight)
+  if (at.h_weight)
     many_body_pass<Dual<B>, Dual<B>, B, 2>(p, first, last, at);
   else
     many_body_pass<B, Dual<B>, B, 4>(p, first, last, at);

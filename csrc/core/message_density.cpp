@@ -21,10 +21,10 @@ template <class T>
 struct Inner {
   T *a, *b, *mixed;
   Inner(const Sizes& n, T* start) {
-    Pieces<T> pieces(start);
-    a = pieces.take(n.rows());
-    b = pieces.take(n.rows());
-    mixed = pieces.take(n.mixed());
+    Consecutive<T> parts(start);
+    a = parts.take(n.rows());
+    b = parts.take(n.rows());
+    mixed = parts.take(n.mixed());
   }
 };
 
@@ -118,19 +118,19 @@ int equitensor_message_density_second(
     const Sizes n{atoms, width, degrees, edge_channels, num_radial, gathered, channels};
     const Layers<T> layers{threads};
     const Inner<const T> at(n, from<T>(inner)), by(n, from<T>(back));
-    const Inner<T> found(n, into<T>(dinner));
+    const Inner<T> gradient(n, into<T>(dinner));
     const Product product{precision, elements, order, paths, entries, invariants, symmetric,
                           weight, mix, species, index, coefficients, threads};
-    const Room<T> rows(2 * n.rows()), sums(n.sums()), along(n.mixed());
-    T *along_a = h_messages ? rows.data() : nullptr, *along_b = h_radial ? rows.data() + n.rows() : nullptr;
-    layers.linear(n.slots(), 1, edge_channels, gathered, from<T>(h_messages), from<T>(w_messages), along_a);
-    layers.linear(n.slots(), 1, num_radial, gathered, from<T>(h_radial), from<T>(w_radial), along_b);
+    const Buffer<T> rows(2 * n.rows()), sums(n.sums()), h_mixed(n.mixed());
+    T *h_a = h_messages ? rows.data() : nullptr, *h_b = h_radial ? rows.data() + n.rows() : nullptr;
+    layers.linear(n.slots(), 1, edge_channels, gathered, from<T>(h_messages), from<T>(w_messages), h_a);
+    layers.linear(n.slots(), 1, num_radial, gathered, from<T>(h_radial), from<T>(w_radial), h_b);
     done(equitensor_edge_gradient(precision, atoms, width, n.components(), gathered, 1, harmonics, at.a, at.b,
-                                  back_sum, nullptr, h_harmonics, along_a, along_b, nullptr, dharmonics, found.a,
-                                  found.b, sums.data(), threads));
-    layers.linear(atoms, degrees, gathered, channels, sums.data(), from<T>(matrices), along.data());
+                                  back_sum, nullptr, h_harmonics, h_a, h_b, nullptr, dharmonics, gradient.a,
+                                  gradient.b, sums.data(), threads));
+    layers.linear(atoms, degrees, gathered, channels, sums.data(), from<T>(matrices), h_mixed.data());
     layers.outer(atoms, degrees, gathered, channels, sums.data(), by.mixed, into<T>(dmatrices));
-    product(n, at.mixed, g, along.data(), dg, found.mixed, dweight, dmix);
+    product(n, at.mixed, g, h_mixed.data(), dg, gradient.mixed, dweight, dmix);
     layers.outer(n.slots(), 1, edge_channels, gathered, from<T>(h_messages), by.a, into<T>(dw_messages));
     layers.outer(n.slots(), 1, num_radial, gathered, from<T>(h_radial), by.b, into<T>(dw_radial));
   });

@@ -1,5 +1,5 @@
 // Numbers that a formula can be evaluated with: blocks of channels, and blocks with a derivative beside them.
-// A gradient evaluated with `Dual` gives its own derivative along a tangent: the second derivatives of every operator
+// A gradient evaluated with `Dual` gives its own tangent (forward over reverse): the second derivatives of every operator
 // come from the code of the first. Included once per instruction set, after simd.h.
 
 // V registers side by side.
@@ -14,7 +14,7 @@ struct Block {
     for (int v = 0; v < V; v++) z.part[v] = vec<T>{};
     return z;
   }
-  // The first `count` numbers from p, zeros behind them.
+  // The first `count` values from p, zeros behind them.
   static EQUITENSOR_INLINE Block read(const T* p, int64_t count) {
     Block z;
     if (count >= size) {
@@ -25,7 +25,7 @@ struct Block {
     for (int64_t i = 0; i < count; i++) whole[i] = p[i];
     return read(whole, size);
   }
-  // The same of numbers that are `stride` apart.
+  // The same of values that are `stride` apart.
   static EQUITENSOR_INLINE Block read_apart(const T* p, int64_t stride, int64_t count) {
     constexpr int W = Simd<T>::width;
     if (count >= size) {
@@ -115,7 +115,7 @@ struct Reader<Dual<N>> {
   }
 };
 
-// What a result is: the number itself, or its derivative along the tangent.
+// What is written of a result: the value, or the tangent of a dual number.
 template <class N>
 EQUITENSOR_INLINE const N& result(const N& x) {
   return x;

@@ -18,17 +18,17 @@ constexpr int64_t CHUNK_EDGES = 64;       // which may be more bytes: shorter ma
 template <class T>
 struct Padded {
   int64_t rows = 0, columns = 0, ld = 0, turned_ld = 0;
-  std::vector<T> numbers, turned;
+  std::vector<T> values, turned;
 
   Padded() = default;
-  Padded(const T* given, int64_t rows_, int64_t columns_) : rows(rows_), columns(columns_) {
+  Padded(const T* matrix, int64_t rows_, int64_t columns_) : rows(rows_), columns(columns_) {
     ld = kernels<T>().padded(columns), turned_ld = kernels<T>().padded(rows);
-    numbers.assign(rows * ld, T(0)), turned.assign(ld * turned_ld, T(0));
+    values.assign(rows * ld, T(0)), turned.assign(ld * turned_ld, T(0));
     for (int64_t r = 0; r < rows; r++)
       for (int64_t c = 0; c < columns; c++)
-        numbers[r * ld + c] = turned[c * turned_ld + r] = given[r * columns + c];
+        values[r * ld + c] = turned[c * turned_ld + r] = matrix[r * columns + c];
   }
-  explicit operator bool() const { return !numbers.empty(); }
+  explicit operator bool() const { return !values.empty(); }
 };
 
 // Operands, tangents (null: zero) or results of edges, in the order of their receivers.
@@ -42,7 +42,7 @@ template <class T>
 struct SortedEdges {
   uvu::Problem<T> made;
   std::vector<int64_t> order;
-  std::vector<Room<T>> copies;
+  std::vector<Buffer<T>> copies;
 
   // Rows of the caller's array.
   const T* sorted(const T* rows, int64_t width) {
@@ -78,13 +78,13 @@ int64_t edges_of_chunk(const uvu::Problem<T>& made) {
 
 // Weights of the largest chunk, which is a node with more edges than others have together.
 template <class T>
-Room<T> buffer(const uvu::Problem<T>& made, bool zeros = false) {
+Buffer<T> buffer(const uvu::Problem<T>& made, bool zeros = false) {
   int64_t edges = edges_of_chunk(made);
   for (size_t n = 1; n < made.start.size(); n++) edges = std::max(edges, made.start[n] - made.start[n - 1]);
   edges = std::min<int64_t>(edges, made.edges());
-  Room<T> room(edges * made.v.width_w);
-  if (zeros) clear(room.data(), edges * made.v.width_w);
-  return room;
+  Buffer<T> scratch(edges * made.v.width_w);
+  if (zeros) clear(scratch.data(), edges * made.v.width_w);
+  return scratch;
 }
 
 // Nodes first .. last, whose edges are begin .. begin + edges.
@@ -111,7 +111,7 @@ void in_chunks(const uvu::Problem<T>& made, int64_t first, int64_t last, const F
 // to (edges, columns) = rows (edges, H) matrix, or +=.
 template <class T>
 void times(int64_t edges, const T* rows, const Padded<T>& matrix, T* to, bool add) {
-  kernels<T>().matrix_product(edges, matrix.ld, matrix.rows, rows, matrix.rows, 1, matrix.numbers.data(), matrix.ld, to,
+  kernels<T>().matrix_product(edges, matrix.ld, matrix.rows, rows, matrix.rows, 1, matrix.values.data(), matrix.ld, to,
                               matrix.ld, add);
 }
 // to (edges, padded H) = rows (edges, columns) matrix^T, or +=.
@@ -143,7 +143,7 @@ struct Call {
   Rows<T> in, h;
   const T *x = nullptr, *h_x = nullptr, *g = nullptr;
   T *z = nullptr, *dx = nullptr, *dy = nullptr, *dhidden = nullptr, *dmatrix = nullptr;
-  bool along = false;
+  bool tangents = false;
 
   bool moves_weights() const { return h.hidden || h_matrix; }
 };
@@ -151,7 +151,7 @@ struct Call {
 // The buffers of one thread.
 template <class T>
 struct Buffers {
-  Room<T> w, h_w, dw;
+  Buffer<T> w, h_w, dw;
 
   explicit Buffers(const Call<T>& call) : w(buffer(call.edges.made)) {
     const uvu::Problem<T>& made = call.edges.made;
@@ -161,25 +161,25 @@ struct Buffers {
 };
 
 template <class T>
-const T* weights_along(const Call<T>& call, const Chunk& c, T* to) {
+const T* weight_tangents(const Call<T>& call, const Chunk& c, T* to) {
   const int64_t H = call.matrix.rows;
   if (call.h.hidden) times(c.edges, call.h.hidden + c.begin * H, call.matrix, to, false);
   if (call.h_matrix) times(c.edges, call.in.hidden + c.begin * H, call.h_matrix, to, call.h.hidden != nullptr);
   return call.moves_weights() ? to : nullptr;
 }
 
-// A chunk: z, or the gradients, or where `along` the change of all of them. Results of nodes and edges are written, those
+// A chunk: z, or the gradients, or with `tangents` the tangents of all of these. Results of nodes and edges are written, those
 // of x and matrix added.
 template <class T>
-void do_chunk(const Call<T>& call, const Buffers<T>& room, const UVUConvolution<T>& v, const Chunk& c, T* dx,
+void do_chunk(const Call<T>& call, const Buffers<T>& scratch, const UVUConvolution<T>& v, const Chunk& c, T* dx,
               T* dmatrix) {
   const Padded<T>& matrix = call.matrix;
   const T* hidden = call.in.hidden + c.begin * matrix.rows;
-  times(c.edges, hidden, matrix, room.w.data(), false);
-  const T* h_w = weights_along(call, c, room.h_w.data());
+  times(c.edges, hidden, matrix, scratch.w.data(), false);
+  const T* h_w = weight_tangents(call, c, scratch.h_w.data());
   UVUArrays<T> at{call.x,
                   at_row(call.in.y, c.begin, v.width_y),
-                  room.w.data(),
+                  scratch.w.data(),
                   at_row(call.g, c.first, v.width_z),
                   call.h_x,
                   at_row(call.h.y, c.begin, v.width_y),
@@ -187,10 +187,10 @@ void do_chunk(const Call<T>& call, const Buffers<T>& room, const UVUConvolution<
                   at_row(call.z, c.first, v.width_z),
                   dx,
                   at_row(call.dy, c.begin, v.width_y),
-                  room.dw.data()};
+                  scratch.dw.data()};
   const int64_t nodes = c.last - c.first;
   if (!call.g) return kernels<T>().uvu_values(v, 0, nodes, at);
-  call.along ? kernels<T>().uvu_tangents(v, 0, nodes, at) : kernels<T>().uvu_gradients(v, 0, nodes, at);
+  call.tangents ? kernels<T>().uvu_tangents(v, 0, nodes, at) : kernels<T>().uvu_gradients(v, 0, nodes, at);
   T* dhidden = at_row(call.dhidden, c.begin, matrix.turned_ld);
   if (dhidden) times_turned(c.edges, at.dw, matrix, dhidden, false);
   if (dmatrix) add_outer(c.edges, hidden, at.dw, matrix, dmatrix);
@@ -208,9 +208,9 @@ void run(const Call<T>& call, int64_t operations_each, int threads) {
   const std::array<Total<T>, 2> totals{
       {{call.dx, made.nodes() * made.v.last_x}, {call.dmatrix, call.matrix.rows * call.matrix.ld}}};
   add_in_order(made.nodes(), operations_each, threads, totals, [&](int64_t first, int64_t last, const auto& sums) {
-    const Buffers<T> room(call);
+    const Buffers<T> scratch(call);
     in_chunks(made, first, last, [&](const UVUConvolution<T>& v, const Chunk& c) {
-      do_chunk(call, room, v, c, sums[0], sums[1]);
+      do_chunk(call, scratch, v, c, sums[0], sums[1]);
     });
   });
 }
@@ -222,7 +222,7 @@ using namespace equitensor;
 
 int equitensor_radial_convolution(int precision, int64_t nodes, int64_t edges, int64_t width_x, int64_t width_y,
                                   int64_t rows, int64_t width_w, int64_t width_z, int64_t paths, int64_t table_length,
-                                  int64_t along, const void* x, const void* y, const void* hidden, const void* matrix,
+                                  int64_t tangents, const void* x, const void* y, const void* hidden, const void* matrix,
                                   const void* g, const void* h_x, const void* h_y, const void* h_hidden,
                                   const void* h_matrix, const int64_t* sender, const int64_t* receiver,
                                   const void* table, const int64_t* plan, void* z, void* dx, void* dy, void* dhidden,
@@ -244,16 +244,16 @@ int equitensor_radial_convolution(int precision, int64_t nodes, int64_t edges, i
     call.edges.copies.reserve(4);
     call.in = {call.edges.sorted(from<T>(y), width_y), call.edges.sorted(from<T>(hidden), rows)};
     call.h = {call.edges.sorted(from<T>(h_y), width_y), call.edges.sorted(from<T>(h_hidden), rows)};
-    const Room<T> last_x = uvu::turned(made, from<T>(x), nodes, threads);
-    Room<T> last_h_x, last_dx, sorted_dy, sorted_dhidden, padded_dmatrix;
-    call.x = last_x.data(), call.g = from<T>(g), call.along = along != 0, call.z = into<T>(z);
+    const Buffer<T> last_x = uvu::turned(made, from<T>(x), nodes, threads);
+    Buffer<T> last_h_x, last_dx, sorted_dy, sorted_dhidden, padded_dmatrix;
+    call.x = last_x.data(), call.g = from<T>(g), call.tangents = tangents != 0, call.z = into<T>(z);
     if (h_x) call.h_x = (last_h_x = uvu::turned(made, from<T>(h_x), nodes, threads)).data();
-    if (dx) call.dx = (last_dx = Room<T>(nodes * made.v.last_x)).data();
-    if (dy) call.dy = (sorted_dy = Room<T>(edges * width_y)).data();
-    if (dhidden) call.dhidden = (sorted_dhidden = Room<T>(edges * call.matrix.turned_ld)).data();
-    if (dmatrix) call.dmatrix = (padded_dmatrix = Room<T>(rows * call.matrix.ld)).data();
+    if (dx) call.dx = (last_dx = Buffer<T>(nodes * made.v.last_x)).data();
+    if (dy) call.dy = (sorted_dy = Buffer<T>(edges * width_y)).data();
+    if (dhidden) call.dhidden = (sorted_dhidden = Buffer<T>(edges * call.matrix.turned_ld)).data();
+    if (dmatrix) call.dmatrix = (padded_dmatrix = Buffer<T>(rows * call.matrix.ld)).data();
     uvu::prepare(call.z, nodes * width_z, made.every_result);
-    run(call, (!g ? 1 : along ? 6 : 2) * each, threads);
+    run(call, (!g ? 1 : tangents ? 6 : 2) * each, threads);
     if (dx) uvu::turn_back(made, call.dx, into<T>(dx), nodes, threads);
     if (dy) call.edges.put(call.dy, width_y, width_y, into<T>(dy));
     if (dhidden) call.edges.put(call.dhidden, call.matrix.turned_ld, rows, into<T>(dhidden));

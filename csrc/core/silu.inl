@@ -78,9 +78,9 @@ void silu_second(int64_t n, const T* x, const T* g, const T* h, T* by_g, T* by_x
   constexpr int W = Simd<T>::width;
   int64_t i = 0;
   for (; i + W <= n; i += W) {
-    const vec<T> at = load(x + i), s = sigmoid<T>(at), along = load(h + i);
-    store(by_g + i, along * silu_derivative<T>(at, s));
-    store(by_x + i, along * load(g + i) * silu_curvature<T>(at, s));
+    const vec<T> at = load(x + i), s = sigmoid<T>(at), dh = load(h + i);
+    store(by_g + i, dh * silu_derivative<T>(at, s));
+    store(by_x + i, dh * load(g + i) * silu_curvature<T>(at, s));
   }
   for (; i < n; i++) {
     const vec<T> at = splat(x[i]), s = sigmoid<T>(at);

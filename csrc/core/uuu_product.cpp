@@ -12,18 +12,18 @@ struct Blocks {
 };
 
 std::vector<Component> components(const Blocks& blocks, int64_t channels, bool channels_last) {
-  std::vector<Component> found;
+  std::vector<Component> places;
   int64_t start = 0;
   for (int64_t n = 0; n < blocks.count; n++) {
     const int64_t size = blocks.sizes[n];
     for (int64_t m = 0; m < size; m++)
-      found.push_back(channels_last ? Component{(start + m) * channels, 1} : Component{start * channels + m, size});
+      places.push_back(channels_last ? Component{(start + m) * channels, 1} : Component{start * channels + m, size});
     start += size;
   }
-  return found;
+  return places;
 }
 
-// The numbers of a path's coupling that are not zero; behind them in the table.
+// The nonzero entries of a path's coupling; advances past them in the table.
 template <class T>
 const T* add_path(UUUProduct<T>& u, const int64_t* row, const T* coupling) {
   const int64_t px = row[0], py = row[1], pw = row[2], pz = row[3], i = row[4], j = row[5], k = row[6];
@@ -51,7 +51,7 @@ void add_paths(UUUProduct<T>& u, const int64_t* plan, int64_t paths, const T* ta
             "uuu_product: path ", n, " lies beyond its operands");
     length += row[4] * row[5] * row[6];
   }
-  require(length == table_length, "uuu_product: table holds ", table_length, " numbers, expected ", length);
+  require(length == table_length, "uuu_product: table holds ", table_length, " values, expected ", length);
   for (int64_t n = 0; n < paths; n++) table = add_path(u, plan + 7 * n, table);
 }
 
@@ -59,7 +59,7 @@ void add_paths(UUUProduct<T>& u, const int64_t* plan, int64_t paths, const T* ta
 
 int equitensor_uuu_product(int precision, int64_t items, int64_t channels, int64_t channels_last, int64_t rows_w,
                            int64_t items_w, int64_t channels_w, int64_t paths, int64_t table_length, int64_t blocks_x,
-                           int64_t blocks_y, int64_t blocks_z, int64_t along, const void* x, const void* y,
+                           int64_t blocks_y, int64_t blocks_z, int64_t tangents, const void* x, const void* y,
                            const void* w, const void* g, const void* h_x, const void* h_y, const void* h_w,
                            const void* table, const int64_t* plan, const int64_t* sizes_x, const int64_t* sizes_y,
                            const int64_t* sizes_z, void* z, void* dx, void* dy, void* dw, int threads) {
@@ -70,18 +70,18 @@ int equitensor_uuu_product(int precision, int64_t items, int64_t channels, int64
     u.x = components({sizes_x, blocks_x}, channels, channels_last != 0);
     u.y = components({sizes_y, blocks_y}, channels, channels_last != 0);
     u.z = components({sizes_z, blocks_z}, channels, channels_last != 0);
-    // The weights of an item: path p lies p (items) (channels) numbers further on.
+    // The weights of an item: path p lies p (items) (channels) elements further on.
     u.width_w = items_w > 1 ? channels_w : 0;
     for (int64_t p = 0; p < rows_w; p++)
       u.w.push_back({p * items_w * channels_w, channels_w > 1 || channels == 1 ? 1 : 0});
     add_paths(u, plan, paths, from<T>(table), table_length);
-    const auto kernel = along ? kernels<T>().uuu_product_along : kernels<T>().uuu_product;
+    const auto kernel = tangents ? kernels<T>().uuu_product_tangents : kernels<T>().uuu_product;
     const auto body = [&](int64_t first, int64_t last, T* sum) {
       const UUUArrays<T> at{from<T>(x),   from<T>(y), from<T>(w), from<T>(g),  from<T>(h_x), from<T>(h_y),
                             from<T>(h_w), into<T>(z), into<T>(dx), into<T>(dy), sum};
       kernel(u, first, last, at);
     };
-    const int64_t each = static_cast<int64_t>(u.entries.size()) * channels * (along ? 6 : g ? 2 : 1);
+    const int64_t each = static_cast<int64_t>(u.entries.size()) * channels * (tangents ? 6 : g ? 2 : 1);
     const int64_t weights = rows_w * items_w * channels_w;
     if (u.width_w) {  // weights of their own belong to one item each
       clear(into<T>(dw), weights);

@@ -57,11 +57,11 @@ EQUITENSOR_INLINE void read_components(const T* row, const T* tangent, const std
   for (size_t m = 0; m < components.size();) {
     const Component& k = components[m];
     const int64_t at = k.start + c * k.stride;
-    const T* along = tangent ? tangent + at : tangent;
+    const T* h_row = tangent ? tangent + at : tangent;
     switch (whole * k.stride) {
-      case 3: read_degree<3>(row + at, along, x + m), m += 3; break;
-      case 5: read_degree<5>(row + at, along, x + m), m += 5; break;
-      case 7: read_degree<7>(row + at, along, x + m), m += 7; break;
+      case 3: read_degree<3>(row + at, h_row, x + m), m += 3; break;
+      case 5: read_degree<5>(row + at, h_row, x + m), m += 5; break;
+      case 7: read_degree<7>(row + at, h_row, x + m), m += 7; break;
       default: x[m] = ComponentReader<N>::read(row, tangent, k, c, count), m++;
     }
   }
@@ -92,7 +92,7 @@ EQUITENSOR_INLINE void add_weight(const N& x, T* row, const Component& m, int64_
   for (int64_t l = 0; l < count; l++) row[m.start + (c + l) * m.stride] += lanes[l];
 }
 
-// Items first..last: values where `z` is given without g; with g gradients, or (duals) their change along the tangents
+// Items first..last: values where `z` is given without g; with g gradients, or (duals) their tangents
 // and that of z.
 template <class N, class T>
 void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArrays<T>& at) {
@@ -119,8 +119,8 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
       const Entry<T>* entry = u.entries.data();
       const Group* group = u.groups.data();
       for (const UUUTerm& term : u.terms) {  // one path and component of z
-        N sum = N::zero(), along = N::zero();
-        if (gradients) along = W[term.path] * G[term.out];
+        N sum = N::zero(), w_g = N::zero();
+        if (gradients) w_g = W[term.path] * G[term.out];
         for (const Group* end = u.groups.data() + term.end; group < end; group++) {
           const Entry<T>* begin = entry;
           N inner = N::zero();
@@ -128,9 +128,9 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
             inner += entry->coefficient * Y[entry->second];
           sum += X[group->first] * inner;
           if (!gradients) continue;
-          if (at.dx) gX[group->first] += along * inner;
+          if (at.dx) gX[group->first] += w_g * inner;
           if (at.dy) {
-            const N back = along * X[group->first];
+            const N back = w_g * X[group->first];
             for (const Entry<T>* e = begin; e < entry; e++) gY[e->second] += e->coefficient * back;
           }
         }
@@ -152,6 +152,6 @@ void uuu_product(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUA
 }
 
 template <class T>
-void uuu_product_along(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArrays<T>& at) {
+void uuu_product_tangents(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArrays<T>& at) {
   uuu_pass<Dual<Block<T, 2>>, T>(u, first, last, at);
 }

@@ -8,7 +8,7 @@
 using namespace equitensor;
 
 int equitensor_uvu_convolution(int precision, int64_t nodes, int64_t edges, int64_t width_x, int64_t width_y,
-                               int64_t width_w, int64_t width_z, int64_t paths, int64_t table_length, int64_t along,
+                               int64_t width_w, int64_t width_z, int64_t paths, int64_t table_length, int64_t tangents,
                                const void* x, const void* y, const void* w, const void* g, const void* h_x,
                                const void* h_y, const void* h_w, const int64_t* sender, const int64_t* receiver,
                                const void* table, const int64_t* plan, void* z, void* dx, void* dy, void* dw,
@@ -22,12 +22,12 @@ int equitensor_uvu_convolution(int precision, int64_t nodes, int64_t edges, int6
     uvu::finish(made, sender);
     const UVUArrays<T> at{from<T>(x),   from<T>(y), from<T>(w),  from<T>(g),  from<T>(h_x), from<T>(h_y),
                           from<T>(h_w), into<T>(z), into<T>(dx), into<T>(dy), into<T>(dw)};
-    uvu::run(made, at, nodes, along != 0, false, threads);
+    uvu::run(made, at, nodes, tangents != 0, false, threads);
   });
 }
 
 int equitensor_uvu_product(int precision, int64_t items, int64_t width_x, int64_t width_y, int64_t width_w,
-                           int64_t width_z, int64_t paths, int64_t table_length, int64_t along, const void* x,
+                           int64_t width_z, int64_t paths, int64_t table_length, int64_t tangents, const void* x,
                            const void* y, const void* w, const void* g, const void* h_x, const void* h_y,
                            const void* h_w, const void* table, const int64_t* plan, void* z, void* dx, void* dy,
                            void* dw, int threads) {
@@ -58,6 +58,6 @@ int equitensor_uvu_product(int precision, int64_t items, int64_t width_x, int64_
     uvu::finish(made, made.sender.data());
     const UVUArrays<T> at{from<T>(x),   from<T>(y), from<T>(w),  from<T>(g),  from<T>(h_x), from<T>(h_y),
                           from<T>(h_w), into<T>(z), into<T>(dx), into<T>(dy), into<T>(dw)};
-    uvu::run(made, at, items, along != 0, true, threads);
+    uvu::run(made, at, items, tangents != 0, true, threads);
   });
 }

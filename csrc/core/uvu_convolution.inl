@@ -14,7 +14,7 @@
 // Paths by their block of x.
 template <class T>
 std::vector<PullGroup> pull_groups(const UVUConvolution<T>& v) {
-  constexpr int64_t most_G = 8192 / EQUITENSOR_BYTES, two = 2 * Simd<T>::width;  // registers; numbers in two of them
+  constexpr int64_t most_G = 8192 / EQUITENSOR_BYTES, two = 2 * Simd<T>::width;  // registers; values in two of them
   std::vector<PullGroup> groups;
   for (const Rows& block : v.x) {
     bool begins = true;
@@ -74,18 +74,18 @@ struct UVUPass {
            2 * longest();
   }
 
-  EQUITENSOR_APART void find(int64_t begin, int64_t end, EdgeRows<T>& found) const {
-    found.count = std::min(PORTION, end - begin);
-    for (int64_t n = 0; n < found.count; n++) {
+  EQUITENSOR_APART void rows_of_edges(int64_t begin, int64_t end, EdgeRows<T>& edges) const {
+    edges.count = std::min(PORTION, end - begin);
+    for (int64_t n = 0; n < edges.count; n++) {
       const int64_t e = v.order[begin + n], x = v.sender[e] * v.last_x;
-      found.x[n] = at.x + x;
-      found.y[n] = at.y + e * v.width_y;
-      found.w[n] = at.w + e * v.width_w;
-      found.h_x[n] = at.h_x ? at.h_x + x : none;
-      found.h_y[n] = at.h_y ? at.h_y + e * v.width_y : none;
-      found.h_w[n] = at.h_w ? at.h_w + e * v.width_w : none;
-      found.dx[n] = at.dx ? at.dx + x : lost;
-      found.dw[n] = at.dw ? at.dw + e * v.width_w : lost;
+      edges.x[n] = at.x + x;
+      edges.y[n] = at.y + e * v.width_y;
+      edges.w[n] = at.w + e * v.width_w;
+      edges.h_x[n] = at.h_x ? at.h_x + x : none;
+      edges.h_y[n] = at.h_y ? at.h_y + e * v.width_y : none;
+      edges.h_w[n] = at.h_w ? at.h_w + e * v.width_w : none;
+      edges.dx[n] = at.dx ? at.dx + x : lost;
+      edges.dw[n] = at.dw ? at.dw + e * v.width_w : lost;
     }
   }
 
@@ -189,8 +189,8 @@ struct UVUPass {
     for (int64_t node = first; node < last; node++) {
       before(node);
       for (int64_t begin = v.start[node]; begin < v.start[node + 1]; begin += PORTION) {
-        find(begin, v.start[node + 1], rows);
-        find(begin + rows.count, stop, next);  // whose edges these are does not matter here
+        rows_of_edges(begin, v.start[node + 1], rows);
+        rows_of_edges(begin + rows.count, stop, next);  // whose edges these are does not matter here
         body();
       }
       after(node);
@@ -283,11 +283,11 @@ void uvu_tangents(const UVUConvolution<T>& v, int64_t first, int64_t last, const
         std::fill(pass.gradients, pass.gradients + pass.rows.count * v.width_y * lanes, T(0));
         pass.pieces([&](const PathPiece<T>& piece, size_t n) EQUITENSOR_LAMBDA {
           in_pieces<4>(piece.p.k,
-                       [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push_along<T, K(), N>(piece, k0, pass.z); });
+                       [&](auto K, int64_t k0) EQUITENSOR_LAMBDA { push_tangent<T, K(), N>(piece, k0, pass.z); });
           pass.registers(piece, n, [&](const PathPiece<T>& part, const T* G) EQUITENSOR_LAMBDA {
             in_pieces<5>(part.p.j, [&](auto J, int64_t j0) EQUITENSOR_LAMBDA {
-              pull_along_yw<T, J()>(part, j0, G, pass.gradients, v.width_y);
-              pull_along_x<T, J()>(part, j0, G);
+              pull_tangent_yw<T, J()>(part, j0, G, pass.gradients, v.width_y);
+              pull_tangent_x<T, J()>(part, j0, G);
             });
           });
         });

@@ -3,7 +3,7 @@
 
 constexpr int64_t PORTION = 32;  // edges of a node that go through together
 
-// Calls body(integral_constant K, offset) for pieces of k numbers, none longer than `most`.
+// Calls body(integral_constant K, offset) for ranges of the k components, none longer than `most`.
 template <int most, class F>
 EQUITENSOR_INLINE void in_pieces(int64_t k, const F& body) {
   const int64_t pieces = (k + most - 1) / most;
@@ -91,9 +91,9 @@ void push(const PathPiece<T>& at, int64_t k0, T* z) {
   for (int k = 0; k < K; k++) sum[k].write(z + k * C, N::size);
 }
 
-// The change of z along the tangents: z_k += sum_e sum_i M_ik (h_w x_i + w h_x,i) + tM_ik w x_i.
+// The tangent of z: z_k += sum_e sum_i M_ik (h_w x_i + w h_x,i) + tM_ik w x_i.
 template <class T, int K, class N>
-void push_along(const PathPiece<T>& at, int64_t k0, T* z) {
+void push_tangent(const PathPiece<T>& at, int64_t k0, T* z) {
   const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.k, edges = at.rows.count;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c;
   z += at.p.last_z + k0 * C + at.c;
@@ -232,9 +232,9 @@ void pull_group(const GroupPiece<T>& at) {
   }
 }
 
-// The change of dw and of gradients along the tangents.
+// The tangents of dw and of the other gradients.
 template <class T, int J>
-void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients, int64_t width) {
+void pull_tangent_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients, int64_t width) {
   constexpr int W = Simd<T>::width;
   const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;
@@ -265,9 +265,9 @@ void pull_along_yw(const PathPiece<T>& at, int64_t j0, const T* G, T* gradients,
   }
 }
 
-// The change of dx along the tangents: h_w sum_j y_j G_ij + w sum_j h_y,j G_ij.
+// The tangent of dx: h_w sum_j y_j G_ij + w sum_j h_y,j G_ij.
 template <class T, int J>
-void pull_along_x(const PathPiece<T>& at, int64_t j0, const T* G) {
+void pull_tangent_x(const PathPiece<T>& at, int64_t j0, const T* G) {
   constexpr int W = Simd<T>::width;
   const int64_t C = at.p.lanes, I = at.p.i, ld = at.p.j * 2 * W, edges = at.rows.count, channels = at.channels;
   const int64_t from_w = at.p.w + at.c, from_x = at.p.last_x + at.c, from_y = at.p.y + j0;

@@ -118,9 +118,9 @@ int64_t operations(const Problem<T>& made) {
 
 // Rows of x with channels last.
 template <class T>
-Room<T> turned(const Problem<T>& made, const T* x, int64_t rows, int threads) {
+Buffer<T> turned(const Problem<T>& made, const T* x, int64_t rows, int threads) {
   const int64_t width = made.v.width_x, turned_width = made.v.last_x;
-  Room<T> last(rows * turned_width);
+  Buffer<T> last(rows * turned_width);
   parallel_for(rows, items_per_task(width), threads, [&](int64_t first, int64_t end) {
     for (int64_t n = first; n < end; n++) channels_last(made.v.x, x + n * width, last.data() + n * turned_width);
   });
@@ -140,7 +140,7 @@ void turn_back(const Problem<T>& made, const T* last, T* x, int64_t rows, int th
   });
 }
 
-// A result of which the kernels write every number that a path has: zeros where some belong to none.
+// A result that kernels overwrite where a path writes: cleared first if some elements belong to no path.
 template <class T>
 void prepare(T* result, int64_t count, bool whole) {
   if (!result) return;
@@ -162,27 +162,27 @@ bool in_lines(const UVUPaths<T>& v, const T* rows) {
 template <class T>
 using Arrays = UVUArrays<T>;
 
-// z, or the gradients, or where `along` the change of all of them. Where every item has its own row of x, ranges of
+// z, or the gradients, or with `tangents` the tangents of all of these. Where every item has its own row of x, ranges of
 // items add to rows of their own; otherwise each range of nodes gets its own sums.
 template <class T>
-void run(const Problem<T>& made, const Arrays<T>& given, int64_t rows_x, bool along, bool own_rows, int threads) {
+void run(const Problem<T>& made, const Arrays<T>& arrays, int64_t rows_x, bool tangents, bool own_rows, int threads) {
   const int64_t nodes = made.nodes(), edges = made.edges();
-  const Room<T> x = turned(made, given.x, rows_x, threads);
-  Room<T> h_x, dx;
-  if (given.h_x) h_x = turned(made, given.h_x, rows_x, threads);
-  if (given.dx) dx = Room<T>(rows_x * made.v.last_x);
-  prepare(given.dz, nodes * made.v.width_z, made.every_result);
-  prepare(given.dy, edges * made.v.width_y, !made.v.paths.empty());
-  prepare(given.dw, edges * made.v.width_w, made.every_weight);
+  const Buffer<T> x = turned(made, arrays.x, rows_x, threads);
+  Buffer<T> h_x, dx;
+  if (arrays.h_x) h_x = turned(made, arrays.h_x, rows_x, threads);
+  if (arrays.dx) dx = Buffer<T>(rows_x * made.v.last_x);
+  prepare(arrays.dz, nodes * made.v.width_z, made.every_result);
+  prepare(arrays.dy, edges * made.v.width_y, !made.v.paths.empty());
+  prepare(arrays.dw, edges * made.v.width_w, made.every_weight);
   UVUConvolution<T> v = made.v;
-  v.streams_dw = given.dw && edges * v.width_w * sizeof(T) >= STREAMED_BYTES && in_lines(v, given.dw);
-  const auto kernel = !given.g ? kernels<T>().uvu_values : along ? kernels<T>().uvu_tangents : kernels<T>().uvu_gradients;
+  v.streams_dw = arrays.dw && edges * v.width_w * sizeof(T) >= STREAMED_BYTES && in_lines(v, arrays.dw);
+  const auto kernel = !arrays.g ? kernels<T>().uvu_values : tangents ? kernels<T>().uvu_tangents : kernels<T>().uvu_gradients;
   const auto body = [&](int64_t first, int64_t last, T* sums) {
-    UVUArrays<T> at = given;
+    UVUArrays<T> at = arrays;
     at.x = x.data(), at.h_x = h_x.data(), at.dx = sums;
     kernel(v, first, last, at);
   };
-  const int64_t each = (!given.g ? 1 : along ? 6 : 2) * operations(made);
+  const int64_t each = (!arrays.g ? 1 : tangents ? 6 : 2) * operations(made);
   const Total<T> total{dx.data(), rows_x * made.v.last_x};
   if (own_rows) {
     clear(total.data, total.count);
@@ -191,7 +191,7 @@ void run(const Problem<T>& made, const Arrays<T>& given, int64_t rows_x, bool al
     add_in_order(nodes, each, threads, std::array<Total<T>, 1>{{total}},
                  [&](int64_t first, int64_t last, const auto& sums) { body(first, last, sums[0]); });
   }
-  if (given.dx) turn_back(made, dx.data(), given.dx, rows_x, threads);
+  if (arrays.dx) turn_back(made, dx.data(), arrays.dx, rows_x, threads);
 }
 
 }  // namespace uvu

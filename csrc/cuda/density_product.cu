@@ -1,7 +1,7 @@
 // Weighted powers of the density A of an atom, P_1 = A, P_k = P_{k-1} (x) A, a thread for each atom and channel:
 //   features    B_m = sum_k w_k,l(m) P_k,m
 //   invariants  I   = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k
-// and their gradients, or, with numbers that carry a derivative along a tangent, the gradients of those: see
+// and their gradients, or, with dual numbers, the tangents of those: see
 // equitensor/ops/density_product.py. Gradients by weights are written for each atom, then summed, in one order.
 #include "threads.h"
 
@@ -18,7 +18,7 @@ struct Group {
 
 #include "problem.h"
 
-using N = Number<ALONG, T>::type;
+using N = Number<TANGENT, T>::type;
 
 constexpr bool ANY_GRADIENT = WANTED_X || WANTED_WEIGHT || WANTED_MIX;
 constexpr int PAIRED = ORDER - ORDER / 2;  // the highest power that invariants need
@@ -125,10 +125,10 @@ struct Pass {
     of_w[0] += g * P[0][0];
     unroll<1, ORDER>([&](auto k) {
       static constexpr int A = (k.value + 1) / 2 - 1, B = k.value - (k.value + 1) / 2;
-      const N along = w[k] * g;
+      const N weighted = w[k] * g;
       unroll<0, COMPONENTS>([&](auto m) {
-        gradient[A][m] += along * P[B][m];
-        gradient[B][m] += along * P[A][m];
+        gradient[A][m] += weighted * P[B][m];
+        gradient[B][m] += weighted * P[A][m];
       });
       if (WANTED_WEIGHT) of_w[k] += g * overlap<k.value>();
     });
@@ -138,15 +138,15 @@ struct Pass {
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     density_product(Index atoms, const Index* __restrict__ species, const T* __restrict__ x,
                     const T* __restrict__ weight, const T* __restrict__ mix, const T* __restrict__ g,
-                    const T* __restrict__ along_x, const T* __restrict__ along_weight, const T* __restrict__ along_mix,
+                    const T* __restrict__ h_x, const T* __restrict__ h_weight, const T* __restrict__ h_mix,
                     T* __restrict__ out, T* __restrict__ of_x, T* __restrict__ of_weight, T* __restrict__ of_mix) {
   const Index place = Index(blockIdx.x) * THREADS + threadIdx.x;
   if (place >= atoms * CHANNELS) return;
   const Index atom = place / CHANNELS, c = place % CHANNELS, row = species[atom] * WEIGHTS;
   Pass pass{};
-  unroll<0, COMPONENTS>([&](auto m) { take(pass.P[0][m], x, along_x, (atom * COMPONENTS + m) * CHANNELS + c); });
-  unroll<0, WEIGHTS>([&](auto k) { take(pass.w[k], weight, along_weight, (row + k) * CHANNELS + c); });
-  unroll<0, MIXED ? PATHS : 0>([&](auto p) { take(pass.mix[p], mix, along_mix, p * CHANNELS + c); });
+  unroll<0, COMPONENTS>([&](auto m) { take(pass.P[0][m], x, h_x, (atom * COMPONENTS + m) * CHANNELS + c); });
+  unroll<0, WEIGHTS>([&](auto k) { take(pass.w[k], weight, h_weight, (row + k) * CHANNELS + c); });
+  unroll<0, MIXED ? PATHS : 0>([&](auto p) { take(pass.mix[p], mix, h_mix, p * CHANNELS + c); });
   pass.raise();
   if constexpr (WANTED_OUT) {
     N values[WIDTH_OUT];
@@ -154,10 +154,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     unroll<0, WIDTH_OUT>([&](auto m) { out[(atom * WIDTH_OUT + m) * CHANNELS + c] = result(values[m]); });
   }
   if constexpr (ANY_GRADIENT) {
-    N along_out[WIDTH_OUT];
+    N h_out[WIDTH_OUT];
     const T* const zero = nullptr;
-    unroll<0, WIDTH_OUT>([&](auto m) { take(along_out[m], g, zero, (atom * WIDTH_OUT + m) * CHANNELS + c); });
-    pass.reverse(along_out);
+    unroll<0, WIDTH_OUT>([&](auto m) { take(h_out[m], g, zero, (atom * WIDTH_OUT + m) * CHANNELS + c); });
+    pass.reverse(h_out);
     unroll<0, WANTED_X ? COMPONENTS : 0>(
         [&](auto m) { of_x[(atom * COMPONENTS + m) * CHANNELS + c] = result(pass.gradient[0][m]); });
     unroll<0, WANTED_WEIGHT ? WEIGHTS : 0>(

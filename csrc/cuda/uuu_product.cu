@@ -1,5 +1,5 @@
 // z_k = sum over paths of w_p sum_ij W_ijk x_i y_j, channel by channel, a thread for each item and channel, and its
-// gradients, or, with numbers that carry a derivative along a tangent, the gradients of those: see
+// gradients, or, with dual numbers, the tangents of those: see
 // equitensor/ops/uuu_product.py. Gradients by weights are written for each item and channel, and then summed where
 // items or channels share them.
 #include "threads.h"
@@ -24,7 +24,7 @@ struct Component {
 
 #include "problem.h"
 
-using N = Number<ALONG, T>::type;
+using N = Number<TANGENT, T>::type;
 constexpr bool ANY_GRADIENT = WANTED_X || WANTED_Y || WANTED_W;
 
 EQUITENSOR_DEVICE Index place(Index item, int components, Component m, Index c) {
@@ -39,16 +39,16 @@ struct Pass {
   template <int T_>
   EQUITENSOR_DEVICE N term(const N& w) {
     static constexpr Term at = TERM[T_];
-    N sum{}, along{};
-    if constexpr (ANY_GRADIENT) along = w * g[at.out];
+    N sum{}, w_g{};
+    if constexpr (ANY_GRADIENT) w_g = w * g[at.out];
     unroll<at.first, at.last>([&](auto n) {
       static constexpr Group group = GROUP[n.value];
       N inner{};
       unroll<group.first, group.last>([&](auto t) { inner += FACTOR[t.value] * y[COLUMN[t.value]]; });
       sum += x[group.x] * inner;
-      if constexpr (WANTED_X) of_x[group.x] += along * inner;
+      if constexpr (WANTED_X) of_x[group.x] += w_g * inner;
       if constexpr (WANTED_Y) {
-        const N back = along * x[group.x];
+        const N back = w_g * x[group.x];
         unroll<group.first, group.last>([&](auto t) { of_y[COLUMN[t.value]] += FACTOR[t.value] * back; });
       }
     });
@@ -60,15 +60,15 @@ struct Pass {
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     uuu_product(Index items, const T* __restrict__ x, const T* __restrict__ y, const T* __restrict__ w,
-                const T* __restrict__ g, const T* __restrict__ along_x, const T* __restrict__ along_y,
-                const T* __restrict__ along_w, T* __restrict__ z, T* __restrict__ of_x, T* __restrict__ of_y,
+                const T* __restrict__ g, const T* __restrict__ h_x, const T* __restrict__ h_y,
+                const T* __restrict__ h_w, T* __restrict__ z, T* __restrict__ of_x, T* __restrict__ of_y,
                 T* __restrict__ of_w) {
   const Index n = Index(blockIdx.x) * THREADS + threadIdx.x;
   if (n >= items * CHANNELS) return;
   const Index item = n / CHANNELS, c = n % CHANNELS;
   Pass pass{};
-  unroll<0, WIDTH_X>([&](auto m) { take(pass.x[m], x, along_x, place(item, WIDTH_X, PLACE_X[m.value], c)); });
-  unroll<0, WIDTH_Y>([&](auto m) { take(pass.y[m], y, along_y, place(item, WIDTH_Y, PLACE_Y[m.value], c)); });
+  unroll<0, WIDTH_X>([&](auto m) { take(pass.x[m], x, h_x, place(item, WIDTH_X, PLACE_X[m.value], c)); });
+  unroll<0, WIDTH_Y>([&](auto m) { take(pass.y[m], y, h_y, place(item, WIDTH_Y, PLACE_Y[m.value], c)); });
   if constexpr (ANY_GRADIENT)
     unroll<0, WIDTH_Z>([&](auto m) {
       take(pass.g[m], g, static_cast<const T*>(nullptr), place(item, WIDTH_Z, PLACE_Z[m.value], c));
@@ -77,13 +77,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     static constexpr Path path = PATH[p.value];
     const Index row = (path.weight * (OWN ? items : 1) + (OWN ? item : 0)) * (EACH ? CHANNELS : 1) + (EACH ? c : 0);
     N weight, of_weight{};
-    take(weight, w, along_w, row);
+    take(weight, w, h_w, row);
     unroll<path.first, path.last>([&](auto t) { of_weight += pass.template term<t.value>(weight); });
     if constexpr (WANTED_W) of_w[(path.weight * items + item) * CHANNELS + c] = result(of_weight);
   });
-  const auto write = [&](T* out, const auto& numbers, auto width, const Component* places) {
+  const auto write = [&](T* out, const auto& values, auto width, const Component* places) {
     unroll<0, decltype(width)::value>(
-        [&](auto m) { out[place(item, width, places[m.value], c)] = result(numbers[m]); });
+        [&](auto m) { out[place(item, width, places[m.value], c)] = result(values[m]); });
   };
   if constexpr (WANTED_Z) write(z, pass.z, Int<WIDTH_Z>{}, PLACE_Z);
   if constexpr (WANTED_X) write(of_x, pass.of_x, Int<WIDTH_X>{}, PLACE_X);

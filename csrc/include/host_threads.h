@@ -1,6 +1,6 @@
 // The blocks and threads of CUDA on one thread of the host, for tests. Each thread of a block is a coroutine that runs
 // until it waits: for its block at __syncthreads, for its warp at a shuffle. Threads run in rising or falling order, so
-// that numbers which depend on the order, where a barrier is missing, show.
+// that results which depend on the order, where a barrier is missing, show.
 #pragma once
 
 #include <ucontext.h>
@@ -34,7 +34,7 @@ struct Thread {
   ucontext_t context;
   Dim index;
   Wait wait;
-  double given;  // to a shuffle
+  double offered;  // to a shuffle
 };
 
 inline Dim grid_dim, block_dim, block_index;
@@ -92,8 +92,8 @@ inline bool run_block(bool falling) {
 }
 
 template <class... A, size_t... N>
-int run(void (*kernel)(A...), const unsigned* dims, void** given, bool falling, std::index_sequence<N...>) {
-  std::tuple<void (*)(A...), A...> call{kernel, *static_cast<A*>(given[N])...};
+int run(void (*kernel)(A...), const unsigned* dims, void** arguments, bool falling, std::index_sequence<N...>) {
+  std::tuple<void (*)(A...), A...> call{kernel, *static_cast<A*>(arguments[N])...};
   body_arguments = &call;
   body = [](void* all) {
     auto& c = *static_cast<decltype(call)*>(all);
@@ -110,10 +110,10 @@ int run(void (*kernel)(A...), const unsigned* dims, void** given, bool falling, 
   return 0;
 }
 
-// Launches a kernel as the driver does: grid and block (6 numbers), pointers to the arguments.
+// Launches a kernel as the driver does: grid and block (6 integers), pointers to the arguments.
 template <class... A>
-int run(void (*kernel)(A...), const unsigned* dims, void** given, int falling) {
-  return run(kernel, dims, given, falling != 0, std::index_sequence_for<A...>{});
+int run(void (*kernel)(A...), const unsigned* dims, void** arguments, int falling) {
+  return run(kernel, dims, arguments, falling != 0, std::index_sequence_for<A...>{});
 }
 
 }  // namespace host
@@ -127,9 +127,9 @@ inline void __syncthreads() { host::pause(host::BLOCK); }
 
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
-  host::running->given = value;
+  host::running->offered = value;
   host::pause(host::WARP);
-  const T found = static_cast<T>(host::threads[(host::running - host::threads.data()) ^ mask].given);
+  const T shuffled = static_cast<T>(host::threads[(host::running - host::threads.data()) ^ mask].offered);
   host::pause(host::WARP);
-  return found;
+  return shuffled;
 }

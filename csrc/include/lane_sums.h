@@ -1,8 +1,8 @@
 // Sums over the lanes of a warp.
 #pragma once
 
-// Sums of N numbers over groups of W lanes, W a power of two up to a warp, all lanes present: out[n] is written by one
-// lane of the group. At each step half of the lanes keep half of the numbers and give away the others.
+// Sums of N values over groups of W lanes, W a power of two up to a warp, all lanes present: out[n] is written by one
+// lane of the group. At each step half of the lanes keep half of the values and give away the others.
 template <int W, int N, class T>
 EQUITENSOR_DEVICE void sum_lanes(T (&v)[N], int lane, int begin, int count, bool writes, T* out) {
   if constexpr (W == 1) {

@@ -1,4 +1,4 @@
-// Loops over numbers known at compile time.
+// Loops whose bounds are known at compile time.
 #pragma once
 
 template <int N>

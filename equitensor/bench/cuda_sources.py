@@ -11,7 +11,7 @@ from torch import Tensor
 
 from equitensor.bench.products import natural
 from equitensor.nn import Convolution, Interaction
-from equitensor.nn.sparse_coupling import natural_coupling
+from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.ops.cuda import channel_product, density_product, edge_form, module, uuu_product, uvu_convolution
 from equitensor.ops.cuda.source import Source
 
@@ -32,15 +32,15 @@ class Resources(NamedTuple):
 
 def resources(log: str) -> list[Resources]:
     """From the log of the compiler."""
-    found = []
+    usage = []
     for text in log.split("ptxas info    : Compiling entry function")[1:]:
         spills, shared = SPILLS.search(text), SHARED.search(text)
         registers = int(USED.search(text).group(1))
         name = text.split("'")[1]
         if registers > 4 or (shared and int(shared.group(1))):  # a kernel that is not wanted is an empty one
             spilled = sum(map(int, spills.groups())) if spills else 0
-            found.append(Resources(name, registers, int(shared.group(1)) if shared else 0, spilled))
-    return found
+            usage.append(Resources(name, registers, int(shared.group(1)) if shared else 0, spilled))
+    return usage
 
 
 def sources(lmax: int, channels: int, dtype: torch.dtype) -> dict[str, Source]:
@@ -52,11 +52,11 @@ def sources(lmax: int, channels: int, dtype: torch.dtype) -> dict[str, Source]:
         "edge sums": _edge_form(lmax, channels, dtype),
         "density product": _density_product(lmax, channels, dtype),
     }
-    found = {}
+    by_name = {}
     for name, calls in operators.items():
         for order, call in zip(("values", "gradients", "tangents"), calls, strict=False):
-            (found[f"{name}, {order}"],) = _asked_for(call)
-    return found
+            (by_name[f"{name}, {order}"],) = _asked_for(call)
+    return by_name
 
 
 class _Nothing:

@@ -168,4 +168,4 @@ def _medians(candidates: dict[str, Callable], rounds: int) -> dict[str, float]:
             call()
             if turn:
                 times[name].append(1e3 * (time.process_time() - began))
-    return {name: round(statistics.median(found), 3) for name, found in times.items()}
+    return {name: round(statistics.median(samples), 3) for name, samples in times.items()}

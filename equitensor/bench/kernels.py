@@ -135,13 +135,13 @@ def radial_layer(lmax: int = 2, channels: int = 128, edges: int = 20000, hidden:
         "fused": lambda x, y, h, m: layer.forward_radial(x, y, h, m, edge_index),
         "unfused": lambda x, y, h, m: layer(x, y, h @ m, edge_index),
     }
-    probe, found = torch.randn(rows, layer.irreps_out.dim), {}
+    probe, timed = torch.randn(rows, layer.irreps_out.dim), {}
     for task, run in TASKS.items():
         candidates = {name: partial(run, call, inputs, probe) for name, call in calls.items()}
-        found[task] = {"milliseconds": medians(candidates, rounds, time.process_time)}
+        timed[task] = {"milliseconds": medians(candidates, rounds, time.process_time)}
         if CLEAR_PEAK.exists():
-            found[task]["peak MiB"] = {name: _peak(call) for name, call in candidates.items()}
-    return found
+            timed[task]["peak MiB"] = {name: _peak(call) for name, call in candidates.items()}
+    return timed
 
 
 def _per_edge(lmax: int, channels: int, edges: int) -> float:

@@ -47,10 +47,10 @@ def machine() -> dict:
     """CPU model, cores that this process may use, memory in GiB, and the accelerator if torch sees one."""
     import torch
 
-    found = {"cpu": cpu_model(), "cores": usable_cores(), "memory_gib": memory_gib(), "system": platform.system()}
+    facts = {"cpu": cpu_model(), "cores": usable_cores(), "memory_gib": memory_gib(), "system": platform.system()}
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
 
 
 def cpu_model() -> str:
@@ -73,10 +73,10 @@ def memory_gib() -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that matter here, those that are installed."""
-    found = {}
+    installed = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -16,14 +16,14 @@ def time_model(dtype=torch.float32, rounds: int = 20) -> dict[str, dict[str, flo
     step = from_ase([STRUCTURES["acac"]()] * 10, CUTOFF)
     elements = {1: 0.0, 6: 0.0, 8: 0.0, 14: 0.0}
     built = {product: _model(product, elements).to(dtype) for product in ("gaunt", "cg")}
-    found = {
+    timed = {
         case: medians({product: lambda m=model, g=graph: _forces(m, g) for product, model in built.items()}, rounds)
         for case, graph in batches.items()
     }
-    found["training step, 10 acac"] = medians(
+    timed["training step, 10 acac"] = medians(
         {product: lambda m=model: _step(m, step) for product, model in built.items()}, rounds
     )
-    return found
+    return timed
 
 
 def _model(product, elements):

@@ -12,12 +12,12 @@ SIZES = ((2, 64), (3, 32))  # (lmax, channels)
 
 def time_products(dtype=torch.float32, rounds: int = 20) -> dict[str, dict[str, float]]:
     """Case -> milliseconds of each candidate, forward and backward. "e3nn" is the map of "cg"; "gaunt" is another."""
-    found = {}
+    timed = {}
     for lmax, channels in SIZES:
         for name, build in (("interaction", _interactions), ("convolution", _convolutions)):
             candidates = build(lmax, channels, dtype)
-            found[f"{name}, lmax {lmax}, {channels} channels"] = medians(candidates, rounds)
-    return found
+            timed[f"{name}, lmax {lmax}, {channels} channels"] = medians(candidates, rounds)
+    return timed
 
 
 def natural(lmax: int, channels: int) -> str:

@@ -156,7 +156,7 @@ def _near_along_a_line(fractional, unit, pbc):
     along = along - np.floor(along) if periodic else along
     order = np.argsort(along)
     along, n = along[order], len(order)
-    reach, steps, found, count = float(unit @ _WEIGHTS) + 1e-12 * max(1.0, abs(along[0]), abs(along[-1])), 0, [], 0
+    reach, steps, pairs, count = float(unit @ _WEIGHTS) + 1e-12 * max(1.0, abs(along[0]), abs(along[-1])), 0, [], 0
     twice = np.concatenate([along, along + 1.0]) if periodic else along
     while steps < n - 1:
         steps += 1
@@ -167,10 +167,10 @@ def _near_along_a_line(fractional, unit, pbc):
         count += len(near)
         if count > _MANY * n:
             return None
-        found.append((order[near], order[(near + steps) % n]))
-    if not found:
+        pairs.append((order[near], order[(near + steps) % n]))
+    if not pairs:
         return order[:0], order[:0]
-    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+    return tuple(np.concatenate(each) for each in zip(*pairs, strict=True))
 
 
 def _nearest_by_tree(fractional, unit, pbc):

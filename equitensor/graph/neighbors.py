@@ -93,8 +93,8 @@ def _by_grid(pos, box, pbc, cutoff):
     """Sender, receiver, shift by vesin's cell list."""
     periodic = np.full(3, bool(pbc.any()))  # of slabs and wires vesin makes a grid that grows as the extent squared
     calculator = _vesin().NeighborList(cutoff=cutoff, full_list=True)
-    found = calculator.compute(points=pos, box=box, periodic=periodic, quantities="ijS")
-    return tuple(array.astype(np.int64) for array in found)
+    edges = calculator.compute(points=pos, box=box, periodic=periodic, quantities="ijS")
+    return tuple(array.astype(np.int64) for array in edges)
 
 
 def _by_tree(pos, box, pbc, cutoff):

@@ -58,8 +58,8 @@ def energies_of_atoms(elements) -> list[np.ndarray]:
 
 def _moment(z: int) -> float:
     """Of the free atom, Bohr magnetons; 0 where unknown."""
-    found = float(ground_state_magnetic_moments[z]) if z < len(ground_state_magnetic_moments) else 0.0
-    return found if math.isfinite(found) else 0.0
+    moment = float(ground_state_magnetic_moments[z]) if z < len(ground_state_magnetic_moments) else 0.0
+    return moment if math.isfinite(moment) else 0.0
 
 
 def _described(z: int) -> list[float]:

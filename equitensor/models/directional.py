@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.models.backbone import EvaluatedBackbone
-from equitensor.nn.density import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
+from equitensor.nn.message_passing import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.neighborhood import Neighborhood
 from equitensor.nn.product_families import FAMILIES, interaction_class
 from equitensor.nn.radial_basis import smoothness_prior

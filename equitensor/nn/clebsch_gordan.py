@@ -13,7 +13,7 @@ from equitensor.nn.low_rank_paths import LowRankPaths
 from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.product_contract import FlatInteractionMap, RadialConvolutionMap, repeated
 from equitensor.o3 import find_paths, wigner_3j
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 from equitensor.ops.mixed_product import mixed_product
 from equitensor.ops.radial_convolution import radial_convolution
 from equitensor.ops.uuu_product import uuu_product
@@ -135,7 +135,7 @@ class ClebschGordanInteraction(FlatInteractionMap):
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
-        by_grid = self.grid is not None and not (self.form is None and compiled(x))
+        by_grid = self.grid is not None and not (self.form is None and has_kernel(x))
         if by_grid and x.dim() == 3 and (weight is None or weight.dim() == 1):
             return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
         return repeated(self, x, order, weight)
@@ -207,8 +207,8 @@ def _rows(x: Tensor, lead: torch.Size) -> Tensor:
 def _uvu_instructions(irreps_in, irreps_edge, irreps_out) -> tuple:
     """Sorted output irreps, one slot per path, and (i_in, i_edge, i_out, "uvu", True) sorted by slot."""
     wanted = irreps_out.sort().irreps.simplify()
-    found = find_paths("cg", irreps_in, irreps_edge, wanted)
-    slots = [(irreps_in[i].mul, wanted[k].ir) for i, _, k in found]
-    sorted_irreps = type(irreps_in)(slots)  # `found` is sorted by irrep already
-    instructions = [(i, j, slot, "uvu", True) for slot, (i, j, _) in enumerate(found)]
+    paths = find_paths("cg", irreps_in, irreps_edge, wanted)
+    slots = [(irreps_in[i].mul, wanted[k].ir) for i, _, k in paths]
+    sorted_irreps = type(irreps_in)(slots)  # `paths` are sorted by irrep already
+    instructions = [(i, j, slot, "uvu", True) for slot, (i, j, _) in enumerate(paths)]
     return sorted_irreps, instructions

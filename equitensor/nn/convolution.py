@@ -18,7 +18,7 @@ class Convolution(nn.Module):
     """z_i = sum over edges j -> i of w_ij . (x_j (x) y_ij), in e3nn's flat layout.
 
     - "cg": e3nn's uvu map. o3.TensorProduct(irreps_in, irreps_edge, conv.irreps_out, conv.instructions,
-      shared_weights=False, internal_weights=False) with gather and sum gives the same numbers. One output
+      shared_weights=False, internal_weights=False) with gather and sum gives the same values. One output
       slot per path, sorted by irrep, unsimplified; edge_weight path after path, channel fastest.
     - "gaunt": one slot of C channels per irrep, paths summed; edge_weight (edge degree, C), channel fastest;
       w_l1 and w_l3 are parameters (`map.w_l1`, `map.w_l3`).

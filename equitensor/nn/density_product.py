@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from equitensor.nn.density import AtomicDensity
 from equitensor.nn.interaction import Interaction
+from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.nn.product_families import interaction_class
-from equitensor.nn.sparse_coupling import natural_coupling
 from equitensor.nn.weights import ElementTable, degree_of_components
 from equitensor.ops import message_density
-from equitensor.ops.density_product import SparseTensor, compiled, density_features, density_invariants
+from equitensor.ops.density_product import SparseTensor, density_features, density_invariants, has_product_kernel
+from equitensor.ops.extension import has_kernel
 
 
 class DensityPowers(nn.Module):
@@ -18,7 +18,7 @@ class DensityPowers(nn.Module):
     def __init__(self, lmax: int, channels: int, product: str, order: int) -> None:
         super().__init__()
         self.order = order
-        self.tensor = natural_coupling(lmax, product)  # for the compiled operators, where they can compute it
+        self.tensor = natural_coupling(lmax, product)  # for the kernels, where they can compute it
         irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
         # The channel mixing around it already holds the weights per degree that a Gaunt product would have.
         weighted = interaction_class(product).weighted_by_path and order > 1
@@ -31,7 +31,7 @@ class DensityPowers(nn.Module):
 
     def couplings(self, features: Tensor) -> SparseTensor | None:
         """Those of the product, where the compiled operators take these."""
-        return self.tensor if self.tensor is not None and compiled(features, self.tensor) else None
+        return self.tensor if self.tensor is not None and has_product_kernel(features, self.tensor) else None
 
     def paths(self) -> Tensor | None:
         """The weights of the product's paths (paths, C), where it has any."""
@@ -118,10 +118,10 @@ class DensityInvariants(nn.Module):
 def _of_messages(layer, density: AtomicDensity, messages, radial, harmonics, species, invariants: bool) -> Tensor:
     weights = density.weights()
     tensor = layer.powers.tensor
-    if tensor is None or not message_density.compiled(messages, radial, harmonics, *weights):
+    if tensor is None or not has_kernel(messages, radial, harmonics, *weights):
         return layer(density(messages, radial, harmonics), species)
     weight, powers = layer.coefficients.weight, layer.powers
     weight = weight.unsqueeze(2) if invariants else weight
     operands = (messages, radial, harmonics, *weights, weight, powers.paths())
-    found = message_density.message_density(*operands, species, tensor, invariants)
-    return found.squeeze(1) if invariants else found
+    products = message_density.message_density(*operands, species, tensor, invariants)
+    return products.squeeze(1) if invariants else products

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from equitensor.nn.harmonics import SphericalHarmonics
 from equitensor.nn.radial_basis import RadialBasis
 from equitensor.ops.edge_geometry import edge_geometry, raising_entries
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 
 
 class EdgeGeometry(nn.Module):
@@ -23,7 +23,7 @@ class EdgeGeometry(nn.Module):
         self.index, self.coefficients = raising_entries(tables)  # for the CPU, in float64, whatever the module is in
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if compiled(vectors):
+        if has_kernel(vectors):
             sizes = (self.basis.cutoff, self.basis.num, self.harmonics.lmax)
             return edge_geometry(vectors, *sizes, self.index, self.coefficients)
         distance = vectors.norm(dim=1, keepdim=True)

@@ -21,7 +21,7 @@ Activations: TypeAlias = "Callable[[Tensor], Tensor] | Sequence[Callable[[Tensor
 class Gate(nn.Module):
     """(phi(s), phi'(g) v) of a feature (s, g, v): one gate g for each copy of each irrep in v.
 
-    Order, signs of parities and factors are those of e3nn's `nn.Gate`, which gives the same numbers. A linear layer
+    Order, signs of parities and factors are those of e3nn's `nn.Gate`, which gives the same values. A linear layer
     in front of it makes `gate.irreps_in`.
 
     >>> gate = Gate("16x0e", torch.nn.functional.silu, "8x0e", torch.sigmoid, "4x1o+4x2e")

@@ -28,7 +28,7 @@ class GauntInteraction(InteractionMap):
     Args:
         paths: "even" or "all".
         form: how to compute it, "grid", "fourier", "direct" or "fastest", the compiled contraction where it runs and
-            else the grid; the numbers are the same, and in plain torch the grid was the quickest wherever it was
+            else the grid; the values are the same, and in plain torch the grid was the quickest wherever it was
             measured (benchmarks/gaunt_forms.py).
     """
 

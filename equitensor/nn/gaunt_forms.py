@@ -11,12 +11,12 @@ from torch import Tensor
 from equitensor.errors import InputError
 from equitensor.nn.tables import Tables
 from equitensor.o3 import gaunt_grid, poisson_grid
+from equitensor.o3.coupling_tensor import coupling_tensor, group_pairs, mirror_classes
 from equitensor.o3.fourier_tables import fourier_tables
-from equitensor.o3.sparse_coupling import coupling_tensor, group_pairs, mirror_classes
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.contraction import transform
 from equitensor.ops.direct_product import OPERANDS, PairTable, direct_product
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 from equitensor.ops.fourier_product import from_torus, to_torus
 
 PATHS = ("even", "all")
@@ -56,13 +56,13 @@ class FastestForm(GridForm):
         self.coefficients = coefficients  # float64 in every dtype; the operator rounds them
 
     def first(self, x: Tensor) -> Tensor:
-        return x if compiled(x, on_gpu=True) else super().first(x)
+        return x if has_kernel(x, on_gpu=True) else super().first(x)
 
     def second(self, y: Tensor) -> Tensor:
-        return y if compiled(y, on_gpu=True) else super().second(y)
+        return y if has_kernel(y, on_gpu=True) else super().second(y)
 
     def couple(self, first: Tensor, second: Tensor) -> Tensor:
-        if not compiled(first, second, on_gpu=True):
+        if not has_kernel(first, second, on_gpu=True):
             return super().couple(first, second)
         lead = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
         x, y = (v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:]) for v in (first, second))

@@ -1,8 +1,8 @@
 """Two layouts of one feature: e3nn's flat (..., irreps.dim) and channels-last (..., d, C).
 
-Flat is multiplicity-major per irrep (`mul_ir`): all 2l + 1 numbers of the first copy, then of the second. Channels-last
-needs one common multiplicity C; d is the sum of 2l + 1, irrep after irrep, and the C copies of a component lie beside
-each other. "2x0e+2x1o" flat: s s xyz xyz; channels-last, row by row: s s | x x | y y | z z.
+Flat is multiplicity-major per irrep (`mul_ir`): all 2l + 1 components of the first copy, then of the second.
+Channels-last needs one common multiplicity C; d is the sum of 2l + 1, irrep after irrep, and the C copies of a
+component lie beside each other. "2x0e+2x1o" flat: s s xyz xyz; channels-last, row by row: s s | x x | y y | z z.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ def common_multiplicity(irreps, name: str = "irreps") -> int:
 
 
 def component_sizes(irreps) -> list[int]:
-    """2l + 1 of each irrep: plain numbers, which torch.compile can follow where it cannot follow Irreps."""
+    """2l + 1 of each irrep as plain integers, which torch.compile can follow where it cannot follow Irreps."""
     return [ir.dim for _, ir in irreps]
 
 
 def gather_channels(x: Tensor, channels: int, sizes: list[int]) -> Tensor:
-    """`to_channels_last` in plain numbers."""
+    """`to_channels_last` with sizes as plain integers."""
     blocks = x.split([channels * size for size in sizes], dim=-1)
     parts = [b.unflatten(-1, (channels, size)).transpose(-1, -2) for b, size in zip(blocks, sizes, strict=True)]
     return torch.cat(parts, dim=-2)
 
 
 def spread_channels(x: Tensor, sizes: list[int]) -> Tensor:
-    """`to_flat` in plain numbers."""
+    """`to_flat` with sizes as plain integers."""
     return torch.cat([b.transpose(-1, -2).flatten(-2) for b in x.split(sizes, dim=-2)], dim=-1)
 
 

@@ -17,7 +17,7 @@ class Linear(nn.Module):
 
     Outputs have unit variance for inputs and weights of unit variance. Weights (weight_numel,), or one set per item
     (..., weight_numel): one matrix (mul_in, mul_out) after another, in the order of `instructions`. This is the map
-    of e3nn's `o3.Linear` with its defaults: the same `weight` and `bias` give the same numbers.
+    of e3nn's `o3.Linear` with its defaults: the same `weight` and `bias` give the same values.
 
     Args:
         irreps_in, irreps_out: any multiplicities; for layout="channels_last" one common one each.

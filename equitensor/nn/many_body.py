@@ -72,7 +72,7 @@ class ManyBody(nn.Module):
         )
 
     def forward(self, x: Tensor, element_index: Tensor) -> Tensor:
-        """x (n, irreps_in.dim) or (n, d, C) in the chosen layout, element_index (n,) whole numbers < num_elements."""
+        """x (n, irreps_in.dim) or (n, d, C) in the chosen layout, element_index (n,) integers < num_elements."""
         self._check(x, element_index)
         if self.layout == "channels_last":
             return self.map(x, list(self.weights), element_index)

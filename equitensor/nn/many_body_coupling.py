@@ -67,9 +67,9 @@ class ElementPolynomials(Tables):
         self._reduced = rounding is not None and len(basis) < paths
         self.add_table("basis", basis if self._reduced else plan.matrix)
         self.add_table("reduction", reduction)
-        found = polynomial_terms(plan, self.table("basis"), d, outputs)
-        self._sizes = found.sizes
-        self.add_table("terms", found.table)
+        terms_of_plan = polynomial_terms(plan, self.table("basis"), d, outputs)
+        self._sizes = terms_of_plan.sizes
+        self.add_table("terms", terms_of_plan.table)
         self.multiplications = 2 * len(plan.factor) + columns + sum(b.rows * b.columns for b in self._blocks)
 
     def forward(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class ElementPolynomials(Tables):
             nothing = x.new_zeros([x.shape[0], self._outputs, channels]) + linked
             return nothing if self._channels_last else nothing.transpose(1, 2)
         if not torch.jit.is_scripting():  # on a line of its own: TorchScript then leaves the rest out
-            found = self._follow_terms(x, weight, element_index)
-            if found is not None:
-                return found
+            outputs = self._follow_terms(x, weight, element_index)
+            if outputs is not None:
+                return outputs
         tiles = element_tiles(element_index, weight.shape[0])
         z = polynomials(
             to_tiles(x, tiles, self._channels_last),
@@ -97,7 +97,7 @@ class ElementPolynomials(Tables):
     @torch.jit.unused
     def _follow_terms(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor | None:
         """What `forward` returns, on the core; None where it does not take the operands."""
-        if not extension.compiled(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
+        if not extension.has_kernel(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
             return None
         rows = x if self._channels_last else x.transpose(1, 2)
         tables = self.reduction if self._reduced else None, self.basis, self.terms, self._sizes
@@ -134,10 +134,10 @@ class CoupledPowers(ManyBodyMap):
         for order in range(1, correlation + 1):
             self.paths.append([])
             for start, ir_out in zip(starts, outs, strict=False):
-                found = symmetric_paths(irs, ir_out, order)
-                terms.append(PolynomialTerm(count, start, found.monomials, found.coefficients))
-                self.paths[-1] += [(tuple(irs[s] for s in slots), ir_out) for slots in found.slots]
-                count += len(found.slots)
+                coupled = symmetric_paths(irs, ir_out, order)
+                terms.append(PolynomialTerm(count, start, coupled.monomials, coupled.coefficients))
+                self.paths[-1] += [(tuple(irs[s] for s in slots), ir_out) for slots in coupled.slots]
+                count += len(coupled.slots)
         self.polynomials = ElementPolynomials(terms, count, sum(ir.dim for ir in irs), starts[-1], channels_last=True)
 
     def initial_scale(self) -> list[Tensor]:

@@ -72,13 +72,13 @@ class CPPowers(ManyBodyMap):
         x = torch.randn(
             1, self.table("b").shape[1], 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64
         )
-        found = []
+        nonzero = []
         for step in copy.deepcopy(self).double()._products(x, correlation):
             blocks = step.abs().amax(dim=(0, 2)).split([ir.dim for ir in kept])
             sizes = torch.stack([block.max() for block in blocks])
             present = sizes > VANISHING * sizes.max()
-            found.append({ir for ir, there in zip(kept, present.tolist(), strict=True) if there})
-        return found
+            nonzero.append({ir for ir, there in zip(kept, present.tolist(), strict=True) if there})
+        return nonzero
 
     def _products(self, x: Tensor, correlation: int) -> list[Tensor]:
         """h_2, ... h_correlation."""

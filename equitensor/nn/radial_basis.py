@@ -32,5 +32,5 @@ def smoothness_prior(num: int, smoothness: float) -> Tensor:
     last. At distances that no training structure has, a slowly varying function is the better guess.
     """
     prior = torch.arange(1, num + 1, dtype=torch.float64).pow(-smoothness)
-    prior = (prior / prior.square().mean().sqrt()).float()  # the same numbers for a model in either precision
+    prior = (prior / prior.square().mean().sqrt()).float()  # the same values for a model in either precision
     return prior.to(torch.get_default_dtype()).unsqueeze(1)

@@ -22,7 +22,7 @@ from equitensor.ops.zonal_filters import zonal_filters
 class ZonalConvolution(nn.Module):
     """z_i,l3 = w_l3 sum over edges j -> i of G (w_l1 x_j,l1) (w_ij,l2 Y_l2(r_ij)), in e3nn's flat layout.
 
-    The numbers, weights and state dict of Convolution(..., product="gaunt") with edge_attr = Y(edge_vec); no
+    The values, weights and state dict of Convolution(..., product="gaunt") with edge_attr = Y(edge_vec); no
     harmonics of the edges are formed, as on the grid a filter is a Legendre series in n . r / |r|.
 
     Args:

@@ -89,12 +89,12 @@ def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor) -> tupl
     """
     rest = assemble(*matrices)
     norm = float(rest.norm())
-    found = []
+    projections = []
     for place, coupling in _placed_couplings(irreps):
-        found.append(float((rest[place] * coupling).sum()))
-        rest[place] -= found[-1] * coupling
-    found = torch.tensor(found, dtype=torch.float64)
-    off = math.hypot(float(rest.norm()), float((found - path_weights).norm()))
+        projections.append(float((rest[place] * coupling).sum()))
+        rest[place] -= projections[-1] * coupling
+    projections = torch.tensor(projections, dtype=torch.float64)
+    off = math.hypot(float(rest.norm()), float((projections - path_weights).norm()))
     equivariance = math.sqrt(2) * float(rest.norm()) / norm if norm else math.inf
     return off / float(path_weights.norm()), equivariance
 
@@ -117,10 +117,10 @@ def on_parities(matrices: tuple, irs1, irs2, irs_out) -> tuple[Tensor, Tensor, T
 
 def _parity_terms(irs1, irs2, irs_out) -> list[tuple[dict, dict, dict]]:
     """Factors by parity for both operands and the output, one triple per evaluation."""
-    found = [{ir.p for ir in irs} for irs in (irs1, irs2, irs_out)]
-    if all(len(parities) == 2 for parities in found):
+    first, second, out = ({ir.p for ir in irs} for irs in (irs1, irs2, irs_out))
+    if len(first) == len(second) == len(out) == 2:
         return [({1: 1.0, -1: s}, {1: 1.0, -1: s}, {1: 0.5, -1: 0.5 * s}) for s in (1.0, -1.0)]
-    return [({p: 1.0}, {q: 1.0}, {p * q: 1.0}) for p in found[0] for q in found[1] if p * q in found[2]]
+    return [({p: 1.0}, {q: 1.0}, {p * q: 1.0}) for p in first for q in second if p * q in out]
 
 
 def _columns(irs, matrix: Tensor, factors: dict) -> Tensor:

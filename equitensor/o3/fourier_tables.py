@@ -79,11 +79,11 @@ def _gather(irs, lmax: int, size: int, terms: list, kinds: dict) -> tuple[torch.
     """Index (V, K) and matrix (V, K, 2 T size) from tables (u, v, lm) for v = 0 .. lmax."""
     components = [(ir, m) for ir in irs for m in range(-ir.l, ir.l + 1)]
     by_order = [[c for c, (_, m) in enumerate(components) if abs(m) == v] for v in range(lmax + 1)]
-    width = max((len(found) for found in by_order), default=0)
+    width = max((len(entries) for entries in by_order), default=0)
     index = torch.zeros(lmax + 1, width, dtype=torch.long)
     matrix = torch.zeros(lmax + 1, width, 2, len(terms), size, dtype=torch.float64)
-    for v, found in enumerate(by_order):
-        for k, c in enumerate(found):
+    for v, entries in enumerate(by_order):
+        for k, c in enumerate(entries):
             ir, m = components[c]
             index[v, k] = c
             for t, (kind, factors, sign) in enumerate(terms):

@@ -31,13 +31,13 @@ def signal_terms(irs1, irs2, irs_out, bracket: bool = False) -> list[SignalTerm]
     Args:
         bracket: the parities of the Poisson bracket instead of those of the product.
     """
-    found = [{signal(ir) for ir in irs} for irs in (irs1, irs2, irs_out)]
+    signals = [{signal(ir) for ir in irs} for irs in (irs1, irs2, irs_out)]
     twist = -1 if bracket else 1
-    if all(len(signs) == 2 for signs in found):
+    if all(len(signs) == 2 for signs in signals):
         outs = [(0.5 * e, 0.5) if bracket else (0.5, 0.5 * e) for e in (1, -1)]
         return [SignalTerm((1.0, e), (1.0, e), out) for e, out in zip((1.0, -1.0), outs, strict=True)]
-    pairs = [(s, t) for s in (1, -1) for t in (1, -1) if s in found[0] and t in found[1]]
-    return [SignalTerm(*map(_only, (s, t, twist * s * t))) for s, t in pairs if twist * s * t in found[2]]
+    pairs = [(s, t) for s in (1, -1) for t in (1, -1) if s in signals[0] and t in signals[1]]
+    return [SignalTerm(*map(_only, (s, t, twist * s * t))) for s, t in pairs if twist * s * t in signals[2]]
 
 
 def signal_columns(irs, harmonics: torch.Tensor, factors: tuple[float, float]) -> torch.Tensor:

@@ -42,8 +42,8 @@ def bessel_zeros(lmax: int, num: int) -> Tensor:
     zeros = [np.pi * np.arange(1, num + lmax + 1)]
     for l in range(1, lmax + 1):  # the zeros of j_l lie between those of j_{l-1}
         pairs = zip(zeros[-1][:-1], zeros[-1][1:], strict=True)
-        found = [brentq(lambda x, l=l: spherical_jn(l, x), a, b, xtol=1e-14, rtol=1e-15) for a, b in pairs]
-        zeros.append(np.array(found))
+        of_degree = [brentq(lambda x, l=l: spherical_jn(l, x), a, b, xtol=1e-14, rtol=1e-15) for a, b in pairs]
+        zeros.append(np.array(of_degree))
     return torch.from_numpy(np.stack([z[:num] for z in zeros]))
 
 

@@ -71,11 +71,11 @@ def _chains(degrees: tuple[int, ...], l_out: int) -> tuple[Tensor, ...]:
     if len(degrees) == 1:
         return (torch.eye(2 * l_out + 1, dtype=torch.float64),) if degrees[0] == l_out else ()
     *left, last = degrees
-    found = []
+    chains = []
     for l in range(abs(l_out - last), l_out + last + 1):
         coupling = wigner_3j(l_out, l, last)
-        found += [torch.einsum("zai,a...->z...i", coupling, chain) for chain in _chains(tuple(left), l)]
-    return tuple(found)
+        chains += [torch.einsum("zai,a...->z...i", coupling, chain) for chain in _chains(tuple(left), l)]
+    return tuple(chains)
 
 
 def _add_independent(basis: list[Tensor], candidate: Tensor, monomials: Tensor) -> None:
@@ -129,7 +129,7 @@ def coupling_chains(irs, order: int, sign, allowed=None, last=None) -> Iterator[
         unit = torch.eye(starts[-1], dtype=torch.float64)
         yield from ((ir, unit[a:b]) for ir, a, b in zip(irs, starts, starts[1:], strict=False) if last in (None, ir))
         return
-    found = []
+    chains = []
     for left, chain in coupling_chains(irs, order - 1, sign, allowed):
         for slot, ir in enumerate(irs):
             for out in left * ir:
@@ -138,5 +138,5 @@ def coupling_chains(irs, order: int, sign, allowed=None, last=None) -> Iterator[
                 step = math.sqrt(out.dim) * sign(out.l, left.l, ir.l) * wigner_3j(out.l, left.l, ir.l)
                 tensor = torch.zeros(*(out.dim, *chain.shape[1:], starts[-1]), dtype=torch.float64)
                 tensor[..., starts[slot] : starts[slot + 1]] = torch.einsum("zai,a...->z...i", step, chain)
-                found.append((out, tensor))
-    yield from sorted(found, key=lambda item: item[0])
+                chains.append((out, tensor))
+    yield from sorted(chains, key=lambda item: item[0])

@@ -21,9 +21,9 @@ def channel_product(x: Tensor, y: Tensor, index: Tensor, coefficients: Tensor, s
 
 def sparse_entries(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of T (d1, d2, d3), float64, as `sort_entries` lays them out, all of one path."""
-    found = tensor.nonzero()
-    columns = torch.cat([found, found.new_zeros(len(found), 1)], dim=1)
-    return sort_entries(columns, tensor[tuple(found.T)])
+    places = tensor.nonzero()
+    columns = torch.cat([places, places.new_zeros(len(places), 1)], dim=1)
+    return sort_entries(columns, tensor[tuple(places.T)])
 
 
 def sort_entries(columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,11 +89,11 @@ def _backward(arguments, needs, g):
     """The derivative in either operand is the same product into that operand's slot."""
     x, y, index, coefficients, sizes, slot = arguments
     known = dict(zip(OPERANDS[slot], (x, y), strict=True)) | {slot: g}
-    found = []
+    gradients = []
     for to, need in zip(OPERANDS[slot], needs[:2], strict=True):
         first, second = (known[operand] for operand in OPERANDS[to])
-        found.append(_product(first, second, index, coefficients, sizes, to) if need else None)
-    return found
+        gradients.append(_product(first, second, index, coefficients, sizes, to) if need else None)
+    return gradients
 
 
 _product = define(

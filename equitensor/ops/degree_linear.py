@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 from equitensor.ops.operator import Kernel, define
 
 
 def degree_linear(x: Tensor, weight: Tensor) -> Tensor:
     """y_lm = x_lm W_l: (n, (L+1)^2, C_out) of x (n, (L+1)^2, C_in) and weight (L+1, C_in, C_out)."""
-    return _linear(x, weight, False) if compiled(x, weight) else degree_linear_reference(x, weight)
+    return _linear(x, weight, False) if has_kernel(x, weight) else degree_linear_reference(x, weight)
 
 
 def degree_linear_reference(x: Tensor, weight: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ def outer_on_core(x: Tensor, g: Tensor, degrees: int) -> Tensor:
             f"degree_outer: x and g are {list(x.shape)} {x.dtype} and {list(g.shape)} {g.dtype}, expected "
             f"(n, {degrees**2}, channels) in one precision"
         )
-    found = x.new_empty(degrees, x.shape[2], g.shape[2])
-    _OUTER(x.dtype, (x.shape[0], *found.shape), (x, g, found))
-    return found
+    outer = x.new_empty(degrees, x.shape[2], g.shape[2])
+    _OUTER(x.dtype, (x.shape[0], *outer.shape), (x, g, outer))
+    return outer
 
 
 # Each is linear in both arguments, and each derivative is the other or itself.

@@ -16,7 +16,7 @@ from equitensor.ops import extension
 from equitensor.ops.channel_product import check_tables
 from equitensor.ops.cuda import density_product as on_gpu
 from equitensor.ops.cuda.proof import Proof
-from equitensor.ops.operator import Kernel, contiguous, define, given, room
+from equitensor.ops.operator import Kernel, allocate, contiguous, define, keep_wanted
 
 MOST_ENTRIES_ON_GPU = 400  # lmax 3; kernels for more take minutes to compile
 
@@ -29,9 +29,9 @@ class SparseTensor(NamedTuple):
     symmetric: bool
 
 
-def compiled(x: Tensor, tensor: SparseTensor) -> bool:
-    """Whether the compiled operators take these."""
-    return extension.compiled(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
+def has_product_kernel(x: Tensor, tensor: SparseTensor) -> bool:
+    """Whether kernels of these operators take these tensors."""
+    return extension.has_kernel(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
 
 
 def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
@@ -46,8 +46,8 @@ def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Ten
 def density_invariants(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:
     """w_{z,1} A_00 + sum_k w_{z,k} sum_m P_a,m P_b,m with a + b = k, a <= b: (n, C); weight (elements, order, C)."""
     weight = weight.unsqueeze(2)
-    found = _product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
-    return found.squeeze(1)
+    invariants = _product(x, weight, mix, species, *tensor[:2], True, tensor.symmetric)
+    return invariants.squeeze(1)
 
 
 def density_powers(
@@ -103,8 +103,8 @@ def _checked(kernel):
     return call
 
 
-def _run(operands, g, along, constants, results) -> None:
-    """operands: x, weight, mix; along: tangents of theirs, or None; results: out, dx, dweight, dmix, or None."""
+def _run(operands, g, h, constants, results) -> None:
+    """operands: x, weight, mix; h: tangents of these, or None; results: out, dx, dweight, dmix, or None."""
     species, index, coefficients, invariants, symmetric = constants
     x, weight, mix = operands = [contiguous(t) for t in operands]
     species, index, coefficients = species.contiguous(), index.contiguous(), coefficients.contiguous()
@@ -115,12 +115,12 @@ def _run(operands, g, along, constants, results) -> None:
     atoms, components, channels = x.shape
     if g is not None and (g.shape != (atoms, 1 if invariants else components, channels) or g.dtype != x.dtype):
         raise RuntimeError(f"density_product: g is {list(g.shape)} {g.dtype}")
-    tangents = (None,) * 3 if along is None else [contiguous(t) for t in along]
+    tangents = (None,) * 3 if h is None else [contiguous(t) for t in h]
     for t, like in zip(tangents, operands, strict=True):
         if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
             raise RuntimeError(f"density_product: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
     paths = 0 if mix is None else mix.shape[0]
-    flags = (invariants, symmetric, along is not None)
+    flags = (invariants, symmetric, h is not None)
     _PRODUCT(
         x.dtype,
         (*x.shape, *weight.shape[:3], paths, entries, *flags),
@@ -138,37 +138,37 @@ def product_on_core(x, weight, mix, *constants):
     return out
 
 
-def _rooms(x, weight, mix, g, *more):
-    """Memory for dx, dweight, dmix and, where a fourth is asked for, the change of the output."""
+def _allocate_results(x, weight, mix, g, *more):
+    """Uninitialised dx, dweight, dmix and, where a fourth is wanted, the output's tangent."""
     wanted = more[-1]
     likes = (x, weight, x if mix is None else mix, g)
     asked = (*wanted[:2], wanted[2] and mix is not None, *wanted[3:])
-    return tuple(room(like, want) for like, want in zip(likes, asked, strict=False))
+    return tuple(allocate(like, want) for like, want in zip(likes, asked, strict=False))
 
 
 def first_on_core(x, weight, mix, g, *more):
-    found = _rooms(x, weight, mix, g, *more)
-    _run((x, weight, mix), g, None, more[:-1], (None, *found))
-    return found
+    gradients = _allocate_results(x, weight, mix, g, *more)
+    _run((x, weight, mix), g, None, more[:-1], (None, *gradients))
+    return gradients
 
 
 def second_on_core(x, weight, mix, g, h_x, h_weight, h_mix, *more):
-    *found, of_out = _rooms(x, weight, mix, g, *more)
-    _run((x, weight, mix), g, (h_x, h_weight, h_mix), more[:-1], (of_out, *found))
-    return *found, of_out
+    *gradients, of_out = _allocate_results(x, weight, mix, g, *more)
+    _run((x, weight, mix), g, (h_x, h_weight, h_mix), more[:-1], (of_out, *gradients))
+    return *gradients, of_out
 
 
 def _first_backward(arguments, needs, h_x, h_weight, h_mix):
     x, weight, mix, g, *constants, _ = arguments
     wanted = [*needs[:2], needs[2] and mix is not None, needs[3]]
     h_mix = None if mix is None else h_mix
-    return given(_second(x, weight, mix, g, h_x, h_weight, h_mix, *constants, wanted), wanted)
+    return keep_wanted(_second(x, weight, mix, g, h_x, h_weight, h_mix, *constants, wanted), wanted)
 
 
 def _backward(arguments, needs, g):
     x, weight, mix, *constants = arguments
     wanted = [*needs[:2], needs[2] and mix is not None]
-    return given(_first(x, weight, mix, g, *constants, wanted), wanted)
+    return keep_wanted(_first(x, weight, mix, g, *constants, wanted), wanted)
 
 
 _OPERANDS = "Tensor x, Tensor weight, Tensor? mix"
@@ -177,7 +177,7 @@ _second = define(
     f"density_second({_OPERANDS}, Tensor g, Tensor? h_x, Tensor? h_weight, Tensor? h_mix, {CONSTANTS}, bool[4] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=second_on_core,
-    fake=_rooms,
+    fake=_allocate_results,
     reference=in_torch.second,
     on_gpu=_checked(on_gpu.second),
     operands=7,
@@ -186,7 +186,7 @@ _second = define(
 _first = define(
     f"density_first({_OPERANDS}, Tensor g, {CONSTANTS}, bool[3] wanted) -> (Tensor, Tensor, Tensor)",
     kernel=first_on_core,
-    fake=_rooms,
+    fake=_allocate_results,
     backward=_first_backward,
     reference=in_torch.first,
     on_gpu=_checked(on_gpu.first),

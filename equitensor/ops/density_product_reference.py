@@ -1,6 +1,6 @@
 """The operators of `density_product` in plain torch: a pass up the powers, and back down for the gradients.
 
-Every array has a first axis of one entry, its values, or of two, its values and their derivative along a tangent:
+Every array has a first axis of one entry, its values, or of two, its values and their tangent (forward mode):
 what multiplies two arrays is `_times`, all else is linear and takes both alike.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-PORTION = 1 << 26  # numbers in an array (atoms, entries, channels)
+PORTION = 1 << 26  # elements of an array (atoms, entries, channels)
 
 
 class _Tables(NamedTuple):
@@ -84,9 +84,9 @@ class _Pass:
         of_powers[0][:, :, :1] += _times(self.rows[:, :, 0], g)
         of_rows[:, :, 0] = _times(g, self.x[:, :, :1])
         for k, a, b in self._pairs():
-            along = _times(self.rows[:, :, k], g)
-            of_powers[a] += _times(along, self.powers[b])
-            of_powers[b] += _times(along, self.powers[a])
+            weighted = _times(self.rows[:, :, k], g)
+            of_powers[a] += _times(weighted, self.powers[b])
+            of_powers[b] += _times(weighted, self.powers[a])
             of_rows[:, :, k] = _times(g, self._overlap(a, b))
 
 
@@ -96,33 +96,33 @@ def _times(a: Tensor, b: Tensor) -> Tensor:
 
 def values(x, weight, mix, species, index, coefficients, invariants, symmetric):
     """(n, d, C), or for invariants (n, 1, C)."""
-    found = [p.out()[0] for p, _ in _passes(_alone(x, weight, mix), species, index, coefficients, invariants)]
-    return torch.cat(found) if found else x.new_empty(0, 1 if invariants else x.shape[1], x.shape[2])
+    portions = [p.out()[0] for p, _ in _passes(_alone(x, weight, mix), species, index, coefficients, invariants)]
+    return torch.cat(portions) if portions else x.new_empty(0, 1 if invariants else x.shape[1], x.shape[2])
 
 
 def first(x, weight, mix, g, species, index, coefficients, invariants, symmetric, wanted):
     """The gradients; those that are not wanted are empty."""
     operands = _alone(x, weight, mix)
-    found = _gradients(operands, g.unsqueeze(0), species, index, coefficients, invariants)
-    return tuple(t[0] if want and t is not None else x.new_empty(0) for t, want in zip(found[:3], wanted, strict=True))
+    gradients = _gradients(operands, g.unsqueeze(0), species, index, coefficients, invariants)
+    return tuple(
+        t[0] if want and t is not None else x.new_empty(0) for t, want in zip(gradients[:3], wanted, strict=True)
+    )
 
 
-def second(
-    x, weight, mix, g, along_x, along_weight, along_mix, species, index, coefficients, invariants, symmetric, wanted
-):
-    """The derivatives of the gradients along a tangent, and that of the output."""
-    along = (along_x, along_weight, along_mix)
-    operands = [None if t is None else _dual(t, h) for t, h in zip((x, weight, mix), along, strict=True)]
-    found = _gradients(operands, _dual(g, None), species, index, coefficients, invariants)
-    return tuple(t[1] if want and t is not None else x.new_empty(0) for t, want in zip(found, wanted, strict=True))
+def second(x, weight, mix, g, h_x, h_weight, h_mix, species, index, coefficients, invariants, symmetric, wanted):
+    """Forward-mode derivatives (JVP) of the gradients, and that of the output."""
+    tangents = (h_x, h_weight, h_mix)
+    operands = [None if t is None else _dual(t, h) for t, h in zip((x, weight, mix), tangents, strict=True)]
+    gradients = _gradients(operands, _dual(g, None), species, index, coefficients, invariants)
+    return tuple(t[1] if want and t is not None else x.new_empty(0) for t, want in zip(gradients, wanted, strict=True))
 
 
 def _alone(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.unsqueeze(0) for t in tensors]
 
 
-def _dual(tensor: Tensor, along: Tensor | None) -> Tensor:
-    return torch.stack([tensor, torch.zeros_like(tensor) if along is None else along])
+def _dual(tensor: Tensor, tangent: Tensor | None) -> Tensor:
+    return torch.stack([tensor, torch.zeros_like(tensor) if tangent is None else tangent])
 
 
 def _passes(operands, species, index, coefficients, invariants):
@@ -140,10 +140,10 @@ def _gradients(operands, g, species, index, coefficients, invariants) -> list[Te
     """By x, weight and mix, and the output."""
     of_x, of_weight, of_mix = (None if t is None else torch.zeros_like(t) for t in operands)
     out = torch.zeros_like(g)
-    for found, part in _passes(operands, species, index, coefficients, invariants):
-        of_x[:, part], of_rows, of_entries = found.gradients(g[:, part])
+    for powers, part in _passes(operands, species, index, coefficients, invariants):
+        of_x[:, part], of_rows, of_entries = powers.gradients(g[:, part])
         of_weight.index_add_(1, species[part], of_rows)
         if of_mix is not None and torch.is_tensor(of_entries):
-            of_mix.index_add_(1, found.tables.path, of_entries)
-        out[:, part] = found.out()
+            of_mix.index_add_(1, powers.tables.path, of_entries)
+        out[:, part] = powers.out()
     return [of_x, of_weight, of_mix, out]

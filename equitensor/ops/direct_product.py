@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 18  # numbers in the array of products
+SCRATCH = 1 << 18  # elements of the array of products
 OPERANDS = ((1, 2), (0, 2), (0, 1))  # the operand slots of T that lead to slots 0, 1 and 2
 
 

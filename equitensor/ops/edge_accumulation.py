@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 17  # numbers in each array of a portion: 0.5 MB in float32
+SCRATCH = 1 << 17  # elements of each array of a portion: 0.5 MB in float32
 
 
 def accumulate(values: Tensor, filters: Tensor, weight: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 from equitensor.ops.layers import fitting, second_by_parts
-from equitensor.ops.operator import Kernel, define, given, room
+from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 from equitensor.ops.silu import silu
 
 
@@ -30,7 +30,7 @@ def edge_embedding(
     (n,), sender (n width,).
     """
     operands = (functions, radial, senders, receivers, bias, out)
-    if compiled(*operands):
+    if has_kernel(*operands):
         return _embedding(*operands, species, sender)[0]
     return edge_embedding_by_parts(*operands, species, sender)
 
@@ -71,9 +71,9 @@ def _checked(functions, radial, senders, receivers, bias, out, species, sender):
 
 def _on_core(*inputs):
     sizes, arrays, indices = _checked(*inputs)
-    found = _fake(*inputs)
-    _VALUES(inputs[0].dtype, sizes, (*arrays, *indices, *found))
-    return found
+    outputs = _fake(*inputs)
+    _VALUES(inputs[0].dtype, sizes, (*arrays, *indices, *outputs))
+    return outputs
 
 
 def _first_on_core(*inputs):
@@ -89,10 +89,10 @@ def _first_on_core(*inputs):
         g=(torch.zeros_like(before) if g is None else g, rows),
         more_before=(more_before, rows),
     )
-    found = _first_fake(*inputs)
-    results = [t if want else None for t, want in zip(found, (*wanted, True), strict=True)]
+    gradients = _first_fake(*inputs)
+    results = [t if want else None for t, want in zip(gradients, (*wanted, True), strict=True)]
     _FIRST(before.dtype, sizes, (functions, radial, out, *indices, before, hidden, g, more_before, *results))
-    return found
+    return gradients
 
 
 def _second_on_core(functions, radial, out, before, g, back, h_functions, width, wanted):
@@ -108,10 +108,10 @@ def _second_on_core(functions, radial, out, before, g, back, h_functions, width,
         back=(back, (2, *rows)),
         h_functions=(h_functions, functions.shape),
     )
-    found = _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted)
-    results = [t if want else None for t, want in zip(found, (wanted[0], wanted[1], True, wanted[2]), strict=True)]
+    gradients = _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted)
+    results = [t if want else None for t, want in zip(gradients, (wanted[0], wanted[1], True, wanted[2]), strict=True)]
     _SECOND(functions.dtype, (slots // width, width, num_radial, channels), (*arrays, *results))
-    return found
+    return gradients
 
 
 def _fake(functions, radial, senders, receivers, bias, out, species, sender):
@@ -120,35 +120,35 @@ def _fake(functions, radial, senders, receivers, bias, out, species, sender):
 
 def _first_fake(*inputs):
     wanted, before = inputs[-1], inputs[8]
-    found = (room(t, want) for t, want in zip(inputs[:6], wanted, strict=True))
-    return *found, before.new_empty(2, *before.shape)
+    gradients = (allocate(t, want) for t, want in zip(inputs[:6], wanted, strict=True))
+    return *gradients, before.new_empty(2, *before.shape)
 
 
 def _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted):
-    return room(radial, wanted[0]), room(out, wanted[1]), room(before, True), room(g, wanted[2])
+    return allocate(radial, wanted[0]), allocate(out, wanted[1]), allocate(before), allocate(g, wanted[2])
 
 
 def _backward(arguments, needs, g, more_before, _):
     *operands, before, hidden = arguments
     wanted = list(needs[:6])
-    return given(_first(*operands, before, hidden, g, more_before, wanted)[:6], wanted)
+    return keep_wanted(_first(*operands, before, hidden, g, more_before, wanted)[:6], wanted)
 
 
-def _first_backward(arguments, needs, *along):
+def _first_backward(arguments, needs, *tangents):
     *operands, before, _, g, more_before, _, back = arguments
     if g is None or more_before is not None:
         raise RuntimeError("equitensor::edge_embedding may be differentiated twice only")
-    along = along[:6]
-    if any(h is not None for h in along[1:]):
-        *found, by_g = second_by_parts(
-            lambda *points: edge_embedding_by_parts(*points, *operands[6:]), operands[:6], g, along
+    tangents = tangents[:6]
+    if any(h is not None for h in tangents[1:]):
+        *gradients, by_g = second_by_parts(
+            lambda *points: edge_embedding_by_parts(*points, *operands[6:]), operands[:6], g, tangents
         )
-        return *found, None, None, None, None, by_g
+        return *gradients, None, None, None, None, by_g
     functions, radial, out = operands[0], operands[1], operands[5]
     width = max(1, len(functions) // max(1, len(operands[6])))
     wanted = [needs[1], needs[5], needs[10]]
-    found = _second(functions, radial, out, before, g, back, along[0], width, wanted)
-    by_radial, by_out, by_before, by_g = given(found, (*wanted[:2], True, wanted[2]))
+    gradients = _second(functions, radial, out, before, g, back, tangents[0], width, wanted)
+    by_radial, by_out, by_before, by_g = keep_wanted(gradients, (*wanted[:2], True, wanted[2]))
     return None, by_radial, None, None, None, by_out, None, None, by_before, None, by_g
 
 

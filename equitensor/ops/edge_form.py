@@ -15,8 +15,8 @@ from torch import Size, Tensor
 from equitensor.ops import edge_form_reference as in_torch
 from equitensor.ops.cuda import edge_form as on_gpu
 from equitensor.ops.cuda.proof import Proof
-from equitensor.ops.extension import compiled
-from equitensor.ops.operator import Kernel, contiguous, define, given, room
+from equitensor.ops.extension import has_kernel
+from equitensor.ops.operator import Kernel, allocate, contiguous, define, keep_wanted
 
 
 def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
     harmonics Y (n, width, d), a and b (n width, C). float32 or float64.
     """
-    if compiled(harmonics, a, b, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
+    if has_kernel(harmonics, a, b, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return _gather(harmonics, a, b)
     return gather_edges_reference(harmonics, a, b)
 
@@ -34,7 +34,7 @@ def read_edges(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor)
 
     harmonics Y (n, width, d), features G (n, d, C), factor r (n width, C), rev (n width,) an involution of the slots.
     """
-    if compiled(harmonics, features, factor, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
+    if has_kernel(harmonics, features, factor, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return _read(harmonics, features, factor, rev)
     return read_edges_reference(harmonics, features, factor, rev)
 
@@ -89,9 +89,9 @@ def gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
     harmonics, a, b = harmonics.contiguous(), a.contiguous(), b.contiguous()
     _check_one_precision(harmonics, a, b)
     atoms, _, components, channels = sizes = _sizes(harmonics.shape, (a.shape, b.shape), None, None)
-    found = harmonics.new_empty(atoms, components, channels)
-    _GATHER(harmonics.dtype, sizes, (harmonics, a, b, found))
-    return found
+    sums = harmonics.new_empty(atoms, components, channels)
+    _GATHER(harmonics.dtype, sizes, (harmonics, a, b, sums))
+    return sums
 
 
 def read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
@@ -104,17 +104,19 @@ def read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tenso
     return out
 
 
-def gradient_on_core(point: tuple, rev: Tensor | None, along: tuple | None, wanted: list[bool]) -> tuple[Tensor, ...]:
-    """The wanted parts of the gradient of F, or of its derivative along a tangent."""
+def gradient_on_core(
+    point: tuple, rev: Tensor | None, tangents: tuple | None, wanted: list[bool]
+) -> tuple[Tensor, ...]:
+    """The wanted gradients of F, or their JVP where there are tangents."""
     harmonics, a, b, features = point = [t.contiguous() for t in point]
     _check_one_precision(harmonics, a, b, features)
     sizes, rev = _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev)), contiguous(rev)
-    tangent = (None,) * 4 if along is None else [contiguous(t) for t in along]
-    for t, like in zip(tangent, point, strict=True):
+    h = (None,) * 4 if tangents is None else [contiguous(t) for t in tangents]
+    for t, like in zip(h, point, strict=True):
         if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
             raise RuntimeError(f"edge_form: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
-    out = [room(t, want) for t, want in zip(point, wanted, strict=True)]
-    _GRADIENT(harmonics.dtype, (*sizes, along is not None), (*point, rev, *tangent, *out))
+    out = [allocate(t, want) for t, want in zip(point, wanted, strict=True)]
+    _GRADIENT(harmonics.dtype, (*sizes, tangents is not None), (*point, rev, *h, *out))
     return tuple(out)
 
 
@@ -128,15 +130,15 @@ def _read_on_gpu(harmonics, features, factor, rev):
     return on_gpu.read(harmonics, features, factor, rev)
 
 
-def _gradient_on_gpu(harmonics, a, b, features, rev, *along_and_wanted):
+def _gradient_on_gpu(harmonics, a, b, features, rev, *tangents_and_wanted):
     """First order without, second order with four tangents."""
-    *along, wanted = along_and_wanted
+    *tangents, wanted = tangents_and_wanted
     _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev))
-    for t, like in zip(along, (harmonics, a, b, features), strict=False):
+    for t, like in zip(tangents, (harmonics, a, b, features), strict=False):
         if t is not None and t.shape != like.shape:
             raise RuntimeError(f"edge_form: a tangent has shape {list(t.shape)}, expected {list(like.shape)}")
-    derivative = on_gpu.second if along else on_gpu.first
-    return derivative(harmonics, a, b, features, rev, *along, wanted)
+    derivative = on_gpu.second if tangents else on_gpu.first
+    return derivative(harmonics, a, b, features, rev, *tangents, wanted)
 
 
 def _first_on_core(harmonics, a, b, features, rev, wanted):
@@ -147,35 +149,35 @@ def _second_on_core(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_fea
     return gradient_on_core((harmonics, a, b, features), rev, (h_harmonics, h_a, h_b, h_features), wanted)
 
 
-def _rooms(harmonics, a, b, features, *others):
-    return tuple(room(t, want) for t, want in zip((harmonics, a, b, features), others[-1], strict=True))
+def _allocate_results(harmonics, a, b, features, *others):
+    return tuple(allocate(t, want) for t, want in zip((harmonics, a, b, features), others[-1], strict=True))
 
 
-def _first_backward(arguments, needs, *along):
+def _first_backward(arguments, needs, *tangents):
     """The gradient of F is differentiable once more; its own gradient is not."""
     *point, rev, _ = arguments
     wanted = list(needs[:4])
-    return given(_second(*point, rev, *along, wanted), wanted)
+    return keep_wanted(_second(*point, rev, *tangents, wanted), wanted)
 
 
 def _gather_backward(arguments, needs, g):
     wanted = [*needs[:3], False]
-    return given(_first(*arguments, g, None, wanted)[:3], wanted[:3])
+    return keep_wanted(_first(*arguments, g, None, wanted)[:3], wanted[:3])
 
 
 def _read_backward(arguments, needs, g):
     harmonics, features, factor, rev = arguments
     of_harmonics, of_features, of_factor = needs[:3]
     wanted = [of_harmonics, of_factor, False, of_features]
-    found = given(_first(harmonics, factor, g, features, rev, wanted), wanted)
-    return found[0], found[3], found[1]
+    gradients = keep_wanted(_first(harmonics, factor, g, features, rev, wanted), wanted)
+    return gradients[0], gradients[3], gradients[1]
 
 
 _second = define(
     "edge_second(Tensor harmonics, Tensor a, Tensor b, Tensor features, Tensor? rev, Tensor? h_harmonics, Tensor? h_a,"
     " Tensor? h_b, Tensor? h_features, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_second_on_core,
-    fake=_rooms,
+    fake=_allocate_results,
     reference=in_torch.second,
     on_gpu=_gradient_on_gpu,
     operands=4,
@@ -185,7 +187,7 @@ _first = define(
     "edge_first(Tensor harmonics, Tensor a, Tensor b, Tensor features, Tensor? rev, bool[4] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_first_on_core,
-    fake=_rooms,
+    fake=_allocate_results,
     backward=_first_backward,
     reference=in_torch.first,
     on_gpu=_gradient_on_gpu,
@@ -205,7 +207,7 @@ _gather = define(
 _read = define(
     "edge_read(Tensor harmonics, Tensor features, Tensor factor, Tensor rev) -> Tensor",
     kernel=read_on_core,
-    fake=lambda harmonics, features, factor, rev: room(factor, True),
+    fake=lambda harmonics, features, factor, rev: allocate(factor),
     backward=_read_backward,
     reference=read_edges_reference,
     on_gpu=_read_on_gpu,

@@ -7,27 +7,27 @@ from torch import Tensor
 
 
 def first(harmonics, a, b, features, rev, wanted) -> tuple[Tensor, ...]:
-    """The gradient of F by harmonics, a, b and features; parts that are not wanted are empty."""
+    """The gradients of F with respect to harmonics, a, b and features; those that are not wanted are empty."""
     of_harmonics, of_a, of_b, of_features = wanted
     rows = _turned(a * b, rev).view(*harmonics.shape[:2], a.shape[1])
-    nothing = harmonics.new_empty(0)
-    back = nothing
+    empty = harmonics.new_empty(0)
+    back = empty
     if of_a or of_b:
         back = torch.bmm(harmonics, features).flatten(0, 1)
         back = back if rev is None else torch.empty_like(back).index_copy_(0, rev, back)
     return (
-        torch.bmm(rows, features.transpose(1, 2)) if of_harmonics else nothing,
-        back * b if of_a else nothing,
-        back * a if of_b else nothing,
-        torch.bmm(harmonics.transpose(1, 2), rows) if of_features else nothing,
+        torch.bmm(rows, features.transpose(1, 2)) if of_harmonics else empty,
+        back * b if of_a else empty,
+        back * a if of_b else empty,
+        torch.bmm(harmonics.transpose(1, 2), rows) if of_features else empty,
     )
 
 
 def second(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_features, wanted) -> tuple[Tensor, ...]:
-    """The gradient of the derivative of F along a tangent; None is a tangent that is zero."""
-    operands, along = (harmonics, a, b, features), (h_harmonics, h_a, h_b, h_features)
+    """The gradients of the JVP of F; None is a tangent that is zero."""
+    operands, tangents = (harmonics, a, b, features), (h_harmonics, h_a, h_b, h_features)
     totals = [t.new_zeros(t.shape if want else 0) for t, want in zip(operands, wanted, strict=True)]
-    for moved, tangent in enumerate(along):
+    for moved, tangent in enumerate(tangents):
         if tangent is None:
             continue
         at = [*operands[:moved], tangent, *operands[moved + 1 :]]

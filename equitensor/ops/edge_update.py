@@ -12,9 +12,9 @@ from torch import Tensor
 
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.edge_form import read_edges
-from equitensor.ops.extension import compiled
+from equitensor.ops.extension import has_kernel
 from equitensor.ops.layers import fitting, second_by_parts
-from equitensor.ops.operator import Kernel, define, given, room
+from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 from equitensor.ops.silu import silu
 
 
@@ -37,7 +37,7 @@ def edge_update(
     (n, width, d), F (num_radial, c), matrices A (L+1, C, c), W (c, c), S (C, c), bias (c,), V (c, c), rev (n width,).
     """
     operands = (messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out)
-    return _update(*operands, rev)[0] if compiled(*operands) else edge_update_by_parts(*operands, rev)
+    return _update(*operands, rev)[0] if has_kernel(*operands) else edge_update_by_parts(*operands, rev)
 
 
 def edge_update_by_parts(
@@ -83,14 +83,14 @@ def _checked(*inputs):
 
 def _on_core(*inputs):
     sizes, arrays, rev = _checked(*inputs)
-    found = _fake(*inputs)
-    _VALUES(arrays[0].dtype, sizes, (*arrays, *rev, *found))
-    return found
+    outputs = _fake(*inputs)
+    _VALUES(arrays[0].dtype, sizes, (*arrays, *rev, *outputs))
+    return outputs
 
 
 def _first_on_core(*inputs):
-    *given_, inner, hidden, g, more_inner, wanted = inputs
-    sizes, arrays, rev = _checked(*given_)
+    *operands, inner, hidden, g, more_inner, wanted = inputs
+    sizes, arrays, rev = _checked(*operands)
     known = fitting(
         "edge_update",
         inner.dtype,
@@ -99,16 +99,16 @@ def _first_on_core(*inputs):
         g=(torch.zeros_like(hidden) if g is None else g, arrays[0].shape),
         more_inner=(more_inner, inner.shape),
     )
-    found = _first_fake(*inputs)
-    results = [t if want else None for t, want in zip(found, (*wanted, True), strict=True)]
+    gradients = _first_fake(*inputs)
+    results = [t if want else None for t, want in zip(gradients, (*wanted, True), strict=True)]
     without_bias = (*arrays[:8], arrays[9])
     _FIRST(inner.dtype, sizes, (*without_bias, *rev, *known, *results))
-    return found
+    return gradients
 
 
 def _second_on_core(*inputs):
-    *given_, inner, g, back, h_messages, h_features, h_radial, h_harmonics, _ = inputs
-    sizes, arrays, rev = _checked(*given_)
+    *operands, inner, g, back, h_messages, h_features, h_radial, h_harmonics, _ = inputs
+    sizes, arrays, rev = _checked(*operands)
     messages, features, radial, harmonics = arrays[:4]
     known = fitting(
         "edge_update",
@@ -121,10 +121,10 @@ def _second_on_core(*inputs):
         h_radial=(h_radial, radial.shape),
         h_harmonics=(h_harmonics, harmonics.shape),
     )
-    found = _second_fake(*inputs)
-    results = [t if t.numel() else None for t in found]
+    gradients = _second_fake(*inputs)
+    results = [t if t.numel() else None for t in gradients]
     _SECOND(inner.dtype, sizes, (*arrays[3:8], arrays[9], *rev, *known, *results))
-    return found
+    return gradients
 
 
 def _fake(*inputs):
@@ -132,36 +132,42 @@ def _fake(*inputs):
     atoms, width, components = harmonics.shape
     channels = matrices.shape[2]
     inner = messages.new_empty((2 * width + components) * atoms * channels)
-    return room(messages, True), inner, room(messages, True)
+    return allocate(messages), inner, allocate(messages)
 
 
 def _first_fake(*inputs):
     inner, hidden, wanted = inputs[11], inputs[12], inputs[-1]
     back = inner.numel() + hidden.numel() + inputs[3].shape[0] * hidden.shape[1]
-    return *(room(t, want) for t, want in zip(inputs[:10], wanted, strict=True)), inner.new_empty(back)
+    return *(allocate(t, want) for t, want in zip(inputs[:10], wanted, strict=True)), inner.new_empty(back)
 
 
 def _second_fake(*inputs):
     inner, g, wanted = inputs[11], inputs[12], inputs[-1]
     likes = (*inputs[3:8], inputs[9])
-    return *(room(t, want) for t, want in zip(likes, wanted[:6], strict=True)), room(inner, True), room(g, wanted[6])
+    return (
+        *(allocate(t, want) for t, want in zip(likes, wanted[:6], strict=True)),
+        allocate(inner),
+        allocate(g, wanted[6]),
+    )
 
 
 def _backward(arguments, needs, g, more_inner, _):
     *inputs, inner, hidden = arguments
     wanted = list(needs[:10])
-    return given(_first(*inputs, inner, hidden, g, more_inner, wanted)[:10], wanted)
+    return keep_wanted(_first(*inputs, inner, hidden, g, more_inner, wanted)[:10], wanted)
 
 
-def _first_backward(arguments, needs, *along):
+def _first_backward(arguments, needs, *tangents):
     *inputs, inner, _, g, more_inner, _, back = arguments
     if g is None or more_inner is not None:
         raise RuntimeError("equitensor::edge_update may be differentiated twice only")
-    along = along[:10]
-    if any(h is not None for h in along[4:]):
-        *found, by_g = second_by_parts(lambda *points: edge_update_by_parts(*points, inputs[10]), inputs[:10], g, along)
-        return *found, None, None, None, by_g
-    h_messages, h_features, h_radial, _ = along[:4]
+    tangents = tangents[:10]
+    if any(h is not None for h in tangents[4:]):
+        *gradients, by_g = second_by_parts(
+            lambda *points: edge_update_by_parts(*points, inputs[10]), inputs[:10], g, tangents
+        )
+        return *gradients, None, None, None, by_g
+    h_messages, h_features, h_radial, _ = tangents[:4]
     wanted = [
         needs[3],
         needs[4] and h_radial is not None,
@@ -171,8 +177,8 @@ def _first_backward(arguments, needs, *along):
         needs[9],
         needs[13],
     ]
-    found = _second(*inputs, inner, g, back, *along[:4], wanted)
-    by_harmonics, *by_weights, by_out, by_inner, by_g = given(found, (*wanted[:6], True, wanted[6]))
+    gradients = _second(*inputs, inner, g, back, *tangents[:4], wanted)
+    by_harmonics, *by_weights, by_out, by_inner, by_g = keep_wanted(gradients, (*wanted[:6], True, wanted[6]))
     return None, None, None, by_harmonics, *by_weights, None, by_out, None, by_inner, None, by_g
 
 

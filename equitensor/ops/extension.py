@@ -11,7 +11,7 @@ PRECISIONS = (torch.float32, torch.float64)
 WHY_NOT = core.WHY_NOT  # None where the core is loaded; else the reason, a sentence for the user
 
 
-def compiled(*tensors, on_gpu: bool = False) -> bool:
+def has_kernel(*tensors, on_gpu: bool = False) -> bool:
     """Whether kernels take these tensors, in float32 or float64: those of the core on the CPU, or those for GPUs.
 
     on_gpu: whether the operator has CUDA kernels.

@@ -16,9 +16,8 @@ from equitensor.ops.channel_product import check_tables
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.density_product import SparseTensor, density_powers
 from equitensor.ops.edge_form import gather_edges
-from equitensor.ops.extension import compiled as compiled
 from equitensor.ops.layers import fitting, second_by_parts
-from equitensor.ops.operator import Kernel, define, given, room
+from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 
 
 def message_density(
@@ -34,7 +33,7 @@ def message_density(
     tensor: SparseTensor,
     invariants: bool,
 ) -> Tensor:
-    """P(gather_edges(Y, m V, R W) M): (n, d, C), or the invariants (n, 1, C). Only where `compiled`.
+    """P(gather_edges(Y, m V, R W) M): (n, d, C), or the invariants (n, 1, C). Only where `extension.has_kernel`.
 
     messages m (n width, c), radial R (n width, num_radial), harmonics Y (n, width, d), V (c, gathered), W
     (num_radial, gathered), matrices M (L+1, gathered, C), weight (elements, order, degrees, C), mix (paths, C) or None,
@@ -80,21 +79,21 @@ def _checked(*inputs):
     species = fitting("message_density", torch.int64, species=(species, (atoms,)))[0]
     entries = check_tables("message_density", index, coefficients)
     sizes = (atoms, width, degrees, edge_channels, num_radial, gathered, channels)
-    numbers = (*sizes, elements, order, paths, entries, invariants, symmetric)
-    return numbers, arrays, (species, index.contiguous(), coefficients.contiguous())
+    sizes = (*sizes, elements, order, paths, entries, invariants, symmetric)
+    return sizes, arrays, (species, index.contiguous(), coefficients.contiguous())
 
 
 def _on_core(*inputs):
-    numbers, arrays, tables = _checked(*inputs)
-    found = _fake(*inputs)
-    _VALUES(arrays[0].dtype, numbers, (*arrays, *tables, *found))
-    return found
+    sizes, arrays, tables = _checked(*inputs)
+    outputs = _fake(*inputs)
+    _VALUES(arrays[0].dtype, sizes, (*arrays, *tables, *outputs))
+    return outputs
 
 
 def _first_on_core(*inputs):
-    *given_, inner, sums, g, more_inner, wanted = inputs
-    numbers, arrays, tables = _checked(*given_)
-    out = _output(*given_)
+    *operands, inner, sums, g, more_inner, wanted = inputs
+    sizes, arrays, tables = _checked(*operands)
+    out = _output(*operands)
     inner, sums, g, more_inner = fitting(
         "message_density",
         inner.dtype,
@@ -103,31 +102,31 @@ def _first_on_core(*inputs):
         g=(out.zero_() if g is None else g, out.shape),
         more_inner=(more_inner, inner.shape),
     )
-    found = _first_fake(*inputs)
-    results = [t if want else None for t, want in zip(found, (*wanted, True, True), strict=True)]
-    _FIRST(inner.dtype, numbers, (*arrays, *tables, inner, sums, g, more_inner, *results))
-    return found
+    gradients = _first_fake(*inputs)
+    results = [t if want else None for t, want in zip(gradients, (*wanted, True, True), strict=True)]
+    _FIRST(inner.dtype, sizes, (*arrays, *tables, inner, sums, g, more_inner, *results))
+    return gradients
 
 
 def _second_on_core(*inputs):
-    *given_, inner, g, back, back_sums, h_messages, h_radial, h_harmonics, _ = inputs
-    numbers, arrays, tables = _checked(*given_)
+    *operands, inner, g, back, back_sums, h_messages, h_radial, h_harmonics, _ = inputs
+    sizes, arrays, tables = _checked(*operands)
     messages, radial, harmonics = arrays[:3]
     known = fitting(
         "message_density",
         inner.dtype,
         inner=(inner, inner.shape),
-        g=(g, _output(*given_).shape),
+        g=(g, _output(*operands).shape),
         back=(back, inner.shape),
         back_sums=(back_sums, back_sums.shape),
         h_messages=(h_messages, messages.shape),
         h_radial=(h_radial, radial.shape),
         h_harmonics=(h_harmonics, harmonics.shape),
     )
-    found = _second_fake(*inputs)
-    results = [t if t.numel() else None for t in found]
-    _SECOND(inner.dtype, numbers, (*arrays[2:], *tables, *known, *results))
-    return found
+    gradients = _second_fake(*inputs)
+    results = [t if t.numel() else None for t in gradients]
+    _SECOND(inner.dtype, sizes, (*arrays[2:], *tables, *known, *results))
+    return gradients
 
 
 def _output(messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix, species, *constants):
@@ -143,19 +142,19 @@ def _fake(*inputs):
     return _output(*inputs), inner, harmonics.new_empty(atoms, components, gathered)
 
 
-def _rooms(operands, wanted):
+def _allocate_results(operands, wanted):
     likes = (operands[0] if t is None else t for t in operands)
-    return tuple(room(t, want) for t, want in zip(likes, wanted, strict=True))
+    return tuple(allocate(t, want) for t, want in zip(likes, wanted, strict=True))
 
 
 def _first_fake(*inputs):
     inner, sums, wanted = inputs[13], inputs[14], inputs[-1]
-    return *_rooms(inputs[:8], wanted), room(inner, True), room(sums, True)
+    return *_allocate_results(inputs[:8], wanted), allocate(inner), allocate(sums)
 
 
 def _second_fake(*inputs):
     inner, g, wanted = inputs[13], inputs[14], inputs[-1]
-    return *_rooms(inputs[2:8], wanted[:6]), room(inner, True), room(g, wanted[6])
+    return *_allocate_results(inputs[2:8], wanted[:6]), allocate(inner), allocate(g, wanted[6])
 
 
 def _backward(arguments, needs, g, more_inner, _):
@@ -163,19 +162,19 @@ def _backward(arguments, needs, g, more_inner, _):
     wanted = [*needs[:7], needs[7] and inputs[7] is not None]
     if g is None:
         wanted[6:] = False, False
-    return given(_first(*inputs, inner, sums, g, more_inner, wanted)[:8], wanted)
+    return keep_wanted(_first(*inputs, inner, sums, g, more_inner, wanted)[:8], wanted)
 
 
-def _first_backward(arguments, needs, *along):
+def _first_backward(arguments, needs, *tangents):
     *inputs, inner, _, g, more_inner, _, back, back_sums = arguments
     if g is None or more_inner is not None:
         raise RuntimeError("equitensor::message_density may be differentiated twice only")
-    along = along[:8]
-    nothing = (None,) * 5
-    if any(h is not None for h in along[3:]):
-        *found, by_g = second_by_parts(lambda *points: _by_parts(*points, *inputs[8:]), inputs[:8], g, along)
-        return *found, *nothing, None, None, by_g
-    h_messages, h_radial, h_harmonics = along[:3]
+    tangents = tangents[:8]
+    of_constants = (None,) * 5
+    if any(h is not None for h in tangents[3:]):
+        *gradients, by_g = second_by_parts(lambda *points: _by_parts(*points, *inputs[8:]), inputs[:8], g, tangents)
+        return *gradients, *of_constants, None, None, by_g
+    h_messages, h_radial, h_harmonics = tangents[:3]
     with_mix = needs[7] and inputs[7] is not None
     wanted = [
         needs[2],
@@ -186,9 +185,9 @@ def _first_backward(arguments, needs, *along):
         with_mix,
         needs[15],
     ]
-    found = _second(*inputs, inner, g, back, back_sums, h_messages, h_radial, h_harmonics, wanted)
-    *by_operands, by_inner, by_g = given(found, (*wanted[:6], True, wanted[6]))
-    return None, None, *by_operands, *nothing, by_inner, None, by_g
+    gradients = _second(*inputs, inner, g, back, back_sums, h_messages, h_radial, h_harmonics, wanted)
+    *by_operands, by_inner, by_g = keep_wanted(gradients, (*wanted[:6], True, wanted[6]))
+    return None, None, *by_operands, *of_constants, by_inner, None, by_g
 
 
 _CONSTANTS = "Tensor species, Tensor index, Tensor coefficients, bool invariants, bool symmetric"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 18  # numbers in the buffer of products: 1 MB in float32, which stays in the cache
+SCRATCH = 1 << 18  # elements of the buffer of products: 1 MB in float32, which stays in the cache
 
 
 def mixed_product(x: Tensor, y: Tensor, mixed: Tensor) -> Tensor:

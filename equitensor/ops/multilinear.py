@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from equitensor.ops.cuda.proof import Draw, Proof
-from equitensor.ops.operator import contiguous, define, given, room
+from equitensor.ops.operator import allocate, contiguous, define, keep_wanted
 
-PARTS = ("", "_gradients", "_tangents")
+SUFFIXES = ("", "_gradients", "_tangents")
 
 
 class Forms(NamedTuple):
@@ -52,18 +52,18 @@ def register(
     """Define the three operators; `constants` is the schema of the arguments that are not differentiated.
 
     shape(*operands, *constants): the shape of z. kernel(operands, g, tangents, results, constants), all of them
-    contiguous: fills results, z or its change first, then a gradient for each operand, None where there is none; g and
+    contiguous: fills results, z or its tangent first, then a gradient for each operand, None where there is none; g and
     tangents are None where they do not belong. check(operands, constants): RuntimeError unless these are what a CUDA
     kernel can read.
     """
     count, arguments = len(operands), ", ".join(f"Tensor {operand}" for operand in operands)
     needs = ", ".join(f"bool need_{operand}" for operand in operands)
-    along = ", ".join(f"Tensor? h_{operand}" for operand in operands)
-    found = ", ".join(["Tensor"] * count)
+    tangents = ", ".join(f"Tensor? h_{operand}" for operand in operands)
+    returned = ", ".join(["Tensor"] * count)
     schemas = (
         f"{name}({arguments}, {constants}) -> Tensor",
-        f"{name}_gradients({arguments}, Tensor g, {needs}, {constants}) -> ({found})",
-        f"{name}_tangents({arguments}, Tensor g, {along}, {constants}) -> (Tensor, {found})",
+        f"{name}_gradients({arguments}, Tensor g, {needs}, {constants}) -> ({returned})",
+        f"{name}_tangents({arguments}, Tensor g, {tangents}, {constants}) -> (Tensor, {returned})",
     )
     kernels, fakes = _on_core(name, kernel, shape, count), _fakes(shape, count)
     derivatives = _values_backward(name, count), _gradients_backward(name, count), _tangents_backward(name, count)
@@ -118,13 +118,13 @@ def proofs(kernels: Forms, reference: Forms, shape: Callable, small: Callable) -
 
     def gradients(draw: Draw, arguments: tuple) -> tuple:
         operands, constants = small(draw, arguments[:3], arguments[7:])
-        return (*operands, draw.numbers(*shape(*operands, *constants)), *arguments[4:7], *constants)
+        return (*operands, draw.normal(*shape(*operands, *constants)), *arguments[4:7], *constants)
 
     def tangents(draw: Draw, arguments: tuple) -> tuple:
         operands, constants = small(draw, arguments[:3], arguments[7:])
         pairs = zip(operands, arguments[4:7], strict=True)
-        along = [None if h is None else draw.numbers(*t.shape) for t, h in pairs]
-        return (*operands, draw.numbers(*shape(*operands, *constants)), *along, *constants)
+        h = [None if h is None else draw.normal(*t.shape) for t, h in pairs]
+        return (*operands, draw.normal(*shape(*operands, *constants)), *h, *constants)
 
     forms = zip(kernels, reference, (values, gradients, tangents), strict=True)
     return tuple(Proof(*form) for form in forms)
@@ -145,19 +145,19 @@ def _on_core(name: str, kernel: Callable, shape: Callable, count: int) -> Forms:
 
     def gradients(*arguments):
         (*operands, g), needs = ready(arguments[: count + 1], arguments[0]), arguments[count + 1 : 2 * count + 1]
-        found = tuple(room(t, need) for t, need in zip(operands, needs, strict=True))
-        kernel(operands, g, None, (None, *found), arguments[2 * count + 1 :])
-        return found
+        results = tuple(allocate(t, need) for t, need in zip(operands, needs, strict=True))
+        kernel(operands, g, None, (None, *results), arguments[2 * count + 1 :])
+        return results
 
     def tangents(*arguments):
         *operands, g = ready(arguments[: count + 1], arguments[0])
-        found = tuple(room(t, True) for t in (g, *operands))
-        along = ready(arguments[count + 1 : 2 * count + 1], g)
-        for t, like in zip(along, operands, strict=True):
+        results = tuple(allocate(t) for t in (g, *operands))
+        h = ready(arguments[count + 1 : 2 * count + 1], g)
+        for t, like in zip(h, operands, strict=True):
             if t is not None and t.shape != like.shape:
                 raise RuntimeError(f"{name}: a tangent has shape {list(t.shape)}, expected {list(like.shape)}")
-        kernel(operands, g, along, found, arguments[2 * count + 1 :])
-        return found
+        kernel(operands, g, h, results, arguments[2 * count + 1 :])
+        return results
 
     return Forms(values, gradients, tangents)
 
@@ -177,14 +177,14 @@ def _fakes(shape: Callable, count: int) -> Forms:
 
 
 def _operators(name: str) -> tuple[Callable, ...]:
-    return tuple(getattr(torch.ops.equitensor, name + part) for part in PARTS)
+    return tuple(getattr(torch.ops.equitensor, name + suffix) for suffix in SUFFIXES)
 
 
 def _values_backward(name: str, count: int) -> Callable:
     def backward(arguments, needs, g):
         _, gradients, _ = _operators(name)
         operands, constants, needs = arguments[:count], arguments[count:], needs[:count]
-        return given(gradients(*operands, g, *needs, *constants), needs)
+        return keep_wanted(gradients(*operands, g, *needs, *constants), needs)
 
     return backward
 
@@ -198,7 +198,7 @@ def _gradients_backward(name: str, count: int) -> Callable:
         if all(t is None for t in h):
             return ()
         of_g, *others = tangents(*operands, g, *h, *constants)
-        return given((*others, of_g), needs[: count + 1])
+        return keep_wanted((*others, of_g), needs[: count + 1])
 
     return backward
 
@@ -225,8 +225,10 @@ def _tangents_backward(name: str, count: int) -> Callable:
                 swapped[s], swapped[t] = h[s], b[t]
                 rest = [slot for slot in range(count + 1) if slot not in (s, t)]
                 needs = [slot in rest for slot in range(count)]
-                found = gradients(*swapped, *needs, *constants)
-                _accumulate(totals, [slot for slot in rest if slot < count], [found[r] for r in rest if r < count])
+                derivatives = gradients(*swapped, *needs, *constants)
+                _accumulate(
+                    totals, [slot for slot in rest if slot < count], [derivatives[r] for r in rest if r < count]
+                )
                 if count in rest:
                     _accumulate(totals, [count], [values(*swapped[:count], *constants)])
         of_h = [None if tangent is None else term for tangent, term in zip(h, of_h, strict=True)]

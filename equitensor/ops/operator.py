@@ -32,13 +32,13 @@ class Kernel:
         self.function = core.function(name, sizes, arrays, constants)
         KERNELS.append(self)
 
-    def __call__(self, dtype: torch.dtype, numbers: Sequence, arrays: Sequence[Tensor | None]) -> None:
-        """numbers: sizes, flags and constants; arrays: contiguous tensors, empty or None where there is none.
+    def __call__(self, dtype: torch.dtype, scalars: Sequence, arrays: Sequence[Tensor | None]) -> None:
+        """scalars: sizes, flags and constants; arrays: contiguous tensors, empty or None where there is none.
 
         Raises RuntimeError with the core's own message.
         """
         addresses = [None if t is None else t.data_ptr() for t in arrays]
-        if self.function(PRECISIONS[dtype], *numbers, *addresses, torch.get_num_threads()):
+        if self.function(PRECISIONS[dtype], *scalars, *addresses, torch.get_num_threads()):
             raise RuntimeError(core.error())
 
 
@@ -54,13 +54,13 @@ def define(
     proof: Proof | None = None,
     kept: int = 0,
 ) -> Callable:
-    """Register torch.ops.equitensor.`name`; what is returned does the same, in less time where nobody looks on.
+    """Register torch.ops.equitensor.`name`; the function returned calls it, past the dispatcher where possible.
 
     kernel: what computes it on the CPU where the core is loaded. reference: what computes it elsewhere, and what the
     kernels do not take. on_gpu: its CUDA kernel, which needs the first `operands` arguments in one precision; proof:
     how that is compared with plain torch when it is first used.
-    fake: results without numbers. backward(arguments, needs, *gradients): the gradients of the arguments, in their
-    order, None where not needed, and without those behind the last tensor that has one; `gradients`, those of the
+    fake: the fake (meta) implementation. backward(arguments, needs, *gradients): the gradients of the arguments, in
+    their order, None where not needed, and without those behind the last tensor that has one; `gradients`, those of the
     results, may be None. Written with operators, it can be differentiated again; without it, that is refused.
     kept: how many results, the last ones, the backward gets, too, behind the arguments.
     """
@@ -79,7 +79,7 @@ def define(
         return registered
     kernel = _first_that_can(kernel, reference)
     LIBRARY.impl(name, kernel, "CPU")
-    return _at_once(registered, arguments.tensors, kernel, _node(name, kernel, setup, differentiate))
+    return _past_the_dispatcher(registered, arguments.tensors, kernel, _node(name, kernel, setup, differentiate))
 
 
 class Arguments:
@@ -101,10 +101,10 @@ def _getter(places: list[int]) -> Callable[[tuple], tuple]:
     return pick if len(places) > 1 else lambda items: (pick(items),)
 
 
-def _at_once(registered: Callable, tensors: Callable, kernel: Callable, node: Callable) -> Callable:
-    """The operator, which goes straight to its kernel with plain tensors on the CPU that nobody traces or transforms.
+def _past_the_dispatcher(registered: Callable, tensors: Callable, kernel: Callable, node: Callable) -> Callable:
+    """The operator, calling its kernel directly for plain CPU tensors outside of any mode, trace or transform.
 
-    The way through the dispatcher to a kernel in Python costs more than many kernels.
+    Dispatching to a kernel in Python takes longer than many kernels do.
     """
 
     def call(*arguments):
@@ -134,9 +134,9 @@ def _node(name: str, kernel: Callable, setup: Callable, differentiate: Callable)
     """The kernel as a node of autograd's graph."""
 
     def forward(ctx, *arguments):
-        found = kernel(*arguments)
-        setup(ctx, arguments, found)
-        return found
+        output = kernel(*arguments)
+        setup(ctx, arguments, output)
+        return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(differentiate)}
     function = type(name, (torch.autograd.Function,), members)
@@ -183,8 +183,8 @@ def _differentiation(arguments: Arguments, backward: Callable, kept: int) -> tup
         if gradients[0] is None and all(g is None for g in gradients):
             return (None,) * len(needs)
         inputs = together(saved[:count] + ctx.constants)
-        found = backward((*inputs, *saved[count:]), _needs(ctx, needs, inputs), *gradients)
-        return (*found, *[None] * (len(needs) - len(found)))
+        results = backward((*inputs, *saved[count:]), _needs(ctx, needs, inputs), *gradients)
+        return (*results, *[None] * (len(needs) - len(results)))
 
     return setup, differentiate
 
@@ -205,11 +205,11 @@ def _needs(ctx, needs: tuple[bool, ...], inputs: tuple) -> Sequence[bool]:
     """Whose gradients this pass of autograd wants, of those that could have one: forces need none of the weights'."""
     if sum(needs) < 2:
         return needs
-    nodes, place, found = ctx.next_functions, 0, []  # one node for each argument that is a tensor
+    nodes, place, wanted = ctx.next_functions, 0, []  # one node for each argument that is a tensor
     for need, value in zip(needs, inputs, strict=False):
-        found.append(need and _is_on_the_way(nodes[place][0]))
+        wanted.append(need and _is_on_the_way(nodes[place][0]))
         place += isinstance(value, Tensor)
-    return found
+    return wanted
 
 
 def _is_on_the_way(node) -> bool:
@@ -224,8 +224,8 @@ def _is_on_the_way(node) -> bool:
         return True
 
 
-def room(like: Tensor, wanted: bool) -> Tensor:
-    """Memory for a result of the shape of `like`; parts that are not wanted have no elements."""
+def allocate(like: Tensor, wanted: bool = True) -> Tensor:
+    """An uninitialised tensor of the shape of `like`, without elements if it is not wanted."""
     return like.new_empty(like.shape if wanted else 0)
 
 
@@ -233,12 +233,12 @@ def contiguous(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-def given(results: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
-    """Autograd is given no tensor for what was not wanted."""
+def keep_wanted(results: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The results that were wanted, None for the others: what a backward returns to autograd."""
     return [result if want else None for result, want in zip(results, wanted, strict=True)]
 
 
 @functools.lru_cache(maxsize=4096)
-def integers(numbers: tuple[int, ...]) -> Tensor:
-    """Numbers as an array that a kernel can read."""
-    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
+def integers(values: tuple[int, ...]) -> Tensor:
+    """Integers as an array that a kernel can read."""
+    return torch.tensor(values, dtype=torch.int64, device="cpu")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 18  # numbers in the array of products, which stays in the cache
+SCRATCH = 1 << 18  # elements of the array of products, which stays in the cache
 OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 and 2
 
 

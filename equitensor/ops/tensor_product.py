@@ -1,6 +1,6 @@
 """Clebsch-Gordan products of features in e3nn's flat layout, any multiplicities, path by path, in every mode.
 
-A path couples blocks x_u (u copies of 2 l1 + 1 numbers) and y_v to z_w with a tensor W_ijk, in one of two ways:
+A path couples blocks x_u (u copies of 2 l1 + 1 components) and y_v to z_w with a tensor W_ijk, in one of two ways:
 every pair of copies, T_uvk = sum_ij W_ijk x_ui y_vj, or copy by copy, T_uk = sum_ij W_ijk x_ui y_uj. The mode
 says which, and over what the weights sum:
 
@@ -23,7 +23,7 @@ MODES = ("uvw", "uvu", "uvv", "uuw", "uuu", "uvuv", "uvu<v", "u<vw")
 
 
 class ProductPath(NamedTuple):
-    """One path, in plain numbers.
+    """One path, as plain integers and floats.
 
     mode; slots of the operands and of the output; multiplicities u, v, w; degrees' sizes i, j, k; the entry W_000
     (all there is to know of W where a degree is zero); where W (j, i, k) starts in `table` and its size, 1 where only

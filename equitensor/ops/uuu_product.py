@@ -16,7 +16,7 @@ from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel, integers
 from equitensor.ops.uuu_workspace import Layout, Workspace, unpack_pairs
 
-SCRATCH = 1 << 19  # numbers in the array of products of a portion
+SCRATCH = 1 << 19  # elements of the array of products of a portion
 
 
 def uuu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, layout: Layout) -> Tensor:
@@ -29,22 +29,22 @@ def uuu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, la
 
 def _values(x, y, w, table, plan, *layout):
     layout = Layout(*layout)
-    z = _room(x, layout.shape(x), plan, layout)
-    for part, space in _portions(x, w, table, plan, layout):
-        space.load(part, x, y, w)
-        for pair in space.pairs:
+    z = _allocate(x, layout.shape(x), plan, layout)
+    for part, workspace in _portions(x, w, table, plan, layout):
+        workspace.load(part, x, y, w)
+        for pair in workspace.pairs:
             _spread(pair, pair.couple(pair.x, pair.y), pair.weights)
-        space.store(part, z)
+        workspace.store(part, z)
     return z
 
 
 def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, *layout):
     layout = Layout(*layout)
-    of_x, of_y = (_room(t, t.shape if need else (0,), plan, layout) for t, need in ((x, need_x), (y, need_y)))
+    of_x, of_y = (_allocate(t, t.shape if need else (0,), plan, layout) for t, need in ((x, need_x), (y, need_y)))
     of_w = w.new_zeros(w.shape if need_w else 0)
-    for part, space in _portions(x, w, table, plan, layout, gradients=True):
-        space.load(part, x, y, w, g)
-        for pair in space.pairs:
+    for part, workspace in _portions(x, w, table, plan, layout, gradients=True):
+        workspace.load(part, x, y, w, g)
+        for pair in workspace.pairs:
             if need_w:
                 _to_weights(pair, pair.couple(pair.x, pair.y))
             if need_x or need_y:
@@ -53,29 +53,29 @@ def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, *layout):
                 _to_first(pair, pair.parts_y)
             if need_y:
                 _to_second(pair, pair.parts_x)
-        space.store_gradients(part, of_x if need_x else None, of_y if need_y else None, of_w if need_w else None)
+        workspace.store_gradients(part, of_x if need_x else None, of_y if need_y else None, of_w if need_w else None)
     return of_x, of_y, of_w
 
 
 def _tangents(x, y, w, g, h_x, h_y, h_w, table, plan, *layout):
     layout = Layout(*layout)
-    of_g, of_x, of_y = (_room(t, t.shape, plan, layout) for t in (g, x, y))
+    of_g, of_x, of_y = (_allocate(t, t.shape, plan, layout) for t in (g, x, y))
     of_w = w.new_zeros(w.shape)
-    for part, space in _portions(x, w, table, plan, layout, gradients=True, tangents=True):
-        space.load(part, x, y, w, g)
-        space.load_tangents(part, h_x, h_y, h_w)
-        for pair in space.pairs:
+    for part, workspace in _portions(x, w, table, plan, layout, gradients=True, tangents=True):
+        workspace.load(part, x, y, w, g)
+        workspace.load_tangents(part, h_x, h_y, h_w)
+        for pair in workspace.pairs:
             if h_x is not None or h_y is not None:
                 _tangents_of_operands(pair, h_x is not None, h_y is not None)
             if h_w is not None:
                 _tangents_of_weights(pair)
-        space.store_gradients(part, of_x, of_y, of_w)
-        space.store(part, of_g)
+        workspace.store_gradients(part, of_x, of_y, of_w)
+        workspace.store(part, of_g)
     return of_g, of_x, of_y, of_w
 
 
-def _room(like: Tensor, shape: tuple, plan: Tensor, layout: Layout) -> Tensor:
-    """A result that the portions fill; zeros if there are none."""
+def _allocate(like: Tensor, shape: tuple, plan: Tensor, layout: Layout) -> Tensor:
+    """A result that the portions fill; zeros if there are no portions."""
     make = like.new_empty if _has_work(like, plan, layout) else like.new_zeros
     return make(shape)
 
@@ -92,9 +92,9 @@ def _portions(x, w, table, plan, layout, **kinds) -> Iterator[tuple[slice, Works
     products = max(pair.matrix.shape[1] for pair in pairs) * layout.channels
     step = max(1, SCRATCH // products) if x.device.type == "cpu" else items
     step = -(-items // -(-items // step))  # portions of equal size, the last filled up with zeros
-    space = Workspace(pairs, w, layout, step, **kinds)
+    workspace = Workspace(pairs, w, layout, step, **kinds)
     for start in range(0, items, step):
-        yield slice(start, min(start + step, items)), space
+        yield slice(start, min(start + step, items)), workspace
 
 
 def _tangents_of_operands(pair: Workspace.Pair, of_first: bool, of_second: bool) -> None:
@@ -129,8 +129,8 @@ def _spread(pair: Workspace.Pair, terms: list[Tensor], weights: list[Tensor]) ->
 
 def _back(pair: Workspace.Pair, weights: list[Tensor]) -> None:
     """back = sum over rows of W_rij w_r g_r, (i, j, n, C), in the views `back_by_x` and `back_by_y` of the pair."""
-    for g, given, weight in zip(pair.g, pair.given, weights, strict=True):
-        torch.mul(g, weight, out=given)
+    for g, g_terms, weight in zip(pair.g, pair.g_terms, weights, strict=True):
+        torch.mul(g, weight, out=g_terms)
     pair.contract_back()
 
 
@@ -181,9 +181,9 @@ def _on_core(operands, g, h, results, constants):
     layout = Layout(*layout)
     channels, items = layout.channels, x.shape[0]
     sizes = [integers(tuple(part)) for part in layout[:3]]
-    numbers = (items, channels, layout.channels_last, *w.shape, plan.shape[0], table.numel(), *map(len, layout[:3]))
+    scalars = (items, channels, layout.channels_last, *w.shape, plan.shape[0], table.numel(), *map(len, layout[:3]))
     arrays = (*operands, g, *(h or (None,) * 3), table.contiguous(), plan.contiguous(), *sizes)
-    _KERNEL(x.dtype, (*numbers, h is not None), (*arrays, *results))
+    _KERNEL(x.dtype, (*scalars, h is not None), (*arrays, *results))
 
 
 _REFERENCE, _ON_GPU = Forms(_values, _gradients, _tangents), Forms(on_gpu.values, on_gpu.gradients, on_gpu.tangents)

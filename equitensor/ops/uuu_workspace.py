@@ -33,9 +33,9 @@ class BlockPair(NamedTuple):
 
 def pack_pairs(paths: list[UUUPath], couplings: list[Tensor]) -> tuple[Tensor, Tensor]:
     """(plan, table) for the operator; couplings[p] (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
-    found = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0][:2])
-    table = torch.cat([coupling.permute(2, 0, 1).flatten() for _, coupling in found])
-    return torch.tensor([path for path, _ in found], dtype=torch.int64), table
+    ordered = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0][:2])
+    table = torch.cat([coupling.permute(2, 0, 1).flatten() for _, coupling in ordered])
+    return torch.tensor([path for path, _ in ordered], dtype=torch.int64), table
 
 
 def unpack_pairs(plan: Tensor, table: Tensor) -> list[BlockPair]:
@@ -75,8 +75,8 @@ class Layout(NamedTuple):
 class Workspace:
     """Operands, sums and products of a portion, components first, with every view of every pair of blocks.
 
-    Where a degree of a lone path is zero its coupling is one number, which the weights take over: no matrix product.
-    The gradient of weights that items share is summed when the portion is done.
+    The coupling of a lone path with a degree zero is one factor, which is multiplied into the weights: no matrix
+    product. The gradient of weights shared by all items is summed at the end of a portion.
     """
 
     def __init__(self, pairs: list, w: Tensor, layout: Layout, items: int, gradients=False, tangents=False) -> None:
@@ -149,30 +149,30 @@ class Workspace:
     class Pair:
         """The views of one pair of blocks; x has an axis for the components of y."""
 
-        def __init__(self, space: Workspace, pair: BlockPair) -> None:
+        def __init__(self, workspace: Workspace, pair: BlockPair) -> None:
             (first, *_), self.matrix, self.scalar = pair.paths, pair.matrix, _is_scalar(pair)
             x, y = slice(first.x, first.x + first.i), slice(first.y, first.y + first.j)
             outputs, weights = [slice(p.z, p.z + p.k) for p in pair.paths], [p.w for p in pair.paths]
             rows, inner = pair.matrix.shape
-            products, back, terms = space.buffers
-            self.x, self.y = space.x[x].unsqueeze(1), space.y[y]
-            self.z, self.weights = [space.z[part] for part in outputs], [space.w[row] for row in weights]
+            products, back, terms = workspace.buffers
+            self.x, self.y = workspace.x[x].unsqueeze(1), workspace.y[y]
+            self.z, self.weights = [workspace.z[part] for part in outputs], [workspace.w[row] for row in weights]
             pairs = (first.i, first.j)
             self.products, self.flat_products = products[:inner].unflatten(0, pairs), products[:inner].flatten(1)
             self.terms, self.flat_terms = list(terms[:rows].split([p.k for p in pair.paths])), terms[:rows].flatten(1)
-            if space.gradients:
-                self.of_x, self.of_y = space.of_x[x], space.of_y[y]
-                self.g, self.of_w = [space.g[part] for part in outputs], [space.of_w[row] for row in weights]
+            if workspace.gradients:
+                self.of_x, self.of_y = workspace.of_x[x], workspace.of_y[y]
+                self.g, self.of_w = [workspace.g[part] for part in outputs], [workspace.of_w[row] for row in weights]
                 self.flat_back, by_pairs = back[:inner].flatten(1), back[:inner].unflatten(0, pairs)
                 self.back_by_x, self.back_by_y = by_pairs.unbind(0), by_pairs.unbind(1)
-                self.parts_x, self.parts_y = space.x[x].unbind(0), self.y.unbind(0)
-                self.given = [back[:rows]] if self.scalar else self.terms
+                self.parts_x, self.parts_y = workspace.x[x].unbind(0), self.y.unbind(0)
+                self.g_terms = [back[:rows]] if self.scalar else self.terms
             if self.scalar:
                 self.terms = [products[:rows]]
-            if space.tangents:
-                self.d_x, self.d_y = space.d_x[x].unsqueeze(1), space.d_y[y]
-                self.parts_d_x, self.parts_d_y = space.d_x[x].unbind(0), self.d_y.unbind(0)
-                self.d_weights = [space.d_w[row] for row in weights]
+            if workspace.tangents:
+                self.d_x, self.d_y = workspace.d_x[x].unsqueeze(1), workspace.d_y[y]
+                self.parts_d_x, self.parts_d_y = workspace.d_x[x].unbind(0), self.d_y.unbind(0)
+                self.d_weights = [workspace.d_w[row] for row in weights]
 
         def couple(self, x: Tensor, y: Tensor) -> list[Tensor]:
             """T = W (x y), path by path (2 l3 + 1, n, C)."""
@@ -185,7 +185,7 @@ class Workspace:
             return self.terms
 
         def contract_back(self) -> None:
-            """back = sum over rows of W_rij given_r: (i, j, n, C)."""
+            """back = sum over rows of W_rij g_r, g the gradient of the terms: (i, j, n, C)."""
             if not self.scalar:
                 torch.mm(self.matrix.T, self.flat_terms, out=self.flat_back)
 
@@ -195,7 +195,7 @@ def _is_scalar(pair: BlockPair) -> bool:
 
 
 def _scales(pairs: list[BlockPair], w: Tensor) -> Tensor:
-    """(P, 1, 1): the coupling of paths that need no more than a number, ones elsewhere."""
+    """(P, 1, 1): the coupling of paths that are a single factor, ones elsewhere."""
     scale = torch.ones(len(w), 1, 1, dtype=w.dtype, device=w.device)
     for pair in filter(_is_scalar, pairs):
         scale[pair.paths[0].w] = pair.matrix[0, 0]

@@ -18,7 +18,7 @@ from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel
 from equitensor.ops.uvu_paths import check_edges, check_rows, unpack_paths
 
-SCRATCH = 1 << 17  # numbers in an array (edges, 2 l + 1, C) of a portion
+SCRATCH = 1 << 17  # elements of an array (edges, 2 l + 1, C) of a portion
 
 
 def uvu_convolution(

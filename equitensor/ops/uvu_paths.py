@@ -1,7 +1,7 @@
-"""The paths of a product "uvu" whose second operand has multiplicity one: plain numbers, and how they are packed.
+"""The paths of a product "uvu" whose second operand has multiplicity one, as plain integers, and how they are packed.
 
-Path p takes C copies of 2 l1 + 1 numbers at `x`, 2 l2 + 1 numbers at `y` and C weights at `w` to C copies of
-2 l3 + 1 numbers at `z`: z_ck = w_c sum_ij W_jik x_ci y_j. An operator gets the paths as one integer tensor and
+Path p takes C copies of 2 l1 + 1 components at `x`, 2 l2 + 1 components at `y` and C weights at `w` to C copies of
+2 l3 + 1 components at `z`: z_ck = w_c sum_ij W_jik x_ci y_j. An operator gets the paths as one integer tensor and
 the coupling tensors as one flat table; nothing else about them is known below `nn`.
 """
 
@@ -71,15 +71,15 @@ def unpack_paths(plan: Tensor, table: Tensor) -> list[tuple[UVUPath, Tensor]]:
 
 
 def pack_groups(paths: list[UVUPath], couplings: list[Tensor], width: int) -> tuple[Tensor, Tensor]:
-    """(plan, table) for an operator that takes all paths of a block of x at once; y has `width` numbers."""
-    found = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0].x)
+    """(plan, table) for an operator that takes all paths of a block of x at once; y has `width` components."""
+    ordered = sorted(zip(paths, couplings, strict=True), key=lambda pair: pair[0].x)
     blocks = {}
-    for path, coupling in found:
+    for path, coupling in ordered:
         matrix = coupling.new_zeros(width, path.i, path.k)
         matrix[path.y : path.y + path.j] = coupling
         blocks.setdefault(path.x, []).append(matrix)
     table = torch.cat([torch.cat(parts, dim=2).flatten() for parts in blocks.values()])
-    return torch.tensor([path for path, _ in found], dtype=torch.int64), table
+    return torch.tensor([path for path, _ in ordered], dtype=torch.int64), table
 
 
 def unpack_groups(plan: Tensor, table: Tensor, width: int) -> list[Group]:

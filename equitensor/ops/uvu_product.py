@@ -18,7 +18,7 @@ from equitensor.ops.multilinear import Forms, proofs, register
 from equitensor.ops.operator import Kernel
 from equitensor.ops.uvu_paths import Group, UVUPath, check_rows, unpack_groups
 
-SCRATCH = 1 << 18  # numbers in the array of all paths of a block
+SCRATCH = 1 << 18  # elements of the array of all paths of a block
 
 
 def uvu_product(x: Tensor, y: Tensor, w: Tensor, table: Tensor, plan: Tensor, width: int) -> Tensor:
@@ -50,15 +50,15 @@ def _gradients(x, y, w, g, need_x, need_y, need_w, table, plan, width):
         filters, weight, out = y[part], w[part], g[part]
         for group in groups:
             block = _channels_last(x[part], group)
-            given = _gather(out, group)
+            g_terms = _gather(out, group)
             if need_w:
-                _write_weights(of_w[part], group, _couple(filters, group, block).mul_(given))
+                _write_weights(of_w[part], group, _couple(filters, group, block).mul_(g_terms))
             if need_x or need_y:
-                _scaled(given, weight, group, given)
+                _scaled(g_terms, weight, group, g_terms)
             if need_x:
-                _flat_block(of_x[part], group).add_(_matrix(filters, group).bmm(given).transpose(1, 2))
+                _flat_block(of_x[part], group).add_(_matrix(filters, group).bmm(g_terms).transpose(1, 2))
             if need_y:
-                of_y[part].addmm_(_moment(given, block), group.matrix.T)
+                of_y[part].addmm_(_moment(g_terms, block), group.matrix.T)
     return of_x, of_y, of_w
 
 
@@ -70,20 +70,20 @@ def _tangents(x, y, w, g, h_x, h_y, h_w, table, plan, width):
     for part in _portions(x, groups):
         totals = of_x[part], of_y[part], of_w[part]
         for group in groups:
-            block, given = _channels_last(x[part], group), _gather(g[part], group)
+            block, g_terms = _channels_last(x[part], group), _gather(g[part], group)
             d_block = None if h_x is None else _channels_last(h_x[part], group)
             d_filters, d_weight = (None if h is None else h[part] for h in (h_y, h_w))
             operands, tangents = (block, y[part], w[part]), (d_block, d_filters, d_weight)
-            change = _tangents_of_block(totals, group, given, operands, tangents)
+            change = _tangents_of_block(totals, group, g_terms, operands, tangents)
             _place(of_g[part], group, change, first[group.x])
     return of_g, of_x, of_y, of_w
 
 
-def _tangents_of_block(totals: tuple, group: Group, given: Tensor, operands: tuple, tangents: tuple) -> Tensor:
-    """Adds to the gradients in x, y and w; returns the change of z, channels last."""
+def _tangents_of_block(totals: tuple, group: Group, g_terms: Tensor, operands: tuple, tangents: tuple) -> Tensor:
+    """Adds to the gradients in x, y and w; returns the tangent of z, channels last."""
     (of_x, of_y, of_w), (block, filters, weight), (d_block, d_filters, d_weight) = totals, operands, tangents
-    change, back = torch.zeros_like(given), torch.zeros_like(block)
-    scaled = _scaled(given, weight, group)
+    change, back = torch.zeros_like(g_terms), torch.zeros_like(block)
+    scaled = _scaled(g_terms, weight, group)
     if d_block is not None:
         change += _couple(filters, group, d_block)
         of_y.addmm_(_moment(scaled, d_block), group.matrix.T)
@@ -91,10 +91,10 @@ def _tangents_of_block(totals: tuple, group: Group, given: Tensor, operands: tup
         change += _couple(d_filters, group, block)
         back += torch.bmm(_matrix(d_filters, group), scaled)
     if d_block is not None or d_filters is not None:
-        _write_weights(of_w, group, change * given)
+        _write_weights(of_w, group, change * g_terms)
         _scaled(change, weight, group, change)
     if d_weight is not None:
-        d_scaled = _scaled(given, d_weight, group)
+        d_scaled = _scaled(g_terms, d_weight, group)
         back += torch.bmm(_matrix(filters, group), d_scaled)
         of_y.addmm_(_moment(d_scaled, block), group.matrix.T)
         change += _scaled(terms := _couple(filters, group, block), d_weight, group, terms)
@@ -153,9 +153,9 @@ def _couple(filters: Tensor, group: Group, block: Tensor) -> Tensor:
     return matrix * block if group.i == 1 else torch.bmm(matrix, block)
 
 
-def _moment(given: Tensor, block: Tensor) -> Tensor:
+def _moment(g_terms: Tensor, block: Tensor) -> Tensor:
     """The gradient of M, (n, (2 l1 + 1) rows)."""
-    return torch.bmm(block, given.transpose(1, 2)).flatten(1)
+    return torch.bmm(block, g_terms.transpose(1, 2)).flatten(1)
 
 
 def _gather(out: Tensor, group: Group) -> Tensor:

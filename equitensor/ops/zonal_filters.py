@@ -20,6 +20,6 @@ def zonal_filters(
         parts.append(legendre(direction @ points.T, factors))
     if len(odd_points):
         derivatives = legendre_derivatives(direction @ odd_points.T, factors).unsqueeze(2)
-        along = (direction @ tangents.T).view(-1, 1, 2, len(odd_points))
-        parts.append((derivatives * along).flatten(2))
+        components = (direction @ tangents.T).view(-1, 1, 2, len(odd_points))
+        parts.append((derivatives * components).flatten(2))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

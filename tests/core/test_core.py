@@ -28,12 +28,12 @@ needs_cmake = pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("
 def declarations():
     """Name -> the types of the arguments, of the functions of the header that take a precision."""
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
-    found = {}
+    declared = {}
     for name, arguments in re.findall(r"EQUITENSOR_API int equitensor_(\w+)\(([^)]*)\)", text):
         kinds = ["*" if "*" in argument else argument.split()[0] for argument in arguments.split(",")]
         if kinds[0] == "int":
-            found[name] = kinds
-    return found
+            declared[name] = kinds
+    return declared
 
 
 @needs_core
@@ -54,8 +54,8 @@ def test_kernels_are_called_as_the_header_declares_them():
 
 @needs_core
 def test_an_error_has_a_code_and_a_message():
-    found = core.function("silu", sizes=1, arrays=2)
-    assert found(7, 0, None, None, 1) == 1
+    silu = core.function("silu", sizes=1, arrays=2)
+    assert silu(7, 0, None, None, 1) == 1
     assert core.error() == "precision is 7: only float32 and float64 are known"
 
 

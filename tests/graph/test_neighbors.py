@@ -20,14 +20,14 @@ def rattled(atoms):
 def brute_force(atoms, images=4):
     """The set of (sender, receiver, shift) nearer than the cutoff."""
     ranges = [range(-images, images + 1) if periodic else (0,) for periodic in atoms.pbc]
-    found = set()
+    edges = set()
     for shift in itertools.product(*ranges):
         offset = np.array(shift) @ atoms.cell.array
         distance = np.linalg.norm(atoms.positions[None] - atoms.positions[:, None] + offset, axis=2)
         for sender, receiver in np.argwhere(distance < CUTOFF):
             if sender != receiver or any(shift):
-                found.add((int(sender), int(receiver), *shift))
-    return found
+                edges.add((int(sender), int(receiver), *shift))
+    return edges
 
 
 STRUCTURES = {
@@ -44,9 +44,9 @@ STRUCTURES = {
 def test_all_pairs_of_all_images(name):
     atoms = rattled(STRUCTURES[name].copy())
     edge_index, shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
-    found = {(int(j), int(i), *map(int, s)) for j, i, s in zip(*edge_index, shift, strict=True)}
-    assert len(found) == edge_index.shape[1]
-    assert found == brute_force(atoms)
+    edges = {(int(j), int(i), *map(int, s)) for j, i, s in zip(*edge_index, shift, strict=True)}
+    assert len(edges) == edge_index.shape[1]
+    assert edges == brute_force(atoms)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -113,12 +113,12 @@ def test_tree_and_grid_find_the_same_edges(name):
     atoms = rattled(STRUCTURES[name].copy()) * [3 if p else 1 for p in STRUCTURES[name].pbc]
     atoms.positions += np.random.default_rng(0).normal(scale=8.0, size=(len(atoms), 3))  # out of the cell
     box = neighbors._box(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
-    found = []
+    results = []
     for search in (neighbors._by_tree, neighbors._by_grid):
         sender, receiver, shift = search(atoms.positions, box, atoms.pbc, CUTOFF)
-        found.append(sorted(zip(sender, receiver, *shift.T, strict=True)))
-    assert found[0] == found[1]
-    assert found[0] or not atoms.pbc.any()
+        results.append(sorted(zip(sender, receiver, *shift.T, strict=True)))
+    assert results[0] == results[1]
+    assert results[0] or not atoms.pbc.any()
 
 
 def test_a_periodic_direction_needs_a_lattice_vector():

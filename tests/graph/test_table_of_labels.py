@@ -19,15 +19,15 @@ ROOT = Path(equitensor.__file__).parent
 
 
 def test_labels_are_named_in_the_table_and_where_physics_is_computed():
-    found = []
+    places = []
     for path in ROOT.rglob("*.py"):
         name = path.relative_to(ROOT).as_posix()
         if name.startswith(PHYSICS + TABLE):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and node.value in names():
-                found.append(f"{name}:{node.lineno}: {node.value}")
-    assert found == []
+                places.append(f"{name}:{node.lineno}: {node.value}")
+    assert places == []
 
 
 @pytest.mark.parametrize("label", labels(), ids=names())

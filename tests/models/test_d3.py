@@ -37,13 +37,13 @@ def test_the_numbers_of_ases_calculator(name, damping):
     atoms.rattle(0.05, seed=1)
     atoms.calc = ase.DFTD3(method="PBE", damping=f"d3{damping}")
     d3 = D3(f"PBE-{damping}")
-    found = d3.compute(structure(atoms), bool(atoms.pbc.all()))
-    assert found.energy == pytest.approx(atoms.get_potential_energy(), rel=1e-12)
-    assert abs(found.energy) > 0.02
-    np.testing.assert_allclose(found.forces, atoms.get_forces(), atol=1e-12)
-    assert d3.energies(structure(atoms)).sum() == pytest.approx(found.energy, rel=1e-10)
+    dispersion = d3.compute(structure(atoms), bool(atoms.pbc.all()))
+    assert dispersion.energy == pytest.approx(atoms.get_potential_energy(), rel=1e-12)
+    assert abs(dispersion.energy) > 0.02
+    np.testing.assert_allclose(dispersion.forces, atoms.get_forces(), atol=1e-12)
+    assert d3.energies(structure(atoms)).sum() == pytest.approx(dispersion.energy, rel=1e-10)
     if atoms.pbc.all():
-        np.testing.assert_allclose(found.stress, atoms.get_stress(voigt=False), atol=1e-14)
+        np.testing.assert_allclose(dispersion.stress, atoms.get_stress(voigt=False), atol=1e-14)
 
 
 def no_vector(atoms):
@@ -65,17 +65,17 @@ def test_a_direction_that_is_not_periodic_has_no_say(change):
     atoms.rattle(0.05, seed=1)
     expected = D3("pbe-bj").compute(structure(atoms), stress=False)
     change(atoms)
-    found = D3("pbe-bj").compute(structure(atoms), stress=False)
-    assert found.energy == pytest.approx(expected.energy, rel=1e-12)
-    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-12)
+    dispersion = D3("pbe-bj").compute(structure(atoms), stress=False)
+    assert dispersion.energy == pytest.approx(expected.energy, rel=1e-12)
+    np.testing.assert_allclose(dispersion.forces, expected.forces, atol=1e-12)
 
 
 def test_a_wire_is_a_long_row_of_molecules():
     pytest.importorskip("dftd3")
     wire = molecule("C2H6", cell=[4.0, 0, 0], pbc=[True, False, False])
-    found = D3("pbe-bj").compute(structure(wire), stress=False)
+    dispersion = D3("pbe-bj").compute(structure(wire), stress=False)
     alone = [unperiodic(wire, n) for n in (40, 41)]
-    assert found.energy == pytest.approx(alone[1] - alone[0], rel=1e-6)
+    assert dispersion.energy == pytest.approx(alone[1] - alone[0], rel=1e-6)
 
 
 def unperiodic(wire, copies):

@@ -53,7 +53,7 @@ def test_a_model_that_was_made_inside_trains_afterwards(crystal):
 def test_tables_that_are_kept_serve_outside(table, arguments):
     table.cache_clear()
     with torch.inference_mode():
-        found = table(*arguments)
-    tensors = [found] if torch.is_tensor(found) else found
+        tables = table(*arguments)
+    tensors = [tables] if torch.is_tensor(tables) else tables
     assert not any(tensor.is_inference() for tensor in tensors)
     table.cache_clear()

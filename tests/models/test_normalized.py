@@ -35,8 +35,8 @@ def test_a_crowd_twice_as_dense_has_about_the_same_density(make_structure, evalu
         model = potential(normalized)
         sizes = []
         for count in (20, 40):
-            found = make_structure([3] + [9] * count, [[0, 0, 0], *crowd[:count].tolist()])
-            structure = evaluate(model, found, features=True)
+            crowded = make_structure([3] + [9] * count, [[0, 0, 0], *crowd[:count].tolist()])
+            structure = evaluate(model, crowded, features=True)
             sizes.append(structure["features"][0].norm())
         grown[normalized] = float(sizes[1] / sizes[0])
     assert grown[False] > 1.6 and grown[True] < 1.3, grown

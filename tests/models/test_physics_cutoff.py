@@ -49,11 +49,11 @@ def trimer(distance):
 
 def jumps(model, make_structure, place):
     """|f(inside) - f(outside)| of E, E', E'' at two distances from the cutoff: (2, 3)."""
-    found = []
+    jumps_ = []
     for near in NEAR:
         sides = [energy_and_derivatives(model, make_structure, place, model.cutoff + s * near) for s in (-1, 1)]
-        found.append(np.abs(np.subtract(*sides)))
-    return np.array(found)
+        jumps_.append(np.abs(np.subtract(*sides)))
+    return np.array(jumps_)
 
 
 def is_smooth(model, make_structure, place):

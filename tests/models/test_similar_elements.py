@@ -38,8 +38,8 @@ def test_rows_of_tables_begin_with_that_covariance():
     potential = models.build(_SIZES | {"channels": 2000}, elements, dict.fromkeys(elements, 0.0))
     weight = potential.backbone.rounds[0].product.coefficients.weight.detach().double().flatten(1)
     weight = weight / weight.square().mean().sqrt()
-    found = weight @ weight.T / weight.shape[1]
-    assert torch.allclose(found, covariance(elements), atol=5 / weight.shape[1] ** 0.5)
+    of_weights = weight @ weight.T / weight.shape[1]
+    assert torch.allclose(of_weights, covariance(elements), atol=5 / weight.shape[1] ** 0.5)
 
 
 def test_an_element_that_is_not_in_a_batch_learns_with_those_that_resemble_it():

@@ -177,8 +177,8 @@ def test_convolution_equals_messages_of_interactions(irreps, options):
 
     def messages(x, edge_attr, weight):
         spread = to_flat(edge_attr.unsqueeze(2).expand(-1, -1, 3), edge_irreps)
-        found = product(x[EDGES[0]], spread, weight)
-        return found.new_zeros(len(x), found.shape[1]).index_add(0, EDGES[1], found)
+        terms = product(x[EDGES[0]], spread, weight)
+        return terms.new_zeros(len(x), terms.shape[1]).index_add(0, EDGES[1], terms)
 
     testing.assert_same_map(lambda *t: layer(*t, EDGES), messages, edge_inputs(layer))
 

@@ -23,8 +23,8 @@ def test_same_numbers_as_e3nn(irreps, biases):
     ours = Linear(*irreps, biases=biases).double()
     theirs = o3.Linear(*irreps, biases=biases).double()
     assert ours.weight.shape == theirs.weight.shape
-    found = ours.load_state_dict(theirs.state_dict(), strict=False)
-    assert not found.missing_keys
+    keys = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert not keys.missing_keys
     if ours.bias is not None:
         with torch.no_grad():
             ours.bias.copy_(normal(ours.bias.numel()))

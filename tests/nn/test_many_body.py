@@ -25,12 +25,12 @@ def features(irreps, items=5, seed=0, dtype=torch.float64):
 
 def dense_tensors(irs, ir_out, order):
     """(paths, 2 l + 1, d, ..., d): the polynomials of symmetric_paths as symmetric tensors."""
-    found, d = symmetric_paths(irs, ir_out, order), sum(ir.dim for ir in irs)
-    tensor = torch.zeros(len(found.slots), ir_out.dim, *[d] * order, dtype=torch.float64)
-    for t, monomial in enumerate(found.monomials.tolist()):
+    coupled, d = symmetric_paths(irs, ir_out, order), sum(ir.dim for ir in irs)
+    tensor = torch.zeros(len(coupled.slots), ir_out.dim, *[d] * order, dtype=torch.float64)
+    for t, monomial in enumerate(coupled.monomials.tolist()):
         places = set(permutations(monomial))
         for place in places:
-            tensor[(slice(None), slice(None), *place)] = found.coefficients[:, :, t] / len(places)
+            tensor[(slice(None), slice(None), *place)] = coupled.coefficients[:, :, t] / len(places)
     return tensor
 
 
@@ -224,7 +224,7 @@ def test_derivatives(product, correlation):
 def test_chains_agree_with_wigner():
     """Two factors: the only path of 1o x 2e -> 1o is the Wigner 3j, up to its norm."""
     irs = [ir for _, ir in as_irreps("1o+2e")]
-    found = [t for t, s in zip(dense_tensors(irs, irs[0], 2), symmetric_paths(irs, irs[0], 2).slots, strict=True)]
+    tensors = [t for t, s in zip(dense_tensors(irs, irs[0], 2), symmetric_paths(irs, irs[0], 2).slots, strict=True)]
     expected = wigner_3j(1, 1, 2) * 3**0.5 / 2
-    assert len(found) == 1
-    torch.testing.assert_close(found[0][:, :3, 3:], expected)
+    assert len(tensors) == 1
+    torch.testing.assert_close(tensors[0][:, :3, 3:], expected)

@@ -16,9 +16,9 @@ def test_the_prior_falls_with_the_order_and_keeps_the_size():
 def test_it_reaches_every_radial_function_and_is_the_same_in_both_precisions():
     models = [build({"cutoff": 4.0, "smoothness": s}, [1], {1: 0.0}).double() for s in (0.0, 1.0)]
     priors = [dict(model.named_buffers()) for model in models]
-    found = [name for name in priors[0] if name.endswith("prior")]
-    assert len(found) == 4  # the first messages, their update, two densities
-    for name in found:
+    buffers = [name for name in priors[0] if name.endswith("prior")]
+    assert len(buffers) == 4  # the first messages, their update, two densities
+    for name in buffers:
         change = priors[1][name] / priors[0][name]
         torch.testing.assert_close(change, smoothness_prior(8, 1.0).double(), rtol=1e-6, atol=0)
         assert torch.equal(priors[1][name], priors[1][name].float().double())

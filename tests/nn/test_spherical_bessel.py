@@ -39,9 +39,9 @@ def test_float32_is_right_to_rounding():
     for the rounding of the argument, which no way to evaluate f escapes."""
     distance = torch.linspace(0.05, CUTOFF * 0.99, 1000)
     values, derivatives = (np.abs(a) for a in reference(distance.double().numpy()))
-    found = SphericalBesselBasis(CUTOFF, LMAX, NUM).float()(distance)
-    assert found.dtype == torch.float32
-    error = np.abs(found.numpy() - reference(distance.double().numpy())[0])
+    single = SphericalBesselBasis(CUTOFF, LMAX, NUM).float()(distance)
+    assert single.dtype == torch.float32
+    error = np.abs(single.numpy() - reference(distance.double().numpy())[0])
     allowed = 3 * torch.finfo(torch.float32).eps * (values + distance.numpy()[:, None, None] * derivatives)
     assert (error <= allowed).all()
     assert (error < 1e-6 * values.max(axis=0)).all()
@@ -51,8 +51,8 @@ def test_derivatives_in_float64():
     layer = SphericalBesselBasis(CUTOFF, LMAX, NUM).float().double()
     distance = torch.linspace(0.0, CUTOFF, 701, dtype=torch.float64)
     values, derivatives = (torch.from_numpy(a) for a in reference(distance.numpy()))
-    found, derivative = torch.func.jvp(layer, (distance,), (torch.ones_like(distance),))
-    assert_close(found, values, 1e-14, "values")
+    functions, derivative = torch.func.jvp(layer, (distance,), (torch.ones_like(distance),))
+    assert_close(functions, values, 1e-14, "values")
     assert_close(derivative[:-1], derivatives[:-1], 1e-11, "first derivatives")
 
 

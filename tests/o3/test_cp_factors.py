@@ -79,8 +79,8 @@ def test_chosen_weights_give_an_exactly_equivariant_low_rank(lmax, rank, paths):
     rotation = random_rotation(torch.Generator().manual_seed(1))
     assert float((turned(approximate, factors.irreps, rotation) - approximate).abs().max()) < 1e-13
     stack = path_tensors(*factors.irreps)
-    found = torch.einsum("pijk,ijk->p", stack, approximate)
-    torch.testing.assert_close(found, factors.path_weights, rtol=1e-12, atol=1e-13)
+    projections = torch.einsum("pijk,ijk->p", stack, approximate)
+    torch.testing.assert_close(projections, factors.path_weights, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("lmax", [1, 2])
@@ -235,7 +235,7 @@ def test_damaged_file_is_refused(tmp_path, monkeypatch, damage):
 
 def test_every_shipped_entry_is_sound():
     for lmax, ranks in UNIT_RANKS.items():
-        found = [factors_of_rank(lmax, rank) for rank in ranks]
-        assert all(isinstance(factors, CPFactors) for factors in found)
-        errors = [factors.coupling_error for factors in found]
+        shipped = [factors_of_rank(lmax, rank) for rank in ranks]
+        assert all(isinstance(factors, CPFactors) for factors in shipped)
+        errors = [factors.coupling_error for factors in shipped]
         assert errors == sorted(errors, reverse=True)

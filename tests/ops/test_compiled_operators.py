@@ -8,13 +8,13 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from equitensor import core
 from equitensor.nn import Convolution, Interaction
-from equitensor.nn.density import AtomicDensity, EdgeUpdate
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
-from equitensor.nn.sparse_coupling import natural_coupling
+from equitensor.nn.message_passing import AtomicDensity, EdgeUpdate
+from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.o3 import wigner_3j
+from equitensor.o3.coupling_tensor import coupling_tensor
 from equitensor.o3.irreps import as_irreps
-from equitensor.o3.sparse_coupling import coupling_tensor
 from equitensor.ops import degree_linear as degree_linear_module
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.degree_linear import degree_linear
@@ -47,8 +47,8 @@ def involution(size):
 
 def derivatives(function, inputs, seeds):
     """Values, first derivatives with a random gradient of the output, and those of their random combination."""
-    found = function()
-    outputs = list(found) if isinstance(found, tuple) else [found]
+    output = function()
+    outputs = list(output) if isinstance(output, tuple) else [output]
     value = sum((out * seeds(0, k, out)).sum() for k, out in enumerate(outputs))
     first = torch.autograd.grad(value, inputs, create_graph=True)
     value = sum((out * seeds(1, k, out)).sum() for k, out in enumerate(first))
@@ -210,10 +210,10 @@ def test_part_of_the_derivatives_of_message_density(part):
     torch.testing.assert_close(one, whole[part])
     wanted = torch.autograd.grad(whole[part].square().sum(), points, allow_unused=True, materialize_grads=True)
     for at, expected in zip(points, wanted, strict=True):
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             one.square().sum(), at, retain_graph=True, allow_unused=True, materialize_grads=True
         )
-        torch.testing.assert_close(found[0], expected)
+        torch.testing.assert_close(gradients[0], expected)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -346,7 +346,7 @@ def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
 
 
 def test_arguments_that_are_none_do_not_shift_whose_gradient_is_wanted():
-    found, x, y = [], numbers(3), numbers(3)
+    wanted, x, y = [], numbers(3), numbers(3)
 
     class Product(torch.autograd.Function):
         @staticmethod
@@ -356,11 +356,11 @@ def test_arguments_that_are_none_do_not_shift_whose_gradient_is_wanted():
 
         @staticmethod
         def backward(ctx, g):
-            found.append(list(_needs(ctx, ctx.needs_input_grad, ctx.arguments)))
+            wanted.append(list(_needs(ctx, ctx.needs_input_grad, ctx.arguments)))
             return None, g, g
 
     torch.autograd.grad(Product.apply(None, x + 1, y + 1).sum(), x)
-    assert found == [[False, True, False]]
+    assert wanted == [[False, True, False]]
 
 
 @pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
@@ -382,14 +382,14 @@ def test_two_threads_give_what_one_gives(build):
     else:
         layer = Interaction(irreps, irreps, irreps, form="paths").double()
         inputs = (numbers(200, 256), numbers(200, 256), layer.weight)
-    found, before = [], torch.get_num_threads()
+    results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
             torch.manual_seed(1)
-            found.append(derivatives(lambda: layer(*inputs), inputs, lambda *_: 1.0))
+            results.append(derivatives(lambda: layer(*inputs), inputs, lambda *_: 1.0))
     finally:
         torch.set_num_threads(before)
-    for one, two, again in zip(*found, strict=True):
+    for one, two, again in zip(*results, strict=True):
         assert torch.equal(two, again)
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12 * max(1.0, float(one.detach().abs().max())))

@@ -42,9 +42,9 @@ def derivatives(function, inputs, only=None):
 
 
 def assert_same(function, in_plain_torch, inputs, only=None):
-    found = derivatives(function, inputs, only)
+    actual = derivatives(function, inputs, only)
     expected = in_plain_torch(derivatives, function, inputs, only)
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(actual, expected, strict=True):
         assert ours.shape == theirs.shape
         scale = float(theirs.detach().abs().max()) if theirs.numel() else 1.0
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[ours.dtype] * max(1.0, scale))
@@ -94,14 +94,14 @@ def test_any_strides(in_plain_torch):
 def test_threads_change_nothing():
     product, element = layer(NATURAL, NATURAL, 64, 3), torch.arange(60) % 3
     x = numbers(60, 9, 64)
-    found, before = [], torch.get_num_threads()
+    results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(derivatives(lambda: product(x, element), (x, *product.weights)))
+            results.append(derivatives(lambda: product(x, element), (x, *product.weights)))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
 def operands(dtype=torch.float64):
@@ -113,9 +113,9 @@ def operands(dtype=torch.float64):
 
 def test_paths_that_are_sums_of_weights():
     x, weight, element, reduction, *others = operands()
-    found = derivatives(lambda: element_polynomials(x, weight, element, reduction, *others), (x, weight))
+    actual = derivatives(lambda: element_polynomials(x, weight, element, reduction, *others), (x, weight))
     expected = derivatives(lambda: element_polynomials(x, reduction.T @ weight, element, None, *others), (x, weight))
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -149,5 +149,5 @@ def test_wrong_operands_say_what_was_expected():
 
 def test_other_precisions_are_computed_in_plain_torch():
     product = layer(NATURAL, NATURAL, 4, 2, torch.bfloat16)
-    assert not extension.compiled(*product.weights)
+    assert not extension.has_kernel(*product.weights)
     assert product(numbers(3, 9, 4, dtype=torch.bfloat16), elements(3)).dtype == torch.bfloat16

@@ -40,16 +40,16 @@ def convolution(channels, graph, dtype=torch.float64):
 def derivatives(function, leaves, orders=2):
     """The value, and the gradients of half the sum of squares of each order's terms."""
     terms = [function(*leaves)]
-    found = [*terms]
+    results = [*terms]
     for order in range(orders):
         value = sum((t**2).sum() for t in terms) / 2
         terms = torch.autograd.grad(value, leaves, create_graph=order < orders - 1)
-        found += terms
-    return found
+        results += terms
+    return results
 
 
-def assert_same(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_same(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
         scale = max(1.0, float(theirs.detach().abs().max())) if theirs.numel() else 1.0
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[ours.dtype] * scale)
@@ -66,8 +66,8 @@ def test_equals_the_convolution_with_weights(channels, graph, dtype):
 @pytest.mark.parametrize("graph", ["empty", "nothing"])
 def test_no_edges(graph):
     layer, edges, leaves = convolution(3, graph)
-    found = derivatives(lambda x, y, h, m: layer.forward_radial(x, y, h, m, edges), leaves)
-    assert found[0].shape == (GRAPHS[graph][0], layer.irreps_out.dim) and not any(t.any() for t in found)
+    gradients = derivatives(lambda x, y, h, m: layer.forward_radial(x, y, h, m, edges), leaves)
+    assert gradients[0].shape == (GRAPHS[graph][0], layer.irreps_out.dim) and not any(t.any() for t in gradients)
 
 
 @pytest.mark.parametrize("wanted", range(4))
@@ -108,13 +108,13 @@ def test_compiled_operators_equal_plain_torch(given):
     along = [t.cos() if n in given else None for n, t in enumerate(operands)]
     gradient, needs = torch.ones(3, 9, dtype=torch.float64).cumsum(1), [n in given for n in range(4)]
     with torch.no_grad():
-        found = [operators.radial_convolution(*operands, *constants)]
-        found += operators.radial_convolution_gradients(*operands, gradient, *needs, *constants)
-        found += operators.radial_convolution_tangents(*operands, gradient, *along, *constants)
+        results = [operators.radial_convolution(*operands, *constants)]
+        results += operators.radial_convolution_gradients(*operands, gradient, *needs, *constants)
+        results += operators.radial_convolution_tangents(*operands, gradient, *along, *constants)
         wanted = [reference._values(*operands, *constants)]
         wanted += reference._gradients(*operands, gradient, *needs, *constants)
         wanted += reference._tangents(*operands, gradient, *along, *constants)
-    assert_same(found, wanted)
+    assert_same(results, wanted)
 
 
 def test_operators_pass_opcheck():
@@ -131,15 +131,15 @@ def test_operators_pass_opcheck():
 
 def test_two_threads_give_what_one_gives():
     layer, edges, leaves = convolution(100, "crowded")
-    found, before = [], torch.get_num_threads()
+    results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
-            found.append(derivatives(lambda x, y, h, m: layer.forward_radial(x, y, h, m, edges), leaves))
+            results.append(derivatives(lambda x, y, h, m: layer.forward_radial(x, y, h, m, edges), leaves))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(two, again) for two, again in zip(*found[1:], strict=True))
-    assert_same(found[1], found[0])
+    assert all(torch.equal(two, again) for two, again in zip(*results[1:], strict=True))
+    assert_same(results[1], results[0])
 
 
 def test_other_families_multiply():

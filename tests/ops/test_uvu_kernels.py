@@ -38,8 +38,8 @@ def problem(channels, dtype, nodes=5, edges=90):
     return operands, normal(nodes, place["z"]), tangents, (sender, receiver, table.to(dtype), plan, place["z"])
 
 
-def assert_same(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_same(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         assert ours.shape == theirs.shape
         scale = float(theirs.abs().max()) if theirs.numel() else 1.0
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[ours.dtype] * max(scale, 1.0))

@@ -108,7 +108,7 @@ def test_plain_torch_ends_with_its_context():
 
     before = extension.WHY_NOT
     with pytest.raises(ZeroDivisionError), plain_torch():
-        assert not extension.compiled(torch.zeros(1))
+        assert not extension.has_kernel(torch.zeros(1))
         raise ZeroDivisionError
     assert before == extension.WHY_NOT
 

@@ -1,6 +1,6 @@
 // The stages of an evaluation, for an atom or a block of them: declarations. Included once per instruction set.
 //
-// Every derivative is dE/d(what is named): by_x. MATHS.md section 7 has the scheme; names are those of nn/density.py.
+// Every derivative is dE/d(what is named): by_x. MATHS.md section 7 has the scheme; names are those of nn/message_passing.py.
 
 // The row of edges that arrive at an atom, or leave it: n of them, `length` with its padding, from `first` on.
 struct Row {

@@ -3,7 +3,7 @@
 Run from the root of the repository: python csrc/core/potential/gaunt_tables.py > csrc/core/potential/gaunt_tables.h
 """
 
-from equitensor.nn.sparse_coupling import natural_coupling
+from equitensor.nn.natural_coupling import natural_coupling
 
 HEAD = """// The Gaunt tensors T_ijk of degree 0 to L, totally symmetric: for every pair i <= j, all k.
 // Made by gaunt_tables.py.

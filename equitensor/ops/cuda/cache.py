@@ -60,17 +60,17 @@ class Cache:
         """The verdict on this very machine code in these surroundings; damaged or stale ones count as not there."""
         path = self.verdict_path(name, key, on)
         try:
-            found = verdict.parse(path.read_text(encoding="utf-8", errors="replace"))
+            stored = verdict.parse(path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return None
-        if found is not None and (found.kernel, found.key, found.code, found.on) == (name, key, code, on):
-            return found
+        if stored is not None and (stored.kernel, stored.key, stored.code, stored.on) == (name, key, code, on):
+            return stored
         _log.warning("%s is damaged or stale: its kernel is compared with plain torch again", path)
         return None
 
-    def write_verdict(self, found: Verdict) -> None:
+    def write_verdict(self, judged: Verdict) -> None:
         """Keep a verdict beside the code."""
-        self._write_whole(self.verdict_path(found.kernel, found.key, found.on), found.text().encode())
+        self._write_whole(self.verdict_path(judged.kernel, judged.key, judged.on), judged.text().encode())
 
     def _write_whole(self, path: Path, content: bytes) -> None:
         try:
@@ -84,11 +84,11 @@ class Cache:
                 Path(partial).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            _say_once(self.folder, error.strerror or str(error))
+            _warn_once(self.folder, error.strerror or str(error))
 
 
 @functools.cache
-def _say_once(folder: Path, reason: str) -> None:
+def _warn_once(folder: Path, reason: str) -> None:
     _log.warning(
         "CUDA kernels cannot be kept in %s (%s): each process compiles and compares them again; set XDG_CACHE_HOME to "
         "a folder that can be written to",

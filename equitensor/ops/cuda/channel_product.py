@@ -8,7 +8,7 @@ from torch import Tensor
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered
 from equitensor.ops.cuda.proof import Draw, Proof, few
-from equitensor.ops.cuda.source import NUMBERS, constants, source
+from equitensor.ops.cuda.source import CPP_TYPES, constants, source
 from equitensor.ops.cuda.sparse_tables import product_table
 from equitensor.ops.direct_product import OPERANDS
 
@@ -31,7 +31,7 @@ class Compiled:
     def _problem(self, slot: int, channels: int, dtype: torch.dtype) -> str:
         first, second = (self.sizes[operand] for operand in OPERANDS[slot])
         widths = {"WIDTH_X": first, "WIDTH_Y": second, "WIDTH_Z": self.sizes[slot]}
-        text = f"using T = {NUMBERS[dtype]};\n" + constants(**widths, CHANNELS=channels, THREADS=THREADS)
+        text = f"using T = {CPP_TYPES[dtype]};\n" + constants(**widths, CHANNELS=channels, THREADS=THREADS)
         return text + product_table("Product", self.index, self.coefficients, self.sizes[slot], slot)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered, assert_below
 from equitensor.ops.cuda.proof import Draw, few
-from equitensor.ops.cuda.source import NUMBERS, constants, source, table
+from equitensor.ops.cuda.source import CPP_TYPES, constants, source, table
 from equitensor.ops.cuda.sparse_tables import product_table
 
 FILE, THREADS = "density_product.cu", 128
@@ -19,7 +19,7 @@ PLANS = (("ByFirst", 0), ("BySecond", 1), ("Product", 2))
 
 
 class Operands(NamedTuple):
-    """x (n, d, C), weight (elements, order, degrees or 1, C), mix (paths, C), or tangents of theirs."""
+    """x (n, d, C), weight (elements, order, degrees or 1, C), mix (paths, C), or their tangents."""
 
     x: Tensor | None
     weight: Tensor | None
@@ -27,11 +27,11 @@ class Operands(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What is computed: of dx, dweight, dmix and the output those that are wanted, as they are or along a tangent."""
+    """What is computed: which of dx, dweight, dmix and the output, and whether the values or their tangents."""
 
     invariants: bool
     symmetric: bool
-    along: bool
+    tangent: bool
     wanted: tuple[bool, bool, bool, bool]
 
 
@@ -50,9 +50,9 @@ class Compiled:
         return module.load(source(FILE, self.texts[key]), at.x.device)
 
     def _problem(self, components, channels, order, degrees, paths, dtype, form: Form) -> str:
-        text = f"using T = {NUMBERS[dtype]};\n" + constants(
+        text = f"using T = {CPP_TYPES[dtype]};\n" + constants(
             **{"COMPONENTS": components, "CHANNELS": channels, "ORDER": order, "DEGREES": degrees},
-            **{"PATHS": max(1, paths), "MIXED": paths > 0, "ALONG": form.along, "THREADS": THREADS},
+            **{"PATHS": max(1, paths), "MIXED": paths > 0, "TANGENT": form.tangent, "THREADS": THREADS},
             **{"INVARIANTS": form.invariants, "SYMMETRIC": form.symmetric},
             **{f"WANTED_{n}": w for n, w in zip(("X", "WEIGHT", "MIX", "OUT"), form.wanted, strict=True)},
         )
@@ -78,9 +78,9 @@ def small(operands: int) -> Callable[[Draw, tuple], tuple]:
         g = (atoms, 1 if invariants else x.shape[1], x.shape[2])
         of_mix = () if mix is None else mix.shape
         shapes = [(atoms, *x.shape[1:]), weight.shape, of_mix, g, (atoms, *x.shape[1:]), weight.shape, of_mix]
-        given = zip(shapes, arguments[:operands], strict=False)
-        found = [None if t is None else draw.numbers(*shape) for shape, t in given]
-        return (*found, draw.integers(0, len(weight), atoms), *arguments[operands + 1 :])
+        pairs = zip(shapes, arguments[:operands], strict=False)
+        tensors = [None if t is None else draw.normal(*shape) for shape, t in pairs]
+        return (*tensors, draw.integers(0, len(weight), atoms), *arguments[operands + 1 :])
 
     return make
 
@@ -97,27 +97,25 @@ def first(x, weight, mix, g, species, index, coefficients, invariants, symmetric
     return _run(Operands(x, weight, mix), g, Operands(None, None, None), species, index, coefficients, form)[:3]
 
 
-def second(
-    x, weight, mix, g, along_x, along_weight, along_mix, species, index, coefficients, invariants, symmetric, wanted
-):
-    """The derivatives of the gradients along a tangent, and that of the output."""
+def second(x, weight, mix, g, h_x, h_weight, h_mix, species, index, coefficients, invariants, symmetric, wanted):
+    """Forward-mode derivatives (JVP) of the gradients, and that of the output."""
     form = Form(invariants, symmetric, True, (wanted[0], wanted[1], wanted[2] and mix is not None, wanted[3]))
-    along = Operands(along_x, along_weight, along_mix)
-    return _run(Operands(x, weight, mix), g, along, species, index, coefficients, form)
+
+    return _run(Operands(x, weight, mix), g, Operands(h_x, h_weight, h_mix), species, index, coefficients, form)
 
 
-def _run(at: Operands, g: Tensor | None, along: Operands, species, index, coefficients, form: Form) -> tuple:
+def _run(at: Operands, g: Tensor | None, tangents: Operands, species, index, coefficients, form: Form) -> tuple:
     atoms, components, channels = at.x.shape
     width = 1 if form.invariants else components
     paths = 0 if at.mix is None else len(at.mix)
     shapes = (at.x.shape[1:], at.weight.shape[1:], (paths, channels), (width, channels))
     out = [at.x.new_zeros((atoms, *shape) if want else 0) for shape, want in zip(shapes, form.wanted, strict=True)]
     if atoms and channels and any(form.wanted):
-        given = [None if t is None else t.contiguous() for t in (species, *at, g, *along)]
+        arrays = [None if t is None else t.contiguous() for t in (species, *at, g, *tangents)]
         blocks = -(-atoms * channels // THREADS)
         assert_below(species, len(at.weight), f"an atom's species is not among the {len(at.weight)}")
         kernels = _compiled(index, coefficients).get(at, form)
-        kernels.launch("density_product", (blocks, 1, 1), (THREADS, 1, 1), (atoms, *given, out[3], *out[:3]))
+        kernels.launch("density_product", (blocks, 1, 1), (THREADS, 1, 1), (atoms, *arrays, out[3], *out[:3]))
     if form.wanted[1]:
         out[1] = _sum_by_species(out[1], species, len(at.weight))
     return out[0], out[1], out[2].sum(0) if form.wanted[2] else out[2], out[3]

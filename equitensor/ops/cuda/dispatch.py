@@ -74,41 +74,41 @@ def first_that_can(
         try:
             try:
                 return kernel(*arguments)
-            except module.Unproved as found:
+            except module.Unproved as unproved:
                 if proof is None:
                     raise
-                module.settle(found, proof, arguments, arguments[0].dtype)
+                module.settle(unproved, proof, arguments, arguments[0].dtype)
             return kernel(*arguments)
         except module.Refused as error:
             reason = str(error)
             if reference is not None:
-                _say_once_of(family, error)
+                _warn_once_of(family, error)
                 return reference(*arguments)
         except (Unsupported, CompilationError) as error:
             reason = str(error)
     if reference is None:
         raise RuntimeError(f"{name} has no kernel for this on a GPU: {reason}")
-    _say_once(family, reason)
+    _warn_once(family, reason)
     return reference(*arguments)
 
 
 _refusals: set[tuple] = set()
 
 
-def _say_once_of(name: str, error: module.Refused) -> None:
+def _warn_once_of(name: str, error: module.Refused) -> None:
     """One warning for all that a kernel does on a device: values, gradients, other channels."""
     if (error.kernel, error.device) not in _refusals:
         _refusals.add((error.kernel, error.device))
-        _say_once(name, str(error))
+        _warn_once(name, str(error))
 
 
 def _refusal(operands: tuple[Tensor | None, ...]) -> str | None:
-    found = {t.dtype for t in operands if t is not None}
-    if len(found) == 1 and found <= set(PRECISIONS):
+    dtypes = {t.dtype for t in operands if t is not None}
+    if len(dtypes) == 1 and dtypes <= set(PRECISIONS):
         return None
-    return f"operands are {', '.join(sorted(map(str, found)))}: kernels take float32 or float64"
+    return f"operands are {', '.join(sorted(map(str, dtypes)))}: kernels take float32 or float64"
 
 
 @functools.cache
-def _say_once(name: str, reason: str) -> None:
+def _warn_once(name: str, reason: str) -> None:
     _log.warning("%s runs in plain torch on the GPU, more slowly: %s", name, reason)

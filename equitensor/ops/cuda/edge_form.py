@@ -12,14 +12,14 @@ from torch import Tensor
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import assert_below
 from equitensor.ops.cuda.proof import Draw, few
-from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, source
+from equitensor.ops.cuda.source import CPP_TYPES, Unsupported, constants, source
 from equitensor.ops.cuda.threads import block_shape
 
 FILE, SLOTS, MOST_COMPONENTS = "edge_form.cu", 8, 64
 
 
 class Form(NamedTuple):
-    """Which derivative: of first order, or along the tangents that are given; the gradients that are wanted."""
+    """Which derivative: the gradient, or its JVP with the tangents that are not None; the gradients that are wanted."""
 
     first: bool
     moved: tuple[bool, bool, bool, bool]
@@ -38,13 +38,13 @@ def read(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Te
 
 
 def first(harmonics, a, b, features, rev, wanted):
-    """The gradient of F; parts that are not wanted are empty."""
+    """The gradients of F; those that are not wanted are empty."""
     return _run((harmonics, a, b, features), rev, None, wanted)
 
 
-def second(harmonics, a, b, features, rev, along_harmonics, along_a, along_b, along_features, wanted):
-    """The gradient of the derivative of F along a tangent."""
-    return _run((harmonics, a, b, features), rev, (along_harmonics, along_a, along_b, along_features), wanted)
+def second(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_features, wanted):
+    """The gradients of the JVP of F."""
+    return _run((harmonics, a, b, features), rev, (h_harmonics, h_a, h_b, h_features), wanted)
 
 
 def small(kinds: str) -> Callable[[Draw, tuple], tuple]:
@@ -58,20 +58,20 @@ def small(kinds: str) -> Callable[[Draw, tuple], tuple]:
         atoms, width = few(channels), SLOTS + 1
         shapes = {"Y": (atoms, width, components), "R": (atoms * width, channels), "F": (atoms, components, channels)}
         rev = torch.arange(atoms * width, device=draw.device).flip(0)
-        given = zip(kinds, arguments, strict=False)
-        found = [None if t is None else rev if kind == "I" else draw.numbers(*shapes[kind]) for kind, t in given]
-        return (*found, *arguments[len(kinds) :])
+        pairs = zip(kinds, arguments, strict=False)
+        tensors = [None if t is None else rev if kind == "I" else draw.normal(*shapes[kind]) for kind, t in pairs]
+        return (*tensors, *arguments[len(kinds) :])
 
     return make
 
 
-def _run(operands: tuple, rev: Tensor | None, along: tuple | None, wanted) -> tuple[Tensor, ...]:
+def _run(operands: tuple, rev: Tensor | None, tangents: tuple | None, wanted) -> tuple[Tensor, ...]:
     harmonics, rows = operands[:2]
     (atoms, width, components), channels = harmonics.shape, rows.shape[1]
     if components > MOST_COMPONENTS:
         raise Unsupported(f"{components} components are more than a thread can hold ({MOST_COMPONENTS})")
-    moved = tuple(t is not None for t in along or (None,) * 4)
-    form = Form(along is None, moved, tuple(wanted), rev is not None)
+    moved = tuple(t is not None for t in tangents or (None,) * 4)
+    form = Form(tangents is None, moved, tuple(wanted), rev is not None)
     lanes, block_rows, tiles = block_shape(channels)
     shapes = ((tiles, *harmonics.shape), rows.shape, rows.shape, (atoms, components, channels))
     out = [harmonics.new_zeros(shape if want else 0) for shape, want in zip(shapes, wanted, strict=True)]
@@ -79,7 +79,7 @@ def _run(operands: tuple, rev: Tensor | None, along: tuple | None, wanted) -> tu
         if rev is not None:
             assert_below(rev, atoms * width, f"the reverse of an edge is not among the {atoms * width}")
         kernels = _kernels(components, channels, harmonics.dtype, form, harmonics.device)
-        tensors = [None if t is None else t.contiguous() for t in (rev, *operands, *(along or (None,) * 4))]
+        tensors = [None if t is None else t.contiguous() for t in (rev, *operands, *(tangents or (None,) * 4))]
         grid, block = (-(-atoms // block_rows), tiles, 1), (lanes, block_rows, 1)
         kernels.launch("edge_form", grid, block, (atoms, width, *tensors, *out))
     return (out[0].sum(0) if wanted[0] else out[0], *out[1:])
@@ -92,7 +92,7 @@ def _problem(components: int, channels: int, dtype: torch.dtype, form: Form) -> 
     flags |= {f"WANTED_{name}": wanted for name, wanted in zip("YABG", form.wanted, strict=True)}
     sizes = {"COMPONENTS": components, "CHANNELS": channels, "LANES": lanes, "ROWS": rows, "SLOTS": SLOTS}
     text = constants(FIRST=form.first, REVERSED=form.reversed, **flags, **sizes, THREADS=lanes * rows)
-    return f"using T = {NUMBERS[dtype]};\n{text}"
+    return f"using T = {CPP_TYPES[dtype]};\n{text}"
 
 
 def _kernels(components: int, channels: int, dtype: torch.dtype, form: Form, device: torch.device) -> module.Kernels:

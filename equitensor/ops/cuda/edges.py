@@ -24,11 +24,11 @@ class Remembered:
     def __call__(self, tensor: Tensor, *more) -> Any:
         if tensor.is_inference() or (not self.captured and launches.capturing(tensor.device)):
             return self.make(tensor, *more)
-        version, key, found = self.kept.get(tensor, (None, (), None))
+        version, key, table = self.kept.get(tensor, (None, (), None))
         if version != tensor._version or len(key) != len(more) or not all(map(_same, key, more)):
-            found = self.make(tensor, *more)
-            self.kept[tensor] = (tensor._version, more, found)
-        return found
+            table = self.make(tensor, *more)
+            self.kept[tensor] = (tensor._version, more, table)
+        return table
 
 
 def _same(one, other) -> bool:

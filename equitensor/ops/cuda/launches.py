@@ -11,10 +11,10 @@ def ways(device: torch.device) -> list[tuple[str, Callable]]:
     """(words, run(kernel, problem, device)) in the order in which they are tried."""
     if device.type != "cuda":
         return [("at once", at_once)]
-    found = [("on the current stream", at_once), ("on a stream of its own", on_side_stream)]
+    launches = [("on the current stream", at_once), ("on a stream of its own", on_side_stream)]
     if torch.cuda.device_count() > 1:
-        found.append(("from another device", from_another_device))
-    return found
+        launches.append(("from another device", from_another_device))
+    return launches
 
 
 def at_once(kernel: Callable, problem: tuple, device: torch.device):
@@ -25,9 +25,9 @@ def on_side_stream(kernel: Callable, problem: tuple, device: torch.device):
     side, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
-        found = kernel(*problem)
+        results = kernel(*problem)
     side.synchronize()  # the results' memory belongs to it
-    return found
+    return results
 
 
 def from_another_device(kernel: Callable, problem: tuple, device: torch.device):
@@ -45,10 +45,10 @@ def replayed(kernel: Callable, problem: tuple, device: torch.device):
     # The outer stream context restores the current stream where the capture fails, which torch's own then does not.
     with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            found = kernel(*problem)
+            results = kernel(*problem)
         graph.replay()
         torch.cuda.synchronize(device)
-    return found.clone() if torch.is_tensor(found) else tuple(t.clone() for t in found)
+    return results.clone() if torch.is_tensor(results) else tuple(t.clone() for t in results)
 
 
 def capturing(device: torch.device) -> bool:

@@ -39,14 +39,14 @@ def load(source: Source, device: torch.device) -> Kernels:
 
     Raises Unproved where they have not been proved in this process, and Refused where they must not be used.
     """
-    found = _settled.get((source, device))
-    if found is None:
-        found = getattr(_on_trial, "kernels", {}).get((source, device))
-    if found is None:
+    kernels = _settled.get((source, device))
+    if kernels is None:
+        kernels = getattr(_on_trial, "kernels", {}).get((source, device))
+    if kernels is None:
         raise Unproved(source, device)
-    if isinstance(found, str):
-        raise Refused(source, device, found)
-    return found
+    if isinstance(kernels, str):
+        raise Refused(source, device, kernels)
+    return kernels
 
 
 class Unproved(Exception):
@@ -95,13 +95,13 @@ def settle(unproved: Unproved, proof: Proof, arguments: tuple, dtype: torch.dtyp
             _settled[source, device] = f"the kernel {source.name} cannot be loaded ({type(error).__name__}: {error})"
             return
         if choice() != "never":
-            found = _judge(source, device, code, kernels, proof, arguments, dtype)
-            verdicts.append(found)
-            if found.refused is not None:
-                reason = f"the kernel {source.name} {found.refused} on {words(found.on)}"
+            judged = _judge(source, device, code, kernels, proof, arguments, dtype)
+            verdicts.append(judged)
+            if judged.refused is not None:
+                reason = f"the kernel {source.name} {judged.refused} on {words(judged.on)}"
                 kernels = f"{reason}, and is not used; {VARIABLE}=always compares it again"
-            elif found.not_in_graphs is not None:
-                kernels = _NotInGraphs(kernels, device, f"the kernel {source.name} {found.not_in_graphs}")
+            elif judged.not_in_graphs is not None:
+                kernels = _NotInGraphs(kernels, device, f"the kernel {source.name} {judged.not_in_graphs}")
         _settled[source, device] = kernels
 
 
@@ -116,32 +116,32 @@ def _judge(source: Source, device: torch.device, code: bytes, kernels: Kernels, 
     """From the cache or made now and then kept there."""
     on, digest, cache = surroundings(device), digest_of_code(code), Cache(default_folder())
     name = key(source, f"sm_{on['compute capability'].replace('.', '')}")
-    found = cache.read_verdict(source.name, name, digest, on) if choice() == "first" else None
-    if found is None:
+    judged = cache.read_verdict(source.name, name, digest, on) if choice() == "first" else None
+    if judged is None:
         _on_trial.kernels = {(source, device): kernels}
         try:
             finding = examine(proof, arguments, dtype, device)
         finally:
             _on_trial.kernels = {}
         difference = finding.difference if math.isfinite(finding.difference) else None
-        found = Verdict(source.name, name, digest, on, difference, *finding[1:])
-        cache.write_verdict(found)
-        _check_that_it_lives(source, device, found)
-    return found
+        judged = Verdict(source.name, name, digest, on, difference, *finding[1:])
+        cache.write_verdict(judged)
+        _check_that_it_lives(source, device, judged)
+    return judged
 
 
-def _check_that_it_lives(source: Source, device: torch.device, found: Verdict) -> None:
+def _check_that_it_lives(source: Source, device: torch.device, judged: Verdict) -> None:
     try:
         launches.settle(device)
     except Exception as error:
         raise RuntimeError(
-            f"the kernel {source.name} {found.refused or found.not_in_graphs} on {words(found.on)}, and the GPU cannot "
-            "be used in this process any more: start the program again, and plain torch will compute instead"
+            f"the kernel {source.name} {judged.refused or judged.not_in_graphs} on {words(judged.on)}, and the GPU "
+            "cannot be used in this process any more: start the program again, and plain torch will compute instead"
         ) from error
 
 
 class _NotInGraphs:
-    """Kernels that give right numbers unless a CUDA graph is captured."""
+    """Kernels whose results are right unless a CUDA graph is captured."""
 
     def __init__(self, kernels: Kernels, device: torch.device, reason: str) -> None:
         self.kernels, self.device, self.reason = kernels, device, reason

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from equitensor.ops.cuda import launches
 
-BOUNDS = {torch.float32: 1e-5, torch.float64: 1e-12}  # of a difference, relative to the largest number
-SMALLEST = 1e-2  # what numbers are at least taken to be: the operands of a proof are of order one
+BOUNDS = {torch.float32: 1e-5, torch.float64: 1e-12}  # of a difference, relative to the largest value
+SMALLEST = 1e-2  # least scale of a result: the operands of a proof are of order one
 
 
 class Proof(NamedTuple):
@@ -42,18 +42,18 @@ class Draw:
         self.generator = torch.Generator("cpu").manual_seed(seed)
         self.dtype, self.device = dtype, device
 
-    def numbers(self, *shape: int) -> Tensor:
-        found = torch.randn(shape, generator=self.generator, dtype=torch.float64, device="cpu")
-        return found.to(self.device, self.dtype)
+    def normal(self, *shape: int) -> Tensor:
+        drawn = torch.randn(shape, generator=self.generator, dtype=torch.float64, device="cpu")
+        return drawn.to(self.device, self.dtype)
 
     def rows(self, like: Tensor | None, count: int) -> Tensor | None:
         """As `like`, with `count` rows; None for None."""
-        return None if like is None else self.numbers(count, *like.shape[1:])
+        return None if like is None else self.normal(count, *like.shape[1:])
 
     def integers(self, low: int, high: int, count: int) -> Tensor:
         """From low to high - 1."""
-        found = torch.randint(low, max(high, low + 1), (count,), generator=self.generator, device="cpu")
-        return found.to(self.device)
+        drawn = torch.randint(low, max(high, low + 1), (count,), generator=self.generator, device="cpu")
+        return drawn.to(self.device)
 
 
 def few(channels: int) -> int:
@@ -62,7 +62,7 @@ def few(channels: int) -> int:
 
 
 def examine(proof: Proof, arguments: tuple, dtype: torch.dtype, device: torch.device) -> Finding:
-    """Compare in every way of launching; each has its own numbers, so that what an earlier one left cannot pass."""
+    """Compare in every way of launching; each has its own values, so that leftovers of an earlier one cannot pass."""
     worst, where = 0.0, ""
     for seed, (way, run) in enumerate(launches.ways(device)):
         try:
@@ -74,9 +74,9 @@ def examine(proof: Proof, arguments: tuple, dtype: torch.dtype, device: torch.de
         if not difference <= worst:
             worst, where = difference, f"{place} {way}"
         if not difference <= BOUNDS[dtype]:
-            size = f"differs from plain torch by {difference:.1e} of the largest number (bound {BOUNDS[dtype]:.0e})"
+            size = f"differs from plain torch by {difference:.1e} of the largest value (bound {BOUNDS[dtype]:.0e})"
             if not math.isfinite(difference):
-                size = "gives numbers that are not finite"
+                size = "gives values that are not finite"
             return Finding(difference, where, f"{size} in {where}", None)
     return Finding(worst, where, None, _why_not_in_graphs(proof, arguments, dtype, device))
 
@@ -97,14 +97,14 @@ def _why_not_in_graphs(proof: Proof, arguments: tuple, dtype: torch.dtype, devic
 
 
 def _difference(proof: Proof, run: Callable, problem: tuple, device: torch.device) -> tuple[float, str]:
-    """The largest difference of any result relative to that result's largest number (nan counts most), and which."""
+    """The largest difference of any result relative to that result's largest value (nan counts most), and which."""
     exact = _together(proof.reference(*map(_exact, problem)))
-    found = _together(run(proof.kernel, problem, device))
-    if [t.shape for t in found] != [t.shape for t in exact]:
-        shapes = [[list(t.shape) for t in tensors] for tensors in (found, exact)]
+    results = _together(run(proof.kernel, problem, device))
+    if [t.shape for t in results] != [t.shape for t in exact]:
+        shapes = [[list(t.shape) for t in tensors] for tensors in (results, exact)]
         raise ValueError(f"results have shapes {shapes[0]}, expected {shapes[1]}")
     worst, place = 0.0, ""
-    for n, (ours, theirs) in enumerate(zip(found, exact, strict=True), 1):
+    for n, (ours, theirs) in enumerate(zip(results, exact, strict=True), 1):
         if theirs.numel():
             error = (ours.to("cpu", torch.float64) - theirs).abs().max() / theirs.abs().max().clamp(min=SMALLEST)
             if not float(error) <= worst:

@@ -1,4 +1,4 @@
-"""The CUDA sources that travel with the package, and how numbers become C++ tables."""
+"""The CUDA sources that travel with the package, and tables of C++ from values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-NUMBERS = {torch.float32: "float", torch.float64: "double"}
+CPP_TYPES = {torch.float32: "float", torch.float64: "double"}
 
 
 class Unsupported(Exception):

@@ -10,7 +10,7 @@ from torch import Tensor
 from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered
 from equitensor.ops.cuda.proof import Draw, few
-from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, source, table
+from equitensor.ops.cuda.source import CPP_TYPES, Unsupported, constants, source, table
 from equitensor.ops.cuda.sparse_tables import MOST_ENTRIES
 from equitensor.ops.uuu_workspace import Layout, UUUPath
 
@@ -18,9 +18,9 @@ FILE, THREADS = "uuu_product.cu", 128
 
 
 class Form(NamedTuple):
-    """What is computed: of dx, dy, dw and z those that are wanted, as they are or along a tangent."""
+    """What is computed: which of dx, dy, dw and z, and whether the values or their tangents."""
 
-    along: bool
+    tangent: bool
     wanted: tuple[bool, bool, bool, bool]
     own: bool  # weights of each item
     each: bool  # of each channel
@@ -46,12 +46,12 @@ class Compiled:
         sizes = zip("XYZ", (self.layout.sizes_x, self.layout.sizes_y, self.layout.sizes_z), strict=True)
         places = {name: _places(of, self.layout) for name, of in sizes}
         flags = {f"WANTED_{name}": want for name, want in zip("XYWZ", form.wanted, strict=True)}
-        text = f"using T = {NUMBERS[form.dtype]};\n" + constants(
-            **{f"WIDTH_{name}": len(found) for name, found in places.items()},
+        text = f"using T = {CPP_TYPES[form.dtype]};\n" + constants(
+            **{f"WIDTH_{name}": len(listed) for name, listed in places.items()},
             **{"CHANNELS": self.layout.channels, "PATHS": self.paths, "THREADS": THREADS},
-            **{"ALONG": form.along, "OWN": form.own, "EACH": form.each, **flags},
+            **{"TANGENT": form.tangent, "OWN": form.own, "EACH": form.each, **flags},
         )
-        text += "".join(table("constexpr Component", f"PLACE_{name}", found) for name, found in places.items())
+        text += "".join(table("constexpr Component", f"PLACE_{name}", listed) for name, listed in places.items())
         return text + self.tables
 
 
@@ -61,7 +61,7 @@ _compiled = Remembered(Compiled)
 def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
     (x, y, w), layout = operands, Layout(*constants[2:])
     items = few(layout.channels)
-    weights = draw.numbers(len(w), items if w.shape[1] > 1 else 1, w.shape[2])
+    weights = draw.normal(len(w), items if w.shape[1] > 1 else 1, w.shape[2])
     return (draw.rows(x, items), draw.rows(y, items), weights), constants
 
 
@@ -74,11 +74,11 @@ def gradients(x, y, w, g, need_x, need_y, need_w, coupling, plan, *layout):
 
 
 def tangents(x, y, w, g, h_x, h_y, h_w, coupling, plan, *layout):
-    of_x, of_y, of_w, of_g = _run((x, y, w), g, (h_x, h_y, h_w), coupling, plan, layout, (True,) * 4, along=True)
+    of_x, of_y, of_w, of_g = _run((x, y, w), g, (h_x, h_y, h_w), coupling, plan, layout, (True,) * 4, tangent=True)
     return of_g, of_x, of_y, of_w
 
 
-def _run(at, g, tangents, coupling, plan, layout, wanted, along=False) -> tuple[Tensor, ...]:
+def _run(at, g, tangents, coupling, plan, layout, wanted, tangent=False) -> tuple[Tensor, ...]:
     x, y, w = at
     items, shape_z = len(x), Layout(*layout).shape(x)
     channels = Layout(*layout).channels
@@ -86,10 +86,10 @@ def _run(at, g, tangents, coupling, plan, layout, wanted, along=False) -> tuple[
     out = [x.new_zeros(shape if want else 0) for shape, want in zip(shapes, wanted, strict=True)]
     if items and channels and len(plan):
         own, each = w.shape[1] > 1, w.shape[2] > 1
-        kernels = _compiled(coupling, plan, layout).get(x.device, Form(along, wanted, own, each, x.dtype))
-        given = [None if t is None else t.contiguous() for t in (*at, g, *tangents)]
+        kernels = _compiled(coupling, plan, layout).get(x.device, Form(tangent, wanted, own, each, x.dtype))
+        arrays = [None if t is None else t.contiguous() for t in (*at, g, *tangents)]
         blocks = -(-items * channels // THREADS)
-        kernels.launch("uuu_product", (blocks, 1, 1), (THREADS, 1, 1), (items, *given, out[3], *out[:3]))
+        kernels.launch("uuu_product", (blocks, 1, 1), (THREADS, 1, 1), (items, *arrays, out[3], *out[:3]))
     if wanted[2]:
         out[2] = out[2].sum_to_size(w.shape)
     return tuple(out)
@@ -97,12 +97,12 @@ def _run(at, g, tangents, coupling, plan, layout, wanted, along=False) -> tuple[
 
 def _places(sizes: list[int], layout: Layout) -> list[tuple[int, int]]:
     """Start and stride of each component."""
-    found, start, channels = [], 0, layout.channels
+    places, start, channels = [], 0, layout.channels
     for size in sizes:
         last = [((start + m) * channels, 1) for m in range(size)]
-        found += last if layout.channels_last else [(start * channels + m, size) for m in range(size)]
+        places += last if layout.channels_last else [(start * channels + m, size) for m in range(size)]
         start += size
-    return found
+    return places
 
 
 def _tables(paths: list[UUUPath], couplings: list[Tensor]) -> str:
@@ -115,15 +115,15 @@ def _tables(paths: list[UUUPath], couplings: list[Tensor]) -> str:
         for k in range(p.k):
             first_group = len(groups)
             for i in range(p.i):
-                found = [(p.y + j, value) for j, value in enumerate(coupling[k, i].tolist()) if value]
-                if found:
-                    groups.append((p.x + i, len(entries), len(entries) + len(found)))
-                    entries += found
+                nonzero = [(p.y + j, value) for j, value in enumerate(coupling[k, i].tolist()) if value]
+                if nonzero:
+                    groups.append((p.x + i, len(entries), len(entries) + len(nonzero)))
+                    entries += nonzero
             terms.append((p.z + k, first_group, len(groups)))
         rows.append((p.w, first_term, len(terms)))
     if len(entries) > MOST_ENTRIES:
         raise Unsupported(f"the couplings have {len(entries)} entries, kernels take {MOST_ENTRIES}")
     tables = {"Path PATH": rows, "Term TERM": terms, "Group GROUP": groups}
-    text = "".join(table(f"constexpr {kind.split()[0]}", kind.split()[1], found) for kind, found in tables.items())
+    text = "".join(table(f"constexpr {kind.split()[0]}", kind.split()[1], rows) for kind, rows in tables.items())
     text += table("constexpr int", "COLUMN", [column for column, _ in entries])
     return text + table("constexpr T", "FACTOR", [value for _, value in entries])

@@ -11,7 +11,7 @@ from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered, assert_below, by_node
 from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import source
-from equitensor.ops.cuda.uvu_tables import Shape, Terms, problem, tables
+from equitensor.ops.cuda.uvu_tables import Shape, Terms, build_problem, tables
 from equitensor.ops.uvu_paths import unpack_paths
 
 FILE = "uvu_convolution.cu"
@@ -33,7 +33,7 @@ class Compiled:
     """A problem, and the texts of its kernels so far by the terms that are wanted."""
 
     def __init__(self, table: Tensor, plan: Tensor, widths: tuple[int, int, int, int], dtype: torch.dtype) -> None:
-        self.problem = problem(unpack_paths(plan.cpu(), table.cpu()), widths, dtype)
+        self.problem = build_problem(unpack_paths(plan.cpu(), table.cpu()), widths, dtype)
         self.texts: dict[Terms, tuple[str, Shape]] = {}
 
     def get(self, device: torch.device, terms: Terms) -> tuple[module.Kernels, Shape]:
@@ -117,8 +117,8 @@ def gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan,
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
     if launch and (need_y or need_w):
-        found = launch.receive(at, None, of_w if need_w else None, need_y)
-        of_y = found if need_y else of_y
+        by_y = launch.receive(at, None, of_w if need_w else None, need_y)
+        of_y = by_y if need_y else of_y
     if launch and need_x:
         launch.send(at, of_x)
     return of_x, of_y, of_w
@@ -132,8 +132,8 @@ def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     terms = Terms(*moved, sums=True, wanted_y=need_y, wanted_w=need_w, sends=sends)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
-        found = launch.receive(at, of_g, of_w if need_w else None, need_y)
-        of_y = found if need_y else of_y
+        by_y = launch.receive(at, of_g, of_w if need_w else None, need_y)
+        of_y = by_y if need_y else of_y
         if sends:
             launch.send(at, of_x)
     return of_g, of_x, of_y, of_w

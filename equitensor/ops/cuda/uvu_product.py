@@ -27,8 +27,8 @@ def gradients(x, y, w, g, need_x, need_y, need_w, table, plan, width):
 
 
 def tangents(x, y, w, g, h_x, h_y, h_w, table, plan, width):
-    along = h_x, h_y, h_w
-    return uvu_convolution.tangents(x, y, w, g, *along, *_constants(x, y, table, plan), width)
+
+    return uvu_convolution.tangents(x, y, w, g, h_x, h_y, h_w, *_constants(x, y, table, plan), width)
 
 
 def _constants(x: Tensor, y: Tensor, table: Tensor, plan: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equitensor.ops.cuda.source import NUMBERS, Unsupported, constants, table
+from equitensor.ops.cuda.source import CPP_TYPES, Unsupported, constants, table
 from equitensor.ops.cuda.threads import block_shape
 from equitensor.ops.uvu_paths import UVUPath
 
@@ -60,17 +60,19 @@ class Problem(NamedTuple):
     dtype: torch.dtype
 
 
-def problem(paths: list[tuple[UVUPath, Tensor]], widths: tuple[int, int, int, int], dtype: torch.dtype) -> Problem:
+def build_problem(
+    paths: list[tuple[UVUPath, Tensor]], widths: tuple[int, int, int, int], dtype: torch.dtype
+) -> Problem:
     """paths as `unpack_paths` gives them, on the CPU; widths of the rows of x, y, w, z."""
-    entries = {path: found for path, coupling in paths if (found := list(_entries(path, coupling)))}
+    entries = {path: nonzero for path, coupling in paths if (nonzero := list(_entries(path, coupling)))}
     for start, size in ((lambda p: p.x, lambda p: p.i), (lambda p: p.z, lambda p: p.k)):
         blocks = sorted({(start(p), p.mul * size(p), p.mul) for p in entries})
         if any(low[0] + low[1] > high[0] for low, high in itertools.pairwise(blocks)):
             raise Unsupported("blocks of different paths overlap")
-    filled = {path: len(found) for path, found in entries.items()}
+    filled = {path: len(nonzero) for path, nonzero in entries.items()}
     vector = VECTOR * 8 // torch.finfo(dtype).bits
-    for found in entries.values():
-        found += [(0, 0, [])] * (-len(found) % vector)
+    for nonzero in entries.values():
+        nonzero += [(0, 0, [])] * (-len(nonzero) % vector)
     return Problem(list(entries), entries, filled, widths, dtype)
 
 
@@ -81,30 +83,30 @@ def _entries(path: UVUPath, coupling: Tensor) -> Iterator[tuple[int, int, list]]
             yield (entry // path.k, entry % path.k, terms)
 
 
-def tables(given: Problem, terms: Terms) -> tuple[str, Shape]:
+def tables(problem: Problem, terms: Terms) -> tuple[str, Shape]:
     """The text of problem.h, and how to launch."""
-    size = torch.finfo(given.dtype).bits // 8
+    size = torch.finfo(problem.dtype).bits // 8
     limit = REGISTERS // size // (2 if terms.wanted_y or terms.wanted_w else 1)
-    of_z = _parts(given, lambda p: p.z, lambda p: p.k, limit, STAGED)
-    of_x = _parts(given, lambda p: p.x, lambda p: p.i, limit, None)
-    most = max(len(given.entries[p]) for p in given.paths)
-    most = max(most, *(sum(len(given.entries[p]) for p in part) for part in of_z))
-    most = max(most, min(STAGED, max(sum(len(given.entries[p]) for p in part) for part in of_x)))
+    of_z = _parts(problem, lambda p: p.z, lambda p: p.k, limit, STAGED)
+    of_x = _parts(problem, lambda p: p.x, lambda p: p.i, limit, None)
+    most = max(len(problem.entries[p]) for p in problem.paths)
+    most = max(most, *(sum(len(problem.entries[p]) for p in part) for part in of_z))
+    most = max(most, min(STAGED, max(sum(len(problem.entries[p]) for p in part) for part in of_x)))
     matrices = size * most * (2 if terms.moved_y else 1)
     if matrices > MOST_SHARED:
         raise Unsupported(f"{most} entries of coupling matrices are more than a block of threads can share")
-    lanes, rows, tiles = block_shape(max(p.mul for p in given.paths), SHARED // matrices)
+    lanes, rows, tiles = block_shape(max(p.mul for p in problem.paths), SHARED // matrices)
     edges = max(1, min(8, SHARED // (matrices * rows)))
-    wx, wy, ww, wz = given.widths
-    text = f"using T = {NUMBERS[given.dtype]};\n" + constants(
+    wx, wy, ww, wz = problem.widths
+    text = f"using T = {CPP_TYPES[problem.dtype]};\n" + constants(
         **{name.upper(): value for name, value in terms._asdict().items()},
         **{"WIDTH_X": wx, "WIDTH_Y": wy, "WIDTH_W": ww, "WIDTH_Z": wz},
         **{"LANES": lanes, "ROWS": rows, "EDGES": edges, "MOST_ENTRIES": most},
     )
-    text += _plan("ByReceiver", given, [[part] for part in of_z], lambda p: p.z, lambda p: p.k)
-    text += _plan("BySender", given, [_groups(given, part) for part in of_x], lambda p: p.x, lambda p: p.i)
-    text += _blocks("BlocksOfX", {(p.x, p.mul, p.i) for p in given.paths})
-    text += _blocks("BlocksOfZ", {(p.z, p.mul, p.k) for p in given.paths})
+    text += _plan("ByReceiver", problem, [[part] for part in of_z], lambda p: p.z, lambda p: p.k)
+    text += _plan("BySender", problem, [_groups(problem, part) for part in of_x], lambda p: p.x, lambda p: p.i)
+    text += _blocks("BlocksOfX", {(p.x, p.mul, p.i) for p in problem.paths})
+    text += _blocks("BlocksOfZ", {(p.z, p.mul, p.k) for p in problem.paths})
     return text, Shape(lanes, rows, tiles, len(of_z), len(of_x))
 
 
@@ -113,15 +115,15 @@ def _blocks(name: str, blocks: set) -> str:
     return f"struct {name} {{\nstatic {constants(COUNT=len(blocks))}{rows}}};\n"
 
 
-def _parts(given: Problem, block: Callable, size: Callable, limit: int, staged: int | None) -> list[list[UVUPath]]:
+def _parts(problem: Problem, block: Callable, size: Callable, limit: int, staged: int | None) -> list[list[UVUPath]]:
     """Paths by block of z or x; blocks of as many channels share a part while sums and entries stay within limits."""
     blocks: dict[int, list[UVUPath]] = {}
-    for p in sorted(given.paths, key=lambda p: (-p.mul, block(p), p.x)):
+    for p in sorted(problem.paths, key=lambda p: (-p.mul, block(p), p.x)):
         blocks.setdefault(block(p), []).append(p)
     parts: list[list[UVUPath]] = []
     sums = entries = 0
     for paths in blocks.values():
-        more, own = size(paths[0]), sum(len(given.entries[p]) for p in paths)
+        more, own = size(paths[0]), sum(len(problem.entries[p]) for p in paths)
         full = sums + more > limit or (staged is not None and entries + own > staged)
         if not parts or full or parts[-1][0].mul != paths[0].mul:
             parts.append([])
@@ -131,17 +133,17 @@ def _parts(given: Problem, block: Callable, size: Callable, limit: int, staged: 
     return parts
 
 
-def _groups(given: Problem, part: list[UVUPath]) -> list[list[UVUPath]]:
+def _groups(problem: Problem, part: list[UVUPath]) -> list[list[UVUPath]]:
     """The paths of a part in portions whose entries of M a block can hold."""
     groups: list[list[UVUPath]] = [[]]
     for p in part:
-        if groups[-1] and sum(len(given.entries[q]) for q in (*groups[-1], p)) > STAGED:
+        if groups[-1] and sum(len(problem.entries[q]) for q in (*groups[-1], p)) > STAGED:
             groups.append([])
         groups[-1].append(p)
     return groups
 
 
-def _plan(name: str, given: Problem, parts: list[list[list[UVUPath]]], block: Callable, size: Callable) -> str:
+def _plan(name: str, problem: Problem, parts: list[list[list[UVUPath]]], block: Callable, size: Callable) -> str:
     """A struct of all tables: parts of groups of paths with entries of terms, and the terms for threads to share."""
     of_parts, of_groups, of_paths, of_entries, terms = [], [], [], [], []
     for part in parts:
@@ -153,10 +155,10 @@ def _plan(name: str, given: Problem, parts: list[list[list[UVUPath]]], block: Ca
                 if block(p) not in places:
                     places[block(p)], total = total, total + size(p)
                 first_entry = len(of_entries)
-                for i, k, own in given.entries[p]:
+                for i, k, own in problem.entries[p]:
                     of_entries.append((i, k, len(terms), len(terms) + len(own)))
                     terms += own
-                last_entry = first_entry + given.filled[p]
+                last_entry = first_entry + problem.filled[p]
                 of_paths.append((p.x, p.w, p.z, p.mul, p.i, p.k, first_entry, last_entry, places[block(p)]))
             of_groups.append((first_path, len(of_paths)))
         of_parts.append((first_group, len(of_groups), part[0][0].mul, total))

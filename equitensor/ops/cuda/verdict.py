@@ -19,10 +19,10 @@ CHOICES = ("first", "always", "never")
 
 def choice() -> str:
     """When kernels are proved: "first" (at first use, the verdict is kept), "always" (in each process), "never"."""
-    found = os.environ.get(VARIABLE) or CHOICES[0]
-    if found not in CHOICES:
-        raise InputError(f"{VARIABLE} is {found!r}: say {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
-    return found
+    chosen = os.environ.get(VARIABLE) or CHOICES[0]
+    if chosen not in CHOICES:
+        raise InputError(f"{VARIABLE} is {chosen!r}: say {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
+    return chosen
 
 
 class Verdict(NamedTuple):

@@ -34,11 +34,11 @@ class HostKernels:
         values = [ctypes.c_int64(_number(value)) for value in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         tensors = [value for value in arguments if isinstance(value, Tensor)]
-        found = []
+        addresses = []
         for falling in (0, 1):
             assert getattr(self.library, f"host_{name}")(dims, pointers, falling) == 0, "threads wait for each other"
-            found.append([tensor.clone() for tensor in tensors])
-        for rising, falling in zip(*found, strict=True):
+            addresses.append([tensor.clone() for tensor in tensors])
+        for rising, falling in zip(*addresses, strict=True):
             assert rising.view(-1).tolist() == falling.view(-1).tolist(), "numbers depend on the order of threads"
 
 
@@ -118,7 +118,7 @@ class HostGPU:
         module._settled.clear()
         module.verdicts.clear()
         dispatch._refusals.clear()
-        dispatch._say_once.cache_clear()
+        dispatch._warn_once.cache_clear()
         self.built, self.launched = [], 0
 
 

@@ -93,12 +93,12 @@ def test_two_processes_at_once(tmp_path):
 
 
 def _judge_with_another(folder, barrier, results):
-    found = Verdict("kernel.cu", "key", "code", ON, 1e-14, "result 1 " * 100000, None, None)
+    stored = Verdict("kernel.cu", "key", "code", ON, 1e-14, "result 1 " * 100000, None, None)
     cache = Cache(folder)
     for _ in range(20):
         barrier.wait()
-        cache.write_verdict(found)
-        results.put(cache.read_verdict("kernel.cu", "key", "code", ON) == found)
+        cache.write_verdict(stored)
+        results.put(cache.read_verdict("kernel.cu", "key", "code", ON) == stored)
 
 
 def test_two_processes_write_the_same_verdict_at_once(tmp_path):
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, compiled, monkeypatch, caplog
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(tempfile, "mkstemp", refuse)
-    cache_module._say_once.cache_clear()
+    cache_module._warn_once.cache_clear()
     for _ in range(2):
         assert module.machine_code(SOURCE, "sm_90", Cache(tmp_path)) == b"code of some text"
     (record,) = caplog.records
@@ -133,7 +133,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
-    for known in (dispatch.why_not, dispatch._say_once, compiler._nvrtc):
+    for known in (dispatch.why_not, dispatch._warn_once, compiler._nvrtc):
         known.cache_clear()
     yield
     dispatch.why_not.cache_clear()

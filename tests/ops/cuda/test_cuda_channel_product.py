@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from equitensor.o3.coupling_tensor import coupling_tensor
 from equitensor.o3.irreps import as_irreps
-from equitensor.o3.sparse_coupling import coupling_tensor
 from equitensor.ops.channel_product import sparse_entries
 from equitensor.ops.cuda import channel_product
 
@@ -29,5 +29,5 @@ def test_products_into_all_slots(items, channels, dtype, on_host):
         x, y = (operands[k] for k in range(3) if k != slot)
         wanted = torch.einsum(f"ijk,{letters}", tensor.to(dtype), x, y)
         for function in (channel_product.product, channel_product.reference):
-            found = function(x, y, *tables, list(tensor.shape), slot)
-            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-13 if dtype == torch.float64 else 1e-5)
+            result = function(x, y, *tables, list(tensor.shape), slot)
+            torch.testing.assert_close(result, wanted, rtol=0, atol=1e-13 if dtype == torch.float64 else 1e-5)

@@ -24,9 +24,9 @@ def test_every_kernel_compiles(arch, dtype):
     for name, text in sources(1, 100, dtype).items():
         code, log = compile_source(text, arch)
         assert code[:4] == b"\x7fELF", name
-        found = resources(log)
-        assert found, f"{name}: no kernel in\n{log}"
-        for kernel in found:
+        usage = resources(log)
+        assert usage, f"{name}: no kernel in\n{log}"
+        for kernel in usage:
             assert kernel.registers <= REGISTERS and kernel.shared <= SHARED and kernel.spilled == 0, (name, kernel)
 
 

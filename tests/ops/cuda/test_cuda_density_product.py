@@ -55,11 +55,11 @@ def test_all_orders(kind, product, lmax, channels, order, dtype, on_host, in_pla
     at = (x.detach(), weight, mix)
     for how in (density_product, density_product_reference):
         assert_close(how.values(*at, *constants), out)
-        found = how.first(*at, g, *constants, [True] * 3)
-        for ours, theirs in zip(found, first, strict=False):
+        results = how.first(*at, g, *constants, [True] * 3)
+        for ours, theirs in zip(results, first, strict=False):
             assert_close(ours, theirs)
-        found = how.second(*at, g, along[0], along_weight, along_mix, *constants, [True] * 4)
-        for ours, theirs in zip(found if mix is not None else (*found[:2], found[3]), second, strict=True):
+        results = how.second(*at, g, along[0], along_weight, along_mix, *constants, [True] * 4)
+        for ours, theirs in zip(results if mix is not None else (*results[:2], results[3]), second, strict=True):
             assert_close(ours, theirs)
         partial = density_product.second(*at, g, None, along_weight, None, *constants, [True, False, False, False])
         only = [torch.zeros_like(along[0]), along[1], *(torch.zeros_like(t) for t in along[2:])]

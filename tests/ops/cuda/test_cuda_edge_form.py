@@ -34,8 +34,8 @@ def derivatives(operands, rev, along):
     return torch.autograd.grad(value, operands, allow_unused=True, materialize_grads=True)
 
 
-def assert_close(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_close(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         scale = max(1.0, float(theirs.abs().max())) if theirs.numel() else 1.0
         tolerance = {torch.float64: 1e-13, torch.float32: 1e-5}[ours.dtype] * scale
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
@@ -66,5 +66,5 @@ def test_some_tangents(moved, on_host):
     wanted = [not there for there in moved]
     theirs = derivatives(operands, None, along)
     for how in (edge_form, edge_form_reference):
-        found = how.second(*(t.detach() for t in operands), None, *along, wanted)
-        assert_close(found, [t if want else t.new_empty(0) for t, want in zip(theirs, wanted, strict=True)])
+        gradients = how.second(*(t.detach() for t in operands), None, *along, wanted)
+        assert_close(gradients, [t if want else t.new_empty(0) for t, want in zip(theirs, wanted, strict=True)])

@@ -122,11 +122,11 @@ def test_proofs_go_through_graphs(log):
 def test_sorted_edges_are_those_of_one_stream(monkeypatch):
     """Another stream could read them before they are written."""
     index, streams = torch.tensor([1, 0, 1]), [5, 5, 6]
-    found = []
+    orders = []
     for stream in streams:
         monkeypatch.setattr(edges, "_stream", lambda tensor, stream=stream: stream)
-        found.append(edges.by_node(index, 2)[0])
-    assert found[0] is found[1] and found[2] is not found[0] and torch.equal(found[2], found[0])
+        orders.append(edges.by_node(index, 2)[0])
+    assert orders[0] is orders[1] and orders[2] is not orders[0] and torch.equal(orders[2], orders[0])
 
 
 def test_edges_are_sorted_again_where_their_device_captures(monkeypatch):

@@ -13,8 +13,8 @@ from equitensor.ops.cuda.source import Unsupported
 DOUBLE, SINGLE = torch.float64, torch.float32
 
 
-def assert_same(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_same(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
         scale = max(1.0, float(theirs.abs().max())) if theirs.numel() else 1.0
         torch.testing.assert_close(ours, theirs, rtol=0, atol={DOUBLE: 1e-12, SINGLE: 1e-5}[ours.dtype] * scale)

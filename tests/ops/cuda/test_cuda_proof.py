@@ -63,8 +63,8 @@ def edges():
     return [t.detach() for t in (z, *torch.autograd.grad(z.square().sum(), operands))]
 
 
-def assert_right(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_right(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
@@ -315,11 +315,11 @@ def gpu_check(monkeypatch):
 def test_gpu_check(host_gpu, gpu_check):
     """All its layers, to second derivatives."""
     cases = [(layer, 0 if "density" in layer else 1, 3) for layer in gpu_check.LAYERS]
-    found = gpu_check.survey(cases, "cpu", (torch.float64,), host_gpu.takes_over)
-    assert not found["wrong"] and len(found["errors"]) == 37 and all(row["repeats"] for row in found["errors"])
+    report = gpu_check.survey(cases, "cpu", (torch.float64,), host_gpu.takes_over)
+    assert not report["wrong"] and len(report["errors"]) == 37 and all(row["repeats"] for row in report["errors"])
     files = ["channel_product.cu", "density_product.cu", "edge_form.cu", "uuu_product.cu", "uvu_convolution.cu"]
-    assert sorted({row["kernel"] for row in found["proofs"]}) == files
-    assert all(row["refused"] is None and 0 <= row["difference"] < 1e-12 for row in found["proofs"])
+    assert sorted({row["kernel"] for row in report["proofs"]}) == files
+    assert all(row["refused"] is None and 0 <= row["difference"] < 1e-12 for row in report["proofs"])
 
 
 @pytest.mark.parametrize("file", ["density_product.cu", "edge_form.cu", "uuu_product.cu", "uvu_convolution.cu"])
@@ -328,9 +328,9 @@ def test_gpu_check_finds_a_broken_kernel_and_its_numbers_are_right(file, host_gp
     layers |= {"uuu_product.cu": ["uuu product"], "uvu_convolution.cu": ["convolution"]}
     host_gpu.breaks[file] = spoil(scale_one)
     cases = [(layer, 0 if "density" in layer else 1, 3) for layer in layers[file]]
-    found = gpu_check.survey(cases, "cpu", (torch.float64,), host_gpu.takes_over)
-    assert all(row["error"] <= row["tolerance"] for row in found["errors"])
-    assert found["wrong"] and {row["kernel"] for row in found["wrong"]} == {file}
+    report = gpu_check.survey(cases, "cpu", (torch.float64,), host_gpu.takes_over)
+    assert all(row["error"] <= row["tolerance"] for row in report["errors"])
+    assert report["wrong"] and {row["kernel"] for row in report["wrong"]} == {file}
     (record,) = caplog.records
     assert f"the kernel {file} differs" in record.message
 

@@ -7,7 +7,7 @@ from equitensor.nn import Convolution
 from equitensor.ops import uvu_convolution as reference
 from equitensor.ops.cuda import uvu_convolution as kernels
 from equitensor.ops.cuda.source import Unsupported
-from equitensor.ops.cuda.uvu_tables import Terms, problem, tables
+from equitensor.ops.cuda.uvu_tables import Terms, build_problem, tables
 from equitensor.ops.uvu_paths import UVUPath
 
 DOUBLE, SINGLE = torch.float64, torch.float32
@@ -37,8 +37,8 @@ def inputs(irreps, graph, dtype):
     return (x, y, w, g), (sender, receiver, conv.map.coupling, conv.map.plan, widths[3])
 
 
-def assert_same(found, wanted):
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_same(actual, wanted):
+    for ours, theirs in zip(actual, wanted, strict=True):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
         scale = max(1.0, float(theirs.abs().max())) if theirs.numel() else 1.0
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[ours.dtype] * scale)
@@ -86,7 +86,7 @@ def test_edges_are_read_again_when_they_change(on_host):
 def test_blocks_that_overlap_are_left_to_the_reference():
     paths = [(UVUPath(0, 0, 0, z, 2, 1, 1, 1), torch.ones(1, 1)) for z in (0, 1)]
     with pytest.raises(Unsupported, match="overlap"):
-        problem(paths, (2, 1, 4, 4), DOUBLE)
+        build_problem(paths, (2, 1, 4, 4), DOUBLE)
 
 
 def test_high_degrees_are_cut_into_parts():
@@ -95,5 +95,5 @@ def test_high_degrees_are_cut_into_parts():
     conv = Convolution(irreps, irreps.replace("64x", ""), irreps)
     paths = reference.unpack_paths(conv.map.plan, conv.map.coupling)
     widths = (conv.irreps_in.dim, conv.irreps_edge.dim, conv.weight_numel, conv.irreps_out.dim)
-    _, shape = tables(problem(paths, widths, SINGLE), Terms(moved_x=True, sums=True))
+    _, shape = tables(build_problem(paths, widths, SINGLE), Terms(moved_x=True, sums=True))
     assert shape.lanes == 64 and shape.tiles == 1 and shape.receiver_parts > 4
