@@ -16,14 +16,14 @@ from equitensor.bench.structures import acac
 
 def structures() -> dict[str, list[Atoms]]:
     """Five molecules of 15 atoms, and rattled silicon of 64 and of 216 atoms."""
-    found = {"acac x 5": [acac() for _ in range(5)]}
+    cases = {"acac x 5": [acac() for _ in range(5)]}
     for repeat in (2, 3):
         atoms = bulk("Si", cubic=True).repeat(repeat)
-        found[f"silicon {len(atoms)}"] = [atoms]
-    for name, frames in found.items():
+        cases[f"silicon {len(atoms)}"] = [atoms]
+    for name, frames in cases.items():
         for seed, atoms in enumerate(frames):
             atoms.rattle(0.05, seed=seed + len(name))
-    return found
+    return cases
 
 
 def mace_batch(frames: list[Atoms], dtype: str) -> dict:
@@ -34,8 +34,8 @@ def mace_batch(frames: list[Atoms], dtype: str) -> dict:
 
     with default_dtype(dtype):
         table = AtomicNumberTable(list(ELEMENTS))
-        found = [AtomicData.from_config(config_from_atoms(atoms), table, CUTOFF) for atoms in frames]
-        loader = torch_geometric.dataloader.DataLoader(found, batch_size=len(found), shuffle=False)
+        graphs = [AtomicData.from_config(config_from_atoms(atoms), table, CUTOFF) for atoms in frames]
+        loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
         return next(iter(loader)).to_dict()
 
 
@@ -56,24 +56,24 @@ def nequip_batch(frames: list[Atoms], dtype: str) -> dict:
 
 def nequip_call(model: torch.nn.Module, batch: dict, training: bool) -> dict:
     """Energies and forces; NequIP keeps their graph in its training mode."""
-    found = model.train(training)(dict(batch))
-    return {"energy": found["total_energy"].flatten(), "forces": found["forces"]}
+    output = model.train(training)(dict(batch))
+    return {"energy": output["total_energy"].flatten(), "forces": output["forces"]}
 
 
 def training_step(call: Callable, model: torch.nn.Module, batch: dict) -> None:
     """Energies, forces, and the gradient of their squares by every parameter."""
-    found = call(model, batch, True)
-    loss = found["energy"].square().mean() + 100 * found["forces"].square().mean()
+    output = call(model, batch, True)
+    loss = output["energy"].square().mean() + 100 * output["forces"].square().mean()
     model.zero_grad()
     loss.backward()
 
 
 def peers() -> dict[str, tuple[Callable, Callable, Callable]]:
     """Name -> (model, batch, call) of the peers that this environment has."""
-    found = {}
+    models = {}
     if util.find_spec("mace"):
-        found["mace 128x0e+128x1o"] = (lambda dtype: mace_model(dtype, 128), mace_batch, mace_call)
+        models["mace 128x0e+128x1o"] = (lambda dtype: mace_model(dtype, 128), mace_batch, mace_call)
     if util.find_spec("nequip"):
-        found["nequip l_max 2, 32 features"] = (nequip_model, nequip_batch, nequip_call)
-        found["nequip l_max 2, 64 features"] = (lambda dtype: nequip_model(dtype, 64), nequip_batch, nequip_call)
-    return found
+        models["nequip l_max 2, 32 features"] = (nequip_model, nequip_batch, nequip_call)
+        models["nequip l_max 2, 64 features"] = (lambda dtype: nequip_model(dtype, 64), nequip_batch, nequip_call)
+    return models

@@ -105,10 +105,10 @@ def errors(options: argparse.Namespace, output: Path, test: Path) -> dict:
     """Errors on one test file: meV per structure, meV/A per force component."""
     report = output / f"eval-{test.stem}.json"
     equitensor(options, "eval", str(output / "model.eqt"), str(test), "--json", str(report))
-    found = json.loads(report.read_text())
-    row = {f"{name}_meV": round(1e3 * found[name], 3) for name in PER_STRUCTURE}
-    row |= {f"{name}_meV_per_A": round(1e3 * found[name], 3) for name in PER_COMPONENT}
-    return {**row, "structures": found["n_structures"]}
+    written = json.loads(report.read_text())
+    row = {f"{name}_meV": round(1e3 * written[name], 3) for name in PER_STRUCTURE}
+    row |= {f"{name}_meV_per_A": round(1e3 * written[name], 3) for name in PER_COMPONENT}
+    return {**row, "structures": written["n_structures"]}
 
 
 def numbers(tree):

@@ -38,7 +38,7 @@ def main() -> None:
         for product in choice.products:
             folder = REPOSITORY / "runs" / "backbone_products" / f"{options.recipe}-{stamp}-{product}-seed{seed}"
             runs[product].append(in_fresh_process(options, product, seed, folder))
-    settings = {product: found[0]["settings"] for product, found in runs.items()}
+    settings = {product: repeats[0]["settings"] for product, repeats in runs.items()}
     result = {
         "environment": {**started, "threads": options.threads},
         "recipe": options.recipe,
@@ -47,7 +47,7 @@ def main() -> None:
         "seeds": options.seeds,
         "overrides": [word for word in options.overrides if "/" not in word],
         "settings": settings,
-        "products": {product: summarised(found) for product, found in runs.items()},
+        "products": {product: summarised(repeats) for product, repeats in runs.items()},
     }
     append(result, options.out or RESULTS / "backbone_products.json")
     print(table(result))
@@ -106,8 +106,8 @@ def table(result: dict) -> str:
         f"| product | {' | '.join(f'{test}, meV, meV/A' for test in tests)} | ms per step | memory, MiB | epochs |",
         "| --- |" + " --- |" * (len(tests) + 3),
     ]
-    for product, found in result["products"].items():
-        median = found["median"]
+    for product, runs in result["products"].items():
+        median = runs["median"]
         rows = (median["tests"][test] for test in tests)
         cells = [f"{row['energy_rmse_meV']:.2f}, {row['forces_rmse_meV_per_A']:.2f}" for row in rows]
         cells += [f"{median['step_ms']:.1f}", f"{median['memory_mib']:.0f}", f"{median['epochs']:.0f}"]

@@ -106,9 +106,9 @@ def nequip_calculator(dtype: str, channels: int = 32):
 
 def peers() -> dict:
     """Name -> builder (taking the dtype) of the peers that this environment has."""
-    found = {}
+    calculators = {}
     if util.find_spec("mace"):
-        found["mace"] = mace_calculator
+        calculators["mace"] = mace_calculator
     if util.find_spec("nequip"):
-        found["nequip"] = nequip_calculator
-    return found
+        calculators["nequip"] = nequip_calculator
+    return calculators

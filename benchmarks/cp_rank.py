@@ -53,18 +53,18 @@ def main() -> None:
 
 def rows(lmax: int, fits: bool, earlier: list[dict]) -> list[dict]:
     """One row per rank of the unit tensor, then the exact products with path weights near one."""
-    found = [each for each in earlier if each["lmax"] == lmax and each["source"] == "fitted here"]
-    found += [row(lmax, factors_of_rank(lmax, rank), "shipped") for rank in UNIT_RANKS[lmax]]
+    measured = [each for each in earlier if each["lmax"] == lmax and each["source"] == "fitted here"]
+    measured += [row(lmax, factors_of_rank(lmax, rank), "shipped") for rank in UNIT_RANKS[lmax]]
     if fits:
         ranks, starts, steps = CURVE[lmax]
         for rank in ranks:
-            found.append(row(lmax, fit(lmax, rank, starts, steps), "fitted here"))
-            print(found[-1], flush=True)
-    found.sort(key=lambda each: each["rank"])
+            measured.append(row(lmax, fit(lmax, rank, starts, steps), "fitted here"))
+            print(measured[-1], flush=True)
+    measured.sort(key=lambda each: each["rank"])
     if lmax < 3:
-        return [*found, row(lmax, chosen_factors(lmax), "path weights chosen")]
+        return [*measured, row(lmax, chosen_factors(lmax), "path weights chosen")]
     made = default_product(*all_degrees(lmax))
-    return [*found, row(lmax, CPFactors.measure(made[:3], all_degrees(lmax), made.path_weights), made.source)]
+    return [*measured, row(lmax, CPFactors.measure(made[:3], all_degrees(lmax), made.path_weights), made.source)]
 
 
 def fit(lmax: int, rank: int, starts: int, steps: int) -> CPFactors:
@@ -100,21 +100,21 @@ def output_error(lmax: int, factors: CPFactors) -> float:
     y = spherical_harmonics(lmax, directions / directions.norm(dim=1, keepdim=True))
     y = y * torch.randn(SAMPLES, 1, generator=generator, dtype=torch.float64)
     exact = torch.tensordot(factors.path_weights, path_tensors(*factors.irreps), 1)
-    found = assemble(factors.a, factors.b, factors.c)
-    z, off = (torch.einsum("nj,njk->nk", y, torch.einsum("ni,ijk->njk", x, t)) for t in (exact, found))
+    tensor = assemble(factors.a, factors.b, factors.c)
+    z, off = (torch.einsum("nj,njk->nk", y, torch.einsum("ni,ijk->njk", x, t)) for t in (exact, tensor))
     return float((off - z).norm() / z.norm())
 
 
 def defaults() -> list[dict]:
     """Relative equivariance error of every family's default, in every operation that there is."""
-    found = []
+    rows = []
     for lmax in UNIT_RANKS:
         for product in PRODUCTS:
             natural = "+".join(f"4x{l}{'eo'[l % 2]}" for l in range(lmax + 1))
             both = natural + "".join(f"+4x{l}{'oe'[l % 2]}" for l in range(lmax + 1))
             errors = operations(product, natural if product == "gaunt" else both, lmax)
-            found.append({"lmax": lmax, "product": product, **errors})
-    return found
+            rows.append({"lmax": lmax, "product": product, **errors})
+    return rows
 
 
 def operations(product: str, irreps: str, lmax: int) -> dict:

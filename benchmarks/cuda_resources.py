@@ -35,8 +35,8 @@ def _report(labels: tuple, source, arch: str) -> None:
     begin = time.perf_counter()
     _, log = compile_source(source, arch)
     seconds = time.perf_counter() - begin
-    for found in resources(log):
-        print(ROW.format(*labels, *found, f"{seconds:.1f}"), flush=True)
+    for usage in resources(log):
+        print(ROW.format(*labels, *usage, f"{seconds:.1f}"), flush=True)
 
 
 if __name__ == "__main__":

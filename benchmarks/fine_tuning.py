@@ -67,8 +67,8 @@ def arguments() -> argparse.Namespace:
 
 def kinds(options) -> dict[str, list[str]]:
     """What each kind of training adds to the command."""
-    found = {"scratch": [], "fine-tuned": [f"train.init_from={options.model}"]}
-    return {kind: words for kind, words in found.items() if options.only in (None, kind)}
+    overrides = {"scratch": [], "fine-tuned": [f"train.init_from={options.model}"]}
+    return {kind: words for kind, words in overrides.items() if options.only in (None, kind)}
 
 
 def drawn(data: Path, count: int, seed: int, out: Path) -> Path:
@@ -95,8 +95,8 @@ def one_run(options, folder: Path, frames: Path, which, words) -> dict:
     for test in ("test_MD_300K", "test_MD_600K"):
         report = output / f"{test}.json"
         equitensor(options, "eval", str(output / "model.eqt"), str(options.data / f"{test}.xyz"), "--json", str(report))
-        found = json.loads(report.read_text())
-        row[test] = {name: round(1e3 * found[key], 2) for key, name in FIGURES.items()}
+        written = json.loads(report.read_text())
+        row[test] = {name: round(1e3 * written[key], 2) for key, name in FIGURES.items()}
     return row
 
 
@@ -111,15 +111,15 @@ def equitensor(options, *words: str) -> None:
 
 def medians(rows: list[dict]) -> list[dict]:
     """Over the seeds, for each number of frames and kind."""
-    found = []
+    summary = []
     for frames, kind in dict.fromkeys((row["frames"], row["kind"]) for row in rows):
         same = [row for row in rows if (row["frames"], row["kind"]) == (frames, kind)]
         tests = {
             test: {name: statistics.median(row[test][name] for row in same) for name in FIGURES.values()}
             for test in ("test_MD_300K", "test_MD_600K")
         }
-        found.append({"frames": frames, "kind": kind, "seeds": len(same), **tests})
-    return found
+        summary.append({"frames": frames, "kind": kind, "seeds": len(same), **tests})
+    return summary
 
 
 def table(results: list[dict]) -> str:

@@ -42,15 +42,15 @@ def main() -> None:
         sys.exit(f"gpu_check: nothing to check: {reason}")
     cases = [(name, *case) for case in CASES[:3] for name in LAYERS] + [("convolution", *c) for c in CASES[3:]]
     os.environ[VARIABLE] = "always"
-    found = survey(cases, "cuda")
-    for row in found["wrong"]:
+    report = survey(cases, "cuda")
+    for row in report["wrong"]:
         print(f"WRONG {row}")
-    times = [] if found["wrong"] else [row for case in CASES for row in time_case(*case, arguments)]
+    times = [] if report["wrong"] else [row for case in CASES for row in time_case(*case, arguments)]
     versions = {name: version for name in PEERS if (version := _version(name))}
     about = {**environment("float32"), "cuda": torch.version.cuda, "peers": versions}
-    write({**about, **found, "times": times}, arguments.out)
-    checked = len(found["errors"]) + len(found["proofs"])
-    sys.exit(f"gpu_check: {len(found['wrong'])} of {checked} are wrong: no times were taken" if found["wrong"] else 0)
+    write({**about, **report, "times": times}, arguments.out)
+    checked = len(report["errors"]) + len(report["proofs"])
+    sys.exit(f"gpu_check: {len(report['wrong'])} of {checked} are wrong: no times were taken" if report["wrong"] else 0)
 
 
 def survey(cases: list, device: str, dtypes: tuple = tuple(BOUNDS), kernels=contextlib.nullcontext) -> dict:
@@ -60,7 +60,7 @@ def survey(cases: list, device: str, dtypes: tuple = tuple(BOUNDS), kernels=cont
     """
     module.verdicts.clear()
     errors = [row for case in cases for dtype in dtypes for row in check(*case, dtype, device, kernels)]
-    proofs = [{k: v for k, v in found._asdict().items() if k not in ("key", "code")} for found in module.verdicts]
+    proofs = [{k: v for k, v in verdict._asdict().items() if k not in ("key", "code")} for verdict in module.verdicts]
     wrong = [row for row in errors if not row["error"] <= row["tolerance"]]
     wrong += [row for row in proofs if row["refused"] or row["not_in_graphs"]]
     return {"errors": errors, "proofs": proofs, "wrong": wrong}
@@ -181,15 +181,15 @@ def _problem(lmax: int, channels: int, nodes: int, edges: int, dtype: torch.dtyp
 
 def _peers(conv: Convolution, inputs: list, edges: torch.Tensor) -> dict:
     """The same layer by whatever is installed; cuEquivariance orders its weights in its own way."""
-    found = {}
+    peers = {}
     for name, build in (("e3nn", _e3nn), ("cuequivariance", _cuequivariance), ("openequivariance", _openequivariance)):
         try:
-            found[name] = build(conv, inputs, edges)
-            found[name]()
+            peers[name] = build(conv, inputs, edges)
+            peers[name]()
         except Exception as error:  # a peer that does not work here must not stop the others
-            found.pop(name, None)
+            peers.pop(name, None)
             print(f"{name} is left out: {type(error).__name__}: {error}")
-    return found
+    return peers
 
 
 def _e3nn(conv: Convolution, inputs: list, edges: torch.Tensor):

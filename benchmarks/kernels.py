@@ -22,10 +22,10 @@ parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results
 args = parser.parse_args()
 
 torch.set_num_threads(1)
-found = {"environment": environment("float32"), "limits": kernels.machine_limits()}
-print(found["limits"])
-found["convolution"] = kernels.convolution_limits(args.edges)
-for row in found["convolution"]:
+results = {"environment": environment("float32"), "limits": kernels.machine_limits()}
+print(results["limits"])
+results["convolution"] = kernels.convolution_limits(args.edges)
+for row in results["convolution"]:
     print(
         f"{row['case']:42}{row['task']:20}{row['milliseconds']:10.1f} ms, attainable {row['attainable']:8.1f} "
         f"({row['bound']}), share {row['share']:.2f}"
@@ -37,6 +37,6 @@ for name, measure in (
     ("peak MiB, lmax 2, 128 channels", kernels.peak_memory),
     ("weights made inside, lmax 2, 128 channels", kernels.radial_layer),
 ):
-    found[name] = measure()
-    print(name, found[name])
-args.out.write_text(json.dumps(found, indent=1) + "\n")
+    results[name] = measure()
+    print(name, results[name])
+args.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -110,8 +110,8 @@ def content(store: Path) -> tuple:
     from equitensor.data.environment import open_lmdb
 
     with open_lmdb(store).transaction() as transaction:
-        found = {bytes(key): bytes(value) for key, value in transaction.cursor() if bytes(key) != b"equitensor"}
-    return found, report_path(store).read_text()
+        records = {bytes(key): bytes(value) for key, value in transaction.cursor() if bytes(key) != b"equitensor"}
+    return records, report_path(store).read_text()
 
 
 def convert(options, folder: Path) -> list[str]:
@@ -193,9 +193,9 @@ def train(options, folder: Path) -> list[str]:
             return ["train", folder / "config.yaml", f"output={run}"]
 
         killed.run_with_kills(again, 1.1 * seconds, min(options.kills - killed.kills, 5))
-        found = differences(expected, outcome(run))
-        problems += [f"after {killed.kills} kills {name} differs" for name in found]
-        print(f"{killed.kills} kills, {len(found)} differences in this run", flush=True)
+        differing = differences(expected, outcome(run))
+        problems += [f"after {killed.kills} kills {name} differs" for name in differing]
+        print(f"{killed.kills} kills, {len(differing)} differences in this run", flush=True)
         shutil.rmtree(run)
         number += 1
     return problems

@@ -53,21 +53,21 @@ def main() -> None:
     folder = options.run
     files = {name: relabelled(options.data / f"{name}.xyz", folder) for name in ("train_300K", "test_MD_600K")}
     test = open_snapshots(files["test_MD_600K"])
-    found = []
+    runs = []
     for seed in range(options.seeds):
         for choice in CHOICES:
-            found.append({"seed": seed, "choice": choice, "rounds": learn(files, test, folder, seed, choice)})
-            print(json.dumps(found[-1]), flush=True)
+            runs.append({"seed": seed, "choice": choice, "rounds": learn(files, test, folder, seed, choice)})
+            print(json.dumps(runs[-1]), flush=True)
     result = {
         "environment": environment("float32"),
         "what": f"acetylacetone, GFN2-xTB; {FIRST} frames at 300 K, {ROUNDS} rounds of {CHOSEN} from MD at 600 K; "
         f"{TRAINING_STEPS} steps each; errors of {len(test)} frames at 600 K, meV, meV/Angstrom",
-        "found": found,
-        "mean": means(found),
+        "found": runs,
+        "mean": means(runs),
     }
     write(result, options.out)
     if options.figure:
-        draw(found, options.figure)
+        draw(runs, options.figure)
 
 
 def relabelled(path: Path, folder: Path) -> Path:
@@ -183,11 +183,11 @@ def by_error_bars(place: Path, engine, pool: list) -> list[int]:
     return [each.index for each in chosen]
 
 
-def means(found: list) -> dict:
+def means(runs: list) -> dict:
     """Mean over seeds, and its standard error, of each round."""
     out = {}
     for choice in CHOICES:
-        own = [each["rounds"] for each in found if each["choice"] == choice]
+        own = [each["rounds"] for each in runs if each["choice"] == choice]
         out[choice] = []
         for rounds in zip(*own, strict=True):
             row = {"frames": rounds[0]["frames"]}
@@ -199,7 +199,7 @@ def means(found: list) -> dict:
     return out
 
 
-def draw(found: list, path: Path) -> None:
+def draw(runs: list, path: Path) -> None:
     """Errors of energies and forces by round, of each seed and on average."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -210,10 +210,10 @@ def draw(found: list, path: Path) -> None:
     colors = dict(zip(CHOICES, ("#1f4e79", "#c0504d"), strict=True))
     pairs = (("energy_rmse", "RMS error of energies, meV"), ("forces_rmse", "RMS error of forces, meV/Angstrom"))
     for axes, (name, label) in zip(figure.subplots(1, 2), pairs, strict=True):
-        for choice, rows in means(found).items():
+        for choice, rows in means(runs).items():
             frames = [row["frames"] for row in rows]
             axes.plot(frames, [row[name][0] for row in rows], "o-", color=colors[choice], label=choice)
-            for each in found:
+            for each in runs:
                 if each["choice"] == choice:
                     axes.plot(frames, [row[name] for row in each["rounds"]], color=colors[choice], alpha=0.3, lw=0.8)
         axes.set(xlabel="frames learned", ylabel=label, yscale="log")

@@ -97,10 +97,10 @@ def write_split(options: argparse.Namespace, work: Path) -> None:
 
 def labelled(atoms):
     """The same molecule with its energy and forces as REF_energy and REF_forces."""
-    found = atoms.copy()
-    found.info = {"REF_energy": atoms.get_potential_energy()}
-    found.arrays["REF_forces"] = atoms.get_forces()
-    return found
+    copied = atoms.copy()
+    copied.info = {"REF_energy": atoms.get_potential_energy()}
+    copied.arrays["REF_forces"] = atoms.get_forces()
+    return copied
 
 
 def isolated_energies(path: Path) -> dict[int, float]:

@@ -54,16 +54,16 @@ def candidates(lmax: int, l_out: int, options) -> tuple[dict, torch.Tensor]:
     index = torch.arange(options.nodes) % options.elements
     attributes = torch.nn.functional.one_hot(index, options.elements).to(torch.get_default_dtype())
     theirs = mace_contraction(irreps, out, options.elements)
-    found = {"mace": (lambda x: theirs(x, attributes), trained(theirs))}
+    calls = {"mace": (lambda x: theirs(x, attributes), trained(theirs))}
     if options.case == "same":
         ours = SymmetricContraction(irreps, out, CORRELATION, num_elements=options.elements)
         ours.load_state_dict(theirs.state_dict())
-        found["drop-in"] = (lambda x: ours(x, attributes), trained(ours))
+        calls["drop-in"] = (lambda x: ours(x, attributes), trained(ours))
     for product in ("cg",) if options.case == "same" else ("cg", "gaunt", "cp"):
         layer = ManyBody(irreps, out, CORRELATION, options.elements, product, layout="channels_last")
-        found[product] = (lambda x, layer=layer: layer(x.transpose(1, 2), index), trained(layer))
+        calls[product] = (lambda x, layer=layer: layer(x.transpose(1, 2), index), trained(layer))
     x = torch.randn(options.nodes, options.channels, (lmax + 1) ** 2, requires_grad=True)
-    return found, x
+    return calls, x
 
 
 def mace_contraction(irreps: str, out: str, elements: int) -> torch.nn.Module:
@@ -106,9 +106,9 @@ def measure(functions: dict, x: torch.Tensor, options) -> dict[str, dict[str, fl
     }
 
 
-def by_x(found: torch.Tensor | tuple) -> torch.Tensor:
+def by_x(output: torch.Tensor | tuple) -> torch.Tensor:
     """The values, or of the gradients that by x."""
-    return (found[0] if isinstance(found, tuple) else found).detach()
+    return (output[0] if isinstance(output, tuple) else output).detach()
 
 
 def values(function, x: torch.Tensor, _) -> torch.Tensor:

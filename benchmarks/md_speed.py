@@ -75,14 +75,14 @@ def build(options: argparse.Namespace) -> dict:
 
 def chosen(pairs: list[str]) -> dict:
     """Model settings from key=value words, values as JSON where they are JSON."""
-    found = {}
+    engines = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
         try:
-            found[key] = json.loads(value)
+            engines[key] = json.loads(value)
         except json.JSONDecodeError:
-            found[key] = value
-    return found
+            engines[key] = value
+    return engines
 
 
 def settings(options: argparse.Namespace, calculators: dict) -> dict:

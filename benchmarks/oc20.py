@@ -158,9 +158,9 @@ def figures(store: Store, prediction) -> dict:
     """OC20's metrics over a part, and what constant errors of systems are of those of energies (eV, eV/Angstrom)."""
     total, errors = ErrorSums(), {}
     for structure in store:
-        found = prediction(structure)
-        total.add(errors_of(structure, found) | scores_of(structure, found))
-        errors.setdefault(structure.group, []).append(found.energy - structure.energy)
+        predicted = prediction(structure)
+        total.add(errors_of(structure, predicted) | scores_of(structure, predicted))
+        errors.setdefault(structure.group, []).append(predicted.energy - structure.energy)
     means = {group: float(np.mean(of)) for group, of in errors.items()}
     values = total.values()
     return {

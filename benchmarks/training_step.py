@@ -33,16 +33,16 @@ def main() -> None:
     if options.worker:
         print(json.dumps(measured(options)))
         return
-    found: dict[str, list[dict]] = {}
+    results: dict[str, list[dict]] = {}
     for _ in range(options.rounds):
         for threads in options.threads:
-            found.setdefault(f"{threads} threads", []).append(in_a_process(options, threads))
+            results.setdefault(f"{threads} threads", []).append(in_a_process(options, threads))
             for tree in options.beside:
                 run = {"run": run_of(tree.resolve(), options, threads)}
-                found.setdefault(f"{threads} threads, {tree.name}", []).append(run)
+                results.setdefault(f"{threads} threads, {tree.name}", []).append(run)
             if options.beside:
-                found[f"{threads} threads"][-1]["run"] = run_of(Path(__file__).resolve().parents[1], options, threads)
-    result = {name: joined(rounds) for name, rounds in found.items()}
+                results[f"{threads} threads"][-1]["run"] = run_of(Path(__file__).resolve().parents[1], options, threads)
+    result = {name: joined(rounds) for name, rounds in results.items()}
     for name, parts in result.items():
         text = "  ".join(f"{part} {ms['median']:.2f} (least {ms['least']:.2f})" for part, ms in parts.items())
         share = f"; others {100 * parts['others']['median'] / parts['step']['median']:.0f} %" if "step" in parts else ""
@@ -109,10 +109,10 @@ def measured(options) -> dict:
     with trainer.shards:
         times = list(steps(trainer, clock, 2 * (WARM_UP + options.steps)))[2 * WARM_UP :]
     step, model = ([1e3 * pair[k] for pair in times[k::2]] for k in (0, 1))
-    found = {
+    result = {
         name: {"median": statistics.median(ms), "least": min(ms)} for name, ms in (("step", step), ("model", model))
     }
-    return found | {"others": {key: found["step"][key] - found["model"][key] for key in ("median", "least")}}
+    return result | {"others": {key: result["step"][key] - result["model"][key] for key in ("median", "least")}}
 
 
 def steps(trainer, clock, count: int):
@@ -126,8 +126,8 @@ def steps(trainer, clock, count: int):
             parts = next(iterator, None)
             if parts is None:
                 break
-            found, value = trainer.step(parts, None if done % 2 else batches.fetch)
-            trainer.live.step(found, value, 0.0)
+            errors, value = trainer.step(parts, None if done % 2 else batches.fetch)
+            trainer.live.step(errors, value, 0.0)
             if done % 2 == 0:
                 batches.fetch()  # on one thread, where nothing waits meanwhile
             yield time.perf_counter() - began, clock.model

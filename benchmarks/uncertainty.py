@@ -122,11 +122,11 @@ def committee(folder: Path, options: argparse.Namespace) -> dict:
 def compared(model, path: Path) -> Calibration:
     """Errors beside error bars."""
     engine, _ = open_engine(model, "cpu", None, skin=0.0, threads=1)
-    found, snapshots = Calibration(), open_snapshots(path)
+    calibration, snapshots = Calibration(), open_snapshots(path)
     for i in range(len(snapshots)):
         structure = snapshots[i]
-        found.add(structure, engine.compute(structure, stress=False))
-    return found
+        calibration.add(structure, engine.compute(structure, stress=False))
+    return calibration
 
 
 def errors(seen: Calibration) -> dict:
@@ -137,14 +137,14 @@ def errors(seen: Calibration) -> dict:
 
 def halves(pairs: np.ndarray) -> dict:
     """Coverage of one half of the data with error bars calibrated on the other, over random halves of structures."""
-    random, found = np.random.default_rng(0), []
+    random, ratios = np.random.default_rng(0), []
     structures = pairs.reshape(650, -1, 2)
     for _ in range(SPLITS):
         order = random.permutation(len(structures))
         one, other = (structures[half].reshape(-1, 2) for half in np.split(order, 2))
         factor = conformal_factor(one)
-        found.append(np.mean(other[:, 0] <= NORMAL_90 * factor * other[:, 1]))
-    return {"mean": round(float(np.mean(found)), 4), "std": round(float(np.std(found)), 4)}
+        ratios.append(np.mean(other[:, 0] <= NORMAL_90 * factor * other[:, 1]))
+    return {"mean": round(float(np.mean(ratios)), 4), "std": round(float(np.std(ratios)), 4)}
 
 
 def ceilings(seen: Calibration) -> dict:
@@ -161,8 +161,8 @@ def ceilings(seen: Calibration) -> dict:
     errors = np.abs(widths * np.random.default_rng(0).normal(size=(200, len(widths))))
     normal = np.mean([spearmanr(widths, each).statistic for each in errors])
     true = spearmanr(np.sqrt((forces**2).mean(axis=1)), seen.energies[:, 0]).statistic
-    found = {"with_true_force_errors": true, "of_normal_errors_as_wide": normal, "power_of_energy_std": power}
-    return {name: round(float(value), 3) for name, value in found.items()}
+    bounds = {"with_true_force_errors": true, "of_normal_errors_as_wide": normal, "power_of_energy_std": power}
+    return {name: round(float(value), 3) for name, value in bounds.items()}
 
 
 def training(run: Path) -> dict:
@@ -232,7 +232,7 @@ def cost(model: Path, data: Path, copies: int) -> dict:
     }
 
 
-def draw(seen: dict, found: dict, path: Path) -> None:
+def draw(seen: dict, ceilings: dict, path: Path) -> None:
     """Forces at both temperatures in bins of predicted standard deviation; novelty along the two paths."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -260,9 +260,9 @@ def draw(seen: dict, found: dict, path: Path) -> None:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_formatter(NullFormatter())
         axes.legend(frameon=False)
-    at, high = np.transpose(found["highest_along_dihedral"])
+    at, high = np.transpose(ceilings["highest_along_dihedral"])
     paths.plot(at, high, color="#1f4e79", label="dihedral scan")
-    paths.axvline(found["largest_dihedral_in_training"], color="0.6", linestyle=":", label="reached in training")
+    paths.axvline(ceilings["largest_dihedral_in_training"], color="0.6", linestyle=":", label="reached in training")
     paths.axhline(1, color="0.6", linewidth=1)
     paths.set(xlabel="dihedral, degrees", ylabel="highest novelty of an atom", title="Novelty")
     paths.legend(frameon=False)

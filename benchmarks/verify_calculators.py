@@ -123,9 +123,9 @@ def broken() -> list[tuple]:
         (total_in_single_precision, "rounding"),
         (per_atom, "many atoms"),
     ]
-    found = [(change.__name__, Changed(change), check) for change, check in made]
+    calculators = [(change.__name__, Changed(change), check) for change, check in made]
     return [
-        *found,
+        *calculators,
         ("notices_positions_only", NoticesPositionsOnly(), "stale results"),
         ("old_after_an_error", OldAfterAnError(), "after an error"),
     ]
@@ -139,12 +139,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if options.what == "broken":
         copper = bulk("Cu", cubic=True)
-        found = {}
+        reports = {}
         for name, calculator, check in broken():
             report = verify(calculator, copper, seconds=SECONDS / 6)
-            found[name] = {"must_fail": check, "caught": check in report.failed, "failed": report.failed}
-            print(name, found[name], flush=True)
-        result = {"calculators": found, "caught": sum(each["caught"] for each in found.values())}
+            reports[name] = {"must_fail": check, "caught": check in report.failed, "failed": report.failed}
+            print(name, reports[name], flush=True)
+        result = {"calculators": reports, "caught": sum(each["caught"] for each in reports.values())}
     else:
         calculator = {"mace": mace_calculator, "nequip": nequip_calculator}[options.what]("float64", channels=16)
         structures = {"ethanol": molecule("CH3CH2OH"), "Si": bulk("Si")}

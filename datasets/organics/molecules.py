@@ -70,8 +70,8 @@ def _sane(mol: Chem.Mol) -> Chem.Mol | None:
 
 
 def _tautomer(mol, rng):
-    found = list(TAUTOMERS.Enumerate(mol))
-    return found[rng.integers(len(found))]
+    tautomers = list(TAUTOMERS.Enumerate(mol))
+    return tautomers[rng.integers(len(tautomers))]
 
 
 def _open(mol) -> list[int]:

@@ -211,7 +211,7 @@ def isolated_atoms() -> str:
 
 
 def tasks(rows: list[dict], out: Path, parts: set[str] | None, shards: slice, seed: int) -> list[Task]:
-    found = []
+    pending = []
     for part in dict.fromkeys(row["part"] for row in rows):
         if parts and part not in parts:
             continue
@@ -221,8 +221,8 @@ def tasks(rows: list[dict], out: Path, parts: set[str] | None, shards: slice, se
             file = out / part / f"{number:04}.lmdb"
             file.parent.mkdir(parents=True, exist_ok=True)
             if not file.exists():
-                found.append(Task(part, number, piece, file, seed))
-    return sorted(found, key=lambda task: task.number)  # something of every part early
+                pending.append(Task(part, number, piece, file, seed))
+    return sorted(pending, key=lambda task: task.number)  # something of every part early
 
 
 def main():

@@ -47,12 +47,12 @@ def main() -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         for step in range(101):
             pos = torch.randn(100, 4, 3)
-            found, sign = model(pos), torch.linalg.det(pos[:, 1:] - pos[:, :1]).sign()
-            nn.functional.soft_margin_loss(found, sign).backward()
+            output, sign = model(pos), torch.linalg.det(pos[:, 1:] - pos[:, :1]).sign()
+            nn.functional.soft_margin_loss(output, sign).backward()
             optimizer.step()
             optimizer.zero_grad()
             if step % 50 == 0:
-                print(f"{product} {options}: {(found * sign > 0).sum()} % of new clusters right after {step} steps")
+                print(f"{product} {options}: {(output * sign > 0).sum()} % of new clusters right after {step} steps")
 
 
 if __name__ == "__main__":

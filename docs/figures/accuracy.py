@@ -29,10 +29,10 @@ def entries(name: str) -> list[dict]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def latest(found: list[dict]) -> list[dict]:
+def latest(results: list[dict]) -> list[dict]:
     """The last entry of each setting; where the settings are the same in all, seeds are taken together."""
     last: dict[str, dict] = {}
-    for entry in found:
+    for entry in results:
         tests, threads = sorted(entry["runs"][0]["tests"]), entry["environment"]["threads"]
         key = json.dumps([entry["max_time"], sorted(entry["overrides"]), tests, threads, entry["settings"]])
         last[key] = together(last[key], entry) if key in last else entry
@@ -51,14 +51,14 @@ def together(before: dict, entry: dict) -> dict:
 
 
 def machine(entry: dict) -> str:
-    found = entry["environment"]
+    environment = entry["environment"]
     versions = ", ".join(
-        f"{name} {found['versions'][name]}" for name in ("torch", "mace-torch") if name in found["versions"]
+        f"{name} {environment['versions'][name]}" for name in ("torch", "mace-torch") if name in environment["versions"]
     )
-    threads = f"{found['threads']} thread" + "s" * (found["threads"] > 1)
+    threads = f"{environment['threads']} thread" + "s" * (environment["threads"] > 1)
     return (
-        f"{found['machine']['cpu']}, {found['machine']['cores']} cores, {threads}, "
-        f"{found['dtype']}, {versions}, {found['date'][:10]}"
+        f"{environment['machine']['cpu']}, {environment['machine']['cores']} cores, {threads}, "
+        f"{environment['dtype']}, {versions}, {environment['date'][:10]}"
     )
 
 
@@ -104,25 +104,25 @@ def pairs(tests: dict) -> list[str]:
 
 
 def revised_md17() -> str:
-    found = latest(entries("accuracy_rmd17"))
-    if not found:
+    results = latest(entries("accuracy_rmd17"))
+    if not results:
         return ""
     rows = []
-    for entry in found:
+    for entry in results:
         for test, row in entry["median"].items():
             molecule = test.split("_")[0]
             errors = f"{row['energy_mae_meV']:.2f}, {row['forces_mae_meV_per_A']:.1f}"
             rows.append([molecule, label(entry), errors, f"{row['structures']}"])
     header = ["molecule", "", "MAE: energy, forces", "test structures"]
-    return f"## Revised MD17, 950 frames, the same recipe\n\n{table(header, rows)}\n- {machine(found[-1])}\n"
+    return f"## Revised MD17, 950 frames, the same recipe\n\n{table(header, rows)}\n- {machine(results[-1])}\n"
 
 
 def oc20() -> str:
-    found = latest(entries("accuracy_oc20"))
-    if not found:
+    results = latest(entries("accuracy_oc20"))
+    if not results:
         return ""
     rows = []
-    for entry in found:
+    for entry in results:
         errors = entry["runs"][0]["summary"]["errors"]
         for name, row in errors.items():
             if name.startswith("valid"):
@@ -131,7 +131,7 @@ def oc20() -> str:
         for row in entry["median"].values():
             rows.append(["unseen systems", label(entry), *oc20_errors(row, "_meV", "_meV_per_A")])
     header = ["", "", "energy: RMSE, MAE", "forces: RMSE, MAE"]
-    return f"## OC20, 19 systems\n\n{table(header, rows)}\n- {machine(found[-1])}\n"
+    return f"## OC20, 19 systems\n\n{table(header, rows)}\n- {machine(results[-1])}\n"
 
 
 def oc20_errors(row: dict, energy: str, forces: str = "") -> list[str]:

@@ -34,14 +34,14 @@ def learning(axes):
 
 def parity(axes):
     model = models.load(DEMO / "train" / "model.eqt")
-    found = evaluate(model, open_snapshots(ROOT / "datasets/alanine/test_hot.xyz"))
-    predicted = np.concatenate([s.forces.ravel() for s in found.predictions])
-    reference = np.concatenate([s.forces.ravel() for s in found.labels])
+    evaluation = evaluate(model, open_snapshots(ROOT / "datasets/alanine/test_hot.xyz"))
+    predicted = np.concatenate([s.forces.ravel() for s in evaluation.predictions])
+    reference = np.concatenate([s.forces.ravel() for s in evaluation.labels])
     ends = [reference.min(), reference.max()]
     axes.plot(ends, ends, color="0.6", linewidth=1)
     axes.plot(reference, predicted, ".", color=INK, markersize=2, alpha=0.4, rasterized=True)
     axes.set(xlabel="GFN2-xTB force, eV/A", ylabel="model, eV/A", title="evaluate: alanine at 900 K")
-    axes.text(0.05, 0.9, f"RMSE {1000 * found.metrics['forces_rmse']:.0f} meV/A", transform=axes.transAxes)
+    axes.text(0.05, 0.9, f"RMSE {1000 * evaluation.metrics['forces_rmse']:.0f} meV/A", transform=axes.transAxes)
 
 
 def dynamics(axes):

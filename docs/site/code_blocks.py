@@ -41,15 +41,15 @@ def language_of(code: str) -> str:
 
 def blocks(page: str) -> list[Block]:
     """All blocks of a page, fenced or indented, in order."""
-    found, notes = [], {}
+    listed, notes = [], {}
     for token in MarkdownIt().parse(page):
         if token.type == "html_block":
             notes = dict(_NOTE.findall(token.content))
         elif token.type in ("fence", "code_block"):
             language = token.info.strip() or language_of(token.content)
             said = {"not_run": notes.get("not run", ""), "before": notes.get("before", "")}
-            found.append(Block(token.map[0] + 1, language, token.content, **said))
+            listed.append(Block(token.map[0] + 1, language, token.content, **said))
             notes = {}
         elif token.type in ("paragraph_open", "heading_open"):
             notes = {}
-    return found
+    return listed

@@ -6,11 +6,11 @@ from equitensor.training.config_keys import Key, keys
 
 def page() -> str:
     """A section for each section of the config."""
-    return "\n".join(_section(name, found) for name, found in keys().items())
+    return "\n".join(_section(name, section) for name, section in keys().items())
 
 
-def _section(name: str, found: list[Key]) -> str:
-    rows = [f"| `{key.name}` | {_cell(key.values)} | {_default(key)} | {_cell(key.meaning)} |" for key in found]
+def _section(name: str, section: list[Key]) -> str:
+    rows = [f"| `{key.name}` | {_cell(key.values)} | {_default(key)} | {_cell(key.meaning)} |" for key in section]
     return "\n".join([f"## {name}", "", "| key | values | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
 
 

@@ -51,37 +51,37 @@ def run(args) -> int:
     force = largest_free_force(calc, atoms)
     warn_unrelaxed(args.structure, force, "see `equitensor relax`")
     try:
-        found = phonons(calc, atoms, args.supercell, args.displacement)
+        computed = phonons(calc, atoms, args.supercell, args.displacement)
     except InputError as error:
         raise InputError(f"{args.structure}: {error}") from None
-    _print(found, len(atoms) * args.supercell[0] * args.supercell[1] * args.supercell[2])
+    _print(computed, len(atoms) * args.supercell[0] * args.supercell[1] * args.supercell[2])
     if args.band:
         from equitensor.interfaces.phonons_plot import plot_bands
 
-        plot_bands(found, args.band)
+        plot_bands(computed, args.band)
         print(f"band structure {args.band}")
     if args.json:
-        _write(args, force, found)
+        _write(args, force, computed)
     return 0
 
 
-def _print(found, atoms: int):
+def _print(spectrum, atoms: int):
     import textwrap
 
-    print(f"{found.supercells} displaced supercells of {atoms} atoms; frequencies in 1/cm (i: imaginary)")
-    names = dict.fromkeys(name for _, label in found.labels for name in label.split("|"))
+    print(f"{spectrum.supercells} displaced supercells of {atoms} atoms; frequencies in 1/cm (i: imaginary)")
+    names = dict.fromkeys(name for _, label in spectrum.labels for name in label.split("|"))
     for name in names:
-        values = " ".join(f"{abs(v):.2f}{'i' if v < -IMAGINARY else ''}" for v in found.at(name))
+        values = " ".join(f"{abs(v):.2f}{'i' if v < -IMAGINARY else ''}" for v in spectrum.at(name))
         print(textwrap.fill(f"{name:4s} {values}", 100, subsequent_indent="     "))
-    print(f"acoustic at Gamma before force constants were made to sum to zero: {found.drift:.3g}")
-    k, band = divmod(int(found.frequencies.argmin()), found.frequencies.shape[1])
-    if found.frequencies[k, band] < -IMAGINARY:
-        where = ", ".join(f"{x:.3f}" for x in found.points[k])
-        lowest = abs(found.frequencies[k, band])
+    print(f"acoustic at Gamma before force constants were made to sum to zero: {spectrum.drift:.3g}")
+    k, band = divmod(int(spectrum.frequencies.argmin()), spectrum.frequencies.shape[1])
+    if spectrum.frequencies[k, band] < -IMAGINARY:
+        where = ", ".join(f"{x:.3f}" for x in spectrum.points[k])
+        lowest = abs(spectrum.frequencies[k, band])
         print(f"imaginary frequencies: no minimum; the largest is {lowest:.2f}i at ({where}) of the reciprocal vectors")
 
 
-def _write(args, force, found):
+def _write(args, force, spectrum):
     import json
 
     from equitensor.whole_file import write_whole
@@ -92,11 +92,11 @@ def _write(args, force, found):
         "units": {"frequencies": "1/cm, imaginary ones negative", "distances": "2 pi/Angstrom", "cell": "Angstrom"},
         "supercell": args.supercell,
         "largest_force": force,
-        "drift": found.drift,
-        "cell": found.cell.tolist(),
-        "labels": found.labels,
-        "points": found.points.tolist(),
-        "distances": found.distances.tolist(),
-        "frequencies": found.frequencies.tolist(),
+        "drift": spectrum.drift,
+        "cell": spectrum.cell.tolist(),
+        "labels": spectrum.labels,
+        "points": spectrum.points.tolist(),
+        "distances": spectrum.distances.tolist(),
+        "frequencies": spectrum.frequencies.tolist(),
     }
     write_whole(args.json, json.dumps(contents, indent=2) + "\n")

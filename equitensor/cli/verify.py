@@ -45,9 +45,9 @@ def run(args) -> int:
         reports[name] = _checked(name, check)
     if args.json:
         what = args.calculator or args.inputs[0]
-        found = [{"source": name, **report.as_dict()} for name, report in reports.items()]
+        results = [{"source": name, **report.as_dict()} for name, report in reports.items()]
         passed = all(report.passed for report in reports.values())
-        write_whole(args.json, json.dumps({"verified": what, "passed": passed, "structures": found}, indent=2) + "\n")
+        write_whole(args.json, json.dumps({"verified": what, "passed": passed, "structures": results}, indent=2) + "\n")
     return 0 if all(report.passed for report in reports.values()) else 1
 
 
@@ -159,13 +159,13 @@ def _e0s(words: str | None) -> dict[str, float]:
 
     from equitensor.errors import InputError
 
-    found = {}
+    e0s = {}
     for part in (words or "").split(",") if words else ():
         symbol, _, value = part.strip().partition("=")
         try:
-            found[symbol] = float(value)
+            e0s[symbol] = float(value)
         except ValueError:
             symbol = ""
         if symbol not in atomic_numbers:
             raise InputError(f"--e0s {words}: say symbols and energies in eV, as H=-13.6,O=-2041.8")
-    return found
+    return e0s

@@ -43,16 +43,16 @@ def run(args) -> int:
         if args.relax and not _relaxed(atoms, args):
             return 1
         force = largest_free_force(atoms.calc, atoms)
-        found = vibrations(atoms.calc, atoms)
+        modes = vibrations(atoms.calc, atoms)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         return 1
     except InputError as error:
         raise InputError(f"{args.structure}: {error}") from None
     warn_unrelaxed(args.structure, force, "say --relax")
-    _print(found, force)
+    _print(modes, force)
     if args.json:
-        _write(args, atoms, force, found)
+        _write(args, atoms, force, modes)
     return 0
 
 
@@ -78,23 +78,25 @@ def _relaxed(atoms, args) -> bool:
     return result.converged
 
 
-def _print(found, force):
+def _print(modes, force):
     print(" mode      1/cm       meV")
-    for number, (wavenumber, energy) in enumerate(zip(found.wavenumbers, found.energies, strict=True), 1):
+    for number, (wavenumber, energy) in enumerate(zip(modes.wavenumbers, modes.energies, strict=True), 1):
         mark = "i" if energy < 0 else " "
-        note = "  the structure as a whole" if found.whole[number - 1] else "  imaginary" if energy < 0 else ""
+        note = "  the structure as a whole" if modes.whole[number - 1] else "  imaginary" if energy < 0 else ""
         print(f"{number:5d} {abs(wavenumber):9.2f}{mark} {1000 * abs(energy):8.3f}{mark}{note}")
-    print(f"zero-point energy {found.zero_point_energy:.6f} eV, largest force {force:.6f} eV/Angstrom")
-    if imaginary := int((found.imaginary & ~found.whole).sum()):
+    print(f"zero-point energy {modes.zero_point_energy:.6f} eV, largest force {force:.6f} eV/Angstrom")
+    if imaginary := int((modes.imaginary & ~modes.whole).sum()):
         print(f"{imaginary} imaginary: no minimum in these directions, left out of the zero-point energy")
 
 
-def _write(args, atoms, force, found):
+def _write(args, atoms, force, computed):
     import json
 
     from equitensor.whole_file import write_whole
 
-    rows = zip(found.wavenumbers, found.energies, found.imaginary, found.whole, found.displacements, strict=True)
+    rows = zip(
+        computed.wavenumbers, computed.energies, computed.imaginary, computed.whole, computed.displacements, strict=True
+    )
     modes = [
         {
             "wavenumber": float(abs(wavenumber)),
@@ -112,7 +114,7 @@ def _write(args, atoms, force, found):
         "symbols": atoms.get_chemical_symbols(),
         "positions": atoms.positions.tolist(),
         "largest_force": force,
-        "zero_point_energy": found.zero_point_energy,
+        "zero_point_energy": computed.zero_point_energy,
         "modes": modes,
     }
     write_whole(args.json, json.dumps(contents, indent=2) + "\n")

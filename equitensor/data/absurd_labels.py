@@ -124,10 +124,10 @@ class LabelSample:
 
     def warning(self, name: str, sample: "LabelSample | None" = None) -> str | None:
         """A sentence where a sample of the data set `name`, by default this one, holds absurd labels; else None."""
-        found = list(self.absurd(sample))
-        if not found:
+        absurd = list(self.absurd(sample))
+        if not absurd:
             return None
-        shown = "; ".join(map(str, found[:_NAMED])) + f"; and {len(found) - _NAMED} more" * (len(found) > _NAMED)
+        shown = "; ".join(map(str, absurd[:_NAMED])) + f"; and {len(absurd) - _NAMED} more" * (len(absurd) > _NAMED)
         return (
             f"absurd labels in {name}: {shown}. They do not set the scale of a model, and in training their forces "
             "count linearly (loss.huber), but they are errors: repair or remove these structures"

@@ -28,8 +28,8 @@ def hydrogen_force_constant(frames) -> tuple[float, float] | None:
 
     The error is that of the spread over the bonds, or of the regressions where that is larger.
     """
-    found = [_force_constants(members) for members in systems(frames, (FORCES,)) if len(members) >= _FEWEST_FRAMES]
-    constants, errors = np.concatenate([*found, np.zeros((2, 0))], axis=1)
+    of_systems = [_force_constants(members) for members in systems(frames, (FORCES,)) if len(members) >= _FEWEST_FRAMES]
+    constants, errors = np.concatenate([*of_systems, np.zeros((2, 0))], axis=1)
     if len(constants) == 0:
         return None
     middle = float(np.median(constants))
@@ -39,10 +39,10 @@ def hydrogen_force_constant(frames) -> tuple[float, float] | None:
 
 def stretching_warning(frames) -> str | None:
     """A sentence where stretched bonds pull far too weakly or strongly, or push apart; None otherwise."""
-    found = hydrogen_force_constant(frames)
-    if found is None or _USUAL[0] < found[0] < _USUAL[1]:
+    fitted = hydrogen_force_constant(frames)
+    if fitted is None or _USUAL[0] < fitted[0] < _USUAL[1]:
         return None
-    constant, error = found
+    constant, error = fitted
     start = (
         f"forces look wrong: by them bonds of hydrogen have a force constant of {constant:.3g} +- {error:.2g} "
         "eV/Angstrom^2"

@@ -45,19 +45,19 @@ def convert(
     if on_bad not in ("error", "report"):
         raise InputError(f"on_bad is {on_bad!r}: say error or report")
     options = {name: value for name, value in options.items() if value is not None}
-    found = [pair for source in sources for pair in find_sources(source, format)]
-    if out.resolve() in [path.resolve() for path, _ in found]:
+    files = [pair for source in sources for pair in find_sources(source, format)]
+    if out.resolve() in [path.resolve() for path, _ in files]:
         raise InputError(f"{out}: is both source and result; name the source files, or write elsewhere")
-    if not found:
+    if not files:
         raise InputError("nothing to convert: name at least one file or folder")
-    what = task(found, options, on_bad, __version__)
+    what = task(files, options, on_bad, __version__)
     with (
-        Workers(workers, pieces(found), options, on_bad) as readers,
+        Workers(workers, pieces(files), options, on_bad) as readers,
         StoreWriter(out, overwrite=overwrite, task=what) as writer,
     ):
         _write(writer, readers, progress or _nothing, share or _nothing)
         _report(out, writer.left_out)
-        writer.finish(_provenance(found, options) | {"left_out": len(writer.left_out)})
+        writer.finish(_provenance(files, options) | {"left_out": len(writer.left_out)})
     return Store(out)
 
 
@@ -124,9 +124,9 @@ def _report(out: Path, left_out: list[tuple[str, str, str]]):
         write_whole(path, text.getvalue())
 
 
-def _provenance(found, options) -> dict:
+def _provenance(files, options) -> dict:
     return {
-        "sources": [{"path": str(path), "format": name, "bytes": size_of(path)} for path, name in found],
+        "sources": [{"path": str(path), "format": name, "bytes": size_of(path)} for path, name in files],
         "options": options,
         "equitensor": __version__,
     }

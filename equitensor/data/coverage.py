@@ -113,11 +113,11 @@ def _disagreements(frames) -> tuple:
 
 
 def _distances(result, snapshots, sample) -> DistanceBound:
-    found = DistanceBound()
+    bound = DistanceBound()
     for i in evenly_spaced(sample, _DISTANCES):
-        found.add(snapshots[int(i)])
-    result.shortest = found.shortest if np.isfinite(found.shortest) else None
-    return found
+        bound.add(snapshots[int(i)])
+    result.shortest = bound.shortest if np.isfinite(bound.shortest) else None
+    return bound
 
 
 def _read_ranges(result, structures, *collectors):

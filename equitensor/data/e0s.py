@@ -44,14 +44,14 @@ def resolve_e0s(
     if setting not in (None, "auto", "isolated", "fit"):
         return _complete(read_e0s(setting), snapshots, f"read from {setting}")
     if setting in (None, "auto", "isolated"):
-        found = isolated_atoms(snapshots)
-        missing = [z for z in snapshots.elements if z not in found]
+        e0s = isolated_atoms(snapshots)
+        missing = [z for z in snapshots.elements if z not in e0s]
         if not missing or setting == "isolated":
-            return _complete(found, snapshots, "isolated atoms in the data")
-        if found:
+            return _complete(e0s, snapshots, "isolated atoms in the data")
+        if e0s:
             _log.warning(
                 "isolated atoms of %s are in the data but none of %s: E0s are fitted instead",
-                _names(found),
+                _names(e0s),
                 _names(missing),
             )
     return fit_e0s(snapshots, indices)
@@ -59,11 +59,11 @@ def resolve_e0s(
 
 def isolated_atoms(snapshots: Snapshots) -> dict[int, float]:
     """Energies of the isolated atoms in the data. Raises InputError where two of one element disagree."""
-    found: dict[int, float] = {}
+    e0s: dict[int, float] = {}
     for i in np.flatnonzero(snapshots.index.isolated & snapshots.index.has(ENERGY)).tolist():
         structure = snapshots[i]
-        _add(found, int(structure.z[0]), structure.energy, structure.source)
-    return found
+        _add(e0s, int(structure.z[0]), structure.energy, structure.source)
+    return e0s
 
 
 def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
@@ -83,7 +83,7 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     compositions = _mean_energies(snapshots, indices, elements)
     counts = np.array(list(compositions), dtype=np.float64)
     energies, weights = np.array(list(compositions.values())).T
-    found = fit(counts, energies, weights, energies_of_atoms(elements))
+    solution = fit(counts, energies, weights, energies_of_atoms(elements))
     free, open_ones = undetermined(counts)
     if free:
         _log.warning(
@@ -93,10 +93,14 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
             _names(z for z, is_open in zip(elements, open_ones, strict=True) if is_open),
         )
     return E0s(
-        {z: float(e) for z, e in zip(elements, found.values, strict=True)},
+        {z: float(e) for z, e in zip(elements, solution.values, strict=True)},
         f"least squares over {len(indices)} structures of {len(compositions)} compositions"
         + (f", {_combinations(free)} undetermined" if free else "")
-        + ("" if found.unseen is None else f"; of a composition left out they miss {found.unseen:.2g} eV per atom"),
+        + (
+            ""
+            if solution.unseen is None
+            else f"; of a composition left out they miss {solution.unseen:.2g} eV per atom"
+        ),
     )
 
 
@@ -148,14 +152,14 @@ def read_e0s(path) -> dict[int, float]:
         return _from_mapping(_parse(path), path)
     from equitensor.data.formats import ase
 
-    found: dict[int, float] = {}
+    e0s: dict[int, float] = {}
     for structure in ase.read(path):
         if len(structure) != 1:
             raise InputError(f"{structure.source}: {len(structure)} atoms; E0s are read from single atoms")
         if structure.energy is None:
             raise InputError(f"{structure.source}: no energy")
-        _add(found, int(structure.z[0]), structure.energy, structure.source)
-    return found
+        _add(e0s, int(structure.z[0]), structure.energy, structure.source)
+    return e0s
 
 
 def _parse(path):
@@ -199,11 +203,11 @@ def _from_mapping(mapping, where) -> dict[int, float]:
     return values
 
 
-def _add(found, z, energy, source):
-    if abs(found.setdefault(z, energy) - energy) > 1e-3:
+def _add(e0s, z, energy, source):
+    if abs(e0s.setdefault(z, energy) - energy) > 1e-3:
         raise InputError(
             f"{source}: a second isolated {_names([z])} atom, with energy {energy:.6g} eV instead of "
-            f"{found[z]:.6g}; keep one, or give data.e0s"
+            f"{e0s[z]:.6g}; keep one, or give data.e0s"
         )
 
 

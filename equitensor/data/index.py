@@ -125,10 +125,10 @@ class Compositions:
         entry = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         column = np.full(256, -1)
         column[list(elements)] = np.arange(len(elements))
-        found = np.zeros((len(numbers), len(elements)), np.int64)
+        counts = np.zeros((len(numbers), len(elements)), np.int64)
         known = column[self.z[entry]] >= 0
-        found[row[known], column[self.z[entry[known]]]] = self.counts[entry[known]]
-        return found
+        counts[row[known], column[self.z[entry[known]]]] = self.counts[entry[known]]
+        return counts
 
     def elements(self, number: int) -> set[int]:
         """The elements of one."""
@@ -278,7 +278,7 @@ class IndexBuilder:
 
 def elements_of(sorted_numbers) -> tuple[int, ...]:
     """The elements of all compositions together, ascending."""
-    found: set[int] = set()
+    elements: set[int] = set()
     for numbers in sorted_numbers:
-        found.update(numbers)
-    return tuple(sorted(found))
+        elements.update(numbers)
+    return tuple(sorted(elements))

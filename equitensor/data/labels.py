@@ -57,15 +57,15 @@ class LabelReader:
         Angstrom^3, 0 without periodicity in three directions, where a stress has no meaning.
         """
         self.notes.see(values)
-        found = self._candidates(values, n, columns)
-        chosen = self._choose(values, found)
-        self._take_free_energy(values, chosen, found, source)
+        candidates = self._candidates(values, n, columns)
+        chosen = self._choose(values, candidates)
+        self._take_free_energy(values, chosen, candidates, source)
         labels = {}
         for label, key in chosen.items():
             value = self._convert(label, key, values[key], n, volume, source)
             if value is not None:
                 labels[label] = value
-        self._note_the_rest(values, found, chosen, labels, (n, volume, source), columns)
+        self._note_the_rest(values, candidates, chosen, labels, (n, volume, source), columns)
         return labels
 
     def is_named(self, label: str) -> bool:
@@ -105,7 +105,7 @@ class LabelReader:
 
     def _candidates(self, values, n, columns) -> dict[str, list[LabelKey]]:
         """The keys of each label that may be used unasked: of known families and of the keys that were named."""
-        found = {label: [] for label in self.labels}
+        candidates = {label: [] for label in self.labels}
         for name, value in values.items():
             key = parse(name)
             if key is None or value is None or _is_per_atom(key, value, n, name in columns):
@@ -115,22 +115,22 @@ class LabelReader:
             if _kind(value) == "b":
                 self.notes.add_word(name)
             else:
-                found[key.label].append(key)
-        return {label: sorted(keys, key=lambda key: key.rank) for label, keys in found.items()}
+                candidates[key.label].append(key)
+        return {label: sorted(keys, key=lambda key: key.rank) for label, keys in candidates.items()}
 
-    def _choose(self, values, found) -> dict[str, str]:
+    def _choose(self, values, candidates) -> dict[str, str]:
         """The name to read for each label."""
         named = self.keys
-        family = self._family(named, values, found)
+        family = self._family(named, values, candidates)
         chosen = {}
         for label in self.labels:
             if named[label]:
                 if not _is_declined(named[label]) and values.get(named[label]) is not None:
                     chosen[label] = named[label]
                 continue
-            own = [key for key in found[label] if key.family == family]
-            if not own and family == "" and found[label]:
-                own = [key for key in found[label] if key.family == found[label][0].family]
+            own = [key for key in candidates[label] if key.family == family]
+            if not own and family == "" and candidates[label]:
+                own = [key for key in candidates[label] if key.family == candidates[label][0].family]
                 self.notes.add_borrowed(label, own[0].name, chosen.get(_reference()))
             if own:
                 chosen[label] = own[0].name
@@ -138,28 +138,28 @@ class LabelReader:
             self.used[label, key] += 1
         return chosen
 
-    def _family(self, named, values, found):
+    def _family(self, named, values, candidates):
         """The family of a frame's labels: that of the energy, else of the best label that there is."""
         reference = _reference()
         given = [parse(name) for name in named.values() if name and values.get(name) is not None]
         given = [key.family for key in given if key is not None]
-        if named[reference] is None and found[reference]:
-            own = [key.family for key in found[reference]]
+        if named[reference] is None and candidates[reference]:
+            own = [key.family for key in candidates[reference]]
             return next((family for family in given if family in own), own[0])
         key = parse(named[reference] or "")
         if key is not None and key.label == reference and key.is_known:
             return key.family
-        families = {key.family for label in self.labels if not named[label] for key in found[label]}
+        families = {key.family for label in self.labels if not named[label] for key in candidates[label]}
         return next((family for family in given if family in families), min(families, key=family_rank, default=""))
 
-    def _take_free_energy(self, values, chosen, found, source):
+    def _take_free_energy(self, values, chosen, candidates, source):
         """The free energy in place of the energy of the same family, where the two differ: forces derive from it."""
         energy = _reference()
         name = chosen.get(energy)
         key = None if name is None or self.keys[energy] else parse(name)
         if key is None or key.form == "free":
             return
-        for other in found[energy]:
+        for other in candidates[energy]:
             if other.family == key.family and other.form == "free":
                 plain, free = (float(_array(values[each], (), each, source)) for each in (name, other.name))
                 if abs((plain - free) * self._energy) > 1e-6:
@@ -186,12 +186,12 @@ class LabelReader:
         array = array * form.factor(self._units[name], self._energy, self.length, volume)
         return array if array.ndim else float(array)
 
-    def _note_the_rest(self, values, found, chosen, labels, frame, columns):
+    def _note_the_rest(self, values, candidates, chosen, labels, frame, columns):
         n, volume, _ = frame
         for label in self.labels:
             if _is_declined(self.keys[label] or ""):
                 continue
-            others = [key.name for key in found[label] if not _is_same_energy(key, chosen.get(label))]
+            others = [key.name for key in candidates[label] if not _is_same_energy(key, chosen.get(label))]
             if label not in chosen:
                 self.notes.add_refused(label, others, chosen.get(_reference()))
             elif form_of(self.labels[label], chosen[label]).name == "gradient":
@@ -199,7 +199,7 @@ class LabelReader:
             for name in others if label in labels and not self.is_named(label) else ():
                 if self.notes.is_new(label, name) and not self._agrees(label, name, values, labels[label], frame):
                     self.notes.add_passed_over(label, name, chosen[label])
-        taken = {key.name for keys in found.values() for key in keys} | set(chosen.values())
+        taken = {key.name for keys in candidates.values() for key in keys} | set(chosen.values())
         self.notes.note_unused(
             values, taken, n, volume, [each for name, each in self.labels.items() if name not in chosen], columns
         )

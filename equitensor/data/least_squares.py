@@ -81,9 +81,9 @@ def _most_likely(x: np.ndarray, y: np.ndarray, covariances: Sequence[np.ndarray]
         except np.linalg.LinAlgError:
             return _IMPOSSIBLE
         u, v = np.linalg.solve(root, short), np.linalg.solve(root, ones)
-        found = 2 * np.log(np.diag(root)).sum() + np.log(v @ v) + u @ u - (u @ v) ** 2 / (v @ v)
-        found += rest * 2 * p[-1] + beyond * np.exp(-2 * p[-1])
-        return 0.5 * float(found + np.sum(((p - usual) / _WIDTH) ** 2))
+        loss = 2 * np.log(np.diag(root)).sum() + np.log(v @ v) + u @ u - (u @ v) ** 2 / (v @ v)
+        loss += rest * 2 * p[-1] + beyond * np.exp(-2 * p[-1])
+        return 0.5 * float(loss + np.sum(((p - usual) / _WIDTH) ** 2))
 
     bounds = [(-_FURTHEST, _FURTHEST)] * len(parts) + [(lowest, _FURTHEST)]
     scale = np.log(np.sqrt(float(y @ y) / len(y)))

@@ -42,15 +42,15 @@ def sampled_frames(snapshots: Snapshots, indices=None) -> list[Structure]:
 def systems(frames, labels, same_cell: bool = False) -> list[list[Structure]]:
     """Frames that have all the `labels`, those of one trajectory with the same atoms in the same order (and the same
     cell) together: the ten largest such lists, of at most 40 frames."""
-    found: dict[tuple, list] = {}
+    by_composition: dict[tuple, list] = {}
     for s in frames:
         if not all(label.is_here(s) for label in labels):
             continue
         cell = np.round(s.cell, 3).tobytes() if same_cell and s.pbc.any() else b""
-        members = found.setdefault((s.group, s.z.tobytes(), s.pbc.tobytes(), cell), [])
+        members = by_composition.setdefault((s.group, s.z.tobytes(), s.pbc.tobytes(), cell), [])
         if len(members) < _PER_SYSTEM:
             members.append(s)
-    return sorted(found.values(), key=len, reverse=True)[:_SYSTEMS]
+    return sorted(by_composition.values(), key=len, reverse=True)[:_SYSTEMS]
 
 
 def near_pairs(frames) -> list[Pair]:

@@ -59,13 +59,13 @@ def _pieces(path: Path, name: str) -> list[Piece]:
     files = [(path, len(Store(path)))] if name == "store" else formats.parts(path, name)
     if files is None:
         return [Piece(path, name, size_of(path))]
-    found = []
+    ranges = []
     for file, count in files:
         each = size_of(file) / max(1, count)
         for start in range(0, count, _RECORDS):
             stop = min(start + _RECORDS, count)
-            found.append(Piece(path, name, each * (stop - start), (file, start, stop)))
-    return found or [Piece(path, name, size_of(path))]
+            ranges.append(Piece(path, name, each * (stop - start), (file, start, stop)))
+    return ranges or [Piece(path, name, size_of(path))]
 
 
 def task(sources, options: dict, on_bad: str, version: str) -> str:

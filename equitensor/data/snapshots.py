@@ -128,10 +128,10 @@ def _matches(path) -> list[Path]:
         return [path]
     if not glob.has_magic(str(path)):
         raise InputError(f"{path}: no such file or folder")
-    found = sorted(glob.glob(str(path), recursive=True))
-    if not found:
+    paths = sorted(glob.glob(str(path), recursive=True))
+    if not paths:
         raise InputError(f"{path}: nothing matches this pattern")
-    return [Path(each) for each in found]
+    return [Path(each) for each in paths]
 
 
 def _recognise(path):
@@ -140,15 +140,15 @@ def _recognise(path):
 
 def _sources_in_folder(folder):
     sources = list(_walk(folder, set()))
-    found = [(file, name) for file, name in sources if name not in (None, _SAME)]
+    readable = [(file, name) for file, name in sources if name not in (None, _SAME)]
     skipped = [file for file, name in sources if name is None and not formats.is_companion(file)]
     known = next((f"{file}: {why}" for file in skipped if (why := formats.why_not(file)) is not None), None)
-    if not found:
+    if not readable:
         hint = "" if known is None else f"; {known}"
         names = ", ".join(formats.names())
         raise InputError(f"{folder}: no file here or in its folders has a known format ({names}){hint}")
-    if len({name == "store" for _, name in found}) == 2:
-        stores = ", ".join(file.name for file, name in found if name == "store")
+    if len({name == "store" for _, name in readable}) == 2:
+        stores = ", ".join(file.name for file, name in readable if name == "store")
         raise InputError(f"{folder}: holds stores ({stores}) beside other data, perhaps the same twice; name the files")
     if skipped:
         _log.warning("%s: not read, because of no known format: %s", folder, _counted(skipped))
@@ -156,10 +156,10 @@ def _sources_in_folder(folder):
         _log.warning("%s", known)
     if same := [file for file, name in sources if name == _SAME]:
         _log.warning("%s: not read, because beside outputs of the same calculation: %s", folder, _counted(same))
-    if folders := {file if file.is_dir() else file.parent for file, _ in found} - {folder}:
-        files = _counted([file for file, _ in found])
+    if folders := {file if file.is_dir() else file.parent for file, _ in readable} - {folder}:
+        files = _counted([file for file, _ in readable])
         _log.warning("%s: read with %d of the folders in it: %s", folder, len(folders), files)
-    return found
+    return readable
 
 
 def _walk(folder, seen):

@@ -179,7 +179,7 @@ def _fill(sizes, most: int) -> np.ndarray:
 
 def _fill_with(order, sizes, most: int, elements) -> list[int]:
     """The same, without groups that alone hold an element."""
-    left = Counter(z for found in elements for z in found)
+    left = Counter(z for members in elements for z in members)
     taken, count = [], 0
     for position, i in enumerate(order):
         if count + sizes[i] <= most and len(taken) < len(sizes) - 1 and all(left[z] > 1 for z in elements[i]):

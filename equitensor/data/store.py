@@ -124,12 +124,12 @@ def _mapped_index(reader: ReadOnlyLMDB, metadata: Metadata, name: str) -> Index:
 
     def array(which, dtype, count=None):
         try:
-            found = reader.mapped(array_key(which), dtype)
-            if count is not None and len(found) != count:
+            mapped = reader.mapped(array_key(which), dtype)
+            if count is not None and len(mapped) != count:
                 raise ValueError(f"{which} is not of {count} records")
         except ValueError as error:
             raise InputError(f"{name}: damaged index ({error}); convert it again") from None
-        return found
+        return mapped
 
     def load(field):
         if field == "group_names":

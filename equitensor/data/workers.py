@@ -71,15 +71,15 @@ class Workers:
 
     def _receive(self, worker: int) -> Batch:
         try:
-            found = self.pipes[worker].recv()
+            message = self.pipes[worker].recv()
         except (EOFError, OSError):
             raise ResumableError(
                 "a process that reads the data was ended from outside (was there too little memory?): repeat the "
                 "command, which goes on where it was, with fewer --workers"
             ) from None
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(message, Exception):
+            raise message
+        return message
 
 
 def _work(pipe, inherited, parent: int, number: int, count: int, pieces: list[Piece], options: dict, on_bad: str):

@@ -48,10 +48,10 @@ def accelerate(model: nn.Module) -> Swaps:
     for step in (_convolutions, _contractions, _species_products, _products, _linears, _layers_of_cuequivariance):
         step(model, swaps)
     if not swaps.swapped:
-        found = "\n".join(f"  {name}: {reason}" for name, reason in swaps.left.items())
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in swaps.left.items())
         raise InputError(
             f"nothing in {type(model).__name__} was replaced: "
-            + (f"all was left as it was\n{found}" if found else f"it has no module of {HOSTS} that we know")
+            + (f"all was left as it was\n{reasons}" if reasons else f"it has no module of {HOSTS} that we know")
         )
     return swaps
 

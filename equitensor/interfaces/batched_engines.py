@@ -80,13 +80,13 @@ class BatchedCore(_Batched):
             wide = self.neighbors.wide
             self.rows.take(wide.z.numpy(), *wide.edge_index.numpy())
         translation = self.neighbors.translation.T.contiguous().numpy()
-        found = self.rows.evaluate(now.pos.numpy(), translation, virials=stress)
-        energies = torch.from_numpy(found.energies)
+        result = self.rows.evaluate(now.pos.numpy(), translation, virials=stress)
+        energies = torch.from_numpy(result.energies)
         out = {"energy": now.sums(energies), "energies": energies}
         if forces:
-            out["forces"] = torch.from_numpy(found.forces)
+            out["forces"] = torch.from_numpy(result.forces)
         if stress:
-            out["stress"] = _stress(now, torch.from_numpy(found.virials))
+            out["stress"] = _stress(now, torch.from_numpy(result.virials))
         return out
 
 

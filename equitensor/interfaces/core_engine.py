@@ -49,15 +49,15 @@ class CoreEngine:
 
         The stress is (1/V) dE/d(strain) with V the volume of the cell, whatever is periodic.
         """
-        found = self._evaluate(structure, features or self.error_bars is not None)
+        result = self._evaluate(structure, features or self.error_bars is not None)
         self._last = structure
-        out = {"energy": found.energy, "energies": found.energies, "forces": found.forces}
+        out = {"energy": result.energy, "energies": result.energies, "forces": result.forces}
         if self.error_bars is not None:
-            out |= self.error_bars.of(structure.z, found.features)
+            out |= self.error_bars.of(structure.z, result.features)
         if features:
-            out["features"] = found.features
+            out["features"] = result.features
         if stress:
-            out["stress"] = -found.virial / abs(np.linalg.det(structure.cell))
+            out["stress"] = -result.virial / abs(np.linalg.det(structure.cell))
         return out
 
     def descriptors(self, structure: Structure) -> np.ndarray:

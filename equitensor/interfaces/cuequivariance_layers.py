@@ -55,9 +55,9 @@ class Layer(nn.Module):
         """Constants that are stored win over those it was made with, as in theirs."""
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
         stored = {name: state_dict[prefix + name] for name in self._polynomial.constants if prefix + name in state_dict}
-        found = self._polynomial.with_stored(stored)
-        if found is not self._polynomial:
-            before, self._polynomial = self._polynomial, found
+        polynomial = self._polynomial.with_stored(stored)
+        if polynomial is not self._polynomial:
+            before, self._polynomial = self._polynomial, polynomial
             try:
                 self._plan()
             except InputError as error:
@@ -67,15 +67,15 @@ class Layer(nn.Module):
 
 def _constants_of(theirs: nn.Module) -> nn.Module:
     """Nothing but the persistent buffers below a module, under their names."""
-    found = nn.Module()
+    buffers = nn.Module()
     for name, buffer in theirs.named_buffers(recurse=False):
         if name not in theirs._non_persistent_buffers_set:
-            found.register_buffer(name, buffer.detach().clone())
+            buffers.register_buffer(name, buffer.detach().clone())
     for name, child in theirs.named_children():
         own = _constants_of(child)
         if own._buffers or own._modules:
-            found.add_module(name, own)
-    return found
+            buffers.add_module(name, own)
+    return buffers
 
 
 class Unstored:
@@ -192,8 +192,8 @@ class SymmetricContraction(Layer):
 
 def shapes(irreps, before: str, after: str) -> list[tuple[int, int]]:
     """(rows, columns) of each block for `transposed`, from one layout to another; none where nothing changes."""
-    found = [(mul, ir.dim) if before == "mul_ir" else (ir.dim, mul) for mul, ir in irreps]
-    return [] if before == after or all(1 in shape for shape in found) else found
+    sizes = [(mul, ir.dim) if before == "mul_ir" else (ir.dim, mul) for mul, ir in irreps]
+    return [] if before == after or all(1 in shape for shape in sizes) else sizes
 
 
 def transposed(x: Tensor, shapes: list[tuple[int, int]]) -> Tensor:

@@ -63,13 +63,13 @@ def why_not() -> str | None:
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str | None]:
-    found = core.LIBRARY
-    if found is None:
+    library = core.LIBRARY
+    if library is None:
         return None, core.WHY_NOT
     try:
         for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(found, f"equitensor_{name}")
+            function = getattr(library, f"equitensor_{name}")
             function.restype, function.argtypes = result, arguments
     except AttributeError as error:
         return None, f"the core does not load ({error}): build it again on this machine"
-    return found, None
+    return library, None

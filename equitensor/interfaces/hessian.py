@@ -81,5 +81,5 @@ def _by_differences(calc, atoms, step: float) -> np.ndarray:
             moved.positions.flat[coordinate] += displacement
             forces.append(np.array(moved.get_forces(), dtype=np.float64).ravel())
         rows.append((forces[0] - forces[1]) / (2 * step))
-    found = np.array(rows).reshape(3 * len(atoms), 3 * len(atoms))
-    return (found + found.T) / 2
+    hessian = np.array(rows).reshape(3 * len(atoms), 3 * len(atoms))
+    return (hessian + hessian.T) / 2

@@ -157,8 +157,8 @@ class SymmetricContraction(nn.Module):
         if not torch.is_autocast_enabled(x.device.type) and {(x.dtype, x.device)} != {
             (t.dtype, t.device) for t in (own, y)
         }:
-            found = ", ".join(f"{n} is {t.dtype} on {t.device}" for n, t in (("x", x), ("y", y), ("the layer", own)))
-            raise InputError(f"SymmetricContraction: {found}: convert them to one dtype and device")
+            actual = ", ".join(f"{n} is {t.dtype} on {t.device}" for n, t in (("x", x), ("y", y), ("the layer", own)))
+            raise InputError(f"SymmetricContraction: {actual}: convert them to one dtype and device")
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Coupling tensors of other signs, or of another basis, win over those of the installed e3nn."""

@@ -145,10 +145,10 @@ def _path(cell, pbc, num_points):
 
 def _labels(ticks, names) -> list[tuple[float, str]]:
     """Names at distances, both sides of a break as one."""
-    found: list[tuple[float, str]] = []
+    labels: list[tuple[float, str]] = []
     for distance, name in zip(ticks.tolist(), names, strict=True):
-        if found and np.isclose(found[-1][0], distance):
-            distance, before = found.pop()
+        if labels and np.isclose(labels[-1][0], distance):
+            distance, before = labels.pop()
             name = f"{before}|{name}"
-        found.append((distance, name))
-    return found
+        labels.append((distance, name))
+    return labels

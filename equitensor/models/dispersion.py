@@ -82,9 +82,9 @@ class D3:
     def compute(self, structure: Structure, stress: bool = False) -> Dispersion:
         """Of a structure. Raises InputError for an element without parameters."""
         where = _where(structure)
-        found = self._evaluated(structure, where, "get_dispersion", grad=True)
-        energy, forces = float(found["energy"]) * Hartree, -np.asarray(found["gradient"]) * (Hartree / Bohr)
-        virial = np.asarray(found["virial"]) * Hartree if stress else np.zeros((3, 3))
+        results = self._evaluated(structure, where, "get_dispersion", grad=True)
+        energy, forces = float(results["energy"]) * Hartree, -np.asarray(results["gradient"]) * (Hartree / Bohr)
+        virial = np.asarray(results["virial"]) * Hartree if stress else np.zeros((3, 3))
         if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(virial).all()):
             raise InputError(f"{where}d3 {self.name} is not finite: is the structure a sensible one?")
         return Dispersion(energy, forces, virial / abs(np.linalg.det(structure.cell)) if stress else None)

@@ -89,13 +89,13 @@ class ErrorBars:
 
     def _of_atoms(self, numbers: np.ndarray) -> tuple:
         """What depends on the elements only, which seldom change from call to call."""
-        key, found = numbers.tobytes(), self._last
-        if found[0] != key:
+        key, last = numbers.tobytes(), self._last
+        if last[0] != key:
             species = self.elements.searchsorted(numbers)
             kept = (of_each_element(species, len(self.elements)), self._origins[species], self._scales[species])
-            found = (key, kept)
-            object.__setattr__(self, "_last", found)
-        return found[1]
+            last = (key, kept)
+            object.__setattr__(self, "_last", last)
+        return last[1]
 
     def scaled(self, energy: float, forces: np.ndarray, **about: Any) -> "ErrorBars":
         """With standard deviations times `energy` and, by element, `forces` (k,)."""
@@ -151,8 +151,8 @@ def write_error_bars(path: str | Path, bars: ErrorBars | None) -> None:
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
     """Of the weights of a model: error bars are those of one set of weights only."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in sorted(name for name in weights if not name.startswith((PREFIX, TABLES))):
-        found.update(name.encode())
-        found.update(np.ascontiguousarray(weights[name], dtype=np.float64).tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(np.ascontiguousarray(weights[name], dtype=np.float64).tobytes())
+    return sha256.hexdigest()

@@ -23,8 +23,8 @@ def hessian(model, graph: AtomicGraph) -> Tensor:
         pos = batch.pos.detach().clone().requires_grad_()
         energy = model.atomic_energies(batch, batch.edge_vectors(pos, batch.cell)).sum()
         gradient = _gradient(energy, pos, create_graph=True).reshape(copies, rows)
-        found = [_rows(gradient, pos, first, copies) for first in range(0, rows, copies)]
-    return torch.cat(found)[:rows]
+        blocks = [_rows(gradient, pos, first, copies) for first in range(0, rows, copies)]
+    return torch.cat(blocks)[:rows]
 
 
 def _rows(gradient: Tensor, pos: Tensor, first: int, copies: int) -> Tensor:

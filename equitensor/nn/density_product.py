@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from equitensor.nn.interaction import Interaction
+from equitensor.nn.message_passing import AtomicDensity
 from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.nn.product_families import interaction_class
 from equitensor.nn.weights import ElementTable, degree_of_components
@@ -30,7 +31,7 @@ class DensityPowers(nn.Module):
         return self.interaction.powers(features, self.order)
 
     def couplings(self, features: Tensor) -> SparseTensor | None:
-        """Those of the product, where the compiled operators take these."""
+        """Those of the product, where kernels take these."""
         return self.tensor if self.tensor is not None and has_product_kernel(features, self.tensor) else None
 
     def paths(self) -> Tensor | None:

@@ -15,7 +15,7 @@ _LEVELS = np.linspace(0.05, 0.95, 19)
 
 def calibration_plots(evaluation: Evaluation, places: Places, most: int) -> list[dict]:
     """Of energies and of forces, those for which there are labels."""
-    found: list[dict] = []
+    plots: list[dict] = []
     bars = [] if evaluation.calibration is None else evaluation.calibration.predicted
     for label, name in ((ENERGY, "energy_std"), (FORCES, "forces_std")):
         all_rows = (_rows(evaluation, predicted, k, label, name) for k, predicted in enumerate(bars))
@@ -26,8 +26,8 @@ def calibration_plots(evaluation: Evaluation, places: Places, most: int) -> list
             x, y = 1000 * stds[known], 1000 * errors[known]
             shown = points(x, y, structure[known], atom[known], places, most, rank=y)
             levels = {"expected": _LEVELS.round(2).tolist(), "observed": _observed(stds, errors)}
-            found.append({"title": label.name, "unit": f"m{label.unit}", "points": shown, "ninety": NORMAL_90} | levels)
-    return found
+            plots.append({"title": label.name, "unit": f"m{label.unit}", "points": shown, "ninety": NORMAL_90} | levels)
+    return plots
 
 
 def _observed(stds: np.ndarray, errors: np.ndarray) -> list[float]:

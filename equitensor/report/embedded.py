@@ -16,22 +16,22 @@ WORST = 0.5  # share of these that have the largest errors; the others are drawn
 _LENGTH, _FORCE = 3, 4  # decimals of Angstrom and eV/Angstrom
 
 
-def choose(found: list[Comparison], sizes: np.ndarray, parts: int, seed: int = 0) -> tuple[list[int], list[int]]:
+def choose(compared: list[Comparison], sizes: np.ndarray, parts: int, seed: int = 0) -> tuple[list[int], list[int]]:
     """Places of the structures with the largest errors, worst first, and of a random sample of the others.
 
     Worst by each label in turn, by root mean square and by largest component. sizes (n,): atoms of each structure.
     """
     most, atoms = max(10, STRUCTURES // parts), ATOMS // parts
-    worst = _within(_by_error(found, len(sizes)), sizes, int(WORST * most), atoms)
+    worst = _within(_by_error(compared, len(sizes)), sizes, int(WORST * most), atoms)
     others = np.setdiff1d(np.arange(len(sizes)), worst)
     drawn = np.random.default_rng(seed).permutation(others).tolist()
     return worst, sorted(_within(drawn, sizes, most - len(worst), atoms - int(sizes[worst].sum())))
 
 
-def _by_error(found: list[Comparison], n: int) -> list[int]:
+def _by_error(compared: list[Comparison], n: int) -> list[int]:
     """Places of structures with labels, each once."""
     orders = []
-    for each in found:
+    for each in compared:
         for score in (each.rms(n), each.largest(n)[0]):
             order = np.argsort(-score, kind="stable")  # nan last
             orders.append([int(k) for k in order if not np.isnan(score[k])])

@@ -20,9 +20,9 @@ def part_content(
 
     total: structures of the part, of which the evaluation has all or some; parts: by which bounds are shared.
     """
-    found, n = comparisons(evaluation, e0s), len(evaluation.labels)
+    compared, n = comparisons(evaluation, e0s), len(evaluation.labels)
     sizes = np.array([len(structure) for structure in evaluation.labels], int)
-    worst, drawn = choose(found, sizes, parts)
+    worst, drawn = choose(compared, sizes, parts)
     places = {k: first + i for i, k in enumerate([*worst, *drawn])}
     most = max(500, POINTS // parts)
     part = {
@@ -33,15 +33,15 @@ def part_content(
             error_table("All structures", "part", {name: evaluation.metrics}, evaluation.has_tags),
             *group_tables(evaluation),
         ],
-        "parity": [_parity(each, places, most) for each in found],
-        "outliers": _outliers(evaluation, found, worst, places),
+        "parity": [_parity(each, places, most) for each in compared],
+        "outliers": _outliers(evaluation, compared, worst, places),
         "calibration": [],
         "calibration_lines": [],
     }
     if evaluation.calibration is not None:
         part["calibration"] = calibration_plots(evaluation, places, most)
         part["calibration_lines"] = evaluation.calibration.lines()
-    return part, [_structure(evaluation, found, k) for k in places]
+    return part, [_structure(evaluation, compared, k) for k in places]
 
 
 def _bound(n: int, total: int, worst: list, drawn: list) -> str:
@@ -64,13 +64,13 @@ def _parity(of: Comparison, places: dict[int, int], most: int) -> dict:
     }
 
 
-def _outliers(evaluation: Evaluation, found: list[Comparison], worst: list[int], places: dict[int, int]) -> dict:
+def _outliers(evaluation: Evaluation, compared: list[Comparison], worst: list[int], places: dict[int, int]) -> dict:
     """The structures with the largest errors as a table; "structures" are their places in the page."""
     n, columns = len(evaluation.labels), [{"title": title, "unit": ""} for title in ("structure", "formula", "atoms")]
     kinds = any(structure.config_type for structure in evaluation.labels)
     columns += [{"title": "config_type", "unit": ""}] * kinds
     values: list[list] = []
-    for each in found:
+    for each in compared:
         unit = f"m{each.label.shown.unit}"
         if not each.label.per_atom and not each.label.shape:
             columns.append({"title": f"{each.label.shown.title} error", "unit": unit})
@@ -92,14 +92,14 @@ def _outliers(evaluation: Evaluation, found: list[Comparison], worst: list[int],
     return {"title": "", "columns": columns, "rows": rows, "structures": [places[k] for k in worst]}
 
 
-def _structure(evaluation: Evaluation, found: list[Comparison], k: int) -> dict:
+def _structure(evaluation: Evaluation, compared: list[Comparison], k: int) -> dict:
     """What the page holds of one structure."""
     label, prediction = evaluation.labels[k], evaluation.predictions[k]
     facts = [["formula", formula(label)], ["atoms", str(len(label))]]
     if label.fixed is not None and label.fixed.any():
         facts.append(["held in place", f"{label.fixed.sum()} atoms, whose forces do not count"])
     facts += [[name, getattr(label, name)] for name in ("config_type", "group") if getattr(label, name)]
-    for each in found:
+    for each in compared:
         own = each.structure == k
         unit, title = each.label.shown.unit, each.title
         if own.sum() == 1 and not each.label.per_atom:

@@ -28,13 +28,13 @@ def progress_content(run: RunFiles, live: bool = False) -> dict:
 
 def panels(metrics: dict) -> list[dict]:
     """The pictures of learning curves: title, unit, factor to it, and lines by column, of what was recorded."""
-    found = [_panel("loss", "", 1.0, {"training": "train_loss", "validation": "valid_loss"}, metrics)]
+    drawn = [_panel("loss", "", 1.0, {"training": "train_loss", "validation": "valid_loss"}, metrics)]
     for quantity in (label.shown for label in labels()):
         lines = {"training RMSE": f"train_{quantity.name}_rmse", "validation RMSE": f"valid_{quantity.name}_rmse"}
         lines["validation MAE"] = f"valid_{quantity.name}_mae"
-        found.append(_panel(quantity.title, f"m{quantity.unit}", 1000.0, lines, metrics))
-    found.append(_panel("learning rate", "", 1.0, {"learning rate": "lr"}, metrics) | {"log": False})
-    return [panel for panel in found if panel["lines"]]
+        drawn.append(_panel(quantity.title, f"m{quantity.unit}", 1000.0, lines, metrics))
+    drawn.append(_panel("learning rate", "", 1.0, {"learning rate": "lr"}, metrics) | {"log": False})
+    return [panel for panel in drawn if panel["lines"]]
 
 
 def quantities() -> list[Quantity]:

@@ -50,9 +50,9 @@ def _e0s(header: dict) -> dict[int, float]:
     return {int(z): e0 for z, e0 in header["e0s"].items()}
 
 
-def _add_parts(content: dict, found: list[Part], engine, e0s: dict[int, float], most: int) -> None:
+def _add_parts(content: dict, parts: list[Part], engine, e0s: dict[int, float], most: int) -> None:
     notes, shown = content["notes"], []
-    for part in found:
+    for part in parts:
         if part.why_not:
             notes.append(f"{part.name}: its predictions are not shown: {part.why_not}")
             continue

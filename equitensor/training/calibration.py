@@ -71,34 +71,34 @@ class Calibration:
     def metrics(self) -> dict:
         """Of energies and forces: coverage_90, sharpness (mean standard deviation), spearman (rank correlation of
         standard deviation and |error|, of a force by atom); of novelty the share of atoms above 1 and the largest."""
-        found = {}
+        figures = {}
         for name, pairs, ranked in (
             ("energy", self.energies, self.energies),
             ("forces", self.forces, self.force_errors),
         ):
             if len(pairs):
-                found[name] = {
+                figures[name] = {
                     "coverage_90": float(np.mean(pairs[:, 0] <= NORMAL_90 * (1 + _ROUNDING) * pairs[:, 1])),
                     "sharpness": float(np.mean(pairs[:, 1])),
                     "spearman": _spearman(ranked),
                 }
         if len(self.novelty):
-            found["novelty"] = {"above_1": float(np.mean(self.novelty > 1)), "largest": float(self.novelty.max())}
-        return found
+            figures["novelty"] = {"above_1": float(np.mean(self.novelty > 1)), "largest": float(self.novelty.max())}
+        return figures
 
     def lines(self) -> list[str]:
         """The metrics in words."""
-        found, lines = self.metrics(), []
+        metrics, lines = self.metrics(), []
         for name, unit in (("energy", "meV"), ("forces", "meV/Angstrom")):
-            if name in found:
-                each = found[name]
+            if name in metrics:
+                each = metrics[name]
                 correlation = "" if each["spearman"] is None else f", rank correlation {each['spearman']:.2f}"
                 lines.append(
                     f"error bars of {name}: the 90 % intervals hold {100 * each['coverage_90']:.1f} %, mean standard "
                     f"deviation {1000 * each['sharpness']:.2f} {unit}{correlation} with the error"
                 )
-        if "novelty" in found:
-            each = found["novelty"]
+        if "novelty" in metrics:
+            each = metrics["novelty"]
             lines.append(
                 f"novelty: {100 * each['above_1']:.1f} % of the atoms above 1, the largest {each['largest']:.2f}"
             )

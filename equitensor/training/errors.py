@@ -19,14 +19,14 @@ class ErrorSums:
     def __init__(self) -> None:
         self.sums: dict[str, np.ndarray] = {}
 
-    def add(self, found: dict) -> None:
+    def add(self, by_quantity: dict) -> None:
         """Errors by quantity, arrays of numpy or torch of any shape, and rows by score; other entries do not count."""
         for name in quantities():
-            errors = found.get(name)
+            errors = by_quantity.get(name)
             if errors is not None and len(errors):
                 self._add(name, _three(errors))
         for score in SCORES:
-            rows = found.get(score.name)
+            rows = by_quantity.get(score.name)
             if rows is not None and len(rows):
                 self._add(score.name, np.array([rows.sum(), len(rows)]))
 
@@ -40,16 +40,16 @@ class ErrorSums:
 
     def values(self, names: tuple[str, ...] | None = None) -> dict[str, float | None]:
         """<quantity>_mae and <quantity>_rmse, and scores under their names; None where there was nothing to count."""
-        found = {}
+        means = {}
         for name in quantities() if names is None else [name for name in names if name in quantities()]:
             absolute, square, count = self.sums.get(name, (None, None, 1))
-            found[f"{name}_mae"] = None if absolute is None else float(absolute / count)
-            found[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
+            means[f"{name}_mae"] = None if absolute is None else float(absolute / count)
+            means[f"{name}_rmse"] = None if square is None else float(np.sqrt(square / count))
         for score in SCORES:
             if names is None or score.name in names:
                 total, count = self.sums.get(score.name, (None, 1))
-                found[score.name] = None if total is None else float(total / count)
-        return found
+                means[score.name] = None if total is None else float(total / count)
+        return means
 
 
 def _three(errors) -> np.ndarray:
@@ -60,13 +60,13 @@ def _three(errors) -> np.ndarray:
 
 def errors_of(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
     """quantity -> prediction less label, (rows, ...), of all labels of a structure that count and are predicted."""
-    found = {}
+    errors = {}
     for each in labels():
         pair = compared(each, label, prediction)
         if pair is not None:
             error = pair[0] - pair[1]
-            found |= {quantity.name: factor(quantity, label) * error for quantity in each.quantities}
-    return found
+            errors |= {quantity.name: factor(quantity, label) * error for quantity in each.quantities}
+    return errors
 
 
 def from_e0s(structure: Structure, e0s: dict[int, float]) -> Structure:

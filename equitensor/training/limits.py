@@ -53,5 +53,5 @@ def _norms(label: Label, structure: Structure, e0s: dict[int, float]) -> np.ndar
     """(rows,) norms of what the term of a label counts where nothing but the E0s is known."""
     if not label.is_here(structure):
         return np.zeros(0)
-    found = errors_of(structure, from_e0s(structure, e0s)).get(label.term, np.zeros((0, 1)))
-    return np.linalg.norm(found.reshape(len(found), -1), axis=1)
+    errors = errors_of(structure, from_e0s(structure, e0s)).get(label.term, np.zeros((0, 1)))
+    return np.linalg.norm(errors.reshape(len(errors), -1), axis=1)

@@ -43,10 +43,10 @@ class Live:
     def _reset(self):
         self.steps, self.loss, self.sums, self.held = 0, 0.0, ErrorSums(), []
 
-    def step(self, found, value: float, speed: float) -> None:
+    def step(self, errors, value: float, speed: float) -> None:
         self.steps += 1
         self.loss += value
-        self.held.append(found.get(FORCES.term))
+        self.held.append(errors.get(FORCES.term))
         if len(self.held) >= _HELD:
             self._errors()
         self.speed = speed
@@ -64,8 +64,8 @@ class Live:
 
     def _errors(self) -> ErrorSums:
         """The sums over all steps."""
-        for found in self.held:
-            self.sums.add({FORCES.term: found})
+        for errors in self.held:
+            self.sums.add({FORCES.term: errors})
         self.held = []
         return self.sums
 

@@ -19,20 +19,20 @@ def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Te
     """
     energy = prediction[ENERGY.key]
     weight = torch.ones_like(energy) if graph.weight is None else graph.weight
-    found = {}
+    by_name = {}
     for label in labels():
         value, predicted = getattr(graph, label.name), prediction.get(label.key)
         if value is None or predicted is None:
-            _add_nothing(found, label, energy, weight)
+            _add_nothing(by_name, label, energy, weight)
             continue
         known = labelled(label, graph)
         error = (predicted - value)[known]
         rows = graph.batch if label.per_atom else None
         for quantity in label.quantities:
             factor = None if quantity.factor is None else quantity.factor(graph.atoms_per_graph, _volume(label, graph))
-            found[quantity.name] = _flat(_scaled(error, factor, rows, known))
-        found[f"{label.name}_weight"] = (weight if rows is None else weight.index_select(0, rows))[known]
-    return found
+            by_name[quantity.name] = _flat(_scaled(error, factor, rows, known))
+        by_name[f"{label.name}_weight"] = (weight if rows is None else weight.index_select(0, rows))[known]
+    return by_name
 
 
 def labelled(label: Label, graph: AtomicGraph) -> Tensor:
@@ -58,7 +58,7 @@ def requests(counts: list[int], weights: dict[str, float] | None = None) -> dict
     }
 
 
-def square_sums(found: dict[str, Tensor], limits: dict[str, float] | None = None) -> dict[str, tuple[Tensor, int]]:
+def square_sums(by_name: dict[str, Tensor], limits: dict[str, float] | None = None) -> dict[str, tuple[Tensor, int]]:
     """label -> (sum of weighted squares of the residuals of its term, their number), for those that have any.
 
     Sums and numbers of several batches, shards or ranks add up. What is off by more than the limit of its label counts
@@ -66,7 +66,7 @@ def square_sums(found: dict[str, Tensor], limits: dict[str, float] | None = None
     """
     sums = {}
     for label in labels():
-        residual = found[label.term]
+        residual = by_name[label.term]
         if len(residual) == 0:
             continue
         square = residual.square()
@@ -76,7 +76,7 @@ def square_sums(found: dict[str, Tensor], limits: dict[str, float] | None = None
         if math.isfinite(limit):
             square = _linear_beyond(square, limit**2)
         square = square / components
-        sums[label.name] = ((found[f"{label.name}_weight"] * square).sum(), len(square))
+        sums[label.name] = ((by_name[f"{label.name}_weight"] * square).sum(), len(square))
     return sums
 
 
@@ -88,14 +88,14 @@ class Terms(NamedTuple):
     counts: dict[str, int]
 
 
-def loss(found: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
+def loss(by_name: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
     """sum over the labels of weight times the mean square of the residuals of its term (energy, virial: per atom).
 
     limits: as in `square_sums`. counts: label -> number that its sum is divided by where these residuals are only a
     part of a batch.
     """
     total = 0.0
-    for name, (square, count) in square_sums(found, limits).items():
+    for name, (square, count) in square_sums(by_name, limits).items():
         if weights[name]:
             total = total + weights[name] * square / (count if counts is None else counts[name])
     return total
@@ -111,11 +111,11 @@ def numbers(graphs: Iterable[AtomicGraph]) -> list[int]:
     return counts
 
 
-def _add_nothing(found, label, energy, weight):
+def _add_nothing(by_name, label, energy, weight):
     components = math.prod(label.shape)
     for quantity in label.quantities:
-        found[quantity.name] = energy.new_zeros((0, components) if label.shape else 0)
-    found[f"{label.name}_weight"] = weight[:0]
+        by_name[quantity.name] = energy.new_zeros((0, components) if label.shape else 0)
+    by_name[f"{label.name}_weight"] = weight[:0]
 
 
 def _volume(label: Label, graph: AtomicGraph) -> Tensor | None:

@@ -52,16 +52,16 @@ class Origin:
     @classmethod
     def of(cls, state: dict, run) -> "Origin":
         """Out of the state of a run. Raises InputError where it was written before checkpoints held this."""
-        found = state.get("origin")
-        if found is None:
+        origin = state.get("origin")
+        if origin is None:
             raise InputError(
                 f"--resume {run}: its last.ckpt is of an earlier equitensor and does not say what it was trained on; "
                 f"start a new run in another folder, with train.init_from={run}/model.eqt for its weights"
             )
-        limits = found.get("limits", {FORCES.name: found["scale"]})  # all that earlier checkpoints had
-        rest = {name: found[name] for name in ("scale", "shift", "num_neighbors", "fingerprints")}
-        rest["batch_limits"] = BatchLimits(found["batch_size"], found.get("batch_edges"))
-        rest["batches_a_step"] = found.get("batches_a_step", 1)
-        e0s = E0s(found["e0s"], found["e0s_origin"])
-        rest["before"] = found.get("before", {})
-        return cls(found["train"].numpy(), found["valid"].numpy(), e0s, limits=limits, **rest)
+        limits = origin.get("limits", {FORCES.name: origin["scale"]})  # all that earlier checkpoints had
+        rest = {name: origin[name] for name in ("scale", "shift", "num_neighbors", "fingerprints")}
+        rest["batch_limits"] = BatchLimits(origin["batch_size"], origin.get("batch_edges"))
+        rest["batches_a_step"] = origin.get("batches_a_step", 1)
+        e0s = E0s(origin["e0s"], origin["e0s_origin"])
+        rest["before"] = origin.get("before", {})
+        return cls(origin["train"].numpy(), origin["valid"].numpy(), e0s, limits=limits, **rest)

@@ -50,8 +50,8 @@ def parts_table(model: Potential, optimizer) -> Table:
         table.add_column(title, justify="left" if title == "part" else "right")
     of = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     for part, weights in parts_of(model).items():
-        found = sorted({of[id(weight)] for weight in weights.values() if id(weight) in of})
-        speed = " and ".join(f"{rate:.2g}" for rate in found[::-1]) or "frozen"
+        trained = sorted({of[id(weight)] for weight in weights.values() if id(weight) in of})
+        speed = " and ".join(f"{rate:.2g}" for rate in trained[::-1]) or "frozen"
         table.add_row(part, str(sum(weight.numel() for weight in weights.values())), speed)
     return table
 
@@ -74,10 +74,10 @@ class GradientWatch:
         """After a backward pass. Raises InputError naming the parts without a gradient, after the last of the steps."""
         if self.steps == 0:
             return
-        found = {part for part, weights in self.parts.items() if any(_has_gradient(each) for each in weights)}
-        if not found:
+        with_gradient = {part for part, weights in self.parts.items() if any(_has_gradient(each) for each in weights)}
+        if not with_gradient:
             return
-        self.seen |= found
+        self.seen |= with_gradient
         self.steps -= 1
         if self.steps == 0 and (silent := [part for part in self.parts if part not in self.seen]):
             raise InputError(

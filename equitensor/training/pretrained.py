@@ -115,8 +115,8 @@ class Pretrained:
         return e0s
 
     def _isolated(self, snapshots: Snapshots) -> dict[int, float]:
-        found = isolated_atoms(snapshots)
-        return found if set(found) >= set(snapshots.elements) else {}
+        e0s = isolated_atoms(snapshots)
+        return e0s if set(e0s) >= set(snapshots.elements) else {}
 
     def _refuse_two_levels(self, left: LeftOver, start: dict[int, float], own: int) -> None:
         changes = np.array([self.e0s_before.get(z, np.nan) - start[z] for z in self.model.elements])

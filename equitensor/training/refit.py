@@ -54,13 +54,13 @@ class LeftOver:
         rows = counts.sum(axis=1) > 0
         if not rows.any():
             return np.zeros(len(columns)), 0, []
-        found = ridge(counts[rows], self.energies[rows], self.weights[rows])
-        left = (self.energies[rows] - counts[rows] @ found) / counts[rows].sum(axis=1)
+        solution = ridge(counts[rows], self.energies[rows], self.weights[rows])
+        left = (self.energies[rows] - counts[rows] @ solution) / counts[rows].sum(axis=1)
         absurd = absurd_energies(left, Usual.of(left))
         if absurd.any():
             rows[np.flatnonzero(rows)[absurd]] = False
-            found = ridge(counts[rows], self.energies[rows], self.weights[rows])
-        return found, int(rows.sum()), _open(counts[rows])
+            solution = ridge(counts[rows], self.energies[rows], self.weights[rows])
+        return solution, int(rows.sum()), _open(counts[rows])
 
 
 def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray, d3: D3Table | None = None) -> LeftOver:

@@ -62,5 +62,5 @@ SCORES = (
 
 def scores_of(label: Structure, prediction: Structure) -> dict[str, np.ndarray]:
     """score -> the number of each row, of all scores whose labels are there."""
-    found = {score.name: score.of(label, prediction) for score in SCORES}
-    return {name: rows for name, rows in found.items() if rows is not None}
+    scores = {score.name: score.of(label, prediction) for score in SCORES}
+    return {name: rows for name, rows in scores.items() if rows is not None}

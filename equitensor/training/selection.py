@@ -39,8 +39,10 @@ def select(bars: ErrorBars, engine, pool: Snapshots, count: int) -> list[Selecte
     for i in indices:
         structure = pool[int(i)]
         features = engine.compute(structure, stress=False, features=True)["features"]
-        found = bars.of(structure.z, features)
-        now.append((found["energy_std"], float(found["forces_std"].max()), float(found["novelty"].max())))
+        error_bars = bars.of(structure.z, features)
+        now.append(
+            (error_bars["energy_std"], float(error_bars["forces_std"].max()), float(error_bars["novelty"].max()))
+        )
         rows.append(per_atom * features @ bars.forces)  # P is one in these coordinates
     chosen = _greedy(rows, count)
     return [Selected(int(indices[k]), *now[k], gain) for k, gain in chosen]

@@ -45,13 +45,13 @@ class ShardProcess:
     def answer(self):
         """Raises what the method raised, and InputError where the process has ended."""
         try:
-            found, error, trace = pickle.loads(pickle.load(self.process.stdout))
+            result, error, trace = pickle.loads(pickle.load(self.process.stdout))
         except EOFError:
             raise self._ended() from None
         self.asked = False
         if error is not None:
             raise error from RuntimeError(f"in the process of a shard:\n{trace}")
-        return found
+        return result
 
     def _ended(self) -> InputError:
         code = self.process.wait()
@@ -74,14 +74,14 @@ class ShardProcess:
 
 def taken(count: int) -> list[ShardProcess]:
     """So many processes, of those that were given back or new ones."""
-    found = []
-    while _idle and len(found) < count:
+    processes = []
+    while _idle and len(processes) < count:
         process = _idle.pop()
         if process.usable:
-            found.append(process)
+            processes.append(process)
         else:
             process.end()
-    return found + [ShardProcess() for _ in range(count - len(found))]
+    return processes + [ShardProcess() for _ in range(count - len(processes))]
 
 
 def give_back(processes: list[ShardProcess]) -> None:

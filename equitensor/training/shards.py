@@ -83,7 +83,7 @@ class Shards:
     def residuals(self, model: nn.Module, graphs: list[AtomicGraph], **options) -> dict[str, Tensor]:
         """Those of all shards together under `model(graph, **options)`; the model is that of this object or its
         average, in evaluation mode."""
-        return joined([found for found, _ in self._each(model, graphs, options, None)])
+        return joined([by_name for by_name, _ in self._each(model, graphs, options, None)])
 
     def backward(
         self, graphs: list[AtomicGraph], terms: Terms, meanwhile: Callable | None = None, **options
@@ -93,7 +93,7 @@ class Shards:
         `meanwhile` is called where the other processes are not done yet.
         """
         parts = self._each(self.model, graphs, options, terms, meanwhile)
-        return joined([found for found, _ in parts]), sum(value for _, value in parts)
+        return joined([by_name for by_name, _ in parts]), sum(value for _, value in parts)
 
     def _each(self, model, graphs, options, terms, meanwhile=None) -> list[tuple[dict[str, Tensor], float]]:
         if not self.processes or len(graphs) == 1:
@@ -111,22 +111,22 @@ class Shards:
         if meanwhile is not None:
             meanwhile()
         for process, gradients in zip(self.processes[: len(others)], self.gradients, strict=False):
-            found, value, present = process.answer()
+            by_name, value, present = process.answer()
             self._add(gradients, present)
-            parts.append(({name: torch.from_numpy(rows) for name, rows in found.items()}, value))
+            parts.append(({name: torch.from_numpy(rows) for name, rows in by_name.items()}, value))
         return parts
 
     def _here(self, model, graph, options, terms) -> tuple[dict[str, Tensor], float]:
-        found = residuals(model(graph, **options), graph)
-        value = 0.0 if terms is None else loss(found, *terms)
+        by_name = residuals(model(graph, **options), graph)
+        value = 0.0 if terms is None else loss(by_name, *terms)
         if isinstance(value, Tensor):  # there are labels that count
             value.backward(inputs=self.parameters)  # not by positions, of which forces are made
             value = value.detach()
-        return {name: rows.detach() for name, rows in found.items()}, float(value)
+        return {name: rows.detach() for name, rows in by_name.items()}, float(value)
 
     def _add(self, gradients: list[Tensor], present: list[bool]) -> None:
         """Gradients of another process as if they were of this one, through the hooks of parameters that have some."""
-        sums, found = [], []
+        sums, terms = [], []
         for parameter, gradient, here in zip(self.parameters, gradients, present, strict=True):
             if not here:
                 continue
@@ -136,9 +136,9 @@ class Shards:
                 parameter.grad = gradient.clone()
             else:
                 sums.append(parameter.grad)
-                found.append(gradient)
+                terms.append(gradient)
         if sums:
-            torch._foreach_add_(sums, found)
+            torch._foreach_add_(sums, terms)
 
     def peak_memory(self) -> float:
         """Largest resident memory of the other processes so far, in MB."""

@@ -21,10 +21,10 @@ def sizes(dataset: GraphDataset) -> np.ndarray:
         return np.array([size(dataset[i]) for i in range(len(dataset))], np.int64)
     atoms = dataset.num_atoms.astype(np.float64)
     chosen = evenly_spaced(np.arange(len(dataset)), _SAMPLE)
-    found = np.array([size(dataset[int(i)]) for i in chosen], np.float64)
+    counts = np.array([size(dataset[int(i)]) for i in chosen], np.float64)
     bounds = np.unique(np.quantile(atoms[chosen], np.linspace(0, 1, _CLASSES + 1)))[1:-1]
     of_chosen = np.searchsorted(bounds, atoms[chosen], side="right")
-    edges, nodes = (np.bincount(of_chosen, weights, len(bounds) + 1) for weights in (found, atoms[chosen]))
+    edges, nodes = (np.bincount(of_chosen, weights, len(bounds) + 1) for weights in (counts, atoms[chosen]))
     neighbors = edges / np.maximum(nodes, 1.0)
     estimate = atoms * neighbors[np.searchsorted(bounds, atoms, side="right")]
     return np.maximum(np.ceil(estimate), atoms).astype(np.int64)

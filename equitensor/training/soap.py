@@ -95,8 +95,10 @@ class _Row:
         self.flat = parameters[0].new_empty(sum(p.numel() for p in parameters))
         stacks = by_shape(parameters, _tall) if matrices else [parameters]
         pieces = iter(self.flat.split([p.numel() for stack in stacks for p in stack]))
-        found = {id(p): _like(p, next(pieces)) if matrices else next(pieces).view(p.shape) for s in stacks for p in s}
-        self.pieces = [found[id(p)] for p in parameters]
+        by_parameter = {
+            id(p): _like(p, next(pieces)) if matrices else next(pieces).view(p.shape) for s in stacks for p in s
+        }
+        self.pieces = [by_parameter[id(p)] for p in parameters]
         self.stacks = []
         if matrices:
             shapes = [(-1, *_tall(stack[0]).shape[-2:]) for stack in stacks]

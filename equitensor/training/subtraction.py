@@ -33,11 +33,11 @@ class D3Table:
         """Of `snapshots[indices]`, in as many threads as there are cores."""
         index, began = np.unique(np.asarray(indices, dtype=np.int64)), time.monotonic()
         parts = [index[first : first + _AT_ONCE] for first in range(0, len(index), _AT_ONCE)]
-        found: list[Dispersion] = []
+        computed: list[Dispersion] = []
         with ThreadPoolExecutor(usable_cores()) as pool:  # the package computes outside of Python's lock
             shown = track(parts, f"d3 {d3.name}", console=console, transient=True, disable=not console.is_terminal)
             for part in shown:
-                found += pool.map(lambda s: d3.compute(s, bool(s.pbc.all())), [snapshots[int(i)] for i in part])
+                computed += pool.map(lambda s: d3.compute(s, bool(s.pbc.all())), [snapshots[int(i)] for i in part])
         console.print(
             f"d3 {d3.name}: of {len(index)} structures in {snapshots.name}, {time.monotonic() - began:.1f} s",
             soft_wrap=True,
@@ -46,10 +46,10 @@ class D3Table:
         nothing = np.full((3, 3), np.nan)
         return cls(
             index=index,
-            energy=np.array([each.energy for each in found]),
-            start=np.cumsum([0, *(len(each.forces) for each in found)]),
-            forces=np.concatenate([np.zeros((0, 3)), *(each.forces for each in found)]),
-            stress=np.array([nothing if each.stress is None else each.stress for each in found]).reshape(-1, 3, 3),
+            energy=np.array([each.energy for each in computed]),
+            start=np.cumsum([0, *(len(each.forces) for each in computed)]),
+            forces=np.concatenate([np.zeros((0, 3)), *(each.forces for each in computed)]),
+            stress=np.array([nothing if each.stress is None else each.stress for each in computed]).reshape(-1, 3, 3),
         )
 
     def at(self, i: int) -> Dispersion:

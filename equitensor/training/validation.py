@@ -20,10 +20,10 @@ class ValidationErrors:
         self.errors = ErrorSums()
         self.terms: dict[str, tuple[float, int]] = {}  # term of the loss -> sum of weighted squares, number
 
-    def add(self, found: dict[str, Tensor]) -> None:
+    def add(self, errors: dict[str, Tensor]) -> None:
         """The residuals of a batch."""
-        self.errors.add(found)
-        for name, (square, count) in square_sums(found, self.limits).items():
+        self.errors.add(errors)
+        for name, (square, count) in square_sums(errors, self.limits).items():
             squares, number = self.terms.get(name, (0.0, 0))
             self.terms[name] = squares + float(square), number + count
 

@@ -17,17 +17,17 @@ def agreement(subject: Subject, calculator) -> Iterator[Quantity]:
     Bounds are those of the coarser of both: single precision where one of them rounds so.
     """
     other = Subject(calculator, subject.base, subject.seconds)
-    found = other(subject.base, stress=subject.no_stress is None)
-    yield from differences(subject.values, found, subject.rounding.single or other.rounding.single)
+    actual = other(subject.base, stress=subject.no_stress is None)
+    yield from differences(subject.values, actual, subject.rounding.single or other.rounding.single)
 
 
-def differences(expected: Values, found: Values, single: bool) -> Iterator[Quantity]:
+def differences(expected: Values, actual: Values, single: bool) -> Iterator[Quantity]:
     """How far two results for one structure are apart; in single precision or not."""
     scale = max(float(np.sqrt(np.mean(expected.forces**2))), 1e-300)
-    energy = abs(found.energy - expected.energy)
+    energy = abs(actual.energy - expected.energy)
     bound = ENERGY[single] * len(expected.forces) * max(scale, 1.0) + 1e-13 * abs(expected.energy)
     yield Quantity("energy", energy, bound, "eV")
-    yield Quantity("forces", abs(found.forces - expected.forces).max(), FORCES[single] * scale, "eV/Angstrom")
-    if expected.stress is not None and found.stress is not None:
+    yield Quantity("forces", abs(actual.forces - expected.forces).max(), FORCES[single] * scale, "eV/Angstrom")
+    if expected.stress is not None and actual.stress is not None:
         bound = STRESS[single] * abs(expected.stress).max()
-        yield Quantity("stress", abs(found.stress - expected.stress).max(), bound, "eV/Angstrom^3")
+        yield Quantity("stress", abs(actual.stress - expected.stress).max(), bound, "eV/Angstrom^3")

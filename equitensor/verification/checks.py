@@ -32,9 +32,9 @@ class Check(NamedTuple):
 
 def rounding(subject: Subject):
     """How far energies and forces scatter about a smooth curve when atoms move by 1e-4 Angstrom."""
-    found = subject.rounding
-    yield Quantity("energy", found.measured_energy, found.LARGEST_ENERGY * found.atoms, "eV")
-    yield Quantity("forces", found.measured_forces, found.LARGEST_FORCE * found.force_scale, "eV/Angstrom")
+    estimate = subject.rounding
+    yield Quantity("energy", estimate.measured_energy, estimate.LARGEST_ENERGY * estimate.atoms, "eV")
+    yield Quantity("forces", estimate.measured_forces, estimate.LARGEST_FORCE * estimate.force_scale, "eV/Angstrom")
 
 
 CHECKS = {

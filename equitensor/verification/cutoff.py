@@ -105,9 +105,9 @@ def _along(subject: Subject, path: Path) -> Iterator[Quantity]:
 
     def at(t: float) -> Point:
         atoms = path.at(t)
-        found = subject(atoms)
-        derivative = None if path.tangent is None else -float((found.forces * path.tangent).sum())
-        return Point(t, found.energy, derivative, found.forces)
+        values = subject(atoms)
+        derivative = None if path.tangent is None else -float((values.forces * path.tangent).sum())
+        return Point(t, values.energy, derivative, values.forces)
 
     count = min(max(subject.affordable(0.03), 15), 120 if path.leaves else 40)
     points = [at(t) for t in np.linspace(path.start, path.stop, count)]

@@ -39,13 +39,13 @@ def moves(subject: Subject, step: float | None = None) -> Moves:
 def _moves(subject: Subject, step: float) -> Moves:
     size, random = subject.base.positions.shape, np.random.default_rng(1)
     coordinates = _coordinates(subject)
-    found = []
+    moves = []
     for c in coordinates:
         direction = np.zeros(size)
         direction.flat[c] = 1.0
-        found.append(_along(subject, direction, step))
+        moves.append(_along(subject, direction, step))
     directions = [_along(subject, random.uniform(-1, 1, size), step)[:2] for _ in range(DIRECTIONS)]
-    mean, difference, columns = map(np.array, zip(*found, strict=True))
+    mean, difference, columns = map(np.array, zip(*moves, strict=True))
     return Moves(coordinates, columns, mean, difference, directions)
 
 
@@ -55,16 +55,16 @@ def _with_steps_that_fit(subject: Subject, check: Callable[[float], list[Quantit
     An error of the derivatives does not. Steps end where rounding would hide 1 % of a force.
     """
     step, rounding = subject.rounding.step, subject.rounding
-    found = check(step)
+    finding = check(step)
     for _ in range(SMALLER):
         step /= 3
         if (
-            all(q.passed for q in found)
+            all(q.passed for q in finding)
             or 3 * rounding.energy / step + 4 * rounding.forces > 0.01 * rounding.force_scale
         ):
             break
-        found = check(step)
-    return found
+        finding = check(step)
+    return finding
 
 
 def _along(
@@ -99,14 +99,14 @@ def forces(subject: Subject) -> list[Quantity]:
 
 
 def _forces(subject: Subject, step: float) -> list[Quantity]:
-    found, rounding = moves(subject, step), subject.rounding
+    displaced, rounding = moves(subject, step), subject.rounding
     relative = 2e-3 if rounding.single else 3e-4
     noise = 3 * rounding.energy / step + 4 * rounding.forces
     pairs = [
         (f"{subject.name(c // 3)}, {AXES[c % 3]}", mean, difference)
-        for c, mean, difference in zip(found.coordinates, found.mean_forces, found.differences, strict=True)
+        for c, mean, difference in zip(displaced.coordinates, displaced.mean_forces, displaced.differences, strict=True)
     ]
-    pairs += [("a motion of all atoms", *pair) for pair in found.directions]
+    pairs += [("a motion of all atoms", *pair) for pair in displaced.directions]
     quantities = []
     for where, mean, difference in pairs:
         bound = relative * max(rounding.force_scale, abs(mean)) + noise
@@ -134,18 +134,18 @@ def hessian(subject: Subject) -> list[Quantity]:
 
 
 def _hessian(subject: Subject, step: float) -> list[Quantity]:
-    found, rounding = moves(subject, step), subject.rounding
-    block = hessian_block(found)
+    displaced, rounding = moves(subject, step), subject.rounding
+    block = hessian_block(displaced)
     difference = abs(block - block.T)
     bound = (1e-5 + 20 * step**2) * abs(block).max() + 4 * rounding.forces / step
     i, j = np.unravel_index(difference.argmax(), difference.shape)
-    names = [f"{subject.name(c // 3)} {AXES[c % 3]}" for c in found.coordinates[[i, j]]]
+    names = [f"{subject.name(c // 3)} {AXES[c % 3]}" for c in displaced.coordinates[[i, j]]]
     return [Quantity("Hessian", difference.max(), bound, "eV/Angstrom^2", " and ".join(names))]
 
 
-def hessian_block(found: Moves) -> np.ndarray:
+def hessian_block(displaced: Moves) -> np.ndarray:
     """Second derivatives of the energy in the coordinates that were moved."""
-    return -found.columns[:, found.coordinates]
+    return -displaced.columns[:, displaced.coordinates]
 
 
 def stress(subject: Subject) -> list[Quantity]:
@@ -177,8 +177,8 @@ def _under(subject: Subject, direction: np.ndarray, step: float) -> tuple[float,
     for t in (-step, 0.0, step):
         deformation = np.eye(3) + t * direction
         atoms = strained(subject.base, deformation)
-        found = subject(atoms, stress=True) if t else subject.values
-        derivatives.append(atoms.get_volume() * (found.stress * (direction @ np.linalg.inv(deformation))).sum())
-        energies.append(found.energy)
+        values = subject(atoms, stress=True) if t else subject.values
+        derivatives.append(atoms.get_volume() * (values.stress * (direction @ np.linalg.inv(deformation))).sum())
+        energies.append(values.energy)
     mean = (derivatives[0] + 4 * derivatives[1] + derivatives[2]) / 6
     return mean / volume, (energies[2] - energies[0]) / (2 * step * volume)

@@ -36,9 +36,9 @@ def drift(subject: Subject) -> Iterator[Quantity]:
 
 
 def _timestep(subject: Subject) -> float:
-    found = moves(subject)
-    masses = np.repeat(subject.base.get_masses(), 3)[found.coordinates]
-    block = hessian_block(found)
+    displaced = moves(subject)
+    masses = np.repeat(subject.base.get_masses(), 3)[displaced.coordinates]
+    block = hessian_block(displaced)
     dynamical = (block + block.T) / 2 / np.sqrt(np.outer(masses, masses))
     highest = np.sqrt(max(abs(np.linalg.eigvalsh(dynamical)).max(), 1e-6))
     fastest = 2 * np.sqrt(3 * units.kB * TEMPERATURE / subject.base.get_masses().min())

@@ -24,14 +24,14 @@ def cluster(subject: Subject, largest: int = LARGEST_CLUSTER) -> Atoms:
     base = subject.base
     if not base.pbc.any() and len(base) <= largest:
         return Atoms(base.numbers, base.positions)
-    radius, found = 2.0, (np.array([], int), np.zeros((0, 3)))
-    while len(found[0]) < min(largest, 8) - 1 and radius < 12:
+    radius, neighbors = 2.0, (np.array([], int), np.zeros((0, 3)))
+    while len(neighbors[0]) < min(largest, 8) - 1 and radius < 12:
         radius *= 1.2
         i, j, vectors = neighbor_list("ijD", base, radius)
-        found = j[i == 0], vectors[i == 0]
-    order = np.argsort(np.linalg.norm(found[1], axis=1))[: largest - 1]
-    numbers = np.concatenate([base.numbers[:1], base.numbers[found[0][order]]])
-    return Atoms(numbers, np.vstack([np.zeros(3), found[1][order]]))
+        neighbors = j[i == 0], vectors[i == 0]
+    order = np.argsort(np.linalg.norm(neighbors[1], axis=1))[: largest - 1]
+    numbers = np.concatenate([base.numbers[:1], base.numbers[neighbors[0][order]]])
+    return Atoms(numbers, np.vstack([np.zeros(3), neighbors[1][order]]))
 
 
 def far_fragments(subject: Subject) -> Iterator[Quantity]:
@@ -69,15 +69,15 @@ def isolated_atoms(subject: Subject) -> Iterator[Quantity]:
 def many_atoms(subject: Subject) -> Iterator[Quantity]:
     """Hundreds of atoms: so many times the energy, and rounding that does not grow in proportion."""
     unit = subject.base if subject.base.pbc.all() else cluster(subject)
-    rounding, found = subject.rounding, _growing(subject, unit)
-    if not found or len(found[-1].atoms) < FEW:
+    rounding, lattices = subject.rounding, _growing(subject, unit)
+    if not lattices or len(lattices[-1].atoms) < FEW:
         count, took = max(subject.took.items())
         raise NotApplicable(f"a call takes too long for a structure of many atoms: {took:.2g} s for {count}")
-    atoms, copies, energy = found[-1]
+    atoms, copies, energy = lattices[-1]
     per_atom = abs(energy - copies * subject(unit).energy) / len(atoms)
     bound = (2e-5 if rounding.single else 1e-7) + 5 * rounding.energy / rounding.atoms
     yield Quantity("energy", per_atom, bound, "eV/atom", f"{len(atoms)} atoms")
-    quick = [each.atoms for each in found if len(each.atoms) >= FEW and subject.fits(REPEATED, len(each.atoms))]
+    quick = [each.atoms for each in lattices if len(each.atoms) >= FEW and subject.fits(REPEATED, len(each.atoms))]
     if quick:
         yield _growth_of_rounding(subject, quick[-1])
 
@@ -103,13 +103,13 @@ class Lattice(NamedTuple):
 
 def _growing(subject: Subject, unit: Atoms) -> list[Lattice]:
     """More and more copies, up to MANY atoms or to where a call for more would take too long: each call is timed."""
-    found: list[Lattice] = []
+    lattices: list[Lattice] = []
     for wanted in sorted({max(size // len(unit), 2) for size in (2 * len(unit), *SIZES, MANY)}):
         atoms, copies = _copies(unit, wanted)
-        if not _fits(subject, len(atoms), found):
+        if not _fits(subject, len(atoms), lattices):
             break
-        found.append(Lattice(atoms, copies, subject.timed(atoms).energy))
-    return found
+        lattices.append(Lattice(atoms, copies, subject.timed(atoms).energy))
+    return lattices
 
 
 def _fits(subject: Subject, count: int, smaller: list[Lattice]) -> bool:

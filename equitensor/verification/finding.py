@@ -58,11 +58,11 @@ class Finding:
 
     def as_dict(self) -> dict:
         """For JSON."""
-        found = {"check": self.check, "verdict": self.verdict}
+        fields = {"check": self.check, "verdict": self.verdict}
         if self.worst is not None:
-            found |= {name: self.worst.as_dict()[name] for name in ("value", "bound", "unit", "where")}
-            found["quantity"] = self.worst.name
-        return found | {"reason": self.reason, "quantities": [quantity.as_dict() for quantity in self.quantities]}
+            fields |= {name: self.worst.as_dict()[name] for name in ("value", "bound", "unit", "where")}
+            fields["quantity"] = self.worst.name
+        return fields | {"reason": self.reason, "quantities": [quantity.as_dict() for quantity in self.quantities]}
 
 
 def judged(check: str, quantities: Iterable[Quantity]) -> Finding:

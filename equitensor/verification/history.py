@@ -18,10 +18,10 @@ def determinism(subject: Subject) -> Iterator[Quantity]:
     force_bound = 1e-5 * abs(subject.values.forces).max()
     for number in range(REPEATS):
         subject(displaced)
-        found = subject(subject.base)
+        again = subject(subject.base)
         where = f"computed again ({number + 1})"
-        yield Quantity("energy", abs(found.energy - subject.values.energy), energy_bound, "eV", where)
-        yield Quantity("forces", abs(found.forces - subject.values.forces).max(), force_bound, "eV/Angstrom", where)
+        yield Quantity("energy", abs(again.energy - subject.values.energy), energy_bound, "eV", where)
+        yield Quantity("forces", abs(again.forces - subject.values.forces).max(), force_bound, "eV/Angstrom", where)
 
 
 def stale_results(subject: Subject) -> Iterator[Quantity]:
@@ -32,8 +32,8 @@ def stale_results(subject: Subject) -> Iterator[Quantity]:
         atoms.calc = subject.calculator
         _values(subject, atoms)
         for _ in change(atoms):
-            found = _values(subject, atoms)
-        yield from subject.differences(_afresh(subject, atoms), found, f"after {name}")
+            values = _values(subject, atoms)
+        yield from subject.differences(_afresh(subject, atoms), values, f"after {name}")
 
 
 def _little_step(subject: Subject) -> Iterator[Quantity]:
@@ -43,12 +43,12 @@ def _little_step(subject: Subject) -> Iterator[Quantity]:
     force = np.linalg.norm(values.forces[atom])
     step = np.zeros_like(values.forces)
     step[atom] = LITTLE * values.forces[atom] / force
-    found = subject(moved(subject.base, step))
-    missing = abs(found.energy - values.energy + LITTLE * force)
+    moved_values = subject(moved(subject.base, step))
+    missing = abs(moved_values.energy - values.energy + LITTLE * force)
     bound = 0.5 * LITTLE * force + 8 * subject.rounding.energy
     where = f"after {subject.name(atom)} moved by {LITTLE} Angstrom"
     yield Quantity("energy", missing, bound, "eV", where)
-    old = found.energy == values.energy and np.array_equal(found.forces, values.forces)
+    old = moved_values.energy == values.energy and np.array_equal(moved_values.forces, values.forces)
     yield Quantity("old results", float(old), 0.0, "times", where)
 
 
@@ -112,11 +112,11 @@ def _afresh(subject: Subject, atoms: Atoms) -> Values:
         if hasattr(subject.calculator, "reset"):
             subject.calculator.reset()
         try:
-            found = subject(structure, stress=True)
+            values = subject(structure, stress=True)
         except Refusal:
             if structure is atoms:
                 raise
-    return found
+    return values
 
 
 def after_an_error(subject: Subject) -> Iterator[Quantity]:
@@ -127,8 +127,8 @@ def after_an_error(subject: Subject) -> Iterator[Quantity]:
         before = subject(subject.base)
         old = _old_results(subject, impossible, before)
         yield Quantity("old results", old, 0.0, "times", f"asked about {name}")
-        found = subject(displaced, stress=True)
-        yield from subject.differences(expected, found, f"after it was asked about {name}")
+        values = subject(displaced, stress=True)
+        yield from subject.differences(expected, values, f"after it was asked about {name}")
 
 
 def _impossible(subject: Subject) -> dict[str, Atoms]:

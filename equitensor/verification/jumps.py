@@ -59,13 +59,13 @@ def _largest(at, points, change, least, width) -> Jump:
     """Halve the intervals whose change differs most from their neighbours'."""
     changes = np.array([change(a, b, k) for k, (a, b) in enumerate(pairwise(points))])
     score = abs(changes - _around(changes)).reshape(len(changes), -1).max(axis=1)
-    found = [Jump(0.0, points[0].t)]
+    jumps = [Jump(0.0, points[0].t)]
     for k in np.argsort(-score)[:CANDIDATES]:
         if score[k] > least:
-            found.append(
+            jumps.append(
                 _halved(at, points[k], points[k + 1], least, width, lambda a, b, k=k: abs(change(a, b, k)).max())
             )
-    return max(found)
+    return max(jumps)
 
 
 def _halved(at, a: Point, b: Point, least: float, width: float, change) -> Jump:

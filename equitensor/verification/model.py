@@ -61,11 +61,11 @@ def backends(path, atoms: Atoms) -> Iterator[Finding]:
                 yield Finding(check, NOT_APPLICABLE, reason=reason)
                 continue
             try:
-                found = computed(dtype=dtype, **options)
+                values = computed(dtype=dtype, **options)
             except (InputError, Refusal) as error:
                 yield Finding(check, FAILED, reason=str(error))
             else:
-                yield judged(check, differences(reference, found, dtype == "float32"))
+                yield judged(check, differences(reference, values, dtype == "float32"))
     yield from _lammps(path, base, reference)
 
 
@@ -106,11 +106,11 @@ def _lammps(path, base: Atoms, reference: Values) -> Iterator[Finding]:
         return
     for dtype in PRECISIONS:
         try:
-            found = of_lammps(path, base, dtype=dtype)
+            values = of_lammps(path, base, dtype=dtype)
         except Exception as error:
             yield Finding(f"LAMMPS, {dtype}", FAILED, reason=str(refusal(error)))
         else:
-            yield judged(f"LAMMPS, {dtype}", differences(reference, Values(*found), dtype == "float32"))
+            yield judged(f"LAMMPS, {dtype}", differences(reference, Values(*values), dtype == "float32"))
 
 
 @contextmanager

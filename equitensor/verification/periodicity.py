@@ -17,8 +17,8 @@ def lattice_translation(subject: Subject) -> Iterator[Quantity]:
     one[subject.random.integers(count), periodic] = [1, -2, 1][: len(periodic)]
     all_[:, periodic] = subject.random.integers(-3, 4, (count, len(periodic)))
     for shift, where in ((one, "one atom moved"), (all_, "all atoms moved")):
-        found = subject(moved(subject.base, shift @ subject.base.cell.array), stress=True)
-        yield from subject.differences(subject.values, found, f"{where} by lattice vectors")
+        translated = subject(moved(subject.base, shift @ subject.base.cell.array), stress=True)
+        yield from subject.differences(subject.values, translated, f"{where} by lattice vectors")
 
 
 def equivalent_cells(subject: Subject) -> Iterator[Quantity]:
@@ -63,6 +63,6 @@ def supercells(subject: Subject) -> Iterator[Quantity]:
         copies = int(np.prod(repeat))
         few = copies * count <= LARGEST_SUPERCELL and subject.fits(0.03, copies * count)
         if number == 0 or few:
-            found = subject.timed(subject.base.repeat(repeat), stress=True)
+            repeated = subject.timed(subject.base.repeat(repeat), stress=True)
             where = "supercell {} x {} x {}".format(*repeat)
-            yield from subject.differences(subject.values, found, where, copies)
+            yield from subject.differences(subject.values, repeated, where, copies)

@@ -93,12 +93,12 @@ class Subject:
         Where that is half of a window or more, by motions that are longer, until they show whole steps of the energy.
         """
         derivative, factor = -float((self.values.forces * direction).sum()), 1.0
-        found = max(stuck(energies, derivative * Rounding.TIMES) for energies in windows)
-        while 4 * found >= abs(derivative) * factor * np.ptp(Rounding.TIMES) and factor < 100:
+        change = max(stuck(energies, derivative * Rounding.TIMES) for energies in windows)
+        while 4 * change >= abs(derivative) * factor * np.ptp(Rounding.TIMES) and factor < 100:
             factor *= 10
             times = factor * Rounding.TIMES
-            found = stuck([self(moved(self.base, t * direction)).energy for t in times], derivative * times)
-        return found
+            change = stuck([self(moved(self.base, t * direction)).energy for t in times], derivative * times)
+        return change
 
     def affordable(self, share: float) -> int:
         """How many calls fit into this share of the time, on a structure as large as the base."""
@@ -107,10 +107,10 @@ class Subject:
     def timed(self, atoms: Atoms, stress: bool = False) -> Values:
         """What the calculator says of the atoms; the time that it took is known from then on."""
         began = perf_counter()
-        found = self(atoms, stress)
+        values = self(atoms, stress)
         took = max(perf_counter() - began, 1e-9)
         self.took[len(atoms)] = min(took, self.took.get(len(atoms), np.inf))
-        return found
+        return values
 
     def fits(self, share: float, atoms: int) -> bool:
         """Whether a call for so many atoms, as far as is known, takes no more than this share of the time."""
@@ -144,17 +144,17 @@ class Subject:
             raise NotApplicable("the structure is not periodic")
         return np.flatnonzero(self.base.pbc)
 
-    def differences(self, expected: Values, found: Values, where: str, copies: int = 1) -> list[Quantity]:
+    def differences(self, expected: Values, actual: Values, where: str, copies: int = 1) -> list[Quantity]:
         """Energy, forces and stress of one structure written in two ways; or of `copies` times that structure."""
         rounding = self.rounding
-        energy = abs(found.energy - copies * expected.energy)
-        forces = abs(found.forces - np.tile(expected.forces, (copies, 1))).max(initial=0.0)
+        energy = abs(actual.energy - copies * expected.energy)
+        forces = abs(actual.forces - np.tile(expected.forces, (copies, 1))).max(initial=0.0)
         quantities = [
             Quantity("energy", energy, copies * rounding.energy_bound, "eV", where),
             Quantity("forces", forces, rounding.force_bound, "eV/Angstrom", where),
         ]
-        if expected.stress is not None and found.stress is not None:
-            stress = abs(found.stress - expected.stress).max()
+        if expected.stress is not None and actual.stress is not None:
+            stress = abs(actual.stress - expected.stress).max()
             quantities.append(Quantity("stress", stress, rounding.stress_bound, "eV/Angstrom^3", where))
         return quantities
 

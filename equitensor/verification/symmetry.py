@@ -39,8 +39,8 @@ def _turned(subject: Subject, matrix: np.ndarray, where: str) -> list[Quantity]:
 def translation(subject: Subject) -> Iterator[Quantity]:
     """All atoms moved by one vector; forces sum to zero."""
     for vector in ((1.7, -2.3, 3.1), (-7.3, 9.1, 12.7)):
-        found = subject(moved(subject.base, np.array(vector)), stress=True)
-        yield from subject.differences(subject.values, found, f"moved by {vector} Angstrom")
+        translated = subject(moved(subject.base, np.array(vector)), stress=True)
+        yield from subject.differences(subject.values, translated, f"moved by {vector} Angstrom")
     net = abs(subject.values.forces.sum(axis=0)).max()
     yield Quantity("sum of forces", net, subject.rounding.force_bound * len(subject.base), "eV/Angstrom")
 

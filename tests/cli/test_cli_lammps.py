@@ -145,8 +145,8 @@ def test_box_of_any_periodicity():
         atoms = Atoms("C8", rng.uniform(-9, 9, (8, 3)), cell=cell, pbc=pbc)
         box = inputs.box(atoms)
         assert box.boundary == " ".join("p" if p else "s" for p in pbc)
-        found, expected = (np.sort(neighbor_list("d", of, 7.0)) for of in (box.atoms, atoms))
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+        distances, expected = (np.sort(neighbor_list("d", of, 7.0)) for of in (box.atoms, atoms))
+        np.testing.assert_allclose(distances, expected, atol=1e-9)
         free = ~atoms.pbc
         assert np.all(box.atoms.get_scaled_positions(wrap=False)[:, free] > 0.1)
         assert np.all(box.atoms.get_scaled_positions(wrap=False)[:, free] < 0.9)

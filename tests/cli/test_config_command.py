@@ -16,18 +16,20 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "datasets").glob("*/trai
 def test_every_key_has_a_meaning_and_stands_there(capsys):
     assert main(["config"]) == 0
     printed = capsys.readouterr().out
-    found = [key for section in keys().values() for key in section]
-    assert all(key.meaning for key in found), [key.name for key in found if not key.meaning]
-    assert {"data.train", "model.product", "train.max_time", "loss.energy_late", "seed"} <= {key.name for key in found}
-    assert all(key.name.split(".")[-1][:10] in printed for key in found)
+    documented = [key for section in keys().values() for key in section]
+    assert all(key.meaning for key in documented), [key.name for key in documented if not key.meaning]
+    assert {"data.train", "model.product", "train.max_time", "loss.energy_late", "seed"} <= {
+        key.name for key in documented
+    }
+    assert all(key.name.split(".")[-1][:10] in printed for key in documented)
 
 
 def test_defaults_and_values_are_those_of_the_models():
-    found = {key.name: key for section in keys().values() for key in section}
-    assert (found["train.ema"].default, found["train.ema"].values) == ("0.99", "number, 0 or more, < 1")
-    assert found["model.channels"].default == "32 (directional), 128 (dimenet++)"
-    assert found["train.optimizer"].values == "soap, adam, muon"
-    assert found["data.train"].default == ""
+    by_name = {key.name: key for section in keys().values() for key in section}
+    assert (by_name["train.ema"].default, by_name["train.ema"].values) == ("0.99", "number, 0 or more, < 1")
+    assert by_name["model.channels"].default == "32 (directional), 128 (dimenet++)"
+    assert by_name["train.optimizer"].values == "soap, adam, muon"
+    assert by_name["data.train"].default == ""
 
 
 def test_a_section_that_is_not_there_is_told(capsys):

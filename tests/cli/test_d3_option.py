@@ -34,8 +34,8 @@ def test_simulations(trained_file, rest, command):
     for model, option in ((str(trained_file), ["--d3", "pbe-bj"]), (rest, [])):
         options = [*COMMANDS[command], *option, "--overwrite", "--dtype", "float64", "--device", "cpu"]
         main([command, model, STRUCTURE, *options])
-        found = ase.io.read(COMMANDS[command][-1], "0").get_potential_energy()
-        assert found == pytest.approx(energy(rest), abs=1e-6)
+        computed = ase.io.read(COMMANDS[command][-1], "0").get_potential_energy()
+        assert computed == pytest.approx(energy(rest), abs=1e-6)
     assert abs(energy(rest) - energy(trained_file)) > 1e-3
 
 

@@ -51,10 +51,10 @@ def test_info_says_what_there_is(bars, model_file, capsys):
 def test_eval_compares_them_with_errors_and_draws_them(bars, capsys):
     assert main(["eval", "model.eqt", "valid.xyz", "--json", "eval.json", "--plots", "plots"]) == 0
     assert "the 90 % intervals hold" in capsys.readouterr().out
-    found = json.loads((bars / "eval.json").read_text())["error_bars"]
-    assert found["energy"]["coverage_90"] == pytest.approx(37 / 40)  # the 37th of 40 ratios is the factor
-    assert found["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
-    assert found["forces"]["sharpness"] == pytest.approx(0.1, rel=0.2) and "largest" in found["novelty"]
+    error_bars = json.loads((bars / "eval.json").read_text())["error_bars"]
+    assert error_bars["energy"]["coverage_90"] == pytest.approx(37 / 40)  # the 37th of 40 ratios is the factor
+    assert error_bars["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
+    assert error_bars["forces"]["sharpness"] == pytest.approx(0.1, rel=0.2) and "largest" in error_bars["novelty"]
     assert {"error_bars_energy.png", "error_bars_forces.png"} <= {path.name for path in (bars / "plots").iterdir()}
 
 

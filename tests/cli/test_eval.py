@@ -19,7 +19,7 @@ FMAX, STEPS = 0.05, 2
 @pytest.fixture
 def frames(model_file):
     """Frames of relaxations of two molecules by the model itself, with tags and an atom that is held."""
-    found = []
+    written = []
     for seed, name in enumerate(("CH3OH", "H2O")):
         atoms = molecule(name)
         atoms.rattle(0.05, seed=seed)
@@ -31,9 +31,9 @@ def frames(model_file):
             frame.info["run"], frame.info["config_type"] = name, f"of {name}"
             results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(apply_constraint=False)}
             frame.calc = SinglePointCalculator(frame, **results)
-            found.append(frame)
-    ase.io.write("frames.extxyz", found)
-    return found
+            written.append(frame)
+    ase.io.write("frames.extxyz", written)
+    return written
 
 
 @pytest.fixture

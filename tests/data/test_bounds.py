@@ -66,9 +66,9 @@ def test_right_labels_are_silent(molecules, crystals):
     ],
 )
 def test_molecules_in_other_units_are_told(molecules, factors, message):
-    found = warnings(molecules, **factors)
-    assert any(message in warning for warning in found), found
-    assert all(warning.startswith("twin: ") for warning in found)
+    messages = warnings(molecules, **factors)
+    assert any(message in warning for warning in messages), messages
+    assert all(warning.startswith("twin: ") for warning in messages)
 
 
 @pytest.mark.parametrize("size", [0.01, 1.0, 100.0, 1e4])
@@ -76,14 +76,14 @@ def test_molecules_in_other_units_are_told(molecules, factors, message):
 def test_no_unit_makes_forces_of_noise(molecules, size, seed):
     rng = np.random.default_rng(seed)
     noise = [s.replace(forces=size * rng.normal(size=s.forces.shape)) for s in molecules]
-    found = [warning for warning in warnings(noise) if "bonds of hydrogen" in warning]
-    assert len(found) == 1 or size in (1.0, 100.0)  # which happen to look like right ones for some seeds
-    assert all("+-" in warning and "no unit alone" in warning and "forces_unit" not in warning for warning in found)
+    messages = [warning for warning in warnings(noise) if "bonds of hydrogen" in warning]
+    assert len(messages) == 1 or size in (1.0, 100.0)  # which happen to look like right ones for some seeds
+    assert all("+-" in warning and "no unit alone" in warning and "forces_unit" not in warning for warning in messages)
 
 
 def test_a_right_constant_in_no_known_unit_names_none(molecules):
-    (found,) = (w for w in warnings(molecules, forces=1e6, energy=1e6) if "bonds of hydrogen" in w)
-    assert "no unit alone" in found
+    (message,) = (w for w in warnings(molecules, forces=1e6, energy=1e6) if "bonds of hydrogen" in w)
+    assert "no unit alone" in message
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_energies_below_those_of_all_electrons_name_the_frame_and_the_unit():
 def test_atoms_that_clash_are_named(molecules):
     clash = molecules[1].replace(pos=molecules[1].pos.copy(), source="a.xyz, frame 1")
     clash.pos[0] = clash.pos[1] + [0, 0, 0.3]
-    found = warnings([molecules[0], clash, *molecules[2:6]])
-    assert any("a.xyz, frame 1: atoms 0 and 1 are 0.3 Angstrom apart" in warning for warning in found)
+    messages = warnings([molecules[0], clash, *molecules[2:6]])
+    assert any("a.xyz, frame 1: atoms 0 and 1 are 0.3 Angstrom apart" in warning for warning in messages)
 
 
 def test_a_scan_of_a_dissociation_is_silent():

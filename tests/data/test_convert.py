@@ -232,12 +232,16 @@ def test_joined_indices_are_those_of_the_structures_together():
 
 def test_compositions_count_elements():
     numbers = [bytes([1, 1, 8]), bytes([6]), b"", bytes([1, 6, 6, 6, 8])]
-    found = Compositions.of(numbers)
-    assert found.table(np.array([3, 0, 2]), (1, 6, 8)).tolist() == [[1, 3, 1], [2, 0, 1], [0, 0, 0]]
-    assert found.table(np.array([3]), (6,)).tolist() == [[3]]
-    assert found.elements(0) == {1, 8} and found.elements(3) == {1, 6, 8} and found.elements(2) == set()
-    assert found.holding(8).tolist() == [True, False, False, True]
-    assert found.beyond((1, 8)).tolist() == [False, True, False, True]
+    compositions = Compositions.of(numbers)
+    assert compositions.table(np.array([3, 0, 2]), (1, 6, 8)).tolist() == [[1, 3, 1], [2, 0, 1], [0, 0, 0]]
+    assert compositions.table(np.array([3]), (6,)).tolist() == [[3]]
+    assert (
+        compositions.elements(0) == {1, 8}
+        and compositions.elements(3) == {1, 6, 8}
+        and compositions.elements(2) == set()
+    )
+    assert compositions.holding(8).tolist() == [True, False, False, True]
+    assert compositions.beyond((1, 8)).tolist() == [False, True, False, True]
     assert list(Names.of(["", "Å", "b"])) == ["", "Å", "b"]
 
 

@@ -29,8 +29,8 @@ def atoms():
 
 def test_isolated_atoms_in_the_data_come_first():
     snapshots = Memory([bound(1, 8, 1), *atoms(), bound(6, 8)])
-    found = resolve_e0s(None, snapshots)
-    assert found.values == E0 and found.origin == "isolated atoms in the data"
+    e0s = resolve_e0s(None, snapshots)
+    assert e0s.values == E0 and e0s.origin == "isolated atoms in the data"
     assert snapshots.index.has(8).tolist() == [False, True, True, True, False]
 
 
@@ -66,8 +66,8 @@ def test_files_of_each_kind(tmp_path):
     coefficients[list(E0)] = list(E0.values())
     np.savez(tmp_path / "a.npz", coeff=coefficients)
     for name in ("a.json", "a.yaml", "a.xyz", "a.npz"):
-        found = resolve_e0s(tmp_path / name, snapshots)
-        assert found.values == E0 and name in found.origin
+        e0s = resolve_e0s(tmp_path / name, snapshots)
+        assert e0s.values == E0 and name in e0s.origin
     with pytest.raises(InputError, match="no E0 for N"):
         resolve_e0s(tmp_path / "a.npz", Memory([molecule([7])]))
     with pytest.raises(InputError, match=r"b\.json: no such file"):
@@ -76,26 +76,26 @@ def test_files_of_each_kind(tmp_path):
 
 def test_least_squares_find_what_compositions_determine(caplog):
     snapshots = Memory([bound(1, 1), bound(1, 8, 1), bound(6, 8), bound(6, 8, 8)])
-    found = resolve_e0s(None, snapshots)
-    assert found.values == pytest.approx(E0, abs=1e-8) and not caplog.records
-    assert "4 structures of 4 compositions" in found.origin
+    e0s = resolve_e0s(None, snapshots)
+    assert e0s.values == pytest.approx(E0, abs=1e-8) and not caplog.records
+    assert "4 structures of 4 compositions" in e0s.origin
 
 
 def test_one_composition_gives_its_mean_per_atom_with_a_warning(caplog):
     snapshots = Memory([molecule([8, 1, 1], -18.0), molecule([8, 1, 1], -12.0), molecule([8, 1, 1], 1e6)])
-    found = resolve_e0s("fit", snapshots, indices=[0, 1])
-    assert found.values == pytest.approx({1: -5.0, 8: -5.0})
+    e0s = resolve_e0s("fit", snapshots, indices=[0, 1])
+    assert e0s.values == pytest.approx({1: -5.0, 8: -5.0})
     assert "do not determine 1 combination of the E0s of H, O" in caplog.text
-    assert "1 combination undetermined" in found.origin
+    assert "1 combination undetermined" in e0s.origin
 
 
 def test_elements_that_share_all_their_structures_are_named(caplog):
     """NaCl and H2O, O2, H2, which agree: the sum of Na and Cl is determined, and H and O are."""
     frames = [molecule([11, 17], -20.0), molecule([8, 1, 1], -15.0), molecule([8, 8], -10.0), molecule([1, 1], -10.0)]
-    found = resolve_e0s("fit", Memory(frames))
+    e0s = resolve_e0s("fit", Memory(frames))
     assert "1 combination of the E0s of Na, Cl" in caplog.text
-    assert found.values[11] + found.values[17] == pytest.approx(-20.0)
-    assert (found.values[8], found.values[1]) == pytest.approx((-5.0, -5.0))
+    assert e0s.values[11] + e0s.values[17] == pytest.approx(-20.0)
+    assert (e0s.values[8], e0s.values[1]) == pytest.approx((-5.0, -5.0))
 
 
 def test_a_rare_element_does_not_take_the_whole_residual_of_its_structure():

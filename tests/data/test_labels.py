@@ -131,11 +131,11 @@ def test_a_molar_mass_is_no_weight_unless_its_key_is_named(read, caplog):
 
 
 def test_weights_that_differ_from_one_are_shown(read):
-    found = coverage(read(frame("energy=1 config_weight=0.25"), frame("energy=2"), frame("energy=3 config_weight=4")))
-    assert found.weights_range == (0.25, 4.0) and found.weighted == 2
+    covered = coverage(read(frame("energy=1 config_weight=0.25"), frame("energy=2"), frame("energy=3 config_weight=4")))
+    assert covered.weights_range == (0.25, 4.0) and covered.weighted == 2
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(coverage_table([found]))
+        console.print(coverage_table([covered]))
     assert "0.250 to 4.000 (2 differ from 1)" in shown.get()
     assert coverage(read(frame("energy=1"))).weights_range is None
 

@@ -27,8 +27,8 @@ from equitensor.data.yaml_values import format_yaml, parse_yaml
     ],
 )
 def test_values(text, value):
-    found = parse_yaml(text)
-    assert found == value and type(found) is type(value)
+    parsed = parse_yaml(text)
+    assert parsed == value and type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(

@@ -72,11 +72,11 @@ def test_the_commands_of_error_bars_run(folder, capsys):
 def test_the_figures_of_error_bars_are_those_of_the_result():
     page = PAGE.read_text()
     result = json.loads((PAGE.parents[1] / "benchmarks" / "results" / "uncertainty.json").read_text())
-    bars, found = result["error_bars"], result["novelty"]
+    bars, novelty = result["error_bars"], result["novelty"]
     shares = [
         f"{100 * bars[at][name]['coverage_90']:.1f} %" for at in ("300K", "600K") for name in ("energy", "forces")
     ]
     ranks = [f"{bars['600K'][name]['spearman']:.2f}" for name in ("energy", "forces")]
-    areas = [f"{found[name]:.2f}" for name in ("auroc_dihedral_beyond", "auroc_H_transfer")]
+    areas = [f"{novelty[name]:.2f}" for name in ("auroc_dihedral_beyond", "auroc_H_transfer")]
     ratios = [f"{each['ratio']:.2f} times" for each in result["cost"].values()]
     assert all(each in page for each in (*shares, *ranks, *areas, *ratios))

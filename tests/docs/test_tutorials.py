@@ -54,9 +54,9 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_are_commands(page):
-    found = commands(page)
-    assert found
-    for words in found:
+    listed = commands(page)
+    assert listed
+    for words in listed:
         build_parser().parse_args(words)
 
 
@@ -68,9 +68,9 @@ def test_the_recipes_that_the_pages_name_are_there():
 
 @pytest.mark.parametrize("page", ["fine-tuning", "tutorial-your-data"])
 def test_configs_are_configs(page):
-    found = configs(page)
-    assert found
-    for values in found:
+    listed = configs(page)
+    assert listed
+    for values in listed:
         data = {"train": "mine.xyz"} | values.get("data", {})
         validate(values | {"data": data}, page)
 

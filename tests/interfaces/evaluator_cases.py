@@ -34,7 +34,7 @@ def structures(elements=(1, 6, 13)) -> dict[str, Atoms]:
     slab = fcc111("Al", (2, 2, 3))
     slab.pbc = (True, True, False)
     wire = Atoms("Al3", [[0, 0, 0], [2.0, 0.3, 0], [0.5, 2.2, 0.1]], cell=[4.1, 0, 0], pbc=(True, False, False))
-    found = {
+    cases = {
         "molecule": molecule("CH3CH2OH"),
         "skewed": skewed,
         "slab": slab,
@@ -43,10 +43,10 @@ def structures(elements=(1, 6, 13)) -> dict[str, Atoms]:
         "isolated": Atoms("Al"),
         "two far": Atoms("Al2", [[0, 0, 0], [20, 0, 0]]),
     }
-    for atoms in found.values():
+    for atoms in cases.values():
         atoms.numbers = rng.choice(elements, len(atoms))
         atoms.positions += 0.08 * rng.standard_normal(atoms.positions.shape)
-    return found
+    return cases
 
 
 def mutated(whole: bytes, rng) -> bytes:

@@ -37,15 +37,15 @@ def scale_shift_mace(block, channels, **settings):
 def batch_of(*names):
     """Molecules of ASE's as one batch."""
     table = tools.AtomicNumberTable(ELEMENTS)
-    found = [data.AtomicData.from_config(data.config_from_atoms(molecule(name)), table, 3.0) for name in names]
-    loader = tools.torch_geometric.dataloader.DataLoader(found, batch_size=len(found))
+    graphs = [data.AtomicData.from_config(data.config_from_atoms(molecule(name)), table, 3.0) for name in names]
+    loader = tools.torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs))
     return next(iter(loader)).to_dict()
 
 
 def results(model, batch):
     """Energies, forces, and the gradients of a loss of both by every parameter."""
-    found = model(dict(batch), training=True)
+    output = model(dict(batch), training=True)
     weights = [p for p in model.parameters() if p.requires_grad]
-    loss = found["energy"].square().sum() + found["forces"].square().sum()
+    loss = output["energy"].square().sum() + output["forces"].square().sum()
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    return [found["energy"].detach(), found["forces"].detach(), *(g for g in gradients if g is not None)]
+    return [output["energy"].detach(), output["forces"].detach(), *(g for g in gradients if g is not None)]

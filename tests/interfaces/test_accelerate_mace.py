@@ -104,14 +104,14 @@ def test_modes_precision_and_configuration():
 
 
 def test_calculator():
-    found = []
+    energies = []
     for model in both()[:2]:
         atoms = molecule("CH3OH")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             atoms.calc = MACECalculator(models=[copy.deepcopy(model)], device="cpu", default_dtype="float64")
-        found.append(torch.tensor(atoms.get_forces()))
-    testing.assert_close(found[1], found[0], tolerance=1e-10)
+        energies.append(torch.tensor(atoms.get_forces()))
+    testing.assert_close(energies[1], energies[0], tolerance=1e-10)
 
 
 def test_torchscript():

@@ -51,18 +51,18 @@ def transforms(model):
 
 
 def batch_of(model, *structures):
-    found = [from_ase(atoms) for atoms in structures]
+    graphs = [from_ase(atoms) for atoms in structures]
     for transform in transforms(model):
-        found = [transform(one) for one in found]
-    return AtomicDataDict.batched_from_list(found)
+        graphs = [transform(one) for one in graphs]
+    return AtomicDataDict.batched_from_list(graphs)
 
 
 def results(model, batch):
     """Energies, forces, and the gradients of a loss of both by every parameter."""
-    found = model.train()(dict(batch))
-    loss = found["total_energy"].square().sum() + found["forces"].square().sum()
+    output = model.train()(dict(batch))
+    loss = output["total_energy"].square().sum() + output["forces"].square().sum()
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
-    return [found["total_energy"].detach(), found["forces"].detach(), *(g for g in gradients if g is not None)]
+    return [output["total_energy"].detach(), output["forces"].detach(), *(g for g in gradients if g is not None)]
 
 
 def assert_same(mine, theirs, tolerance=1e-10):
@@ -89,14 +89,14 @@ def test_numbers_copies_and_state_dict(build, options):
 
 def test_calculator(build):
     theirs = build().eval()
-    mine, found = copy.deepcopy(theirs), []
+    mine, energies = copy.deepcopy(theirs), []
     accelerate(mine)
     for model in (theirs, mine):
         atoms = bulk("Si", cubic=True)
         atoms.rattle(0.1, seed=0)
         atoms.calc = NequIPCalculator(model, device="cpu", transforms=transforms(model))
-        found.append([torch.tensor(atoms.get_forces()), torch.tensor(atoms.get_stress())])
-    assert_same(found[1], found[0])
+        energies.append([torch.tensor(atoms.get_forces()), torch.tensor(atoms.get_stress())])
+    assert_same(energies[1], energies[0])
 
 
 def test_float32(build):

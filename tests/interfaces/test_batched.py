@@ -42,12 +42,12 @@ def test_the_graph_is_that_of_a_fresh_search_however_atoms_and_cells_move(severa
             if atoms.pbc.all():
                 strain = np.eye(3) + 0.01 * rng.standard_normal((3, 3))
                 atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
-        found, expected = neighbors.graph(batched(several)), from_ase(several, CUTOFF)
-        assert rows(found) == rows(expected)
+        graph, expected = neighbors.graph(batched(several)), from_ase(several, CUTOFF)
+        assert rows(graph) == rows(expected)
         torch.testing.assert_close(
-            found.edge_vectors().norm(dim=1).sort()[0], expected.edge_vectors().norm(dim=1).sort()[0]
+            graph.edge_vectors().norm(dim=1).sort()[0], expected.edge_vectors().norm(dim=1).sort()[0]
         )
-        found.replace(edge_index=found.edge_index)  # its order is checked
+        graph.replace(edge_index=graph.edge_index)  # its order is checked
     assert len(several) < neighbors.builds < 20 * len(several)
 
 
@@ -75,20 +75,20 @@ def test_results_are_those_of_each_structure_alone(several, backend, precision, 
     engine, _ = open_batched(model, "cpu", precision, backend=backend)
     assert engine.backend == backend
     for _ in range(2):
-        found = engine.compute(batched(several))
-        assert all(value.dtype == torch.float64 and not value.requires_grad for value in found.values())
+        together = engine.compute(batched(several))
+        assert all(value.dtype == torch.float64 and not value.requires_grad for value in together.values())
         start = 0
         for k, atoms in enumerate(several):
             calc = Calculator(model, "cpu", "float64", backend="torch")
             atoms.calc, end = calc, start + len(atoms)
             close = {"rtol": tolerance, "atol": tolerance}
-            np.testing.assert_allclose(found["energy"][k], atoms.get_potential_energy(), **close)
-            np.testing.assert_allclose(found["energies"][start:end], atoms.get_potential_energies(), **close)
-            np.testing.assert_allclose(found["forces"][start:end], atoms.get_forces(), **close)
+            np.testing.assert_allclose(together["energy"][k], atoms.get_potential_energy(), **close)
+            np.testing.assert_allclose(together["energies"][start:end], atoms.get_potential_energies(), **close)
+            np.testing.assert_allclose(together["forces"][start:end], atoms.get_forces(), **close)
             if atoms.pbc.all():
-                np.testing.assert_allclose(found["stress"][k], atoms.get_stress(voigt=False), **close)
+                np.testing.assert_allclose(together["stress"][k], atoms.get_stress(voigt=False), **close)
             else:
-                assert found["stress"][k].isnan().all()
+                assert together["stress"][k].isnan().all()
             start = end
         for atoms in several:
             atoms.positions[0] += 0.1  # once more by the same lists

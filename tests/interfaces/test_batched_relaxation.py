@@ -20,12 +20,12 @@ def structures():
     """Molecules and a crystal with an atom that is held, all out of their minima."""
     crystal = bulk("C", cubic=True)
     crystal.set_constraint(FixAtoms([0, 3]))
-    found = [molecule("CH3OH"), crystal, molecule("H2O"), molecule("CH4")]
-    for seed, atoms in enumerate(found):
+    frames = [molecule("CH3OH"), crystal, molecule("H2O"), molecule("CH4")]
+    for seed, atoms in enumerate(frames):
         atoms.positions += 0.05 * np.random.default_rng(seed).standard_normal((len(atoms), 3)) * (seed < 3)
         if atoms.constraints:
             atoms.positions[[0, 3]] = bulk("C", cubic=True).positions[[0, 3]]
-    return found
+    return frames
 
 
 @pytest.fixture(params=["core", "torch"])
@@ -35,10 +35,10 @@ def engine(request, trained_file):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_each_takes_the_path_that_it_takes_alone(engine, trained_file, batch_size):
-    found = structures()
-    relaxed = list(relax_many(engine, map(Structure.from_ase, found), FMAX, 25, batch_size))
+    together = structures()
+    relaxed = list(relax_many(engine, map(Structure.from_ase, together), FMAX, 25, batch_size))
     ends = set()
-    for atoms, end in zip(found, relaxed, strict=True):
+    for atoms, end in zip(together, relaxed, strict=True):
         atoms.calc = Calculator(trained_file, device="cpu", dtype="float64")
         start = atoms.get_potential_energy()
         alone = LBFGS(atoms, logfile=None)
@@ -50,7 +50,7 @@ def test_each_takes_the_path_that_it_takes_alone(engine, trained_file, batch_siz
         assert end.structure.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-8)
         np.testing.assert_allclose(end.structure.forces, atoms.get_forces(apply_constraint=False), atol=1e-6)
     assert len(ends) > 2  # they do not end together
-    np.testing.assert_array_equal(relaxed[1].structure.pos[[0, 3]], found[1].positions[[0, 3]])
+    np.testing.assert_array_equal(relaxed[1].structure.pos[[0, 3]], together[1].positions[[0, 3]])
 
 
 def test_one_that_is_no_structure_has_a_fault_and_stops_no_other(engine):

@@ -63,8 +63,8 @@ def unmoved(compute, atoms) -> bool:
 
 def of_positions(path, atoms) -> dict:
     """A twin that knows where it is."""
-    found = results(path, atoms)
-    return found | {"novelty": found["novelty"] * np.exp(1e-3 * atoms.positions[:, 0])}
+    bars = results(path, atoms)
+    return bars | {"novelty": bars["novelty"] * np.exp(1e-3 * atoms.positions[:, 0])}
 
 
 @pytest.mark.parametrize("name", ["molecule", "skewed"])
@@ -112,8 +112,8 @@ def test_without_them_nothing_of_them_is_computed(backend, tmp_path, monkeypatch
 
     for kind, name in ((models.Potential, "forward"), (System, "evaluate")):
         monkeypatch.setattr(kind, name, noted(getattr(kind, name)))
-    found = results(tmp_path / "bare.eqt", structures()["molecule"], backend)
-    assert not set(NAMES) & set(found) and asked == [False]
+    without = results(tmp_path / "bare.eqt", structures()["molecule"], backend)
+    assert not set(NAMES) & set(without) and asked == [False]
     assert Model(tmp_path / "bare.eqt").error_bars is None
     calc = Calculator(tmp_path / "bare.eqt", device="cpu")
     assert not set(NAMES) & set(calc.implemented_properties) and calc.error_bars is None
@@ -142,14 +142,14 @@ def test_evaluation_reports_the_same_calibration_by_both(path):
     rng, frames = np.random.default_rng(2), []
     for atoms in structures().values():
         frames.append(Structure.from_ase(atoms, energy=float(rng.normal()), forces=rng.normal(size=(len(atoms), 3))))
-    found = []
+    reports = []
     for backend in ("torch", "core"):
         engine, _ = open_engine(path, "cpu", "float64", skin=0.0, backend=backend)
         evaluation = evaluate(engine.model if backend == "torch" else engine, Memory(frames), batch_size=3)
-        found.append(evaluation.plain()["error_bars"])
-    assert found[0].keys() == {"energy", "forces", "novelty"}
-    for name, each in found[0].items():
-        assert each == pytest.approx(found[1][name], rel=1e-6)
+        reports.append(evaluation.plain()["error_bars"])
+    assert reports[0].keys() == {"energy", "forces", "novelty"}
+    for name, each in reports[0].items():
+        assert each == pytest.approx(reports[1][name], rel=1e-6)
 
 
 class _Fixed:

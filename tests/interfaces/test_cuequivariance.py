@@ -76,12 +76,12 @@ def contraction_of_its_own(layout):
 def operands(layer, items=5):
     """Features of either side, then weights where they are given, or the elements of a contraction."""
     sides = [getattr(layer, name) for name in ("irreps_in", "irreps_in1", "irreps_in2") if hasattr(layer, name)]
-    found = [torch.randn(items, side.dim, requires_grad=True) for side in sides]
+    tensors = [torch.randn(items, side.dim, requires_grad=True) for side in sides]
     if layer.weight is None:
-        found.append(torch.randn(items, layer.weight_numel, requires_grad=True))
+        tensors.append(torch.randn(items, layer.weight_numel, requires_grad=True))
     if hasattr(layer, "contraction_degree"):
-        found.append(torch.tensor([0, 2, 2, 0, 0], dtype=torch.int32))
-    return found
+        tensors.append(torch.tensor([0, 2, 2, 0, 0], dtype=torch.int32))
+    return tensors
 
 
 def derivatives(layer, *given, **indices):

@@ -74,8 +74,8 @@ def test_the_sum(d3_stand_in, whole, rest, make, backend):
         assert calc.get_potential_energies(atoms).sum() == pytest.approx(calc.get_potential_energy(atoms), 1e-12)
         np.testing.assert_array_equal(calc.descriptors(atoms), plain.descriptors(atoms))
         if atoms.cell.rank == 3:
-            found = calc.get_stress(atoms) - plain.get_stress(atoms)
-            np.testing.assert_allclose(found, added.stress.flat[[0, 4, 8, 5, 2, 1]], atol=1e-12)
+            difference = calc.get_stress(atoms) - plain.get_stress(atoms)
+            np.testing.assert_allclose(difference, added.stress.flat[[0, 4, 8, 5, 2, 1]], atol=1e-12)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -98,10 +98,10 @@ def test_many_at_once(d3_stand_in, rest, backend):
     structures = [structure(make()) for make in (ethanol, crystal, slab)]
     relaxed = list(relax_many(engine, structures, fmax=1e-9, steps=0))
     calc = Calculator(rest, device="cpu", dtype="float64", backend=backend)
-    for make, found in zip((ethanol, crystal, slab), relaxed, strict=True):
+    for make, relaxation in zip((ethanol, crystal, slab), relaxed, strict=True):
         atoms = make()
-        assert found.structure.energy == pytest.approx(calc.get_potential_energy(atoms), rel=1e-12)
-        np.testing.assert_allclose(found.structure.forces, calc.get_forces(atoms), atol=1e-11)
+        assert relaxation.structure.energy == pytest.approx(calc.get_potential_energy(atoms), rel=1e-12)
+        np.testing.assert_allclose(relaxation.structure.forces, calc.get_forces(atoms), atol=1e-11)
 
 
 def test_many_at_once_have_stress_and_energies(d3_stand_in, rest):

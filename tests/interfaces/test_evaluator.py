@@ -44,12 +44,12 @@ CASES = [
 
 def compared(path, atoms, **options):
     """Results of the core and of torch, in float64 unless `options` say otherwise."""
-    found = []
+    differences = []
     for backend in ("core", "torch"):
         calc = Calculator(path, device="cpu", backend=backend, **{"dtype": "float64"} | options)
         calc.calculate(atoms)
-        found.append(calc.results | {"features": calc.descriptors(atoms)})
-    return found
+        differences.append(calc.results | {"features": calc.descriptors(atoms)})
+    return differences
 
 
 @pytest.mark.parametrize("settings", CASES, ids=str)
@@ -80,7 +80,7 @@ def test_a_trained_model_in_both_precisions(trained_file, alanine_data):
             np.testing.assert_allclose(core[name], torch[name], rtol=1e-10, atol=1e-10)
         rms = np.sqrt(np.square(torch["forces"]).mean())
         error, error_of_torch = (
-            np.sqrt(np.square(found["forces"] - torch["forces"]).mean()) for found in (single, torch_single)
+            np.sqrt(np.square(result["forces"] - torch["forces"]).mean()) for result in (single, torch_single)
         )
         assert rms > 0.1
         assert error < 3e-6 * rms
@@ -140,9 +140,9 @@ def test_every_instruction_set_gives_the_same_numbers(model, precision, toleranc
     for kind, atoms in structures().items():
         expected = evaluated(model, atoms)
         for name in sets:
-            found = evaluated(model, atoms, precision=precision, instructions=name)
+            result = evaluated(model, atoms, precision=precision, instructions=name)
             for quantity in NAMES:
-                one, other = getattr(found, quantity), getattr(expected, quantity)
+                one, other = getattr(result, quantity), getattr(expected, quantity)
                 error = np.abs(one - other).max() / max(1, np.abs(other).max())
                 assert error < tolerance, f"{quantity} of {kind}, {name}"
     with pytest.raises(InputError, match="quantum"):
@@ -150,10 +150,10 @@ def test_every_instruction_set_gives_the_same_numbers(model, precision, toleranc
 
 
 def test_virials_of_atoms_sum_to_the_virial(model):
-    found = evaluated(model, structures()["skewed"])
-    xx, yy, zz, xy, xz, yz = found.virials.sum(axis=0)
-    np.testing.assert_allclose([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], found.virial, atol=1e-10)
-    assert np.abs(found.virial).max() > 0.1
+    result = evaluated(model, structures()["skewed"])
+    xx, yy, zz, xy, xz, yz = result.virials.sum(axis=0)
+    np.testing.assert_allclose([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], result.virial, atol=1e-10)
+    assert np.abs(result.virial).max() > 0.1
 
 
 def test_two_threads_share_a_model(model):
@@ -164,9 +164,9 @@ def test_two_threads_share_a_model(model):
         return [evaluated(model, kinds[k]) for _ in range(20)]
 
     with ThreadPoolExecutor(4) as pool:
-        for k, found in enumerate(pool.map(often, range(len(kinds)))):
+        for k, results in enumerate(pool.map(often, range(len(kinds)))):
             for name in NAMES:
-                for one in found:
+                for one in results:
                     np.testing.assert_array_equal(getattr(one, name), getattr(expected[k], name))
 
 
@@ -205,19 +205,19 @@ def test_images_as_ghosts_are_images_as_shifts(model, kind, precision, tolerance
 
     system = System(model, precision)
     system.set_neighbors(atoms.numbers[owner], start, sender, owned=n)
-    found = system.evaluate(pos, None, True, True, forward, reverse)
+    result = system.evaluate(pos, None, True, True, forward, reverse)
     width, dtype = calls[0][1], np.dtype(precision)
     assert calls == [(name, width, dtype) for name in ("forward", "forward", "reverse", "reverse")]  # 3 layers
-    assert found.energy == pytest.approx(expected.energy, rel=tolerance)
+    assert result.energy == pytest.approx(expected.energy, rel=tolerance)
     forces, virials = np.zeros((n, 3)), np.zeros((n, 6))
-    np.add.at(forces, owner, found.forces)
-    np.add.at(virials, owner, found.virials)
+    np.add.at(forces, owner, result.forces)
+    np.add.at(virials, owner, result.virials)
     for one, other in (
-        (found.energies, expected.energies),
+        (result.energies, expected.energies),
         (forces, expected.forces),
         (virials, expected.virials),
-        (found.virial, expected.virial),
-        (found.features, expected.features),
+        (result.virial, expected.virial),
+        (result.features, expected.features),
     ):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(1, np.abs(other).max()))
 
@@ -255,11 +255,11 @@ def test_inner_atoms_are_computed_while_the_border_is_exchanged(model, precision
     system = System(model, precision, threads)
     system.set_neighbors(atoms.numbers[owner], start, sender, owned=n)
     exchange = {"forward": forward, "reverse": reverse, "wait": lambda: under_way.pop()()}
-    found = system.evaluate(pos, border=border, **exchange)
+    result = system.evaluate(pos, border=border, **exchange)
     assert not under_way
-    assert found.energy == pytest.approx(expected.energy, rel=tolerance)
+    assert result.energy == pytest.approx(expected.energy, rel=tolerance)
     forces = np.zeros((n, 3))
-    np.add.at(forces, owner, found.forces)
+    np.add.at(forces, owner, result.forces)
     np.testing.assert_allclose(forces, expected.forces, rtol=0, atol=tolerance * max(1, abs(expected.forces).max()))
     for wrong in (border - 1, n + 1):
         with pytest.raises(InputError, match=f"the border is {wrong} of {n} owned atoms"):
@@ -270,8 +270,8 @@ def test_a_rank_without_atoms_takes_part_in_every_exchange(model):
     widths = []
     system = System(model)
     system.set_neighbors([], [0], [])
-    found = system.evaluate(np.zeros((0, 3)), None, forward=lambda r: widths.append(r.shape), reverse=lambda r: None)
-    assert found.energy == 0
+    result = system.evaluate(np.zeros((0, 3)), None, forward=lambda r: widths.append(r.shape), reverse=lambda r: None)
+    assert result.energy == 0
     assert len(widths) == 2
 
 
@@ -296,12 +296,12 @@ def test_atoms_of_number_zero_take_no_part(model):
     more += structures()["two far"]
     more.positions[-2:] = atoms.positions[:2] + 0.4
     more.numbers[-2:] = 0
-    found = evaluated(model, more)
-    np.testing.assert_allclose(found.forces[:-2], kept.forces, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found.energies[:-2], kept.energies, rtol=1e-13)
-    assert not found.forces[-2:].any()
-    assert not found.energies[-2:].any()
-    assert found.energy == pytest.approx(kept.energy, rel=1e-13)
+    result = evaluated(model, more)
+    np.testing.assert_allclose(result.forces[:-2], kept.forces, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result.energies[:-2], kept.energies, rtol=1e-13)
+    assert not result.forces[-2:].any()
+    assert not result.energies[-2:].any()
+    assert result.energy == pytest.approx(kept.energy, rel=1e-13)
 
 
 def test_copies_and_pickles_evaluate_the_same(model):

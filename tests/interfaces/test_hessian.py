@@ -48,13 +48,13 @@ def structure(request):
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 def test_the_analytic_one_is_the_derivative_of_the_forces(potential, structure, backend):
     calc = Calculator(potential, "cpu", "float64", backend=backend)
-    found = equitensor.hessian(calc, structure)
-    scale = abs(found).max()
-    assert found.shape == (3 * len(structure),) * 2
-    assert found.dtype == np.float64
-    assert abs(found - differences(calc, structure)).max() < 1e-6 * scale
-    assert abs(found - found.T).max() < 1e-12 * scale
-    assert abs(found.reshape(-1, len(structure), 3).sum(axis=1)).max() < 1e-12 * scale
+    analytic = equitensor.hessian(calc, structure)
+    scale = abs(analytic).max()
+    assert analytic.shape == (3 * len(structure),) * 2
+    assert analytic.dtype == np.float64
+    assert abs(analytic - differences(calc, structure)).max() < 1e-6 * scale
+    assert abs(analytic - analytic.T).max() < 1e-12 * scale
+    assert abs(analytic.reshape(-1, len(structure), 3).sum(axis=1)).max() < 1e-12 * scale
 
 
 def test_it_is_in_float64_whatever_the_calculator_is(potential, structure):
@@ -88,16 +88,16 @@ def test_an_atom_alone_has_a_zero_one(potential):
 
 def test_models_in_python_and_other_calculators_have_differences(morse, cluster):
     calc = Calculator(morse, "cpu", "float64")
-    found = hessian_of(calc, cluster)
-    np.testing.assert_allclose(found, differences(calc, cluster), atol=1e-3 * abs(found).max())
-    np.testing.assert_array_equal(found, found.T)
+    by_differences = hessian_of(calc, cluster)
+    np.testing.assert_allclose(by_differences, differences(calc, cluster), atol=1e-3 * abs(by_differences).max())
+    np.testing.assert_array_equal(by_differences, by_differences.T)
 
 
 def test_lennard_jones_has_its_formula():
-    found = hessian_of(LennardJones(rc=10, smooth=False), Atoms("Ar2", [[0, 0, 0], [DIMER, 0, 0]]), step=1e-4)
+    hessian = hessian_of(LennardJones(rc=10, smooth=False), Atoms("Ar2", [[0, 0, 0], [DIMER, 0, 0]]), step=1e-4)
     expected = np.zeros((6, 6))
     expected[np.ix_([0, 3], [0, 3])] = np.array([[1, -1], [-1, 1]]) * 72 / 2 ** (1 / 3)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(hessian, expected, atol=1e-4)
 
 
 def test_constraints_do_not_count_and_atoms_stay(potential):
@@ -130,35 +130,35 @@ def test_vibrations_are_those_of_ase(potential, tmp_path, held):
     atoms = off_its_sites(molecule("CH3OH"))
     atoms.calc = Calculator(potential, "cpu", "float64")
     atoms.set_constraint(FixAtoms(held) if held else None)
-    found = vibrations(atoms.calc, atoms)
+    modes = vibrations(atoms.calc, atoms)
     free = [i for i in range(len(atoms)) if i not in held]
     by_ase = AseVibrations(atoms, indices=free, name=str(tmp_path / "vib"), delta=1e-3, nfree=4)
     by_ase.run()
     energies = by_ase.get_energies()
     signed = energies.real - energies.imag
-    assert len(found.energies) == 3 * len(free)
+    assert len(modes.energies) == 3 * len(free)
     large = abs(signed) > 1e-3  # eV; those near zero are roots of rounding
-    np.testing.assert_allclose(found.energies[large], signed[large], rtol=1e-6)
-    assert abs(found.energies[~large]).max(initial=0) < 1e-3
+    np.testing.assert_allclose(modes.energies[large], signed[large], rtol=1e-6)
+    assert abs(modes.energies[~large]).max(initial=0) < 1e-3
     mode = by_ase.get_mode(len(signed) - 1)
-    ours = found.displacements[-1]
+    ours = modes.displacements[-1]
     np.testing.assert_allclose(ours * np.sign((ours * mode).sum()), mode, atol=1e-5)
-    np.testing.assert_allclose(found.wavenumbers, found.energies / units.invcm)
+    np.testing.assert_allclose(modes.wavenumbers, modes.energies / units.invcm)
 
 
 def test_a_dimer_vibrates_as_it_must():
     atoms = Atoms("ArHe", [[0, 0, 0], [DIMER, 0, 0]])
-    found = vibrations(LennardJones(rc=10, smooth=False), atoms)
+    modes = vibrations(LennardJones(rc=10, smooth=False), atoms)
     mass = 1 / (1 / atoms.get_masses()).sum()
     to_energy = units._hbar * 1e10 / np.sqrt(units._e * units._amu)
     expected = to_energy * np.sqrt(72 / 2 ** (1 / 3) / mass)
-    assert found.energies[-1] == pytest.approx(expected, rel=1e-3)
-    assert found.whole.tolist() == [True] * 5 + [False]
-    assert found.zero_point_energy == pytest.approx(found.energies[-1] / 2)
+    assert modes.energies[-1] == pytest.approx(expected, rel=1e-3)
+    assert modes.whole.tolist() == [True] * 5 + [False]
+    assert modes.zero_point_energy == pytest.approx(modes.energies[-1] / 2)
     stretched = Atoms("ArHe", [[0, 0, 0], [1.5, 0, 0]])  # beyond the point of inflection at 1.2445
-    found = vibrations(LennardJones(rc=10, smooth=False), stretched)
-    assert (found.imaginary & ~found.whole).tolist() == [True] + [False] * 5
-    assert found.zero_point_energy == 0
+    modes = vibrations(LennardJones(rc=10, smooth=False), stretched)
+    assert (modes.imaginary & ~modes.whole).tolist() == [True] + [False] * 5
+    assert modes.zero_point_energy == 0
 
 
 def test_an_atom_on_a_line_vibrates_along_it():
@@ -168,10 +168,10 @@ def test_an_atom_on_a_line_vibrates_along_it():
     along = atoms.positions[1] / DIMER
     atoms.set_constraint([FixAtoms([0]), FixedLine([1], along)])
     calc = LennardJones(rc=10, smooth=False)
-    found = vibrations(calc, atoms)
-    assert found.energies.shape == (1,)
-    assert not found.whole.any()
-    direction = found.displacements[0, 1] * np.sqrt(atoms.get_masses()[1])
+    modes = vibrations(calc, atoms)
+    assert modes.energies.shape == (1,)
+    assert not modes.whole.any()
+    direction = modes.displacements[0, 1] * np.sqrt(atoms.get_masses()[1])
     assert abs(direction @ along) == pytest.approx(1)
     assert largest_free_force(calc, atoms) < 1e-9
     atoms.positions[1] *= 0.9

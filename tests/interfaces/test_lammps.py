@@ -70,20 +70,20 @@ def test_energy_forces_and_stress(lammps, potential, name):
         expected = expected._replace(forces=expected.forces + 1)
     for ranks in (1, 2, 4):
         first = f"processors 1 1 {ranks}\n" if name == "slab" else ""  # the last rank has vacuum only
-        found = of_lammps(potential, atoms, ranks, first=first)
+        values = of_lammps(potential, atoms, ranks, first=first)
         if name == "one atom":
-            found = found._replace(forces=found.forces + 1)
-        lines = differences(expected, found, ranks)
+            values = values._replace(forces=values.forces + 1)
+        lines = differences(expected, values, ranks)
         assert len(lines) == 3 if atoms.pbc.all() else 2
         assert all(line.passed for line in lines), lines
 
 
 def test_single_precision(lammps, potential):
     atoms = alloy((3, 3, 3))
-    exact, found = of_lammps(potential, atoms), of_lammps(potential, atoms, ranks=2, dtype="float32")
+    exact, single = of_lammps(potential, atoms), of_lammps(potential, atoms, ranks=2, dtype="float32")
     scale = np.sqrt(np.mean(exact.forces**2))
-    assert abs(found.energy - exact.energy) < 1e-6 * len(atoms)
-    assert 1e-9 * scale < abs(found.forces - exact.forces).max() < 3e-5 * scale
+    assert abs(single.energy - exact.energy) < 1e-6 * len(atoms)
+    assert 1e-9 * scale < abs(single.forces - exact.forces).max() < 3e-5 * scale
 
 
 def test_the_differences_are_seen(lammps, potential):
@@ -170,8 +170,8 @@ def test_energies_of_atoms_are_those_of_the_calculator(run, potential, tmp_path)
     atoms = alloy((3, 3, 3))
     atoms.calc = Calculator(potential, device="cpu", dtype="float64", backend="torch")
     run("compute e all pe/atom\ndump 1 all custom 1 energies c_e\ndump_modify 1 sort id format float %.15g\nrun 0\n")
-    found = np.loadtxt(tmp_path / "energies", skiprows=9)
-    np.testing.assert_allclose(found, atoms.get_potential_energies(), rtol=1e-10)
+    printed = np.loadtxt(tmp_path / "energies", skiprows=9)
+    np.testing.assert_allclose(printed, atoms.get_potential_energies(), rtol=1e-10)
 
 
 def test_real_units(run):
@@ -236,8 +236,8 @@ def test_several_images_of_an_atom(lammps, potential, ranks):
     atoms = alloy((1, 1, 8), seed=4)
     assert atoms.cell.lengths()[0] < 4.0
     expected = of_calculator(potential, atoms)
-    found = of_lammps(potential, atoms, ranks, first=f"processors 1 1 {ranks}\n")
-    lines = differences(expected, found, ranks)
+    values = of_lammps(potential, atoms, ranks, first=f"processors 1 1 {ranks}\n")
+    lines = differences(expected, values, ranks)
     assert len(lines) == 3 and all(line.passed for line in lines), lines
 
 
@@ -246,11 +246,11 @@ def test_virials_of_atoms_on_any_number_of_ranks(run, tmp_path):
     lines = "compute e all pe/atom\ncompute s all stress/atom NULL virial\n"
     lines += f"dump 1 all custom 1 values c_e {' '.join(f'c_s[{k}]' for k in range(1, 7))} fx fy fz\n"
     lines += "dump_modify 1 sort id format float %.15g\nrun 0\n"
-    found = []
+    virials = []
     for ranks in (1, 4):
         run(lines, alloy((1, 2, 6), seed=5), ranks=ranks)
-        found.append(np.loadtxt(tmp_path / "values", skiprows=9))
-    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-11 * abs(found[0]).max())
+        virials.append(np.loadtxt(tmp_path / "values", skiprows=9))
+    np.testing.assert_allclose(virials[1], virials[0], rtol=0, atol=1e-11 * abs(virials[0]).max())
 
 
 def test_restart_continues_the_run(run, potential):
@@ -261,8 +261,8 @@ def test_restart_continues_the_run(run, potential):
     whole = numbers(run(start + steps.format(20) + "run 20\n" + end))
     run(start + steps.format(20) + "write_restart half\n")
     again = f"clear\nread_restart half\ntimestep 0.001\npair_coeff * * {potential} Al Cu\n"
-    found = numbers(run(again + steps.format(20) + end))
-    np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-9)
+    restarted = numbers(run(again + steps.format(20) + end))
+    np.testing.assert_allclose(restarted, whole, rtol=1e-8, atol=1e-9)
     with pytest.raises(InputError, match="coeff"):
         run("clear\nread_restart half\nrun 0\n")
 
@@ -272,8 +272,8 @@ def test_restart_of_hybrid_styles(run, potential):
     coefficients = f"pair_coeff * * equitensor {potential} Al Cu\npair_coeff 1 1 zbl 13 13\n"
     coefficients += "pair_coeff 1 2 zbl 13 29\npair_coeff 2 2 zbl 29 29\n"
     alone = numbers(run(ENERGY + "write_restart there\n", pair=styles + coefficients))
-    found = numbers(run("clear\nread_restart there\n" + coefficients + ENERGY))
-    np.testing.assert_allclose(found, alone, rtol=1e-13)  # as float64: the style's setting is kept
+    restarted = numbers(run("clear\nread_restart there\n" + coefficients + ENERGY))
+    np.testing.assert_allclose(restarted, alone, rtol=1e-13)  # as float64: the style's setting is kept
 
 
 def test_minimization(run):
@@ -375,7 +375,7 @@ def test_the_dispersion_of_lammps(lammps, without_its_dispersion):
     """The input that is written gives the calculator's numbers, to what differs between the two programs' constants."""
     pytest.importorskip("dftd3")
     atoms = alloy((2, 2, 2))
-    expected, found = of_calculator(without_its_dispersion, atoms), of_lammps(without_its_dispersion, atoms, both=True)
-    assert found.energy == pytest.approx(expected.energy, abs=1e-4 * len(atoms))
-    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-4)
-    np.testing.assert_allclose(found.stress, expected.stress, atol=1e-5)
+    expected, values = of_calculator(without_its_dispersion, atoms), of_lammps(without_its_dispersion, atoms, both=True)
+    assert values.energy == pytest.approx(expected.energy, abs=1e-4 * len(atoms))
+    np.testing.assert_allclose(values.forces, expected.forces, atol=1e-4)
+    np.testing.assert_allclose(values.stress, expected.stress, atol=1e-5)

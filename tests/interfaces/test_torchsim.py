@@ -42,10 +42,10 @@ def potential():
 def crystals():
     skewed = bulk("Al", cubic=True) * (2, 1, 1)
     skewed.set_cell(skewed.cell.array + np.array([[0, 0, 0], [0.5, 0.2, 0], [-0.7, 0.3, 0.1]]), scale_atoms=True)
-    found = [bulk("Cu"), skewed, bulk("Si", cubic=True)]
-    for seed, atoms in enumerate(found):
+    frames = [bulk("Cu"), skewed, bulk("Si", cubic=True)]
+    for seed, atoms in enumerate(frames):
         atoms.rattle(0.1, seed=seed)
-    return found
+    return frames
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -137,8 +137,8 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
         example = example.replace("optimizer=ts.frechet_cell_fire", "**RELAX")
     models.save(random_potential((6,), zbl=True), tmp_path / "model.eqt")
     monkeypatch.chdir(tmp_path)
-    found = {"RELAX": RELAX}
-    exec(example, found)
+    namespace = {"RELAX": RELAX}
+    exec(example, namespace)
     assert len(lines) > 5
-    assert found["moved"].positions.shape == (32, 3)
+    assert namespace["moved"].positions.shape == (32, 3)
     assert "nan" not in capsys.readouterr().out

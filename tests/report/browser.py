@@ -102,16 +102,16 @@ class Browser:
 
     def errors(self) -> list[str]:
         """What the console and the log hold: errors, warnings, exceptions."""
-        found = []
+        messages = []
         for event in self.events:
             told = event.get("params", {})
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(str(told["exceptionDetails"]))
+                messages.append(str(told["exceptionDetails"]))
             elif event["method"] == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-                found.append(f"{told['entry']['source']}: {told['entry']['text']}")
+                messages.append(f"{told['entry']['source']}: {told['entry']['text']}")
             elif event["method"] == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-                found.append(str([each.get("value", each.get("description")) for each in told["args"]]))
-        return found
+                messages.append(str([each.get("value", each.get("description")) for each in told["args"]]))
+        return messages
 
     def requests(self) -> list[str]:
         """The addresses that were asked for."""

@@ -18,8 +18,8 @@ FORCES = "document.querySelectorAll('#predictions .plot')[1]"
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 def drawn(chromium, selector):

@@ -27,14 +27,14 @@ class Loads(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.found, self.scripts = [], 0
+        self.loaded, self.scripts = [], 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.scripts += tag == "script"
         for name, value in attributes:
             if name in ("src", "href", "srcset", "data", "action", "poster") and not value.startswith(("#", "data:")):
-                self.found.append((tag, name, value))
+                self.loaded.append((tag, name, value))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_points_belong_to_the_atoms_that_they_name(content, alanine_data):
 def test_the_page_loads_nothing_and_is_small(report):
     text = report.read_text()
     loads = Loads(text)
-    assert loads.found == [] and loads.scripts == 3
+    assert loads.loaded == [] and loads.scripts == 3
     assert "default-src 'none'" in text and "connect-src 'none'" in text
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style and "@import" not in style
@@ -127,13 +127,13 @@ def test_a_page_holds_the_worst_structures_and_some_others_within_bounds():
     sizes = np.full(3000, 100)
     error = rng.normal(size=3000)
     zeros, atom = np.zeros(3000), np.full(3000, -1)
-    found = [Comparison(None, "", zeros, error, np.arange(3000), atom)]
-    worst, drawn = choose(found, sizes, parts=1)
+    compared = [Comparison(None, "", zeros, error, np.arange(3000), atom)]
+    worst, drawn = choose(compared, sizes, parts=1)
     assert worst == np.argsort(-np.abs(error))[: len(worst)].tolist() and len(worst) == STRUCTURES // 2
     assert not set(worst) & set(drawn) and sizes[[*worst, *drawn]].sum() == ATOMS
-    alone, others = choose(found, sizes, parts=4)
+    alone, others = choose(compared, sizes, parts=4)
     assert len(alone) + len(others) == ATOMS // 4 // 100
-    assert choose(found, np.full(3000, ATOMS + 1), parts=1) == ([], [])
+    assert choose(compared, np.full(3000, ATOMS + 1), parts=1) == ([], [])
 
 
 def test_points_are_bounded_and_keep_the_worst():

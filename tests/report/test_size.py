@@ -42,9 +42,9 @@ def evaluation():
         }
         bars.add(label, out)
         pairs.append((label, label.replace(**{name: out[name] for name in ("energy", "forces", "stress")})))
-    found = tally(pairs)
-    found.calibration = bars
-    return found
+    result = tally(pairs)
+    result.calibration = bars
+    return result
 
 
 @pytest.mark.parametrize("parts", [1, 4])

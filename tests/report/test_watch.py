@@ -21,9 +21,9 @@ def ask(address, path="/", method="GET", **headers):
     connection = http.client.HTTPConnection(host, int(port), timeout=100)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
-    found = answer.status, answer.read().decode()
+    reply = answer.status, answer.read().decode()
     connection.close()
-    return found
+    return reply
 
 
 def test_a_run_is_shown_as_it_grows(tmp_path):

@@ -133,18 +133,18 @@ def one_step(config, limits, shards):
     made.shards, made.progress = Shards(shards, shards, made.model), None
     parts = in_parts([data.train[i] for i in range(len(data.train))], limits, shards)
     with made.shards:
-        found, value = made.step(parts)
-    return len(parts), value, found, [None if p.grad is None else p.grad.clone() for p in made.parameters]
+        errors, value = made.step(parts)
+    return len(parts), value, errors, [None if p.grad is None else p.grad.clone() for p in made.parameters]
 
 
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_step_in_parts_is_the_step_at_once(config, mixed_data, shards):
     run = config(data=mixed_data, train={"batch_size": 18})
-    _, value, found, gradients = one_step(run, BatchLimits(), 1)
+    _, value, errors, gradients = one_step(run, BatchLimits(), 1)
     count, *parts = one_step(run, BatchLimits(edges=250), shards)
     assert count > 4
     assert parts[0] == pytest.approx(value, rel=1e-12)
-    assert {name: len(rows) for name, rows in parts[1].items()} == {name: len(rows) for name, rows in found.items()}
+    assert {name: len(rows) for name, rows in parts[1].items()} == {name: len(rows) for name, rows in errors.items()}
     for one, other in zip(gradients, parts[2], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-11)
 
@@ -154,20 +154,20 @@ def sizes_of(data):
 
 
 def test_the_start_says_what_a_batch_is(config, mixed_data, capsys):
-    found = check(config(data=mixed_data, train={"batch_size": None, "batch_edges": 150, "accumulate": 3}))
+    report = check(config(data=mixed_data, train={"batch_size": None, "batch_edges": 150, "accumulate": 3}))
     out = " ".join(capsys.readouterr().out.split())
     each = 1 / np.minimum(1, sizes_of(mixed_data) / 150).mean()
     assert f"edges a batch: 150, about {each:.2g} structures (train.batch_edges sets another)" in out
     assert "batches a step: 3, over 1 rank" in out
-    assert found["edges"] == 150
+    assert report["edges"] == 150
 
 
 def test_the_check_takes_the_batch_with_the_most_edges(config, mixed_data):
     data = open_data(config(data=mixed_data), Console(quiet=True))
     largest = np.sort(data.train.num_atoms)[::-1]
-    found = check(config(data=mixed_data, train={"batch_size": 2, "max_epochs": 300}))
-    assert found["structures"] == 2
-    assert found["atoms"] == largest[:2].sum() == 26
+    report = check(config(data=mixed_data, train={"batch_size": 2, "max_epochs": 300}))
+    assert report["structures"] == 2
+    assert report["atoms"] == largest[:2].sum() == 26
 
 
 def test_workers_read_ahead_where_steps_wait(config, monkeypatch, tmp_path, capsys):

@@ -24,11 +24,11 @@ def killed(monkeypatch, owner, name, call, run):
     function, calls = getattr(owner, name), []
 
     def then_die(*arguments, **options):
-        found = function(*arguments, **options)
+        result = function(*arguments, **options)
         calls.append(name)
         if len(calls) == call:
             os.kill(os.getpid(), signal.SIGKILL)
-        return found
+        return result
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, then_die)

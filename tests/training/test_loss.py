@@ -34,10 +34,10 @@ def test_the_formula():
         labelled(4, energy=-3.0, forces=np.ones((4, 3))),
         labelled(2, True, energy=1.0, forces=np.zeros((2, 3)), stress=np.eye(3)),
     )
-    found = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
+    errors = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
     virial = 0.2 * 5**3 / 2  # of two atoms in a cube of 5 Angstrom
     expected = 100 * 0.1**2 + 2 * (0.1**2 + 0.2**2) / 2 + 5 * virial**2
-    assert float(loss(found, WEIGHTS)) == pytest.approx(expected, rel=1e-12)
+    assert float(loss(errors, WEIGHTS)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_missing_labels_do_not_count():
@@ -47,9 +47,9 @@ def test_missing_labels_do_not_count():
         labelled(3, True, stress=np.eye(3)),
         labelled(2),
     )
-    found = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
-    assert [found[name].shape for name in ("energy", "forces", "stress")] == [(1,), (2, 3), (1, 9)]
-    assert float(loss(found, WEIGHTS)) == pytest.approx(100 * 0.01 + 2 * 0.01 + 5 * (0.2 * 5**3 / 3) ** 2, rel=1e-12)
+    errors = residuals(off_by(graph, energy=0.4, forces=0.1, stress=0.2), graph)
+    assert [errors[name].shape for name in ("energy", "forces", "stress")] == [(1,), (2, 3), (1, 9)]
+    assert float(loss(errors, WEIGHTS)) == pytest.approx(100 * 0.01 + 2 * 0.01 + 5 * (0.2 * 5**3 / 3) ** 2, rel=1e-12)
 
 
 def test_fixed_atoms_do_not_count():
@@ -92,8 +92,8 @@ def test_forces_far_off_count_linearly():
 
 def test_each_label_has_a_limit_of_its_own():
     graph = batch(labelled(2, True, energy=1.0, stress=np.zeros((3, 3))))
-    found = residuals(off_by(graph, energy=4.0, stress=0.01), graph)
+    errors = residuals(off_by(graph, energy=4.0, stress=0.01), graph)
     virial = 3 * 0.01 * 5**3 / 2  # the norm of nine components
     limits = {"energy": 0.5, "stress": 0.2}
     expected = 2 * (2 * 0.5 * 2.0 - 0.5**2) + 5 * (2 * 0.2 * virial - 0.2**2) / 9
-    assert float(loss(found, WEIGHTS, limits)) == pytest.approx(expected, rel=1e-12)
+    assert float(loss(errors, WEIGHTS, limits)) == pytest.approx(expected, rel=1e-12)

@@ -48,7 +48,7 @@ def test_it_descends(name):
 
 @pytest.mark.parametrize("name, steps", [("soap", 2), ("muon", 1), ("adam", 1)])  # SOAP's first step moves nothing
 def test_weight_decay_takes_from_the_matrices_alone(name, steps):
-    found = []
+    norms = []
     for decay in (0.0, 0.3):
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -59,10 +59,10 @@ def test_weight_decay_takes_from_the_matrices_alone(name, steps):
             optimizer.zero_grad()
             model().backward()
             optimizer.step()
-        found.append(model.state_dict())
+        norms.append(model.state_dict())
     for key, value in start.items():
         lost = 0.05 * 0.3 * value if key == "stack" else torch.zeros_like(value)
-        torch.testing.assert_close(found[0][key] - found[1][key], lost, rtol=0, atol=1e-12)
+        torch.testing.assert_close(norms[0][key] - norms[1][key], lost, rtol=0, atol=1e-12)
 
 
 def test_tables_vectors_and_thin_matrices_are_left_to_adam():

@@ -144,12 +144,12 @@ def test_a_disk_that_fills_leaves_the_run_whole(config, tmp_path, monkeypatch, e
     run, step = tmp_path / "run", Trainer.step
 
     def filling(self, *arguments):
-        found = step(self, *arguments)
+        result = step(self, *arguments)
         if self.progress.step == 5:
             full_disk((run / name).stat().st_size // 2 if name != "metrics.csv" else (run / name).stat().st_size + 9)
             if name != "last.ckpt":  # only this file meets the limit
                 monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 1e9)
-        return found
+        return result
 
     monkeypatch.setattr(Trainer, "step", filling)
     message = rf"run/{name} could not be written \(.*\): is the disk full or read-only\? .* --resume .*run$"

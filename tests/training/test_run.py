@@ -187,9 +187,9 @@ def _through_a_file(model, folder):
 
 
 def test_check_takes_one_step_and_writes_nothing(config, tmp_path, capsys):
-    found = check(config())
+    report = check(config())
     assert not (tmp_path / "run").exists()
-    assert found["structures"] == 4
+    assert report["structures"] == 4
     out = capsys.readouterr().out
     assert "Everything is in order" in out
     assert "with forces" in out
@@ -245,7 +245,7 @@ def test_the_best_model_is_kept_whenever_the_late_stage_begins(config, tmp_path,
     monkeypatch.setattr(ValidationErrors, "values", lambda self: weights.append(self.weights) or {"loss": next(losses)})
     fit(config(train={"max_epochs": 3}, loss={"late": late, "energy": 1.0, "energy_late": 7.0}))
     assert models.read_header(tmp_path / "run" / "model.eqt")["provenance"]["validation"] == {"loss": 1.0}
-    assert [found["energy"] for found in weights] == [1.0 if late == 1 else 7.0] * 4
+    assert [stage["energy"] for stage in weights] == [1.0 if late == 1 else 7.0] * 4
 
 
 @pytest.mark.parametrize(

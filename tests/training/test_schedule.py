@@ -62,10 +62,10 @@ def test_a_run_ends_with_its_time_and_anneals_to_it(clock, config, monkeypatch, 
     seen, step, validate = [], Trainer.step, Trainer._validate
 
     def slow_step(self, *arguments):
-        found = step(self, *arguments)
+        result = step(self, *arguments)
         seen.append((self.optimizer.param_groups[0]["lr"], self.late))
         clock.now += 10
-        return found
+        return result
 
     def slow_validation(self):
         clock.now += 1

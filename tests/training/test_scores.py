@@ -37,8 +37,8 @@ def test_the_cosine_is_that_of_each_free_atom():
 )
 def test_within_is_0_02_ev_and_0_03_ev_per_angstrom_in_every_component_of_free_atoms(energy, force, within, both):
     predicted = slab(energy, [[0.0, 0, 0], [force, 0, 0], [0, 2, 0]])
-    found = scores_of(slab(), predicted)
-    assert (found["ewt"].tolist(), found["efwt"].tolist()) == ([within], [both])
+    scores = scores_of(slab(), predicted)
+    assert (scores["ewt"].tolist(), scores["efwt"].tolist()) == ([within], [both])
 
 
 def test_scores_without_their_labels_are_not_there():
@@ -54,12 +54,12 @@ def test_means_are_over_structures_and_over_atoms():
     right, wrong = slab(config_type="a"), slab(config_type="b")
     opposite = wrong.replace(energy=-0.9, forces=-wrong.forces)
     lone = Structure(np.array([1]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool), energy=-13.0)
-    found = tally([(right, right), (wrong, opposite), (lone, lone.replace(energy=-13.5))])
-    metrics = found.metrics
+    tallied = tally([(right, right), (wrong, opposite), (lone, lone.replace(energy=-13.5))])
+    metrics = tallied.metrics
     assert metrics["forces_cosine"] == pytest.approx(0) and metrics["efwt"] == 0.5
     assert metrics["ewt"] == pytest.approx(1 / 3) and metrics["energy_mae"] == pytest.approx(0.2)
     assert metrics["forces_mae"] == pytest.approx((2 + 4) / 12)
-    plain = found.plain()
+    plain = tallied.plain()
     assert {name: each["efwt"] for name, each in plain["by_config_type"].items() if "efwt" in each} == {"a": 1, "b": 0}
     assert plain["by_config_type"]["(none)"]["energy_mae"] == pytest.approx(0.5)
     assert set(plain["by_size"]) == {"1 atom", "2 to 3 atoms"} and plain["by_size"]["1 atom"]["n_structures"] == 1
@@ -70,7 +70,7 @@ def test_means_are_over_structures_and_over_atoms():
     assert set(plain["by_tag"]) == {"0 sub-surface", "1 surface", "2 adsorbate"}
     assert plain["by_tag"]["0 sub-surface"] == {"n_atoms": 2}  # held in place
     assert plain["by_tag"]["2 adsorbate"]["forces_mae"] == pytest.approx(4 / 6)
-    text = found.table()
+    text = tallied.table()
     for words in ("cosine", "EFwT %", "50.00", "Forces by tag", "2 adsorbate", "Errors by size", "Forces by element"):
         assert words in text
-    assert "cosine" not in found.table(scores=False)
+    assert "cosine" not in tallied.table(scores=False)

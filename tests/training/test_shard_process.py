@@ -26,8 +26,8 @@ def model():
 
 @pytest.fixture
 def graphs(frames):
-    found = [AtomicGraph.from_structure(Structure.from_ase(atoms), 3.0) for atoms in frames[:2]]
-    return [graph.replace(energy=torch.zeros(1, dtype=torch.float64)) for graph in found]
+    made = [AtomicGraph.from_structure(Structure.from_ase(atoms), 3.0) for atoms in frames[:2]]
+    return [graph.replace(energy=torch.zeros(1, dtype=torch.float64)) for graph in made]
 
 
 @pytest.fixture
@@ -110,5 +110,5 @@ def test_without_a_copy_of_the_model_shards_follow_one_another(model, graphs, ca
     local = Local().eval()
     with Shards(2, 2, local) as shards:
         assert not shards.processes
-        found = shards.residuals(local, graphs)
-    assert len(found["energy"]) == 2 and "shards of a batch follow one another" in caplog.text
+        errors = shards.residuals(local, graphs)
+    assert len(errors["energy"]) == 2 and "shards of a batch follow one another" in caplog.text

@@ -54,20 +54,20 @@ def one_step(config, count, indices):
     part = split([trainer.data.train[i] for i in indices], count)
     with trainer.shards as shards:
         assert len(shards.processes) == count - 1
-        found, value = trainer.step([part])
-    return value, found, [None if p.grad is None else p.grad.clone() for p in trainer.parameters], part.graphs
+        errors, value = trainer.step([part])
+    return value, errors, [None if p.grad is None else p.grad.clone() for p in trainer.parameters], part.graphs
 
 
 @pytest.mark.parametrize("stress", [0.0, 50.0])
 def test_two_shards_take_the_step_of_one(mixed, stress):
     config = mixed(loss={"stress": stress})
     indices = range(8)
-    value, found, gradients, graphs = one_step(config, 1, indices)
+    value, errors, gradients, graphs = one_step(config, 1, indices)
     two = one_step(config, 2, indices)
     assert len(two[3]) == 2
     assert two[0] == pytest.approx(value, rel=1e-10)
-    assert {name: len(rows) for name, rows in two[1].items()} == {name: len(rows) for name, rows in found.items()}
-    assert len(found["stress"]) == (int(labelled(STRESS, graphs[0]).sum()) if stress else 0)
+    assert {name: len(rows) for name, rows in two[1].items()} == {name: len(rows) for name, rows in errors.items()}
+    assert len(errors["stress"]) == (int(labelled(STRESS, graphs[0]).sum()) if stress else 0)
     for one, other in zip(gradients, two[2], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
@@ -81,8 +81,8 @@ def test_a_shard_without_periodic_structures_has_no_stress_and_spoils_none(mixed
     assert [len(part["stress"]) for part in parts] == [0, int(labelled(STRESS, shards[1]).sum())]
     with trainer.shards:
         for order in (shards, shards[::-1]):
-            found = trainer.shards.residuals(trainer.ema.module, order, stress=True)
-            assert len(found["stress"]) == len(parts[1]["stress"]) > 0
+            errors = trainer.shards.residuals(trainer.ema.module, order, stress=True)
+            assert len(errors["stress"]) == len(parts[1]["stress"]) > 0
 
 
 @pytest.mark.parametrize("stress", [0.0, 50.0])

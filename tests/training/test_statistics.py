@@ -28,7 +28,7 @@ def structure(i, force=1.0, **changes):
     return Structure(**values | changes)
 
 
-def found(structures):
+def statistics_of(structures):
     data = GraphDataset(Memory(structures), cutoff=3.0)
     return statistics(data, LabelSample.of(data.snapshots, data.indices, E0S))
 
@@ -36,9 +36,9 @@ def found(structures):
 def test_ordinary_labels_have_their_rms_and_mean():
     frames = [structure(i) for i in range(40)]
     forces = np.concatenate([f.forces for f in frames])
-    assert found(frames).scale == pytest.approx(np.sqrt(np.square(forces).mean()), rel=1e-12)
-    assert found(frames).shift == pytest.approx(np.mean([(f.energy + 1013.0) / 2 for f in frames]), rel=1e-12)
-    assert found(frames).num_neighbors == 1.0
+    assert statistics_of(frames).scale == pytest.approx(np.sqrt(np.square(forces).mean()), rel=1e-12)
+    assert statistics_of(frames).shift == pytest.approx(np.mean([(f.energy + 1013.0) / 2 for f in frames]), rel=1e-12)
+    assert statistics_of(frames).num_neighbors == 1.0
 
 
 @pytest.mark.parametrize("absurd", [11358.0, 1e9])
@@ -48,8 +48,8 @@ def test_one_absurd_label_does_not_set_the_scale_and_is_named(absurd):
     forces = frames[7].forces.copy()
     forces[1, 0] = absurd
     spoilt[7], spoilt[9] = frames[7].replace(forces=forces), frames[9].replace(energy=absurd)
-    assert found(spoilt).scale == pytest.approx(found(frames).scale, rel=0.05)
-    assert found(spoilt).shift == pytest.approx(found(frames).shift, abs=0.1)
+    assert statistics_of(spoilt).scale == pytest.approx(statistics_of(frames).scale, rel=0.05)
+    assert statistics_of(spoilt).shift == pytest.approx(statistics_of(frames).shift, abs=0.1)
     named = list(LabelSample(spoilt, E0S).absurd())
     assert [label.source for label in named] == ["a.xyz, frame 7", "a.xyz, frame 9"]
     assert f"a force of {absurd:.5g} eV/Angstrom" in str(named[0])
@@ -66,23 +66,23 @@ def test_forces_of_hot_or_pressed_atoms_are_no_errors():
 @pytest.mark.parametrize("relaxed", [10, 1000])
 def test_relaxed_structures_do_not_shrink_the_scale(relaxed):
     frames = [structure(i) for i in range(20)]
-    assert found([*frames, *(structure(i, 1e-5) for i in range(relaxed))]).scale == pytest.approx(
-        found(frames).scale, rel=1e-3
+    assert statistics_of([*frames, *(structure(i, 1e-5) for i in range(relaxed))]).scale == pytest.approx(
+        statistics_of(frames).scale, rel=1e-3
     )
 
 
 def test_relaxed_structures_alone_scale_with_their_energies():
     frames = [structure(i, 1e-5) for i in range(20)]
-    assert found(frames).scale == pytest.approx(np.std([f.energy / 2 for f in frames]), rel=1e-9)
+    assert statistics_of(frames).scale == pytest.approx(np.std([f.energy / 2 for f in frames]), rel=1e-9)
     same = [f.replace(energy=-1017.0) for f in frames]
-    assert found(same).scale == 0.01
+    assert statistics_of(same).scale == 0.01
 
 
 def test_structures_of_weight_zero_and_fixed_atoms_do_not_count():
     frames = [structure(i) for i in range(20)]
     strange = structure(20, 1e5, weight=0.0)
     held = frames[0].replace(forces=np.array([[9e4, 0, 0], frames[0].forces[1]]), fixed=np.array([True, False]))
-    assert found([*frames, strange]) == found(frames)
+    assert statistics_of([*frames, strange]) == statistics_of(frames)
     assert not list(LabelSample(frames, E0S).absurd(LabelSample([strange, held], E0S)))
 
 
@@ -133,9 +133,9 @@ def test_stress_labels_that_are_not_trained_on_are_said(config, crystal, tmp_pat
     assert "stress labels in 6 structures are not trained on: set loss.stress" in said(
         config(data=data, loss={"stress": 0.0}), capsys
     )
-    found = said(config(data=data), capsys)
-    assert "x (virial per atom)^2 in eV/atom, 6 structures" in found
-    assert "10 (300 from 75% of the run on) x (energy per atom)^2 in eV/atom, 10 structures" in found
+    printed = said(config(data=data), capsys)
+    assert "x (virial per atom)^2 in eV/atom, 6 structures" in printed
+    assert "10 (300 from 75% of the run on) x (energy per atom)^2 in eV/atom, 10 structures" in printed
     assert "not trained on" not in said(config(data=data, loss={"stress": 1.0}), capsys)
 
 

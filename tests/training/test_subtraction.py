@@ -60,9 +60,9 @@ def test_a_run_is_judged_by_whole_labels(config, small_data, tmp_path):
     data, _ = prepared(config(data=D3_OFF, output=str(tmp_path / "other")))
     for backend in ("core", "torch"):
         engine, _ = open_engine(path, "cpu", None, backend=backend)
-        found = evaluate(engine, data.valid.snapshots, data.valid.indices).metrics
+        metrics = evaluate(engine, data.valid.snapshots, data.valid.indices).metrics
         for name in PLAIN:
-            assert found[name] == pytest.approx(summary["errors"]["valid"][name], rel=1e-9)
+            assert metrics[name] == pytest.approx(summary["errors"]["valid"][name], rel=1e-9)
     model = models.load(path, without_d3=True)
     assert evaluate(model, data.valid.snapshots, data.valid.indices).metrics["energy_mae"] == pytest.approx(
         summary["errors"]["valid"]["energy_mae"], rel=1e-9
@@ -76,15 +76,15 @@ def exact(config, frames, tmp_path):
     """Labels of a model plus D3, and that model's file, which learned whole labels of its own."""
     fit(config(train={"max_epochs": 1}, output=str(tmp_path / "first")))
     path = tmp_path / "first" / "model.eqt"
-    calc, found = Calculator(path, device="cpu", dtype="float64", d3="pbe-bj"), []
+    calc, results = Calculator(path, device="cpu", dtype="float64", d3="pbe-bj"), []
     for atoms in frames:
         copy = atoms.copy()
         copy.info = {"trajectory": atoms.info["trajectory"]}
         copy.calc = calc
         labels = {"energy": copy.get_potential_energy(), "forces": copy.get_forces()}
         copy.calc = SinglePointCalculator(copy, **labels)
-        found.append(copy)
-    ase.io.write(tmp_path / "exact.xyz", found, format="extxyz")
+        results.append(copy)
+    ase.io.write(tmp_path / "exact.xyz", results, format="extxyz")
     return path, tmp_path / "exact.xyz"
 
 
@@ -99,7 +99,7 @@ def test_what_is_taken_off_is_what_is_added(config, settings, exact, tmp_path):
             output=str(tmp_path / name),
         )
         errors[name] = fit(run)["errors"]
-    before = {name: found["valid, before the first step"] for name, found in errors.items()}
+    before = {name: splits["valid, before the first step"] for name, splits in errors.items()}
     assert before["off"]["forces_mae"] < 1e-6 < 1e-3 < before["on"]["forces_mae"]
     assert before["off"]["energy_mae"] < 1e-6 < 1e-3 < before["on"]["energy_mae"]
 
@@ -107,8 +107,8 @@ def test_what_is_taken_off_is_what_is_added(config, settings, exact, tmp_path):
 def test_fine_tuning_goes_on_without_what_was_taken_off(config, exact, lacking_d3, tmp_path):
     path, data = exact
     run = {"train": {"init_from": str(lacking_d3(path)), "max_epochs": 1}, "output": str(tmp_path / "tuned")}
-    found = fit(config(data={"train": str(data)}, **run))["errors"]["valid, before the first step"]
-    assert found["forces_mae"] < 1e-6
+    before = fit(config(data={"train": str(data)}, **run))["errors"]["valid, before the first step"]
+    assert before["forces_mae"] < 1e-6
     assert models.read_header(tmp_path / "tuned" / "model.eqt")["d3"] == "pbe-bj"
     again = config(data={"train": str(data)}, **(run | {"train": run["train"] | {"max_epochs": 2}}))
     fit(again, resume=tmp_path / "tuned")

@@ -111,17 +111,17 @@ def test_the_precision_of_forces_is_the_sum_over_atoms(engine, train):
 
 def test_the_precision_of_energies_is_the_sum_over_structures(engine, train):
     bare = [each.replace(forces=None) for each in train]
-    found = by_error_bars(fit_error_bars(engine, Memory(bare)), engine, bare)
-    np.testing.assert_allclose(found, energy_variances(engine, bare), rtol=1e-6)
+    computed = by_error_bars(fit_error_bars(engine, Memory(bare)), engine, bare)
+    np.testing.assert_allclose(computed, energy_variances(engine, bare), rtol=1e-6)
     backwards = by_error_bars(fit_error_bars(engine, Memory(bare[::-1])), engine, bare)
-    np.testing.assert_allclose(backwards, found, rtol=1e-6)
+    np.testing.assert_allclose(backwards, computed, rtol=1e-6)
 
 
 def test_labels_of_forces_narrow_the_error_bars_of_energies_as_their_derivatives_say(engine, train):
     """Random displacements in the place of all derivatives: right on average, and near it with 1600 of them."""
-    found = by_error_bars(fit_error_bars(engine, Memory(train)), engine, train)
+    computed = by_error_bars(fit_error_bars(engine, Memory(train)), engine, train)
     exact, without = (energy_variances(engine, each) for each in (train, [s.replace(forces=None) for s in train]))
-    assert np.max(np.abs(found / exact - 1)) < 0.1 < np.min(without / exact - 1)
+    assert np.max(np.abs(computed / exact - 1)) < 0.1 < np.min(without / exact - 1)
     held = [s.replace(fixed=np.ones(len(s), bool)) for s in train]
     np.testing.assert_allclose(by_error_bars(fit_error_bars(engine, Memory(held)), engine, train), without, rtol=1e-6)
 
@@ -185,8 +185,8 @@ def test_they_are_the_standard_deviations_of_a_linear_fit(engine):
 
 def test_novelty_is_1_at_the_stated_quantile_of_each_element_and_infinite_for_an_unseen_one(engine, train):
     bars = fit_error_bars(engine, Memory(train))
-    found = np.array([bars.of(s.z, f)["novelty"] for s, f in zip(train, features(engine, train), strict=True)])
-    for own in (found[:, [0, 3]], found[:, [1, 2]]):
+    novelties = np.array([bars.of(s.z, f)["novelty"] for s, f in zip(train, features(engine, train), strict=True)])
+    for own in (novelties[:, [0, 3]], novelties[:, [1, 2]]):
         assert np.mean(own > 1) == pytest.approx(0.01, abs=0.003)
     assert bars.of(np.array([8]), features(engine, train)[0][:1])["novelty"] == [np.inf]
 
@@ -198,13 +198,13 @@ def coverage(factor, errors, stds) -> float:
 def holds_what_it_says(factor_of) -> bool:
     """On fresh data of any distribution, on average over many calibrations, 90 % to within half a percent."""
     rng = np.random.default_rng(7)
-    found = []
+    fractions = []
     for _ in range(400):
         stds = rng.lognormal(size=2 * 60)
         errors = np.abs(stds * rng.standard_t(2, size=120))
         factor = factor_of(np.column_stack([errors, stds])[:60])
-        found.append(coverage(factor, errors[60:], stds[60:]))
-    return abs(np.mean(found) - 54.9 / 61) < 0.006  # rank 55 of 60: between 90 and 90.2 %
+        fractions.append(coverage(factor, errors[60:], stds[60:]))
+    return abs(np.mean(fractions) - 54.9 / 61) < 0.006  # rank 55 of 60: between 90 and 90.2 %
 
 
 def test_conformal_factors_hold_their_coverage_and_other_factors_do_not():
@@ -237,9 +237,9 @@ def test_calibrated_error_bars_hold_90_percent_of_new_errors(engine, train):
         for frame in fresh:
             out = engine.compute(frame, False)
             seen[name].add(frame, out | each.of(frame.z, out["features"]))
-    found = seen["calibrated"].metrics()
-    assert found["energy"]["coverage_90"] == pytest.approx(0.9, abs=0.03)
-    assert found["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.012)
+    metrics = seen["calibrated"].metrics()
+    assert metrics["energy"]["coverage_90"] == pytest.approx(0.9, abs=0.03)
+    assert metrics["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.012)
     assert abs(seen["raw"].metrics()["forces"]["coverage_90"] - 0.9) > 0.05
     assert bars.about["calibration"] | {"source": "here", "forces": 7200, "energy": 600} == bars.about["calibration"]
 
@@ -284,10 +284,10 @@ def test_selection_is_greedy_in_information_and_never_takes_a_copy_first(engine,
 def test_pictures_and_metrics_say_the_same_coverage(monkeypatch, tmp_path):
     """Also where errors are zero, which a picture with logarithmic axes cannot show."""
     label = Structure(np.array([1, 1]), np.zeros((2, 3)), np.zeros((3, 3)), np.zeros(3, bool), forces=np.ones((2, 3)))
-    found, titles = Calibration(), []
+    intervals, titles = Calibration(), []
     wrong = np.array([[1.0, 1, 1], [1, 1, 9]])
-    found.add(label, {"forces": wrong, "forces_std": np.ones(2), "energy_std": 1.0, "novelty": np.zeros(2)})
+    intervals.add(label, {"forces": wrong, "forces_std": np.ones(2), "energy_std": 1.0, "novelty": np.zeros(2)})
     monkeypatch.setattr(plots, "_write", lambda figure, path: titles.append(figure.axes[0].get_title()))
-    plots.plot_evaluation(Evaluation(metrics={}, calibration=found), tmp_path)
+    plots.plot_evaluation(Evaluation(metrics={}, calibration=intervals), tmp_path)
     assert titles == ["Error bars of forces: 83.3 % below"]
-    assert found.metrics()["forces"]["coverage_90"] == pytest.approx(5 / 6)
+    assert intervals.metrics()["forces"]["coverage_90"] == pytest.approx(5 / 6)

@@ -259,18 +259,18 @@ def by_half_beyond_300(results, atoms):
 
 
 def test_atoms_that_do_not_count_where_there_are_many_also_where_calls_are_slow(copper, monkeypatch):
-    def found(*arguments, **options):
+    def finding_of(*arguments, **options):
         return verify(Clocked(monkeypatch, *arguments, **options), copper, checks=["many atoms"])["many atoms"]
 
     def where(**options):
-        return [quantity.where.split(" beside")[0] for quantity in found(**options).quantities]
+        return [quantity.where.split(" beside")[0] for quantity in finding_of(**options).quantities]
 
-    assert found(by_half_beyond_300, fixed=0.6).verdict == "failed"  # in proportion 588 atoms would take 180 s
+    assert finding_of(by_half_beyond_300, fixed=0.6).verdict == "failed"  # in proportion 588 atoms would take 180 s
     assert where(fixed=0.6) == ["588 atoms", "588 atoms"]
     assert where(fixed=3.0) == ["588 atoms"]  # once, not nine times
     assert where(per_atom=0.01) == ["200 atoms", "72 atoms"]
-    assert "a call takes too long for a structure of many atoms: 6 s for 2" in found(fixed=6.0).reason
-    assert "a call takes too long for a structure of many atoms: 4 s for 4" in found(per_atom=1.0).reason
+    assert "a call takes too long for a structure of many atoms: 6 s for 2" in finding_of(fixed=6.0).reason
+    assert "a call takes too long for a structure of many atoms: 4 s for 4" in finding_of(per_atom=1.0).reason
 
 
 def coarse(results, atoms):

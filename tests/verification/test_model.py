@@ -54,13 +54,13 @@ def test_made_structures_are_not_absurd(elements):
 
 
 def test_a_model_passes(trained_file, folder, capsys):
-    assert main(["verify", str(trained_file), "--json", "found.json", "--seconds", "20"]) == 0, capsys.readouterr().out
+    assert main(["verify", str(trained_file), "--json", "verify.json", "--seconds", "20"]) == 0, capsys.readouterr().out
     out = capsys.readouterr().out
     assert "no STRUCTURE: a cluster and a crystal are made" in out
-    assert "energy minus E0" in (folder / "found.json").read_text()
-    found = json.loads((folder / "found.json").read_text())
-    assert found["passed"] and len(found["structures"]) == 2
-    verdicts = {check["check"]: check["verdict"] for check in found["structures"][1]["checks"]}
+    assert "energy minus E0" in (folder / "verify.json").read_text()
+    written = json.loads((folder / "verify.json").read_text())
+    assert written["passed"] and len(written["structures"]) == 2
+    verdicts = {check["check"]: check["verdict"] for check in written["structures"][1]["checks"]}
     for name in ("forces", "stress", "supercells", "cutoff", "plain torch, float32"):
         assert verdicts[name] == "passed"
         assert name in out
@@ -76,15 +76,15 @@ def test_every_backend_is_beside_the_reference(potential, lammps):
 
 
 def test_the_verdict_counts_what_backends_were_asked(potential, monkeypatch):
-    found = [
+    findings = [
         Finding("one", PASSED),
         Finding("other", NOT_APPLICABLE, reason="it is not here"),
         Finding("third", PASSED),
     ]
     monkeypatch.setattr(model, "verify", lambda *_, **__: Report("CO", [], 7, 0.0))
-    monkeypatch.setattr(model, "backends", lambda path, atoms: iter(found))
+    monkeypatch.setattr(model, "backends", lambda path, atoms: iter(findings))
     report = model.verify_model(potential, None, None)
-    assert report.findings == found and report.seconds > 0
+    assert report.findings == findings and report.seconds > 0
     assert report.verdict().startswith("CO: 2 checks passed (10 calls")  # the reference, and two backends
 
 
@@ -116,12 +116,12 @@ def test_plain_torch_ends_with_its_context():
 def test_calculators_of_others(folder, capsys):
     assert main(["verify", "--calculator", "ase.calculators.emt:EMT", "copper.cif", "--seconds", "5"]) == 0
     assert "copper.cif" in capsys.readouterr().out
-    command = ["verify", "copper.cif", "--seconds", "5", "--json", "found.json", "--calculator"]
+    command = ["verify", "copper.cif", "--seconds", "5", "--json", "verify.json", "--calculator"]
     assert main([*command, "factories.py:of_dtype", "--e0s", "Cu=3.51"]) == 1
-    checks = json.loads((folder / "found.json").read_text())["structures"][0]["checks"]
+    checks = json.loads((folder / "verify.json").read_text())["structures"][0]["checks"]
     assert [check["check"] for check in checks if check["verdict"] == "failed"] == ["float32"]
     assert main([*command, "factories:Doubled"]) == 1
-    checks = json.loads((folder / "found.json").read_text())["structures"][0]["checks"]
+    checks = json.loads((folder / "verify.json").read_text())["structures"][0]["checks"]
     assert "forces" in [check["check"] for check in checks if check["verdict"] == "failed"]
 
 

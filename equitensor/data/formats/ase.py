@@ -103,12 +103,12 @@ def _structure(atoms, labels: LabelReader, weights, source: str, group_key) -> S
     for name in ("numbers", "positions", "tags"):
         values.pop(name, None)
     volume = abs(atoms.cell.volume) if periodic and np.isfinite(atoms.cell).all() else 0.0
-    found = labels.read(values, len(atoms), volume, source, atoms.arrays.keys())
+    label_values = labels.read(values, len(atoms), volume, source, atoms.arrays.keys())
     if group_key is not None and group_key not in info:
         raise InputError(f"{source}: group_key: no {group_key!r}; the frame has {', '.join(sorted(info))}")
     return Structure.from_ase(
         atoms,
-        **found,
+        **label_values,
         weight=weights.read(info, source),
         config_type=None if (kind := info.get("config_type")) is None else str(kind),
         group=None if group_key is None else str(info[group_key]),

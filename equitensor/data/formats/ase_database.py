@@ -19,12 +19,12 @@ def units(path: Path, given: dict) -> dict:
     """The units named in the metadata (schnetpack's), as options of the reader that are not in `given`."""
     metadata = _metadata(path)
     named = metadata.get("_property_unit_dict") or {}
-    found = {f"{label}_unit": named[label] for label in names() if named.get(label)}
-    found["length_unit"] = metadata.get("_distance_unit")
-    found = {option: _spelled(unit) for option, unit in found.items() if unit and given.get(option) is None}
-    if found:
-        _log.info("%s: units of its metadata: %s", path, ", ".join(f"{k}={v}" for k, v in found.items()))
-    return found
+    by_option = {f"{label}_unit": named[label] for label in names() if named.get(label)}
+    by_option["length_unit"] = metadata.get("_distance_unit")
+    by_option = {option: _spelled(unit) for option, unit in by_option.items() if unit and given.get(option) is None}
+    if by_option:
+        _log.info("%s: units of its metadata: %s", path, ", ".join(f"{k}={v}" for k, v in by_option.items()))
+    return by_option
 
 
 def frames(path: Path) -> Iterator:

@@ -28,14 +28,14 @@ def file_format(path: Path) -> str | None:
 def default_units(path: Path, name: str | None, given: dict) -> dict:
     """The units that a file has by its format, as options of the label reader; what is `given` comes first."""
     if name == "extxyz" and xyz.is_cp2k(path):
-        found = cp2k.UNITS
+        units = cp2k.UNITS
     elif name in ("db", "json"):
-        found = ase_database.units(path, given)
+        units = ase_database.units(path, given)
     elif name == "lammps-dump-text":
-        found = lammps_dump.units(path, given)
+        units = lammps_dump.units(path, given)
     else:
-        found = {}
-    return {**found, **{option: unit for option, unit in given.items() if unit is not None}}
+        units = {}
+    return {**units, **{option: unit for option, unit in given.items() if unit is not None}}
 
 
 def frames(path: Path, name: str | None, given: dict, elements: list[str] | None) -> Iterator:

@@ -46,7 +46,7 @@ def frames(path: Path) -> Iterator:
         _log.warning("%s: %s; CP2K writes them into %s beside it", path, " and ".join(absent), " and ".join(missing))
     forces = None if forces is None else _Forces(forces)
     cells = None if cells is None else _read_cells(cells)
-    count = found = 0
+    count = matched = 0
     for atoms in xyz_frames(path, "Hartree"):
         count += 1
         step = atoms.info.get("step")
@@ -55,10 +55,10 @@ def frames(path: Path) -> Iterator:
             atoms.pbc = True
         if forces is not None and (values := forces.at(step, atoms)) is not None:
             atoms.new_array("forces", values)
-            found += 1
+            matched += 1
         yield atoms
-    if forces is not None and found < count:
-        _log.warning("%s: only %d of %d frames have forces in %s", path, found, count, forces.path.name)
+    if forces is not None and matched < count:
+        _log.warning("%s: only %d of %d frames have forces in %s", path, matched, count, forces.path.name)
 
 
 def _beside(path, name, missing):

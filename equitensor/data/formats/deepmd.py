@@ -111,8 +111,8 @@ def _stack(path: Path, part: Path, types: np.ndarray, symbols: list[str], files:
         )
     if mixed is not None and z.shape != (len(pos), n):
         raise InputError(f"{mixed}: shape {z.shape}, expected {(len(pos), n)}")
-    found = {label: file for label, name in files.items() if (file := _file(part, name)) is not None}
-    values = {files[label]: _values(file, len(pos), n, by_name(label).per_atom) for label, file in found.items()}
+    present = {label: file for label, name in files.items() if (file := _file(part, name)) is not None}
+    values = {files[label]: _values(file, len(pos), n, by_name(label).per_atom) for label, file in present.items()}
     return Stack(where=str(part), z=z, pos=pos, cell=_cell(path, part, len(pos)), values=values)
 
 

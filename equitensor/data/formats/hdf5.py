@@ -158,14 +158,14 @@ def _keys(layout: _Layout, group, options: dict) -> dict:
     keys = {}
     energy = options.get(f"{ENERGY.name}_key")
     if energy is None:
-        found = [name for name in layout.labels if name in group]
-        keys = {ENERGY.name: found[0]} if found else {}
-        if len(found) > 1:
-            others = " or ".join(found[1:])
+        present = [name for name in layout.labels if name in group]
+        keys = {ENERGY.name: present[0]} if present else {}
+        if len(present) > 1:
+            others = " or ".join(present[1:])
             _log.warning(
-                "%s: the energies are %s; energy_key names others, as %s", group.file.filename, found[0], others
+                "%s: the energies are %s; energy_key names others, as %s", group.file.filename, present[0], others
             )
-        energy = found[0] if found else next(iter(layout.labels))
+        energy = present[0] if present else next(iter(layout.labels))
     elif energy.lower() == "none":
         energy = next(iter(layout.labels))
     forces = layout.labels.get(energy)
@@ -174,17 +174,17 @@ def _keys(layout: _Layout, group, options: dict) -> dict:
 
 def _units(layout: _Layout, group, named: dict, options: dict, path: Path) -> dict:
     """The units that the attributes of the first group's datasets name. InputError where nothing says a label's."""
-    found = {"length_unit": _unit(group[layout.positions])}
-    found |= {f"{label}_unit": _unit(group[name]) for label, name in named.items()}
+    by_option = {"length_unit": _unit(group[layout.positions])}
+    by_option |= {f"{label}_unit": _unit(group[name]) for label, name in named.items()}
     known = {*layout.labels, *layout.labels.values()}
     for label, name in named.items():
         is_known = name in known or (layout.name == "ANI-1x" and _OF_ANI.fullmatch(name))
-        units = (found[f"{label}_unit"], options.get(f"{label}_unit"), options.get(f"{ENERGY.name}_unit"))
+        units = (by_option[f"{label}_unit"], options.get(f"{label}_unit"), options.get(f"{ENERGY.name}_unit"))
         if not is_known and not any(units):
             raise InputError(f"{path}: the file does not say in which unit {name} is; name it with {label}_unit")
-    if layout.name == "ANI-2x" and not any([*found.values(), options.get(f"{ENERGY.name}_unit")]):
+    if layout.name == "ANI-2x" and not any([*by_option.values(), options.get(f"{ENERGY.name}_unit")]):
         _log.warning("%s: the units are not named; those of the ANI sets are taken, Hartree and Angstrom", path)
-    return {option: unit for option, unit in found.items() if unit}
+    return {option: unit for option, unit in by_option.items() if unit}
 
 
 def _same(layout: _Layout, other: _Layout, group, units: dict, path: Path) -> _Layout:

@@ -46,8 +46,8 @@ def _remembered(file, what, read):
 
 def _read_keys(reader, other_keys):
     with reader.transaction() as txn:
-        found = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
-    return [key for key in found if key not in other_keys]
+        names = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
+    return [key for key in names if key not in other_keys]
 
 
 def _sorted_numbers(reader, file, other_keys):

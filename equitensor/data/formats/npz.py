@@ -126,15 +126,15 @@ def _shape(file) -> tuple[int, ...]:
 
 def _units(arrays: _Arrays, options: dict) -> dict:
     """The units that the archive names, or those of its layout."""
-    found = {"energy_unit": arrays.text("e_unit"), "length_unit": arrays.text("r_unit")}
-    found = {option: unit for option, unit in found.items() if unit}
-    if "energy_unit" in found or options.get("energy_unit") is not None:
-        return found
+    units = {"energy_unit": arrays.text("e_unit"), "length_unit": arrays.text("r_unit")}
+    units = {option: unit for option, unit in units.items() if unit}
+    if "energy_unit" in units or options.get("energy_unit") is not None:
+        return units
     if "old_energies" in arrays.names:
         return _OF_MD17
     if {"type", "theory"} <= set(arrays.names) and "code_version" not in arrays.names:  # which sGDML's scripts write
         _log.warning("%s: the units are not named; those of MD17 are taken, kcal/mol and Angstrom", arrays.path)
-        return _OF_MD17 | found
+        return _OF_MD17 | units
     raise InputError(
         f"{arrays.path}: the archive does not say its units; name them with energy_unit and length_unit (MD17 and "
         "rMD17: kcal/mol and Angstrom; --energy-unit kcal/mol)"

@@ -75,13 +75,13 @@ def read(
     Raises InputError for unknown or mixed stages, unreadable records, and a source without any such step.
     """
     stages = _checked_stages(DFT_STAGES if stages is None else stages, mix_levels)
-    found, bare = 0, []
+    molecules, bare = 0, []
     for file, count in parts(path):
         for structure in _read(file, keys(file)[:count], stages, bare, split_file, subset):
-            found += 1
+            molecules += 1
             yield structure
     _mention_bare(path, bare)
-    if not found:
+    if not molecules:
         of = "" if split_file is None else f" and of {split_file}"
         raise InputError(f"{path} has no step of the stages {', '.join(stages)}{of}; known are {', '.join(LEVELS)}")
 

@@ -52,14 +52,14 @@ def read_stacks(
         raise InputError(f"{path}: {error}") from None
     gaps = _Gaps() if nan_is_missing else None
     structures = (each for stack in stacks for each in _frames(stack, labels, gaps))
-    found = False
+    labelled = False
     for structure in without_zero_labels(structures, path, lambda label: f"{label}_key" in given):
-        found |= structure.has_labels
+        labelled |= structure.has_labels
         yield structure
     labels.check_found(path)
     for message in [*labels.messages(), *(() if gaps is None else gaps.messages())]:
         _log.warning("%s: %s", path, message)
-    if not found:
+    if not labelled:
         raise labels.nothing_found(path)
 
 

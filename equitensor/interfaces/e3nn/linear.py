@@ -77,14 +77,14 @@ class Linear(nn.Module):
 
     def _normalised(self, pairs: list[tuple[int, int]], f_in: int | None, rule: str) -> list[LinearInstruction]:
         """Each path times (number of terms that its output sums)^(-1/2)."""
-        found = []
+        instructions = []
         for i_in, i_out in pairs:
             together = [i for i, j in pairs if j == i_out]
             own = [i_in] * len(together)
             terms = sum(self.irreps_in[i].mul for i in (together if rule == "element" else own)) * (f_in or 1)
             shape = (self.irreps_in[i_in].mul, self.irreps_out[i_out].mul)
-            found.append(LinearInstruction(i_in, i_out, shape, (terms or 1.0) ** -0.5))
-        return found
+            instructions.append(LinearInstruction(i_in, i_out, shape, (terms or 1.0) ** -0.5))
+        return instructions
 
     def _bias_terms(self, biases) -> list[LinearInstruction]:
         if biases is None or isinstance(biases, bool):

@@ -66,13 +66,13 @@ def plan(instructions: list[LinearInstruction], irreps_in, irreps_out) -> tuple[
 
 def side_by_side(terms: list[Term]) -> list[Term]:
     """Neighbours among the weights that are so among the features too, of one output and factor, as one term."""
-    found: list[Term] = []
+    joined: list[Term] = []
     for term in terms:
-        if found and found[-1][1:] == (term.start, term.out, term.factor):
-            found[-1] = found[-1]._replace(end=term.end)
+        if joined and joined[-1][1:] == (term.start, term.out, term.factor):
+            joined[-1] = joined[-1]._replace(end=term.end)
         else:
-            found.append(term)
-    return found
+            joined.append(term)
+    return joined
 
 
 def disjoint(terms: list[Term]) -> bool:

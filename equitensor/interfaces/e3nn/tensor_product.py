@@ -142,11 +142,11 @@ class TensorProduct(StoredConstants):
 
     def _couplings(self) -> list[Tensor]:
         """Of each active instruction, with its sign and factor: (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
-        found = []
+        couplings = []
         for item in self._active():
             degrees = tuple(ir.l for _, ir in self._irs(item))
-            found.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
-        return found
+            couplings.append(item.path_weight * self._signs[block_name(degrees)] * wigner_3j(*degrees))
+        return couplings
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """(..., irreps_in1.dim) and (..., irreps_in2.dim) -> (..., irreps_out.dim).

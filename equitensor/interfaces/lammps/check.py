@@ -47,19 +47,19 @@ def check(model, atoms, ranks=(1, 2), displacement: float = 0.05) -> list[Differ
     atoms = atoms.copy()
     atoms.positions += displacement * np.random.default_rng(0).standard_normal(atoms.positions.shape)
     expected = of_calculator(model, atoms)
-    found = [(count, of_lammps(model, atoms, ranks=count)) for count in ranks]
-    return [line for count, values in found for line in differences(expected, values, count)]
+    by_ranks = [(count, of_lammps(model, atoms, ranks=count)) for count in ranks]
+    return [line for count, values in by_ranks for line in differences(expected, values, count)]
 
 
-def differences(expected: Values, found: Values, ranks: int) -> list[Difference]:
+def differences(expected: Values, actual: Values, ranks: int) -> list[Difference]:
     """The relative differences of two results."""
     scale = np.sqrt(np.mean(expected.forces**2))
     values = {
-        "energy": abs(found.energy - expected.energy) / max(abs(expected.energy), 1e-300),
-        "forces": abs(found.forces - expected.forces).max() / max(scale, 1e-300),
+        "energy": abs(actual.energy - expected.energy) / max(abs(expected.energy), 1e-300),
+        "forces": abs(actual.forces - expected.forces).max() / max(scale, 1e-300),
     }
     if expected.stress is not None:
-        values["stress"] = abs(found.stress - expected.stress).max() / max(abs(expected.stress).max(), 1e-300)
+        values["stress"] = abs(actual.stress - expected.stress).max() / max(abs(expected.stress).max(), 1e-300)
     return [Difference(name, ranks, float(value), BOUNDS[name]) for name, value in values.items()]
 
 
@@ -96,11 +96,11 @@ def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str =
     stress = None
     if atoms.pbc.all():
         stress = prepared.prism.tensor2_to_ase(pressures[[0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(3, 3))
-    found = Values(energy, prepared.prism.vector_to_ase(rows), stress)
+    values = Values(energy, prepared.prism.vector_to_ase(rows), stress)
     if d3 is None:
-        return found
+        return values
     structure = Structure(atoms.numbers.astype(np.int64), atoms.positions, atoms.cell.array, atoms.pbc)
-    return Values(**d3.compute(structure, stress is not None).added_to_results(found._asdict()))
+    return Values(**d3.compute(structure, stress is not None).added_to_results(values._asdict()))
 
 
 _NAMES = ("pe", "pxx", "pyy", "pzz", "pxy", "pxz", "pyz")

@@ -65,8 +65,8 @@ def of_folder(folder) -> Headers:
     for path in tried:
         if (path / "pair.h").is_file() and (path / "pointers.h").is_file():
             stubs = path / "STUBS"  # of a LAMMPS built without MPI
-            found = re.search(r'LAMMPS_VERSION "([^"]+)"', _text(path / "version.h"))
-            return Headers(path, None, found[1] if found else "", ("mpicxx", "mpic++", f"c++ -I{stubs}"))
+            version = re.search(r'LAMMPS_VERSION "([^"]+)"', _text(path / "version.h"))
+            return Headers(path, None, version[1] if version else "", ("mpicxx", "mpic++", f"c++ -I{stubs}"))
     raise InputError(f"--include {folder}: no LAMMPS there (no pair.h in it, or below it in src or include/lammps)")
 
 

@@ -26,8 +26,8 @@ def run(script: str, folder, ranks: int = 1, threads: int = 1, timeout: float = 
     except subprocess.TimeoutExpired:
         raise InputError(f"LAMMPS did not end within {timeout:g} s ({' '.join(command)} in {folder})") from None
     if done.returncode:
-        found = re.search(r"^ERROR.*", done.stdout + "\n" + done.stderr, re.MULTILINE)
-        raise InputError(f"LAMMPS: {found[0] if found else (done.stderr or done.stdout).strip()[-500:]}")
+        error = re.search(r"^ERROR.*", done.stdout + "\n" + done.stderr, re.MULTILINE)
+        raise InputError(f"LAMMPS: {error[0] if error else (done.stderr or done.stdout).strip()[-500:]}")
     return done.stdout
 
 
