@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from equitensor.nn.sparse_coupling import natural_coupling
+from equitensor.nn.natural_coupling import natural_coupling
 
 from equitensor import models
 from equitensor.cli.main import main
