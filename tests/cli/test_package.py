@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from equitensor.nn.natural_coupling import natural_coupling
 
 from equitensor import models
 from equitensor.cli.main import main
 from equitensor.errors import InputError
 from equitensor.graph.labels import names
 from equitensor.nn import Convolution, Interaction
+from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.nn.product_families import FAMILIES
 from equitensor.registry import Registry
 from equitensor.testing import assert_equivariant
