@@ -139,7 +139,7 @@ def test_wrong_operands_say_what_was_expected():
         ((x, weight, element + 1, *tables), "element 3 is beyond the 3 elements of weight"),
         ((x, weight, element.int(), *tables), r"element is torch.int32 \[4\], expected torch.int64 \[4\]"),
         ((x, weight, element, reduction[:, 1:], *tables[1:]), "reduction is torch.float64"),
-        ((x, weight, element, reduction, basis, table[:-1], sizes), "table holds .* numbers, expected"),
+        ((x, weight, element, reduction, basis, table[:-1], sizes), "table holds .* integers, expected"),
         ((x, weight, element, reduction, basis, table + 100, sizes), "the table holds"),
         ((x, weight, element, reduction, basis, table, sizes[:-1]), "6 sizes, expected 7"),
     ):

@@ -91,7 +91,7 @@ def test_a_kernel_is_proved_once_and_its_verdict_is_kept(host_gpu, caplog):
     "change, words",
     [
         (scale_one, "differs from plain torch by "),
-        (not_a_number, "gives numbers that are not finite"),
+        (not_a_number, "gives values that are not finite"),
         (fail, "fails at once: RuntimeError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES on a GPU"),
     ],
 )
