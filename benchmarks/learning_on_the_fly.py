@@ -203,7 +203,6 @@ def draw(runs: list, path: Path) -> None:
     """Errors of energies and forces by round, of each seed and on average."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -216,9 +215,7 @@ def draw(runs: list, path: Path) -> None:
             for each in runs:
                 if each["choice"] == choice:
                     axes.plot(frames, [row[name] for row in each["rounds"]], color=colors[choice], alpha=0.3, lw=0.8)
-        axes.set(xlabel="frames learned", ylabel=label, yscale="log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel="frames learned", ylabel=label, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, title="chosen by")
     figure.savefig(path, dpi=110)
