@@ -1,19 +1,20 @@
 """The errors of a model on labelled structures."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from equitensor.data import Snapshots
 from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.graph.labels import FORCES, labels
-from equitensor.models import D3, Potential, d3_of
+from equitensor.models import D3, d3_of
 from equitensor.training.batches import BatchLimits
 from equitensor.training.calibration import Calibration
 from equitensor.training.compared import counted
@@ -21,6 +22,11 @@ from equitensor.training.errors import ErrorSums, errors_of
 from equitensor.training.groupings import GROUPINGS, NO_GROUP, TAG, Grouping
 from equitensor.training.scores import SCORES, scores_of
 from equitensor.training.subtraction import D3Table
+
+if TYPE_CHECKING:  # simulations and errors on the core do without torch
+    import torch
+
+    from equitensor.models import Potential
 
 
 class Computes(Protocol):
