@@ -10,7 +10,7 @@ import torch
 from equitensor import testing
 
 # Nothing of E, E' or E'' may jump where the last pair passes the cutoff.
-NEAR = (1e-3, 1e-4)  # Angstrom from the cutoff
+NEAR = (1e-4, 1e-5)  # Angstrom from the cutoff
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def energy_and_derivatives(model, make_structure, place, distance):
         out = predict(make_structure(numbers, pos))
         return float(out["energy"]), -float((out["forces"].numpy() * along).sum())
 
-    step = 1e-5
+    step = 1e-6
     energy, first = derivative(distance)
     return energy, first, (derivative(distance + step)[1] - derivative(distance - step)[1]) / (2 * step)
 
