@@ -19,6 +19,7 @@ from equitensor.training.baseline import baseline
 from equitensor.training.checkpoint import read_checkpoint, run_folder, write_inputs
 from equitensor.training.config import Config, seconds
 from equitensor.training.evaluation import evaluate
+from equitensor.training.label_checks import check_predicted
 from equitensor.training.largest_step import largest_step
 from equitensor.training.many_elements import as_begun
 from equitensor.training.optimizers import build_optimizer
@@ -77,6 +78,7 @@ def _fit(config: Config, folder: Path, resume: Path | None, fabric, progress: Pr
     data = open_data(config, console, origin, folder, fabric.world_size)
     config = data.config
     model = build_model(config, data, origin)
+    data.trained = check_predicted(data.trained, model, data.train, console)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
     _set_length(progress, config)
@@ -127,6 +129,7 @@ def check(config: Config) -> dict:
     data = open_data(config, console, ranks=ranks)
     config = data.config
     model = build_model(config, data)
+    check_predicted(data.trained, model, data.train, console)
     fabric = Fabric(accelerator=accelerator, devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)

@@ -4,7 +4,8 @@ from rich.console import Console
 
 from equitensor.data import GraphDataset
 from equitensor.errors import InputError
-from equitensor.graph.labels import Label, labels
+from equitensor.graph.labels import ENERGY, FORCES, STRESS, Label, labels
+from equitensor.models import Potential
 from equitensor.training.config import LossConfig
 
 
@@ -38,6 +39,31 @@ def check_labels(train: GraphDataset, weights: LossConfig, console: Console) -> 
             )
     console.print("loss: " + "; ".join(_term(label, weights, present) for label in labels() if label.name in trained))
     return trained
+
+
+def check_predicted(trained: list[str], model: Potential, train: GraphDataset, console: Console) -> list[str]:
+    """Those of the labels to train on that the model predicts; says which it does not. Raises InputError where it
+    predicts none of them."""
+    if {label.name for label in (ENERGY, FORCES, STRESS)}.issuperset(trained):
+        return trained  # which every model predicts
+    training = model.training
+    prediction = model.eval()(train[0], forces=False, stress=False)
+    model.train(training)
+    keys = {FORCES.key, STRESS.key, *prediction}
+    missing = [label.name for label in labels() if label.name in trained and label.key not in keys]
+    backbone = type(model.backbone).__name__
+    if len(missing) == len(trained):
+        raise InputError(
+            f"{backbone} predicts none of the labels to train on ({', '.join(missing)}): choose another "
+            "model.architecture"
+        )
+    for name in missing:
+        console.print(
+            f"[yellow]warning:[/] {backbone} does not predict {name}: these labels are not learned. Choose a "
+            f"model.architecture that does, or set loss.{name}=0",
+            soft_wrap=True,
+        )
+    return [name for name in trained if name not in missing]
 
 
 def _term(label: Label, weights: LossConfig, present: dict[str, int]) -> str:

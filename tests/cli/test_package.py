@@ -57,6 +57,12 @@ def test_format_label_and_architecture_from_the_command_line(run, tmp_path):
         models.load(tmp_path / "run" / "model.eqt")  # here the package is not installed
 
 
+def test_a_label_that_the_architecture_does_not_predict_is_named(run, tmp_path):
+    small = ["model.channels=4", "model.edge_channels=4", "model.lmax=1", "model.layers=1", "train.max_epochs=1"]
+    shown = run("train", "train.yaml", "loss.dipole=5", "output=run", *small)
+    assert "Directional does not predict dipole: these labels are not learned" in shown
+
+
 def test_a_tensor_product_from_the_command_line(run, tmp_path):
     settings = [f"model.{each}" for each in ("product=scalar", "channels=4", "edge_channels=4", "lmax=1", "cutoff=3")]
     shown = run("train", "train.yaml", *settings, "train.max_epochs=2", "output=run")
