@@ -1,5 +1,6 @@
 """`equitensor eval`: the errors of a model on labelled data, its predictions for structures without labels."""
 
+from equitensor.cli.committee import add_committee_option, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
@@ -28,6 +29,7 @@ def add_parser(subparsers):
     add("--steps", type=int, metavar="N", help="is2re: steps of a relaxation at most; default 200")
     add("--batch-size", type=int, default=16, metavar="N", help="structures at once in torch; default 16")
     add("--dtype", choices=("float32", "float64"), help="default: that of the model")
+    add_committee_option(parser)
     add_computing_options(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run)
@@ -40,6 +42,8 @@ def run(args) -> int:
     if args.batch_size < 1:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
     if args.task == "is2re":
+        if args.committee:
+            raise InputError("--committee does not go with --task is2re: equitensor relax takes it")
         evaluation, numbers = _relaxed(args)
     else:
         if args.fmax is not None or args.steps is not None:
@@ -62,12 +66,13 @@ def _as_they_are(args):
     from equitensor.interfaces.backend import open_engine
     from equitensor.training import evaluate
 
-    engine, _ = open_engine(args.model, args.device, args.dtype, skin=0.0, **computing_options(args))
+    engine, _ = open_engine(model_or_committee(args), args.device, args.dtype, skin=0.0, **computing_options(args))
     snapshots = open_snapshots(args.data, unlabelled=True, **reading_options(args))
     labelled = bool(snapshots.index.has_any.any())
     _refuse_plots(args, labelled)
     keep = bool(args.plots or args.out or not labelled)
-    model = engine if engine.backend == "core" else engine.model  # torch is quicker with several structures at once
+    singly = engine.backend == "core" or args.committee  # torch is quicker with several structures at once
+    model = engine if singly else engine.model
     d3 = getattr(engine, "d3", None)
     evaluation = evaluate(model, snapshots, batch_size=args.batch_size, keep=keep, d3=d3)
     if labelled:

@@ -1,7 +1,8 @@
 """`equitensor md`: molecular dynamics with a model."""
 
+from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
-from equitensor.cli.novelty import add_novelty_options, novelty_watch
+from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
 
 _DEFAULTS = {
     "temperature": 300.0,
@@ -42,7 +43,8 @@ def add_parser(subparsers):
     add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
     add("--overwrite", action="store_true", help="replace TRAJ if it exists")
     add("--dtype", default="float32", choices=("float32", "float64"))
-    add_novelty_options(parser)
+    add_committee_option(parser)
+    add_limit_options(parser)
     add_computing_options(parser)
     parser.set_defaults(run=run)
 
@@ -67,10 +69,11 @@ def run(args) -> int:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     out = trajectory_path(args.out or args.restart or path_for(args.structure, "-md.traj"))
     atoms, *first = _start(args, settings)
-    watched = args.max_novelty is not None
-    atoms.calc = Calculator(args.model, args.device, args.dtype, error_bars=watched, **computing_options(args))
-    warn_untrained(args.model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
-    watch = novelty_watch(args, atoms, out, settings.interval)
+    models, how = model_or_committee(args), computing_options(args)
+    atoms.calc = Calculator(models, args.device, args.dtype, error_bars=bool(limits(args)), **how)
+    for model in model_files(args):
+        warn_untrained(model, "forces", *(("stress",) if args.ensemble == "npt" else ()))
+    watch = extrapolation_watch(args, atoms, out, settings.interval)
     compute_first(atoms, args.restart or args.structure)
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:

@@ -1,7 +1,8 @@
 """`equitensor relax`: the nearest minimum of the energy."""
 
+from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
-from equitensor.cli.novelty import add_novelty_options, novelty_watch
+from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
 
 
 def add_parser(subparsers):
@@ -20,7 +21,8 @@ def add_parser(subparsers):
     add("--out", metavar="FILE", help="any format that ASE writes; default STRUCTURE-relaxed.extxyz here")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
     add("--dtype", default="float64", choices=("float32", "float64"))
-    add_novelty_options(parser)
+    add_committee_option(parser)
+    add_limit_options(parser)
     add_computing_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,10 +42,11 @@ def run(args) -> int:
 
     out, file_format = _output(args)
     atoms, labels = read_structure(args.structure)
-    watched = args.max_novelty is not None
-    atoms.calc = Calculator(args.model, args.device, args.dtype, error_bars=watched, **computing_options(args))
-    warn_untrained(args.model, "forces", *(("stress",) if args.cell else ()))
-    watch = novelty_watch(args, atoms, out)
+    models, how = model_or_committee(args), computing_options(args)
+    atoms.calc = Calculator(models, args.device, args.dtype, error_bars=bool(limits(args)), **how)
+    for model in model_files(args):
+        warn_untrained(model, "forces", *(("stress",) if args.cell else ()))
+    watch = extrapolation_watch(args, atoms, out)
     compute_first(atoms, args.structure)
 
     def on_step(step, energy, fmax):

@@ -32,7 +32,7 @@ def run(args) -> int:
     from equitensor.data import open_snapshots
     from equitensor.errors import InputError
     from equitensor.interfaces.backend import open_engine
-    from equitensor.interfaces.novelty import with_error_bars
+    from equitensor.interfaces.extrapolation import with_error_bars
     from equitensor.interfaces.trajectory import path_for
     from equitensor.training.selection import select
     from equitensor.whole_file import whole_file

@@ -1,5 +1,6 @@
 """`equitensor uncertainty`: error bars of a trained model, written into its file."""
 
+from equitensor.cli.committee import model_files
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
 
@@ -49,8 +50,8 @@ def run(args) -> int:
     bars = fit_error_bars(engine, train, held_out if args.calibrate else None)
     bars = calibrate(bars, engine, held_out, source=str(held_out.name), held_out=bool(args.calibrate))
     if args.committee:
-        members, options = [args.model, *args.committee], computing_options(args)
-        committee, _ = open_engine(members, args.device, None, skin=0.0, error_bars=False, **options)
+        options = computing_options(args)
+        committee, _ = open_engine(model_files(args), args.device, None, skin=0.0, error_bars=False, **options)
         bars = calibrate_committee(bars, committee, held_out)
     write_error_bars(args.model, bars)
     print("\n".join(lines(bars.about)))

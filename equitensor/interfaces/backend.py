@@ -45,7 +45,9 @@ def _open_committee(models, *how):
     from equitensor.interfaces.committee import Committee, digest_of
 
     opened = [open_bare(each, *how) for each in models]
-    return Committee([engine for engine, _ in opened], [digest_of(each) for each in models]), opened[0][1]
+    names = [str(each) if isinstance(each, str | Path) else f"model {k + 1}" for k, each in enumerate(models)]
+    engines, digests = [engine for engine, _ in opened], [digest_of(each) for each in models]
+    return Committee(engines, digests, names), opened[0][1]
 
 
 def _common_dispersion(models, asked: str | None):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 from safetensors.numpy import load, load_file
 
 from equitensor.errors import InputError
@@ -18,14 +19,15 @@ class Committee:
     other error bars, are kept in the file of the first member, for exactly these members; descriptors, coordination
     and model are the first's.
 
-    Args: engines, two or more, whose elements agree; digests of their weights.
+    Args: engines, two or more; digests of their weights; their names. Raises InputError where their elements or
+    cutoffs differ.
     """
 
-    def __init__(self, engines: list, digests: list[str]):
+    def __init__(self, engines: list, digests: list[str], names: list[str]):
         if len(engines) < 2 or len(set(digests)) < len(digests):
             raise InputError("a committee needs two models or more, all different")
-        if any(not np.array_equal(each.elements, engines[0].elements) for each in engines):
-            raise InputError("the models of a committee know different elements: take models of the same data")
+        for name, each in zip(names, engines, strict=True):
+            _check_alike(names[0], engines[0], name, each)
         self.engines, self.digests = engines, digests
         for each in engines[1:]:
             each.error_bars = None
@@ -73,6 +75,19 @@ class Committee:
             out["energy_std"] = float(self.energy_scale * together["energy"].std(ddof=1))
             out["forces_std"] = self.forces_scale[np.searchsorted(self.elements, structure.z)] * spread
         return out
+
+
+def _check_alike(first: str, one, name: str, other) -> None:
+    """Raise InputError where another member cannot be of the same data and settings as the first."""
+    for what, values in (
+        ("elements", [" ".join(chemical_symbols[z] for z in each.elements) for each in (one, other)]),
+        ("cutoff", [f"{each.cutoff:g} Angstrom" for each in (one, other)]),
+    ):
+        if values[0] != values[1]:
+            raise InputError(
+                f"{name}: its {what} {values[1]} are not those of {first}, {values[0]}: "
+                "take models that differ in the seed only"
+            )
 
 
 def digest_of(model) -> str:

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from equitensor import models
 from equitensor.cli import main
 from equitensor.interfaces import Calculator
 
@@ -79,16 +82,18 @@ def test_md_warns_dumps_and_stops(bars, capsys):
     assert main([*run, "--out", "warn.traj", "--max-novelty", "1e-3"]) == 0
     seen = capsys.readouterr()
     assert seen.err.count("warning") == 1 and "novelty above 0.001 in 7 of 7 steps" in seen.out
-    assert main([*run, "--out", "dump.traj", "--max-novelty", "1e-3", "--on-novelty", "dump"]) == 0
+    assert main([*run, "--out", "dump.traj", "--max-novelty", "1e-3", "--on-limit", "dump"]) == 0
     assert [f.info["step"] for f in ase.io.read("dump-novel.extxyz", ":")] == [0, 2, 4, 6]
-    assert main([*run, "--out", "stop.traj", "--max-novelty", "1e-3", "--on-novelty", "stop"]) == 1
+    assert main([*run, "--out", "stop.traj", "--max-novelty", "1e-3", "--on-limit", "stop"]) == 1
     assert "step 0: atom" in capsys.readouterr().err and len(ase.io.read("stop.traj", ":")) == 1
-    assert main([*run, "--out", "calm.traj", "--max-novelty", "1e6", "--on-novelty", "stop"]) == 0
+    assert main([*run, "--out", "force.traj", "--max-forces-std", "1e-6", "--on-limit", "stop"]) == 1
+    assert "forces_std" in capsys.readouterr().err and len(ase.io.read("force.traj", ":")) == 1
+    assert main([*run, "--out", "calm.traj", "--max-novelty", "1e6", "--on-limit", "stop"]) == 0
 
 
 def test_relax_stops(bars, capsys):
     run = ["relax", "model.eqt", "molecule.xyz", "--steps", "2", "--device", "cpu", "--max-novelty", "1e-3"]
-    assert main([*run, "--on-novelty", "stop"]) == 1
+    assert main([*run, "--on-limit", "stop"]) == 1
     assert "step 0: atom" in capsys.readouterr().err
 
 
@@ -131,8 +136,12 @@ def test_select_writes_what_it_chose(bars, capsys):
         (["md", "bare.eqt", "molecule.xyz", "--steps", "1", "--max-novelty", "2"], "bare.eqt has no error bars"),
         (["select", "bare.eqt", "valid.xyz", "--count", "1"], "bare.eqt has no error bars"),
         (["select", "model.eqt", "valid.xyz", "--count", "41"], "41 are asked for; it has 40"),
-        (["md", "model.eqt", "molecule.xyz", "--steps", "1", "--on-novelty", "stop"], "needs --max-novelty"),
+        (
+            ["md", "model.eqt", "molecule.xyz", "--steps", "1", "--on-limit", "stop"],
+            "needs --max-novelty X or --max-forces",
+        ),
         (["relax", "model.eqt", "molecule.xyz", "--max-novelty", "-1"], "must be above 0"),
+        (["relax", "model.eqt", "molecule.xyz", "--max-forces-std", "0"], "the largest forces_std allowed is 0.0"),
         (["uncertainty", "model.eqt", "silane.xyz", "--calibrate", "valid.xyz"], "unknown to the model"),
         (["uncertainty", "model.eqt", "train.xyz", "--calibrate", "few.xyz"], "too few to calibrate"),
     ],
@@ -144,3 +153,63 @@ def test_wrong_input_is_one_message(bars, model_file, argv, message, capsys):
     assert main(argv) == 2
     assert message in capsys.readouterr().err
     assert (bars / "model.eqt").read_bytes() == before
+
+
+@pytest.fixture
+def committee(bars, capsys):
+    """Further models, and factors of the three in model.eqt."""
+    for seed in (1, 2):
+        changed = models.load("model.eqt", dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in changed.backbone.parameters():
+                weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+        models.save(changed, f"{seed}.eqt")
+    words = ["uncertainty", "model.eqt", "train.xyz", "--calibrate", "valid.xyz", "--committee", "1.eqt", "2.eqt"]
+    assert main(words) == 0
+    return ["model.eqt", "1.eqt", "2.eqt"]
+
+
+@pytest.mark.parametrize("backend", ["core", "torch"])
+def test_commands_take_a_committee(committee, backend, capsys):
+    others, how = ["--committee", *committee[1:]], ["--device", "cpu", "--backend", backend, "--dtype", "float64"]
+    assert main(["eval", "model.eqt", "valid.xyz", *others, *how, "--json", "eval.json", "--out", "out.xyz"]) == 0
+    assert "error bars of energy: the 90 % intervals hold 92.5 %" in capsys.readouterr().out  # 37 of 40, as calibrated
+    figures = json.loads(Path("eval.json").read_text())["error_bars"]
+    assert figures["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
+    assert figures["energy"].keys() == {"coverage_90", "sharpness", "spearman"}
+    calc = Calculator(committee, device="cpu", dtype="float64")
+    found = ase.io.read("out.xyz", 3)
+    calc.calculate(ase.io.read("valid.xyz", 3))
+    assert found.get_potential_energy() == pytest.approx(calc.results["energy"], abs=1e-7)
+    np.testing.assert_allclose(found.arrays["forces_std"], calc.results["forces_std"], rtol=1e-4)
+    for command in (["md", "--steps", "1", "--interval", "1"], ["relax", "--steps", "0"]):
+        run = [command[0], "model.eqt", "molecule.xyz", *command[1:], *others, *how, "--out", f"{command[0]}.extxyz"]
+        limit = ["--max-forces-std", "1e-6", "--on-limit", "dump"]
+        assert main([*run, *limit]) == (1 if command[0] == "relax" else 0)
+        start, beyond = ase.io.read(f"{command[0]}.extxyz", 0), ase.io.read(f"{command[0]}-novel.extxyz", 0)
+        calc.calculate(start)
+        np.testing.assert_allclose(start.get_forces(), calc.results["forces"], atol=1e-6)
+        np.testing.assert_allclose(beyond.arrays["forces_std"], calc.results["forces_std"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["eval", "model.eqt", "valid.xyz", "--committee", "1.eqt"], "no factors for these models"),
+        (["md", "model.eqt", "molecule.xyz", "--steps", "1", "--committee", "model.eqt"], "all different"),
+        (["relax", "model.eqt", "molecule.xyz", "--committee", "valid.xyz"], "valid.xyz"),
+        (
+            ["eval", "model.eqt", "valid.xyz", "--task", "is2re", "--committee", "1.eqt"],
+            "does not go with --task is2re",
+        ),
+    ],
+)
+def test_wrong_committees_are_one_message(committee, argv, message, capsys):
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_committee_moves_atoms_without_factors(committee):
+    run = ["md", "2.eqt", "molecule.xyz", "--steps", "1", "--committee", "1.eqt", "--device", "cpu"]
+    assert main([*run, "--out", "mean.traj"]) == 0

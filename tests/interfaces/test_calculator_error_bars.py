@@ -12,7 +12,7 @@ from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.interfaces.backend import open_engine
 from equitensor.interfaces.evaluator import Model, System
-from equitensor.interfaces.novelty import NovelError, NoveltyWatch
+from equitensor.interfaces.extrapolation import ExtrapolationError, ExtrapolationWatch
 from equitensor.models import write_error_bars
 from equitensor.training.evaluation import evaluate
 from equitensor.training.uncertainty import fit_error_bars
@@ -153,10 +153,10 @@ def test_evaluation_reports_the_same_calibration_by_both(path):
 
 
 class _Fixed:
-    """A calculator whose novelty is given."""
+    """A calculator whose novelty is given; forces_std is a tenth of it."""
 
     def __init__(self, values):
-        self.results = {"novelty": np.array(values)}
+        self.results = {"novelty": np.array(values), "forces_std": np.array(values) / 10}
 
 
 def test_a_watch_warns_once_stops_or_dumps(tmp_path):
@@ -164,8 +164,8 @@ def test_a_watch_warns_once_stops_or_dumps(tmp_path):
 
     atoms, said = Atoms("OH2", np.eye(3)), []
 
-    def watched(action, **options):
-        watch = NoveltyWatch(atoms, 1.5, action, say=said.append, **options)
+    def watched(action, limits={"novelty": 1.5}, **options):  # noqa: B006
+        watch = ExtrapolationWatch(atoms, limits, action, say=said.append, **options)
         for step, high in enumerate([1.0, 1.6, 2.0, 1.2, 1.7]):
             atoms.calc = _Fixed([0.1, high, 0.2])
             watch.check(step)
@@ -173,12 +173,26 @@ def test_a_watch_warns_once_stops_or_dumps(tmp_path):
 
     assert watched("warn") == "novelty above 1.5 in 3 of 5 steps, the largest 2.00 (step 2)"
     assert said == ["step 1: atom 1 (H) has novelty 1.60, above 1.5: what follows is an extrapolation"]
-    with pytest.raises(NovelError, match=r"step 1: atom 1 \(H\) has novelty 1\.60"):
+    with pytest.raises(ExtrapolationError, match=r"step 1: atom 1 \(H\) has novelty 1\.60"):
         watched("stop")
     assert "2 frames in" in watched("dump", out=tmp_path / "novel.extxyz", interval=2)
     frames = io.read(tmp_path / "novel.extxyz", ":")
     assert [frame.info["step"] for frame in frames] == [1, 4]
     assert frames[1].arrays["novelty"][1] == pytest.approx(1.7)
-    for limit, action in ((0.0, "warn"), (float("nan"), "warn"), (1.0, "shout")):
-        with pytest.raises(InputError):
-            NoveltyWatch(atoms, limit, action)
+    said.clear()
+    both = watched("warn", {"novelty": 1.9, "forces_std": 0.165}).splitlines()
+    assert both[0] == "novelty above 1.9 in 1 of 5 steps, the largest 2.00 (step 2)"
+    assert both[1] == "forces_std above 0.165 in 2 of 5 steps, the largest 0.200 eV/Angstrom (step 2)"
+    assert [text.split(",")[0] for text in said] == [
+        "step 2: atom 1 (H) has novelty 2.00",
+        "step 2: atom 1 (H) has forces_std 0.200 eV/Angstrom",
+    ]
+    with pytest.raises(ExtrapolationError, match=r"step 1: atom 1 \(H\) has forces_std 0\.160"):
+        watched("stop", {"novelty": 9, "forces_std": 0.15})
+    for name, limit, action in (
+        ("novelty", 0.0, "warn"),
+        ("forces_std", float("nan"), "warn"),
+        ("novelty", 1, "shout"),
+    ):
+        with pytest.raises(InputError, match=r"above 0|shout"):
+            ExtrapolationWatch(atoms, {name: limit}, action)

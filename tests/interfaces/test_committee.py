@@ -110,6 +110,14 @@ def test_what_is_not_calibrated_is_refused(members, tmp_path):
         Calculator([*members[:2], tmp_path / "changed.eqt"], device="cpu")
 
 
+def test_models_of_other_elements_or_cutoffs_are_refused_by_name(members, tmp_path):
+    for name, change in (("elements", {"elements": [1, 6, 8, 9]}), ("cutoff", {"cutoff": 3.5, "seed": 1})):
+        path = tmp_path / f"{name}.eqt"
+        models.save(random_potential(**change), path)
+        with pytest.raises(InputError, match=rf"{path}: its {name} .* are not those of {members[0]}"):
+            Calculator([*members[:2], path], device="cpu", error_bars=False)
+
+
 def test_a_committee_cannot_be_calibrated_on_what_it_has_learned(members, folder, capsys):
     words = ["uncertainty", members[0], folder / "train.xyz", "--committee", members[1]]
     assert main([str(word) for word in words]) == 2

@@ -1,0 +1,23 @@
+"""The option by which several model files compute as one."""
+
+
+def add_committee_option(parser) -> None:
+    """Register --committee."""
+    parser.add_argument(
+        "--committee",
+        nargs="+",
+        metavar="OTHER",
+        default=[],
+        help="models of other seeds: MODEL OTHER ... as one, whose results are the means, and error bars the spread "
+        "(factors for it are put into MODEL by equitensor uncertainty --committee)",
+    )
+
+
+def model_files(args) -> list[str]:
+    """MODEL and the others of its committee."""
+    return [args.model, *args.committee]
+
+
+def model_or_committee(args):
+    """What `open_engine` and `Calculator` take: a model file or a list of them."""
+    return model_files(args) if args.committee else args.model
