@@ -12,7 +12,12 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="?", help="a model file")
-    add("structure", metavar="STRUCTURE", nargs="?", help="any file that ASE reads, its last frame, or FILE@3")
+    add(
+        "structure",
+        metavar="STRUCTURE",
+        nargs="?",
+        help="a file that ASE reads, or any data: its last frame, or FILE@3",
+    )
     add("--check", action="store_true", help="compare LAMMPS with the calculator, in float64")
     add("--build", action="store_true", help="compile the plug-in and print the `plugin load` line")
     add("--include", metavar="DIR", help="with --build: the folder of another LAMMPS, its src, or include/lammps")

@@ -29,7 +29,7 @@ def add_parser(subparsers):
         "structure",
         metavar="STRUCTURE",
         nargs="?",
-        help="any file that ASE reads, its last frame, or FILE@3; not needed with --restart",
+        help="a file that ASE reads, or any data: its last frame, or FILE@3; not needed with --restart",
     )
     add("--steps", type=int, required=True, metavar="N", help="steps to run (with --restart: further steps)")
     add("--temperature", type=float, metavar="K", help="default 300")

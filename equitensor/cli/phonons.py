@@ -15,7 +15,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("structure", metavar="STRUCTURE", help="any file that ASE reads, its last frame, or FILE@3")
+    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--supercell", type=int, nargs=3, required=True, metavar=("A", "B", "C"), help="cells along a, b, c: 2 2 2")
     add("--displacement", type=float, default=0.01, metavar="D", help="of an atom, Angstrom; default 0.01")
     add("--band", metavar="PNG", help="draw the band structure")

@@ -14,7 +14,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("structure", metavar="STRUCTURE", help="any file that ASE reads, its last frame, or FILE@3")
+    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Angstrom; default 0.01")
     add("--cell", action="store_true", help="relax the lattice vectors too")
     add("--steps", type=int, default=1000, metavar="N", help="give up after N steps; default 1000")

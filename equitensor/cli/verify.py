@@ -14,7 +14,12 @@ def add_parser(subparsers):
         "Exit code 1: a check failed.",
     )
     add = parser.add_argument
-    add("inputs", metavar="MODEL [STRUCTURE ...]", nargs="*", help="a model file; any files that ASE reads, or FILE@3")
+    add(
+        "inputs",
+        metavar="MODEL [STRUCTURE ...]",
+        nargs="*",
+        help="a model file; any files that ASE reads, stores, LMDB shards, or FILE@3",
+    )
     add(
         "--calculator",
         metavar="MODULE:FACTORY",
@@ -100,7 +105,7 @@ def _of_factory(args) -> dict:
     from equitensor.verification import verify
 
     if not args.inputs:
-        raise InputError("STRUCTURE is missing: name a file that ASE reads")
+        raise InputError("STRUCTURE is missing: name a file that ASE reads, a store or LMDB shards")
     calculator, others = _calculators(args.calculator)
     options = {"e0s": _e0s(args.e0s), "others": others, "seconds": args.seconds}
 

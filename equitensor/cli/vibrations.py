@@ -15,7 +15,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("structure", metavar="STRUCTURE", help="any file that ASE reads, its last frame, or FILE@3")
+    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--relax", action="store_true", help="relax first (`equitensor relax` writes what it finds into a file)")
     add("--fmax", type=float, default=0.001, metavar="F", help="of --relax, eV/Angstrom; default 0.001")
     add("--steps", type=int, default=1000, metavar="N", help="of --relax, at most; default 1000")

@@ -39,15 +39,15 @@ def ending(path) -> str:
 def split_index(path) -> tuple[Path, int | None]:
     """The path and the frame of "file@3" (the fourth); names of files may hold an @ themselves.
 
-    Raises InputError where there is no such file.
+    Raises InputError where there is no such file or folder.
     """
     path = Path(path)
-    if path.is_file():
+    if path.exists():
         return path, None
     named = re.fullmatch(r"(.+)@(-?\d+)", path.name)
-    if named and path.with_name(named[1]).is_file():
+    if named and path.with_name(named[1]).exists():
         return path.with_name(named[1]), int(named[2])
-    raise InputError(f"{path}: no such file")
+    raise InputError(f"{path}: no such file or folder")
 
 
 def read_frame(path, index: int | None = None):

@@ -10,6 +10,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.io.trajectory import Trajectory
 
 from equitensor.data.frames import drop_cut_frame, format_of, read_frame, split_index, warn_cut, whole_frames
+from equitensor.data.single_frame import read_single
 from equitensor.errors import InputError
 from equitensor.interfaces.constraints import HeldCentre, names, simplified
 from equitensor.interfaces.md_plot import COLUMNS, UNITS, plot_table
@@ -97,7 +98,7 @@ def fit_constraints(atoms, out) -> list:
 
 
 def read_atoms(path):
-    """The last structure of any file that ASE reads ("file@3": the fourth), or an InputError.
+    """The last structure of anything that `data convert` takes, or a store ("file@3": the fourth), or an InputError.
 
     Labels (energies, forces under any name) and velocities are left behind: the atoms will move.
     """
@@ -106,7 +107,7 @@ def read_atoms(path):
 
 def read_structure(path) -> tuple:
     """The atoms as read_atoms gives them, and the names of the labels that were left behind."""
-    atoms = read_frame(*split_index(path))
+    atoms = read_single(*split_index(path))
     return atoms, _leave_labels(atoms)
 
 

@@ -11,6 +11,8 @@ import torch
 
 from equitensor.data import open_snapshots
 from equitensor.data.formats import aselmdb, oc20, oc20_raw
+from equitensor.data.formats.unpickle import loads
+from equitensor.data.single_frame import read_single
 from equitensor.errors import InputError
 
 
@@ -86,6 +88,20 @@ def test_shards_follow_in_numeric_order_and_log_files_are_no_shards(tmp_path, wr
         write(tmp_path / f"data.{shard}.lmdb", [frame(float(shard), sid=torch.tensor([shard]))])
         (tmp_path / f"data_log.{shard}.txt").write_text("random7,frame0\n")
     assert [(s.energy, s.group) for s in oc20.read(tmp_path)] == [(1, "sid 1"), (2, "sid 2"), (10, "sid 10")]
+
+
+def test_one_structure_of_shards_is_read_alone(tmp_path, write, monkeypatch):
+    for shard in (10, 2):
+        write(tmp_path / f"data.{shard}.lmdb", [frame(float(shard + k)) for k in range(3)])
+    read = []
+    monkeypatch.setattr(oc20, "loads", lambda raw, where: read.append(where) or loads(raw, where))
+    for index, energy, records in ((None, 12, 1), (4, 11, 5), (-6, 2, 6)):
+        read.clear()
+        atoms = read_single(tmp_path, index)
+        assert atoms.get_potential_energy() == energy and len(read) == records
+        assert atoms.pbc.all() and atoms.constraints[0].index.tolist() == [0]
+    with pytest.raises(InputError, match=r"no structure number 6 \(they count from 0\)"):
+        read_single(tmp_path, 6)
 
 
 def test_read_only_media_are_left_as_they_are(tmp_path, write):

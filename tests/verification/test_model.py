@@ -8,9 +8,11 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 
 from equitensor.cli import main
+from equitensor.data import convert
 from equitensor.verification import model
 from equitensor.verification.finding import NOT_APPLICABLE, PASSED, Finding
 from equitensor.verification.model import backends, plain_torch
@@ -116,6 +118,12 @@ def test_plain_torch_ends_with_its_context():
 def test_calculators_of_others(folder, capsys):
     assert main(["verify", "--calculator", "ase.calculators.emt:EMT", "copper.cif", "--seconds", "5"]) == 0
     assert "copper.cif" in capsys.readouterr().out
+    labelled = ase.io.read("copper.cif")
+    labelled.calc = SinglePointCalculator(labelled, energy=-14.0)
+    labelled.write("copper.xyz")
+    convert(["copper.xyz"], "copper.lmdb")
+    assert main(["verify", "--calculator", "ase.calculators.emt:EMT", "copper.lmdb@0", "--seconds", "1"]) == 0
+    assert "copper.lmdb@0" in capsys.readouterr().out
     command = ["verify", "copper.cif", "--seconds", "5", "--json", "verify.json", "--calculator"]
     assert main([*command, "factories.py:of_dtype", "--e0s", "Cu=3.51"]) == 1
     checks = json.loads((folder / "verify.json").read_text())["structures"][0]["checks"]
