@@ -1,10 +1,11 @@
-"""A potential that knows further elements than the one it is made of."""
+"""A potential made of another: one that knows further elements, or one of whose parts is new."""
 
 import torch
 from torch import nn
 
 from equitensor.errors import InputError
 from equitensor.models.architectures import build
+from equitensor.models.parts import READOUT, parts_of
 from equitensor.models.potential import Potential
 from equitensor.nn.weights import ElementTable
 
@@ -34,6 +35,22 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
     except RuntimeError as error:
         raise InputError(f"a model of {settings['architecture']} cannot take further elements: {error}") from None
     return made
+
+
+@torch.no_grad()
+def begin_readout(model: Potential, scale: float, shift: float, seed: int) -> None:
+    """Weights of the part "readout", and the scale and shift (eV) of what it gives, as in a new model of this seed.
+
+    Raises InputError for an architecture without a part of that name.
+    """
+    parts, settings = parts_of(model), dict(model.settings)
+    if READOUT not in parts:
+        raise InputError(f"{settings['architecture']} has no part {READOUT} that could begin anew: {', '.join(parts)}")
+    neighbors = settings.pop("num_neighbors")
+    new = build(settings, model.elements, dict.fromkeys(model.elements, 0.0), num_neighbors=neighbors, seed=seed)
+    for name, weight in parts_of(new)[READOUT].items():
+        parts[READOUT][name].copy_(weight)
+    model.scale, model.shift = scale, shift
 
 
 def _tables(model: nn.Module) -> list[str]:

@@ -6,6 +6,8 @@ from torch import nn
 
 from equitensor.models.potential import Potential
 
+READOUT = "readout"  # what turns features into energies, in every architecture that has a part of this name
+
 
 def parts_of(model: Potential) -> dict[str, dict[str, nn.Parameter]]:
     """part -> name -> weight, by the patterns of the architecture's `PARTS`, of which the first that matches counts.

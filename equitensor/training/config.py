@@ -216,6 +216,9 @@ class TrainConfig(_Section):
     device: str = Field("auto", description="cpu, cuda, cuda:1; auto: a GPU where there is one")
     threads: PositiveInt | None = Field(None, description="threads inside operations; null: torch's own number")
     init_from: str | None = Field(None, description="a model file from which weights are taken: fine-tuning")
+    head: Literal["keep", "new"] = Field(
+        "keep", description="readout of the model of init_from: kept, or as in a new model of these data"
+    )
     freeze: list[str] = Field(
         [],
         description="parts of the model that are not trained",

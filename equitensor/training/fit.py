@@ -147,7 +147,7 @@ def _optimizer(model, config: Config, console):
     train = config.train
     optimizer = build_optimizer(model, train.optimizer, train.lr, train.weight_decay)
     if train.by_part:
-        console.print(parts_table(model, optimizer))
+        console.print(parts_table(model, optimizer, train))
     return optimizer
 
 

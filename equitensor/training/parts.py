@@ -7,7 +7,8 @@ from torch import nn
 
 from equitensor.errors import InputError
 from equitensor.models import Potential
-from equitensor.models.parts import parts_of
+from equitensor.models.parts import READOUT, parts_of
+from equitensor.training.config import TrainConfig
 
 E0S = "e0s"  # fitted, not trained; frozen where those of train.init_from are kept
 DEFAULT = "default"  # the learning rate of the parts that are not named
@@ -43,16 +44,17 @@ def _refuse_unknown(key: str, names, known: list[str], model: Potential) -> None
         )
 
 
-def parts_table(model: Potential, optimizer) -> Table:
-    """A row for each part: its weights and its learning rate, or that it is frozen."""
+def parts_table(model: Potential, optimizer, train: TrainConfig) -> Table:
+    """A row for each part: its weights, where they come from, and its learning rate, or that it is frozen."""
     table = Table(title="What is trained", title_justify="left")
-    for title in ("part", "parameters", "learning rate"):
+    for title in ("part", "parameters", "begins", "learning rate"):
         table.add_column(title, justify="left" if title == "part" else "right")
     of = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     for part, weights in parts_of(model).items():
         trained = sorted({of[id(weight)] for weight in weights.values() if id(weight) in of})
         speed = " and ".join(f"{rate:.2g}" for rate in trained[::-1]) or "frozen"
-        table.add_row(part, str(sum(weight.numel() for weight in weights.values())), speed)
+        begins = "new" if train.init_from is None or (part == READOUT and train.head == "new") else "from the file"
+        table.add_row(part, str(sum(weight.numel() for weight in weights.values())), begins, speed)
     return table
 
 

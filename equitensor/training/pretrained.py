@@ -12,6 +12,7 @@ from equitensor.data import E0s, Snapshots, resolve_e0s
 from equitensor.data.e0s import isolated_atoms
 from equitensor.errors import InputError
 from equitensor.models import D3
+from equitensor.models.parts import READOUT
 from equitensor.training.checkpoint import saved_config
 from equitensor.training.closest import begin_repulsion
 from equitensor.training.config import Config
@@ -29,6 +30,8 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     Raises InputError where the section asks for something else than the file has.
     """
     path = config.train.init_from
+    if config.train.head == "new":
+        _refuse_a_head_without_a_start(config)
     if path is None:
         return config
     config = _with_d3_of_file(config, resume, path)
@@ -47,6 +50,18 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
             )
     model = type(config.model).model_validate(settings | given)
     return config.model_copy(update={"model": model})
+
+
+def _refuse_a_head_without_a_start(config: Config) -> None:
+    if config.train.init_from is None:
+        raise InputError(
+            "train.head: new begins the readout of the model of train.init_from anew, which is not given: give it, or "
+            "leave train.head out, since without it all parts are new"
+        )
+    if READOUT in config.train.freeze:
+        raise InputError(
+            f"train.head: new begins the {READOUT} anew, train.freeze would keep it as it begins: leave one out"
+        )
 
 
 def _with_d3_of_file(config: Config, resume: Path | None, path: str) -> Config:
@@ -73,14 +88,16 @@ class Pretrained:
     e0s_before: dict[int, float]
     notes: list[str] = field(default_factory=list)
     d3: D3Table | None = None  # of the structures, where it is taken off their labels
+    new_head: bool = False  # whether the readout, and with it scale and shift, will begin anew
 
     @classmethod
-    def load(cls, path: str, dtype: torch.dtype, d3: D3Table | None = None) -> "Pretrained":
+    def load(cls, path: str, dtype: torch.dtype, d3: D3Table | None = None, head: str = "keep") -> "Pretrained":
         model = models.load(path, dtype=dtype, without_d3=True)
-        return cls(path, model, dict(zip(model.elements, model.e0s.tolist(), strict=True)), d3=d3)
+        e0s = dict(zip(model.elements, model.e0s.tolist(), strict=True))
+        return cls(path, model, e0s, d3=d3, new_head=head == "new")
 
     def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, own: int, keep_e0s: bool = False) -> E0s:
-        """Take in the elements of the data, and fit E0s to their energies.
+        """Take in the elements of the data, and fit E0s to their energies, still with the readout of the file.
 
         setting: data.e0s. By default E0s are refitted to what the energies are beyond the interaction energies of the
         model (`LeftOver.fitted`), from the isolated atoms in the data where these are all there, else from the model's
@@ -107,7 +124,8 @@ class Pretrained:
         self._refuse_two_levels(left, start, own)
         if given is not None:
             e0s = E0s(start, given.origin)
-            self._shift(left, snapshots, indices)
+            if not self.new_head:
+                self._shift(left, snapshots, indices)
         else:
             e0s = self._fitted(start, new if keep_e0s else snapshots.elements, left)
         self.model.e0s = torch.tensor([e0s.values[z] for z in self.model.elements], dtype=torch.float64)
@@ -152,6 +170,8 @@ class Pretrained:
         return E0s(start | moved, origin)
 
     def _describe(self, e0s: dict[int, float], new: list[int], snapshots: Snapshots) -> None:
+        if self.new_head:
+            self.notes.append(f"the {READOUT} begins as in a new model, with the scale and the shift of these data")
         if new:
             self.notes.append(f"new elements: {_names(new)}; their rows start at the average of the known ones")
         if unseen := sorted(set(self.e0s_before) - set(snapshots.elements)):

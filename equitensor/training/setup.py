@@ -29,6 +29,7 @@ from equitensor.data.replay import replay
 from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
 from equitensor.models import D3
+from equitensor.models.extension import begin_readout
 from equitensor.models.similar_elements import train_alike
 from equitensor.training.batches import BatchLimits, default_limits
 from equitensor.training.closest import begin_repulsion
@@ -113,7 +114,9 @@ def open_data(
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
         d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
         if config.train.init_from is not None:
-            pretrained = Pretrained.load(config.train.init_from, getattr(torch, config.train.dtype), d3.get("train"))
+            pretrained = Pretrained.load(
+                config.train.init_from, getattr(torch, config.train.dtype), d3.get("train"), config.train.head
+            )
             e0s = pretrained.adapt(data.e0s, snapshots, train, len(own), keep_e0s=E0S in config.train.freeze)
         else:
             if E0S in config.train.freeze:
@@ -335,6 +338,8 @@ def _model(config: Config, run: RunData, origin: Origin | None) -> models.Potent
     found = statistics(run.train, run.labels)
     run.limits = limits(run.train, e0s, found.scale)
     if run.pretrained is not None:
+        if run.pretrained.new_head:
+            begin_readout(run.pretrained.model, found.scale, found.shift, config.seed)
         return run.pretrained.model
     model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
     begin_repulsion(model, run.train.snapshots, run.train.indices)

@@ -17,6 +17,7 @@ from equitensor.data import Memory
 from equitensor.data.replay import replay
 from equitensor.errors import InputError
 from equitensor.graph import Structure, from_ase
+from equitensor.models.directional import Directional
 from equitensor.models.parts import parts_of
 from equitensor.nn.weights import ElementTable
 from equitensor.training import check, fit
@@ -26,6 +27,7 @@ from equitensor.training.optimizers import build_optimizer
 from equitensor.training.parts import GradientWatch, freeze
 from equitensor.training.setup import build_model, open_data, origin_of
 from equitensor.training.shards import Shards
+from equitensor.training.statistics import statistics
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +291,7 @@ def test_learning_rates_by_part():
         ({"freeze": ["head"]}, r"train\.freeze: head is no part of directional, which has .*embedding.*readout.*e0s"),
         ({"lr": {"head": 0.1}}, r"train\.lr: head is no part of directional, which has .*readout.*default"),
         ({"lr": {"readout": 0.1}, "freeze": ["readout"]}, r"train\.lr: readout is frozen"),
+        ({"head": "new", "freeze": ["readout"]}, r"train\.head: new begins the readout anew, train\.freeze would keep"),
         (
             {"freeze": ["embedding", "radial", "interactions", "products", "readout"]},
             r"are all parts of the model, nothing is left to train",
@@ -298,6 +301,49 @@ def test_learning_rates_by_part():
 def test_parts_that_cannot_be_meant_are_refused(tuning, train, message):
     with pytest.raises(InputError, match=message):
         check(tuning(train=train))
+
+
+@pytest.mark.parametrize("data", [{}, {"e0s": {"H": -10.0, "C": -1030.0, "N": -1480.0, "O": -2040.0}}])
+def test_a_new_head_is_that_of_a_new_model_and_all_else_of_the_file(tuning, pretrained, data):
+    run, model = prepared(tuning(train={"head": "new"}, data=data, seed=5))
+    old = models.load(pretrained)
+    settings = {name: value for name, value in old.settings.items() if name != "num_neighbors"}
+    new = models.build(settings, old.elements, dict.fromkeys(old.elements, 0.0), seed=5)
+    readout = set(parts_of(model)["readout"])
+    assert 0 < len(readout) < len(list(model.parameters()))
+    for name, weight in model.backbone.named_parameters():
+        expected, other = (new, old) if name in readout else (old, new)
+        assert torch.equal(weight, dict(expected.backbone.named_parameters())[name].to(weight)), name
+        assert not torch.equal(weight, dict(other.backbone.named_parameters())[name].to(weight)), name
+    found = statistics(run.train, run.labels)
+    assert (model.scale, model.shift) == (found.scale, found.shift)
+    assert run.e0s.values == prepared(tuning(data=data, seed=5))[0].e0s.values
+
+
+def test_a_new_head_alone_is_trained_and_said_to_be_new(tuning, pretrained, tmp_path, capsys):
+    frozen = ["embedding", "radial", "interactions", "products"]
+    fit(tuning(train={"head": "new", "freeze": frozen, "lr": {"readout": 0.002}, "max_epochs": 1}))
+    out = capsys.readouterr().out
+    assert "the readout begins as in a new model" in out
+    parts = [*frozen, "readout"]
+    rows = {row[1]: row[5:-1] for row in map(str.split, out.splitlines()) if len(row) > 6 and row[1] in parts}
+    assert rows.pop("readout") == ["new", "│", "0.002", "and", "0.001"]
+    assert rows == {part: ["from", "the", "file", "│", "frozen"] for part in frozen}
+    start, end = models.load(pretrained), models.load(tmp_path / "run" / "model.eqt")
+    ends = dict(end.backbone.named_parameters())
+    for name, weight in start.backbone.named_parameters():
+        assert torch.equal(ends[name], weight) == (name not in parts_of(end)["readout"]), name
+
+
+def test_an_architecture_without_a_readout_cannot_begin_it_anew(tuning, monkeypatch):
+    monkeypatch.setattr(Directional, "PARTS", {"all": ("*",)})
+    with pytest.raises(InputError, match=r"^directional has no part readout that could begin anew: all$"):
+        check(tuning(train={"head": "new"}))
+
+
+def test_a_new_head_needs_a_model_that_has_one(config):
+    with pytest.raises(InputError, match=r"^train\.head: new begins .* of train\.init_from anew, which is not given"):
+        check(config(train={"head": "new"}))
 
 
 def test_frozen_e0s_need_a_model_they_are_of(config):
@@ -338,11 +384,12 @@ def test_what_is_trained_is_printed(tuning, capsys):
     assert found["radial"] == "frozen" and "0.002" in " ".join(next(row for row in rows if row[1] == "readout"))
 
 
-def test_a_stopped_and_resumed_fine_tuning_is_the_run(tuning, tmp_path, stopped, shards, every_step, frames):
+@pytest.mark.parametrize("head", ["keep", "new"])
+def test_a_stopped_and_resumed_fine_tuning_is_the_run(tuning, tmp_path, stopped, shards, every_step, frames, head):
     """Frozen parts, learning rates, replay, a new element, and the model file gone."""
     ase.io.write(tmp_path / "old.xyz", frames, format="extxyz")
     ase.io.write(tmp_path / "small.xyz", relabelled(frames[:12], {}, element=16), format="extxyz")
-    train = {"max_epochs": 3, "freeze": ["radial"], "lr": {"readout": 0.002, "default": 0.001}}
+    train = {"max_epochs": 3, "freeze": ["radial"], "lr": {"readout": 0.002, "default": 0.001}, "head": head}
     data = {"replay": {"path": str(tmp_path / "old.xyz"), "share": 0.3}}
     fit(tuning(output=str(tmp_path / "whole"), train=train, data=data))
     parts = tuning(output=str(tmp_path / "parts"), train=train, data=data)
