@@ -164,6 +164,7 @@ struct Found {
   double energy = 0;
   Doubles energies, forces, features;  // forces and virials of ghosts are added to their owners'
   Doubles virials;
+  Doubles forces_std, novelty, energy_std;  // empty without error bars
 };
 
 // False where the evaluator refuses, with its reason in equitensor_message().
@@ -174,11 +175,15 @@ bool evaluated(const Model& model, const System& system, const Structure& s, boo
   equitensor_result result{};
   result.forces = forces.data();
   if (everything) result.energies = found.energies.data(), result.virials = virials.data(), result.features = found.features.data();
+  Doubles sums(everything ? equitensor_model_num_sums(model.get()) : 0);
+  found.forces_std.assign(sums.empty() ? 0 : s.owned, -1), found.novelty = found.forces_std;
+  if (!sums.empty()) result.forces_std = found.forces_std.data(), result.novelty = found.novelty.data(), result.sums = sums.data();
   Exchange context{&s};
   const equitensor_exchange exchange{&context, s.owned, forward, reverse, nullptr};
   const bool has_ghosts = s.total() > s.owned;
   if (equitensor_system_evaluate(system.get(), s.pos.data(), s.shifted ? s.shift.data() : nullptr, has_ghosts ? &exchange : nullptr, &result)) return false;
   found.energy = result.energy;
+  found.energy_std.assign(sums.empty() ? 0 : 1, sums.empty() ? 0 : equitensor_model_energy_std(model.get(), sums.data()));
   found.forces.assign(3 * s.owned, 0), found.virials.assign(6 * s.owned, 0);
   for (int64_t k = 0; k < s.total(); k++) {
     for (int a = 0; a < 3; a++) found.forces[3 * s.owner[k] + a] += forces[3 * k + a];
@@ -189,10 +194,11 @@ bool evaluated(const Model& model, const System& system, const Structure& s, boo
 
 void compare(const std::string& what, const Doubles& found, const Doubles& expected, double tolerance) {
   double largest = 1;
-  for (double value : expected) largest = std::max(largest, std::fabs(value));
+  for (double value : expected)
+    if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
   if (found.size() != expected.size()) fail(what + ": other sizes");
   for (size_t k = 0; k < found.size(); k++)
-    if (!(std::fabs(found[k] - expected[k]) <= tolerance * largest))
+    if (found[k] != expected[k] && !(std::fabs(found[k] - expected[k]) <= tolerance * largest))  // infinite ones are equal
       fail(what + ": " + std::to_string(found[k]) + " at " + std::to_string(k) + ", not " + std::to_string(expected[k]));
 }
 
@@ -202,6 +208,9 @@ void compare(const std::string& what, const Found& found, const Found& expected,
   compare(what + ", forces", found.forces, expected.forces, tolerance);
   compare(what + ", virials", found.virials, expected.virials, tolerance);
   compare(what + ", features", found.features, expected.features, tolerance);
+  compare(what + ", forces_std", found.forces_std, expected.forces_std, tolerance);
+  compare(what + ", novelty", found.novelty, expected.novelty, tolerance);
+  compare(what + ", energy_std", found.energy_std, expected.energy_std, tolerance);
 }
 
 std::vector<int32_t> elements_of(const Model& model) {

@@ -4,11 +4,16 @@
 
 400 of the frames of train_300K.xyz are trained on, 100 are held out, for the choice of the model and for the
 calibration of its error bars. Beside them stands a committee of four models that were trained for less time each. Where
-the run folder holds a model already, nothing is trained.
+the run folder holds a model already, nothing is trained. The time that error bars take does not depend on the training:
+
+    .venv/bin/python benchmarks/uncertainty.py DATA --run runs/cost --max-time 00:00:20 --only-cost
+
+measures that alone, and puts it into the result that is there.
 """
 
 import argparse
 import csv
+import json
 import time
 from pathlib import Path
 
@@ -38,6 +43,10 @@ def main() -> None:
     if not model.exists():
         train(folder, options)
     command("uncertainty", model, folder / "train.xyz", "--calibrate", folder / "valid.xyz")
+    if options.only_cost:
+        result = json.loads(options.out.read_text()) | costs(model, options.data)
+        write(result, options.out)
+        return print(result["cost"])
     seen = {name: compared(model, options.data / f"test_MD_{name}.xyz") for name in TESTS}
     result = {
         "environment": environment("float32", **training(folder / "run")),
@@ -48,8 +57,7 @@ def main() -> None:
         "spearman_of_energy_errors": {name: ceilings(each) for name, each in seen.items()},
         "novelty": novelty(model, options.data, folder, seen["300K"]),
         "committee": committee(folder, options),
-        "cost": {"acetylacetone": cost(model, options.data, 1), "32 molecules": cost(model, options.data, 32)},
-    }
+    } | costs(model, options.data)
     write(result, options.out)
     for name in ("errors", "error_bars", "coverage_of_halves_300K", "spearman_of_energy_errors", "committee", "cost"):
         print(name, result[name])
@@ -64,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--max-time", default="00:16:00", help="of the training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "uncertainty.json")
+    parser.add_argument("--only-cost", action="store_true", help="measure the cost only, the rest stays")
     parser.add_argument("--figure", type=Path, help="draw error bars against errors, and novelty, into this PNG")
     return parser.parse_args()
 
@@ -205,6 +214,12 @@ def angle(frame) -> float:
     """How far the dihedral is from flat, degrees."""
     at = abs(frame.info["dihedral_angle"]) % 360
     return min(at, 360 - at)
+
+
+def costs(model: Path, data: Path) -> dict:
+    """The two entries of the result on what error bars cost."""
+    measured = {"acetylacetone": cost(model, data, 1), "32 molecules": cost(model, data, 32)}
+    return {"cost": measured, "environment_of_cost": environment("float32", threads=1)}
 
 
 def cost(model: Path, data: Path, copies: int) -> dict:

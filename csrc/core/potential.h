@@ -37,6 +37,11 @@ EQUITENSOR_API double equitensor_model_cutoff(const equitensor_model* model);
 EQUITENSOR_API int equitensor_model_num_elements(const equitensor_model* model);
 EQUITENSOR_API const int32_t* equitensor_model_elements(const equitensor_model* model); /* atomic numbers, rising */
 EQUITENSOR_API int equitensor_model_num_features(const equitensor_model* model);
+/* Error bars, where the model file has them (`equitensor uncertainty MODEL TRAIN`). The standard deviation of the energy (eV)
+ * follows from sums over all atoms, num_sums of them: those that an evaluation gives, of all ranks added up. Without error
+ * bars there are 0 sums, and it is not a number. */
+EQUITENSOR_API int equitensor_model_num_sums(const equitensor_model* model);
+EQUITENSOR_API double equitensor_model_energy_std(const equitensor_model* model, const double* sums);
 EQUITENSOR_API const char* equitensor_model_header(const equitensor_model* model); /* the file's header, JSON */
 
 /* The instruction sets that this processor has, the widest first; null beyond the last. */
@@ -90,6 +95,10 @@ typedef struct {
   double* forces;    /* (total, 3), added to */
   double* virials;   /* (total, 6), added to */
   double* features;  /* (owned, num_features): no rotation, reflection or translation changes them */
+  /* Error bars, an error where the model has none. 0 of an atom that takes no part. */
+  double* forces_std; /* (owned,), eV/Angstrom: of each component of the force on an atom */
+  double* novelty;    /* (owned,): 1 where most training atoms of the element were more usual */
+  double* sums;       /* (num_sums,), over owned atoms: see equitensor_model_energy_std */
 } equitensor_result;
 
 /* pos (total, 3); shift (start[owned], 3) or null: the vector from neighbour j to atom i is pos_i - pos_j + shift. Periodic

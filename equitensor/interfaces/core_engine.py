@@ -10,6 +10,7 @@ from equitensor.graph import Structure
 from equitensor.interfaces.evaluator import Evaluated, Model, System
 from equitensor.interfaces.one_at_a_time import note_threads, refuse_after_fork, threads_hang
 from equitensor.interfaces.skin_list import SkinList
+from equitensor.models.error_bars import ErrorBars
 
 _ATOMS_PER_THREAD = 64  # with fewer a second thread costs more than it does
 
@@ -34,6 +35,15 @@ class CoreEngine:
         self._last: Structure | None = None
 
     @property
+    def error_bars(self) -> ErrorBars | None:
+        """Those of the model file, or what they were set to: None, so that none are computed, or others."""
+        return self._error_bars
+
+    @error_bars.setter
+    def error_bars(self, bars: ErrorBars | None) -> None:
+        self._error_bars, self._in_core = bars, bars is not None and bars is self.model.error_bars
+
+    @property
     def threads(self) -> int:
         """How many threads computed the last structure."""
         return self.rows.system.threads
@@ -49,24 +59,31 @@ class CoreEngine:
 
         The stress is (1/V) dE/d(strain) with V the volume of the cell, whatever is periodic.
         """
-        result = self._evaluate(structure, features or self.error_bars is not None)
+        for_others = self._error_bars is not None and not self._in_core
+        result = self._evaluate(structure, features or for_others, error_bars=self._in_core)
         self._last = structure
         out = {"energy": result.energy, "energies": result.energies, "forces": result.forces}
-        if self.error_bars is not None:
-            out |= self.error_bars.of(structure.z, result.features)
+        out |= self._error_bars_of(structure, result)
         if features:
             out["features"] = result.features
         if stress:
             out["stress"] = -result.virial / abs(np.linalg.det(structure.cell))
         return out
 
+    def _error_bars_of(self, structure, result) -> dict:
+        if self._in_core:
+            std = self.model.energy_std(result.sums)
+            return {"energy_std": std, "forces_std": result.forces_std, "novelty": result.novelty}
+        return {} if self._error_bars is None else self._error_bars.of(structure.z, result.features)
+
     def descriptors(self, structure: Structure) -> np.ndarray:
         """(n, d) features that no rotation, reflection or translation changes."""
         return self._evaluate(structure, features=True).features
 
-    def _evaluate(self, structure, features=False) -> Evaluated:
+    def _evaluate(self, structure, features=False, error_bars=False) -> Evaluated:
         self.neighbors.follow(structure)
-        return self.rows.evaluate(structure.pos, self.neighbors.translation, features=features)
+        wanted = {"features": features, "error_bars": error_bars}
+        return self.rows.evaluate(structure.pos, self.neighbors.translation, **wanted)
 
 
 class Rows:

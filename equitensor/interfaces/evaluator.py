@@ -22,7 +22,8 @@ class Model:
     """A model file, open for evaluation: any number of systems, in any threads, may share it.
 
     elements (k,) atomic numbers, rising; cutoff in Angstrom; num_features; header, what the file says of itself;
-    error_bars, or None; d3, the dispersion that its energies lack, as "pbe-bj", or None.
+    error_bars, or None, and num_sums, how many sums over atoms `energy_std` takes (0 without); d3, the dispersion that
+    its energies lack, as "pbe-bj", or None.
     Raises InputError for what is not a model file, with the reason for a model that only torch evaluates, and for one
     with a d3 unless without_d3 is said.
     """
@@ -53,6 +54,7 @@ class Model:
         self.elements = np.array(lib.equitensor_model_elements(handle)[:count], dtype=np.int64)
         self.cutoff = float(lib.equitensor_model_cutoff(handle))
         self.num_features = int(lib.equitensor_model_num_features(handle))
+        self.num_sums = int(lib.equitensor_model_num_sums(handle))
         try:
             self.header = json.loads(lib.equitensor_model_header(handle))
         except ValueError as error:
@@ -62,6 +64,11 @@ class Model:
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
             reason = f"its error bars are damaged ({error!r}): take another copy of the file"
             raise InputError(f"{self.name}: {reason}") from None
+
+    def energy_std(self, sums: np.ndarray) -> float:
+        """The standard deviation of the energy in eV, from `Evaluated.sums`, of all parts of a structure added up."""
+        sums = _array(sums, (self.num_sums,), "sums")
+        return float(_library().equitensor_model_energy_std(self.handle, sums.ctypes.data))
 
     def __getstate__(self):
         return {"name": self.name, "_bytes": self._bytes, "_without_d3": self._without_d3}
@@ -85,7 +92,8 @@ def instruction_sets() -> list[str]:
 @dataclass(frozen=True)
 class Evaluated:
     """energy eV; virial (3, 3) eV, -sum r (x) dE/dr, symmetric; energies (owned,) eV, E0s included; forces (total, 3)
-    eV/Angstrom; virials (total, 6) eV, xx, yy, zz, xy, xz, yz, and features (owned, num_features) where asked for."""
+    eV/Angstrom; where asked for virials (total, 6) eV, xx, yy, zz, xy, xz, yz, features (owned, num_features), and of
+    error bars forces_std (owned,) eV/Angstrom, novelty (owned,) and sums (num_sums,), see `Model.energy_std`."""
 
     energy: float
     virial: np.ndarray
@@ -93,6 +101,9 @@ class Evaluated:
     forces: np.ndarray
     virials: np.ndarray | None
     features: np.ndarray | None
+    forces_std: np.ndarray | None
+    novelty: np.ndarray | None
+    sums: np.ndarray | None
 
 
 class System:
@@ -129,16 +140,25 @@ class System:
         self._owned, self._total, self._edges = owned, len(numbers), len(sender)
 
     def evaluate(
-        self, pos, shift=None, virials=False, features=False, forward=None, reverse=None, border=None, wait=None
+        self,
+        pos,
+        shift=None,
+        virials=False,
+        features=False,
+        forward=None,
+        reverse=None,
+        border=None,
+        wait=None,
+        error_bars=False,
     ) -> Evaluated:
         """Energies and their derivatives at positions (total, 3) in Angstrom.
 
         Args: shift (edges, 3) in Angstrom: the vector from neighbour j to atom i is pos_i - pos_j + shift; virials,
-        features, whether these are wanted; forward, reverse, functions of an array (total, width) that fill the
-        ghosts' rows from their owners' and add them to their owners'; border, how many atoms come before those that
+        features, error_bars, whether these are wanted; forward, reverse, functions of an array (total, width) that fill
+        the ghosts' rows from their owners' and add them to their owners'; border, how many atoms come before those that
         neither have ghosts nor neighbour some (all); wait, called after forward and reverse, before what they change
-        is read. Raises InputError for positions that are not finite, for atoms in one place, and for a border before
-        an atom that neighbours a ghost.
+        is read. Raises InputError for positions that are not finite, for atoms in one place, for a border before an
+        atom that neighbours a ghost, and for error bars that the model does not have.
         """
         if self._owned is None:
             raise InputError("the system has no neighbours yet: call set_neighbors")
@@ -147,9 +167,11 @@ class System:
         energies, forces = np.zeros(self._owned), np.zeros((self._total, 3))
         virials = np.zeros((self._total, 6)) if virials else None
         features = np.zeros((self._owned, self.model.num_features)) if features else None
+        forces_std, novelty, sums = self._room_for_error_bars() if error_bars else (None, None, None)
         result = Result()
         result.energies, result.forces = energies.ctypes.data, forces.ctypes.data
         result.virials, result.features = _address(virials), _address(features)
+        result.forces_std, result.novelty, result.sums = map(_address, (forces_std, novelty, sums))
         ghosts = None
         if forward is not None or reverse is not None:
             ghosts = _Ghosts(forward, reverse, wait, self._owned if border is None else border, self._total)
@@ -162,7 +184,10 @@ class System:
         self._check(code)
         xx, yy, zz, xy, xz, yz = result.virial
         virial = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        return Evaluated(result.energy, virial, energies, forces, virials, features)
+        return Evaluated(result.energy, virial, energies, forces, virials, features, forces_std, novelty, sums)
+
+    def _room_for_error_bars(self) -> tuple[np.ndarray, ...]:
+        return np.empty(self._owned), np.empty(self._owned), np.empty(self.model.num_sums)
 
     def _check(self, code: int) -> None:
         if code:

@@ -27,6 +27,9 @@ class Result(ctypes.Structure):
         ("forces", _POINTER),
         ("virials", _POINTER),
         ("features", _POINTER),
+        ("forces_std", _POINTER),
+        ("novelty", _POINTER),
+        ("sums", _POINTER),
     )
 
 
@@ -40,6 +43,8 @@ _SIGNATURES = {
     "model_num_elements": (_INT, (_POINTER,)),
     "model_elements": (ctypes.POINTER(ctypes.c_int32), (_POINTER,)),
     "model_num_features": (_INT, (_POINTER,)),
+    "model_num_sums": (_INT, (_POINTER,)),
+    "model_energy_std": (ctypes.c_double, (_POINTER, _POINTER)),
     "model_header": (ctypes.c_char_p, (_POINTER,)),
     "instructions": (ctypes.c_char_p, (_INT,)),
     "peak": (ctypes.c_double, (_INT,)),

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from equitensor import models
+from equitensor.models import ErrorBars, write_error_bars
 
 PRODUCTS = ("gaunt", "cg", "cp")
 
@@ -23,6 +24,17 @@ def random_potential(elements=(1, 6, 13), shift=-1.3, seed=0, **settings):
     if model.repulsion is not None:
         model.repulsion.set_begins(1.5 * model.repulsion.begins.double())  # so that bonds are below it
     return model
+
+
+def random_error_bars(elements, num_features, by_element=True, seed=0) -> ErrorBars:
+    """Of no data: every number random; the last of several elements has not been seen in training."""
+    rng, k, d = np.random.default_rng(seed), len(elements), num_features
+    m = k * d + k if by_element else d + k
+    matrices = (rng.normal(size=shape) for shape in ((m, m), (d, d), (d, d), (k, d)))
+    forces_scale, novelty_scale = rng.uniform(0.5, 2, (2, k))
+    if k > 1:
+        novelty_scale[-1] = np.inf
+    return ErrorBars(np.array(elements), *matrices, forces_scale, novelty_scale)
 
 
 def structures(elements=(1, 6, 13)) -> dict[str, Atoms]:
@@ -83,6 +95,8 @@ def write_models(folder) -> None:
     models.save(random_potential(channels=33, edge_channels=17), f"{folder}/wide.eqt")
     ten = (1, 3, 6, 8, 13, 22, 29, 47, 79, 92)
     models.save(random_potential(ten, channels=1, edge_channels=1, num_radial=1, lmax=1), f"{folder}/elements.eqt")
+    write_error_bars(f"{folder}/elements.eqt", random_error_bars(ten, 2))
+    write_error_bars(f"{folder}/wide.eqt", random_error_bars((1, 6, 13), 66, by_element=False))
 
 
 if __name__ == "__main__":

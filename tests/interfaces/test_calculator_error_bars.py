@@ -105,7 +105,7 @@ def test_without_them_nothing_of_them_is_computed(backend, tmp_path, monkeypatch
 
     def noted(original):
         def compute(*arguments, **options):
-            asked.append(bool(options.get("features")))
+            asked.append(bool(options.get("features") or options.get("error_bars")))
             return original(*arguments, **options)
 
         return compute

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace equitensor {
 
 using Array = std::vector<double>;
+class ErrorBars;
 
 // One non-zero coupling: z_out += coefficient w_path x_first y_second.
 struct Coupling {
@@ -47,6 +49,7 @@ struct Model {
   std::vector<ProductWeights> products;       // layers - 1
   ProductWeights invariants;
   Array mix, head, head_out;
+  std::shared_ptr<const ErrorBars> error_bars;  // null where the file has none
 
   int components() const { return (lmax + 1) * (lmax + 1); }
   int num_elements() const { return static_cast<int>(elements.size()); }
