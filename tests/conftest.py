@@ -98,6 +98,32 @@ def potential(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def potential_with_error_bars(potential, tmp_path_factory):
+    """The same potential with error bars of molecules and alloys."""
+    import shutil
+
+    import numpy as np
+    from ase.build import bulk, molecule
+
+    from equitensor.data import Memory
+    from equitensor.graph import Structure
+    from equitensor.interfaces.backend import open_engine
+    from equitensor.models import write_error_bars
+    from equitensor.training.uncertainty import fit_error_bars
+
+    path = tmp_path_factory.mktemp("error_bars") / "model.eqt"
+    shutil.copy(potential, path)
+    rng, train = np.random.default_rng(0), []
+    for atoms in 3 * [molecule("CH3CH2OH"), bulk("Cu", cubic=True) * (2, 1, 1)]:
+        atoms.symbols[(atoms.numbers == 29) & (rng.random(len(atoms)) < 0.5)] = "Al"
+        atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
+        train.append(Structure.from_ase(atoms))
+    engine, _ = open_engine(path, "cpu", "float64", skin=0.0, backend="torch")
+    write_error_bars(path, fit_error_bars(engine, Memory(train)))
+    return path
+
+
 @pytest.fixture
 def lacking_d3(tmp_path):
     """lacking_d3(path): the same model in a file that says that this dispersion was taken off the labels."""

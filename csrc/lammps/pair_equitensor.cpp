@@ -1,6 +1,7 @@
 #include "pair_equitensor.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "atom.h"
@@ -25,14 +26,15 @@ PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
   manybody_flag = 1;
   no_virial_fdotr_compute = 1;              // the virial is summed over edges
   centroidstressflag = CENTROID_NOTAVAIL;   // needs dE_i/dr_kj for every atom i, not their sum
+  pvector = new double[2]();                // of error bars
   comm_forward = 1;                         // the owners of ghosts; features take another way
 }
 
 PairEquitensor::~PairEquitensor() {
   if (copymode) return;
-  complete(sending);
-  equitensor_system_free(system);
+  stop_system();
   equitensor_model_close(model);
+  delete[] pvector;
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -43,18 +45,24 @@ PairEquitensor::~PairEquitensor() {
 
 void PairEquitensor::settings(int narg, char** arg) {
   precision = 32;
-  without_d3 = false;
-  if (narg > 0 && strcmp(arg[narg - 1], "without_d3") == 0) {
-    without_d3 = true;
-    narg--;
+  without_d3 = error_bars = false;
+  for (int k = 0; k < narg; k++) {
+    const std::string word = arg[k];
+    if (word == "without_d3")
+      without_d3 = true;
+    else if (word == "error_bars")
+      error_bars = true;
+    else if (k == 0 && (word == "float32" || word == "float64"))
+      precision = word == "float64" ? 64 : 32;
+    else
+      error->all(FLERR, "pair_style equitensor {}: say float32 (the default) or float64, then what you want of error_bars and without_d3", word);
   }
-  if (narg > 1)
-    error->all(FLERR, "pair_style equitensor takes one word at most, float32 (the default) or float64, and without_d3 behind it");
-  if (narg == 0) return;
-  if (strcmp(arg[0], "float64") == 0)
-    precision = 64;
-  else if (strcmp(arg[0], "float32") != 0)
-    error->all(FLERR, "pair_style equitensor {}: say float32 (the default) or float64", arg[0]);
+  take_settings();
+}
+
+void PairEquitensor::take_settings() {
+  stop_system();
+  nextra = error_bars ? 2 : 0;
 }
 
 void PairEquitensor::coeff(int narg, char** arg) {
@@ -95,10 +103,8 @@ void PairEquitensor::open_model(const char* name) {
   bytes.resize(size);
   MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, world);
 
-  complete(sending);
-  equitensor_system_free(system);
+  stop_system();
   equitensor_model_close(model);
-  system = nullptr;
   model = nullptr;
   path = name;
   if (equitensor_model_read_without_d3(bytes.data(), size, &model)) {
@@ -146,6 +152,7 @@ void PairEquitensor::init_style() {
                "energy, and has the total's only");
   refuse_excluded_pairs();
   refuse_without_dispersion();
+  refuse_without_error_bars();
   start_system();
   neighbor->add_request(this, NeighConst::REQ_FULL);
   known.assign((atom->ntypes + 1) * (atom->ntypes + 1), 0);
@@ -179,14 +186,18 @@ void PairEquitensor::refuse_without_dispersion() {
 
 void PairEquitensor::start_system() {
   if (system && threads == comm->nthreads) return;
-  complete(sending);
-  equitensor_system_free(system);
-  system = nullptr;
+  stop_system();
   threads = comm->nthreads;
   if (equitensor_system_new(model, precision, threads, &system)) {
     system = nullptr;
     error->all(FLERR, "{}: {}", path, equitensor_message());
   }
+}
+
+void PairEquitensor::stop_system() {
+  complete(sending);
+  equitensor_system_free(system);
+  system = nullptr;
 }
 
 double PairEquitensor::init_one(int i, int j) {
@@ -224,11 +235,13 @@ void PairEquitensor::compute(int eflag, int vflag) {
   result.energies = eflag_atom ? energies.data() : nullptr;
   result.forces = forces.data();
   result.virials = vflag_atom ? virials.data() : nullptr;
+  if (wants_error_bars()) make_room_for_error_bars(result);
   const equitensor_exchange exchange = {this, border, forward, reverse, wait};
   const bool alone = comm->nprocs == 1;
   const double* shifts = shift.empty() ? nullptr : shift.data();
   require(equitensor_system_evaluate(system, position.data(), shifts, alone ? nullptr : &exchange, &result));
   add_results(result);
+  if (error_bars) add_error_bars(result);
 }
 
 /* What ghosts feel LAMMPS adds to their owners. */
@@ -258,24 +271,28 @@ void PairEquitensor::write_restart(FILE* file) { write_restart_settings(file); }
 
 void PairEquitensor::read_restart(FILE* file) { read_restart_settings(file); }
 
-/* The sign stands for without_d3. */
+/* One number, of old: the sign stands for without_d3, one more for error_bars. */
 void PairEquitensor::write_restart_settings(FILE* file) {
-  const int setting = without_d3 ? -precision : precision;
+  const int setting = (precision + error_bars) * (without_d3 ? -1 : 1);
   fwrite(&setting, sizeof(int), 1, file);
 }
 
 void PairEquitensor::read_restart_settings(FILE* file) {
-  if (comm->me == 0) utils::sfread(FLERR, &precision, sizeof(int), 1, file, nullptr, error);
-  MPI_Bcast(&precision, 1, MPI_INT, 0, world);
-  without_d3 = precision < 0;
-  precision = without_d3 ? -precision : precision;
+  int setting = 0;
+  if (comm->me == 0) utils::sfread(FLERR, &setting, sizeof(int), 1, file, nullptr, error);
+  MPI_Bcast(&setting, 1, MPI_INT, 0, world);
+  without_d3 = setting < 0;
+  error_bars = setting % 2 != 0;
+  precision = abs(setting) - error_bars;
+  take_settings();
 }
 
 double PairEquitensor::memory_usage() {
   const size_t integers = 2 * owner.capacity() + near.capacity() + row_of.capacity() + atom_of.capacity() +
                           z.capacity() + sender.capacity() + image.capacity() + sent_rows.capacity();
   const size_t reals = near_start.capacity() + start_of.capacity() + shift.capacity() + position.capacity() +
-                       energies.capacity() + forces.capacity() + virials.capacity();
+                       energies.capacity() + forces.capacity() + virials.capacity() + novelty.capacity() +
+                       forces_std.capacity() + novelty_of_row.capacity() + forces_std_of_row.capacity();
   return Pair::memory_usage() +
          static_cast<double>(integers * sizeof(int32_t) + reals * sizeof(double) + outgoing.capacity() + incoming.capacity());
 }

@@ -1,4 +1,4 @@
-/* pair_style equitensor [float32|float64]: a potential trained by equitensor, in LAMMPS, over any number of MPI ranks.
+/* pair_style equitensor [float32|float64] [error_bars] [without_d3]: a potential trained by equitensor, in LAMMPS, over any number of MPI ranks.
  *
  *     pair_style equitensor
  *     pair_coeff * * model.eqt Al Cu        # elements of the types 1, 2, ...; NULL under hybrid/overlay
@@ -10,6 +10,7 @@
 #ifndef LMP_PAIR_EQUITENSOR_H
 #define LMP_PAIR_EQUITENSOR_H
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ class PairEquitensor : public Pair {
   void add_tally_callback(class Compute*) override;
   double memory_usage() override;
 
+  void* extract(const char*, int&) override;
+  void* extract_peratom(const char*, int&) override;
+
   struct Owner {
     int32_t rank, atom; // where the rank has it
   };
@@ -52,11 +56,14 @@ class PairEquitensor : public Pair {
   };
 
  private:
+  void take_settings();
   void open_model(const char* path);
   void map_types(int count, char** elements);
   void start_system();
+  void stop_system();
   void refuse_excluded_pairs();
   void refuse_without_dispersion();
+  void refuse_without_error_bars();
   void refuse_pairs_of_other_styles();
   void update_neighbors();
   bool types_changed() const;
@@ -70,6 +77,10 @@ class PairEquitensor : public Pair {
   void set_neighbors();
   void find_shifts();
   void add_results(const equitensor_result&);
+  bool wants_error_bars() const;
+  void make_room_for_error_bars(equitensor_result&);
+  void add_error_bars(const equitensor_result&);
+  void sum_error_bars();
   void require(int failed);
 
   static int forward(void* pair, void* rows, int width, int bits);
@@ -100,6 +111,12 @@ class PairEquitensor : public Pair {
   std::vector<double> shift; // empty where no neighbour is an image
   double box[6] = {};        // that the shifts are of
   std::vector<double> position, energies, forces, virials; // by rows
+
+  // Error bars; see error_bars.cpp.
+  bool error_bars = false;
+  int novelty_asked = 1, forces_std_asked = 1;
+  std::vector<double> novelty{NAN}, forces_std{NAN}; // of LAMMPS's atoms, and never without an address
+  std::vector<double> novelty_of_row, forces_std_of_row, sums;
 
   // What is exchanged: rows of `width` numbers of `bits` bits, `bytes` in all; see exchange.cpp.
   std::vector<Peer> sends, receives;

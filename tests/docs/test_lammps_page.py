@@ -44,15 +44,30 @@ def test_commands_run(lammps, potential, tmp_path):
 
 def test_the_styles_of_the_page_are_lammps_input(lammps, potential, tmp_path):
     lines = [line.strip() for line in PAGE.splitlines() if line.startswith(("    pair_style", "    pair_coeff"))]
-    assert len(lines) == 5
+    assert len(lines) == 7
     crystal = bulk("Al", cubic=True).repeat((2, 2, 2))
     crystal.symbols[::3] = "Cu"
     box = inputs.box(crystal)
     inputs.write_data(tmp_path / "atoms.data", box)
     head = inputs.setup(box, "atoms.data", potential).split("pair_style")[0]
-    for style in (lines[:2], lines[2:]):
+    for style in (lines[:2], lines[2:5]):
         text = re.sub(r"\S*model\.eqt", str(potential), "\n".join(style))
         assert "Loop time" in program.run(f"{head}{text}\nrun 0\n", tmp_path)
+
+
+def test_the_input_with_error_bars_runs(lammps, potential_with_error_bars, tmp_path):
+    text = re.search(r"^    pair_style equitensor error_bars\n(?:    .*\n)*", PAGE, re.MULTILINE)[0]
+    (tmp_path / "model.eqt").write_bytes(potential_with_error_bars.read_bytes())
+    crystal = bulk("Al", cubic=True).repeat((2, 2, 2))
+    crystal.symbols[::3] = "Cu"
+    box = inputs.box(crystal)
+    inputs.write_data(tmp_path / "atoms.data", box)
+    head = inputs.setup(box, "atoms.data", tmp_path / "model.eqt").split("pair_style")[0]
+    for limit, last in (("1.5e9", 20), ("1.5e-9", 10)):
+        script = head + text.replace("1.5", limit) + 'fix 1 all nve\nrun 20\nprint "ended at $(step)"\n'
+        assert f"ended at {last}" in program.run(script, tmp_path)
+    (rows,) = (tmp_path / "bars.lammpstrj").read_text().split("ITEM: ATOMS id element x y z f_bars[1] f_bars[2]\n")[1:]
+    assert all(float(number) > 0 for row in rows.splitlines() for number in row.split()[-2:])
 
 
 def test_the_table_is_the_formula():
