@@ -17,7 +17,7 @@ def evaluate_relaxed(args, options: dict):
     from equitensor.interfaces.batched_relaxation import relax_many
     from equitensor.training.evaluation import tally, with_known_elements
 
-    engine, _ = open_batched(args.model, args.device, args.dtype, **computing_options(args))
+    engine, _ = open_batched(args.model, args.device, args.dtype, error_bars=False, **computing_options(args))
     data = Relaxations(args.data, **options)
     elements = [int(z) for z in engine.model.elements]
     indices, excluded = with_known_elements(elements, data.begins, data.indices)

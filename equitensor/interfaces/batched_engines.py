@@ -10,13 +10,15 @@ from equitensor.interfaces.batched_list import Batch, BatchedList
 from equitensor.interfaces.core_engine import Rows
 from equitensor.interfaces.one_at_a_time import note_threads
 from equitensor.interfaces.structure_check import check_elements
+from equitensor.models import ErrorBars
 
 
-def open_batched(model, device="auto", dtype=None, skin=0.5, backend="auto", threads=None, d3=None):
+def open_batched(model, device="auto", dtype=None, skin=0.5, backend="auto", threads=None, d3=None, error_bars=True):
     """(engine, why): a BatchedCore or a BatchedTorch and the reason, by the rules of `open_engine`."""
     added = dispersion(model, d3)
     one, why = open_bare(model, device, dtype, skin, backend, threads)
     engine = BatchedCore(one.model, one.rows, skin) if one.backend == "core" else BatchedTorch(one.model, skin)
+    engine.error_bars = one.error_bars if error_bars else None
     return (engine if added is None else ManyWithD3(engine, added)), why
 
 
@@ -26,12 +28,28 @@ class _Batched:
     def __init__(self, model, skin: float, device):
         self.model, self.device, self.skin = model, torch.device(device), skin
         self.neighbors = BatchedList(model.cutoff, skin, device)
+        self.error_bars: ErrorBars | None = None
         self._known: Tensor | None = None
 
     def _check(self, now: Batch) -> None:
         if self._known is None or not now.z.equal(self._known):
             check_elements(now.z.cpu().numpy(), np.array(self.model.elements))
             self._known = now.z.clone()
+
+    def _with_error_bars(self, now: Batch, out: dict, features: Tensor | np.ndarray | None) -> dict[str, Tensor]:
+        """And those of every structure, from the features of all atoms."""
+        if self.error_bars is None:
+            return out
+        features = features.detach().cpu().double().numpy() if isinstance(features, Tensor) else features
+        numbers, batch = now.z.cpu().numpy(), now.batch.cpu().numpy()
+        energy_std, of_atoms = np.empty(len(now.cell)), np.empty((2, len(numbers)))
+        for k in range(len(now.cell)):
+            mine = batch == k
+            bars = self.error_bars.of(numbers[mine], features[mine])
+            energy_std[k] = bars["energy_std"]
+            of_atoms[:, mine] = bars["forces_std"], bars["novelty"]
+        found = {"energy_std": energy_std, "forces_std": of_atoms[0], "novelty": of_atoms[1]}
+        return out | {name: torch.from_numpy(values).to(self.device) for name, values in found.items()}
 
     def __getstate__(self):  # neighbours are found again when needed
         return self.__dict__ | {"neighbors": BatchedList(self.model.cutoff, self.skin, self.device), "_known": None}
@@ -52,12 +70,15 @@ class BatchedTorch(_Batched):
     def compute(self, now: Batch, forces: bool = True, stress: bool = True) -> dict[str, Tensor]:
         """energy (b,), energies (n,) and, where asked for, forces (n, 3), stress (b, 3, 3), tension positive; float64.
 
-        The stress of a structure that is not periodic along all vectors is NaN.
+        The stress of a structure that is not periodic along all vectors is NaN. With error_bars energy_std (b,),
+        forces_std (n,) and novelty (n,) as well.
         """
         self._check(now)
         note_threads(torch.get_num_threads())
-        out = self.model(self.neighbors.graph(now), forces=forces, stress=stress)
-        return {name: value for name, value in out.items() if name != "forces" or forces}
+        wanted = {} if self.error_bars is None else {"features": True}
+        out = self.model(self.neighbors.graph(now), forces=forces, stress=stress, **wanted)
+        features = out.pop("features", None)
+        return self._with_error_bars(now, {k: v for k, v in out.items() if k != "forces" or forces}, features)
 
 
 class BatchedCore(_Batched):
@@ -80,14 +101,15 @@ class BatchedCore(_Batched):
             wide = self.neighbors.wide
             self.rows.take(wide.z.numpy(), *wide.edge_index.numpy())
         translation = self.neighbors.translation.T.contiguous().numpy()
-        result = self.rows.evaluate(now.pos.numpy(), translation, virials=stress)
+        bars = self.error_bars is not None
+        result = self.rows.evaluate(now.pos.numpy(), translation, virials=stress, features=bars)
         energies = torch.from_numpy(result.energies)
         out = {"energy": now.sums(energies), "energies": energies}
         if forces:
             out["forces"] = torch.from_numpy(result.forces)
         if stress:
             out["stress"] = _stress(now, torch.from_numpy(result.virials))
-        return out
+        return self._with_error_bars(now, out, result.features)
 
 
 def _stress(now: Batch, virials: Tensor) -> Tensor:

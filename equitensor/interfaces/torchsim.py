@@ -25,14 +25,16 @@ class Model(ModelInterface):
     """A potential as a model of TorchSim: eV, Angstrom, stress in eV/Angstrom^3 with tension positive.
 
     Results of a state: energy (b,), energies (n,) of the atoms, E0s included, both in float64; forces (n, 3) and stress
-    (b, 3, 3), NaN for structures that are not periodic along a, b and c, in the precision of its positions.
+    (b, 3, 3), NaN for structures that are not periodic along a, b and c, in the precision of its positions. With error
+    bars in the model file also energy_std (b,), forces_std (n,) and novelty (n,) in float64, as `equitensor.Calculator`
+    gives them.
 
     Args: model, a model file or a Potential (which is copied, not changed); device, "auto" takes a GPU where there is
     one; dtype of the states that TorchSim makes for it, "float64" or "float32"; compute_forces, compute_stress, whether
     these are given; precision of the network, None for that of the model; skin in Angstrom, how far beyond the cutoff
     neighbours are searched so that the list of a structure serves many steps; backend and threads, as in
     `equitensor.Calculator`: on a CPU the compiled evaluator where it can, `backend` and `why` say which and the reason;
-    d3, as there (on the CPU, one structure after the other).
+    d3, as there (on the CPU, one structure after the other); error_bars, False: do without those of the model file.
 
     Raises InputError for what `equitensor.Calculator` refuses, naming the structure.
     """
@@ -50,9 +52,12 @@ class Model(ModelInterface):
         backend="auto",
         threads=None,
         d3=None,
+        error_bars=True,
     ):
         super().__init__()
-        self._engine, self.why = open_batched(model, device or "auto", precision, skin, backend, threads, d3)
+        self._engine, self.why = open_batched(
+            model, device or "auto", precision, skin, backend, threads, d3, error_bars
+        )
         self._device, self._dtype = self._engine.device, pick_dtype(dtype)
         self._compute_forces, self._compute_stress = bool(compute_forces), bool(compute_stress)
         self._memory_scales_with = _SCALING

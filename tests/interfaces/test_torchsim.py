@@ -11,7 +11,12 @@ from ase.build import bulk, molecule
 from evaluator_cases import random_potential
 
 from equitensor import Calculator, models
+from equitensor.data import Memory
 from equitensor.errors import InputError
+from equitensor.graph import Structure
+from equitensor.interfaces.backend import open_engine
+from equitensor.models import write_error_bars
+from equitensor.training.uncertainty import fit_error_bars
 
 ts = pytest.importorskip("torch_sim", reason="needs TorchSim (pip install equitensor[torchsim])")
 interface = pytest.importorskip("torch_sim.models.interface")
@@ -75,6 +80,29 @@ def test_the_calculators_numbers(potential, backend):
         start = end
     fields = {name: getattr(state, name) for name in ("positions", "cell", "pbc", "atomic_numbers", "system_idx")}
     torch.testing.assert_close(model(fields), out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_error_bars_of_each_structure(potential, backend, tmp_path):
+    path, several = tmp_path / "model.eqt", crystals()
+    models.save(potential, path)
+    engine, _ = open_engine(path, "cpu", "float64", skin=0.0)
+    write_error_bars(path, fit_error_bars(engine, Memory([Structure.from_ase(atoms) for atoms in several])))
+    several[0].rattle(0.3, seed=7)
+    model = Model(path, "cpu", precision="float64", backend=backend)
+    state, start = ts.io.atoms_to_state(several, CPU, model.dtype), 0
+    out = model(state)
+    for k, atoms in enumerate(several):
+        calc, end = Calculator(path, "cpu", "float64"), start + len(atoms)
+        calc.calculate(atoms)
+        assert out["energy_std"][k].item() == pytest.approx(calc.results["energy_std"], rel=1e-6)
+        for name in ("forces_std", "novelty"):
+            np.testing.assert_allclose(out[name][start:end], calc.results[name], rtol=1e-6, atol=1e-6)
+        start = end
+    without = Model(path, "cpu", precision="float64", backend=backend, error_bars=False)(state)
+    assert without.keys() == {"energy", "energies", "forces", "stress"}
+    for name, values in without.items():
+        torch.testing.assert_close(values, out[name], equal_nan=True)
 
 
 def test_energies_stay_in_double_precision(potential):
