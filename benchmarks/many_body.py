@@ -23,7 +23,7 @@ from equitensor.bench.rounds import medians
 from equitensor.interfaces.mace import SymmetricContraction, coupling_tensor
 from equitensor.nn import ManyBody
 from equitensor.o3 import as_irreps
-from equitensor.ops import extension
+from equitensor.ops import availability
 
 PUBLISHED = {1: 2.3, 2: 2.8, 3: 3.1, 4: 3.6, 5: 5.1}  # Gaunt many-body against MACE's contraction, nu = 3, GPU
 CORRELATION = 3
@@ -42,7 +42,7 @@ def main() -> None:
             cases[name] = measure(*candidates(lmax, l_out, options), options)
             report(name, cases[name], f"published {PUBLISHED.get(lmax)}x" if options.case == "gaunt" else "")
     sizes = {name: getattr(options, name) for name in ("channels", "nodes", "elements")}
-    kernels = extension.WHY_NOT or core.instruction_set()
+    kernels = availability.WHY_NOT or core.instruction_set()
     result = {"environment": environment(options.dtype), "case": options.case, "note": options.note, **sizes}
     result["kernels"] = kernels
     append(result | {"correlation": CORRELATION, "ms": cases, "published": PUBLISHED}, options.out_file)

@@ -139,7 +139,7 @@ class Registry(Mapping[str, Any]):
 @lru_cache(maxsize=32)
 def _entries(group: str, taken: tuple[str, ...], _path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
     """Name -> entry points of installed packages, several where a name is brought more than once."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    entries: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
         if entry.name in taken:
             _log.warning(
@@ -147,8 +147,8 @@ def _entries(group: str, taken: tuple[str, ...], _path: tuple[str, ...]) -> dict
                 *(entry.name, _package(entry), entry.value),
             )
         else:
-            found[entry.name] = (*found.get(entry.name, ()), entry)
-    return found
+            entries[entry.name] = (*entries.get(entry.name, ()), entry)
+    return entries
 
 
 def _package(entry: EntryPoint) -> str:
@@ -158,5 +158,5 @@ def _package(entry: EntryPoint) -> str:
 
 def _imported(path: str):
     module, _, attribute = path.partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    imported = importlib.import_module(module)
+    return getattr(imported, attribute) if attribute else imported

@@ -94,8 +94,8 @@ def stretched(mol: Chem.Mol, x: np.ndarray, rng) -> np.ndarray | None:
         todo += [index for index in near if index not in side]
         side.update(near)
     side.discard(begin)
-    moved, along = x.copy(), x[end] - x[begin]
-    moved[sorted(side)] += along / np.linalg.norm(along) * rng.uniform(0.2, 1.6)
+    moved, axis = x.copy(), x[end] - x[begin]
+    moved[sorted(side)] += axis / np.linalg.norm(axis) * rng.uniform(0.2, 1.6)
     return moved
 
 

@@ -72,12 +72,12 @@ def costs(layer: Convolution, inputs: list[Tensor], probe: Tensor) -> dict[str, 
     values = (x + y + w + z, 2 * edges * forward)
     gradients = (2 * (x + y + w) + z, 2 * edges * (to_x + to_yw))
     tangents = (3 * (x + y + w) + 2 * z, 4 * edges * (forward + to_x + to_yw))
-    by_y, along_y = (x + 2 * y + w + z, 2 * edges * to_yw), (2 * (x + y + w) + 2 * z, values[1] + gradients[1])
+    by_y, tangents_y = (x + 2 * y + w + z, 2 * edges * to_yw), (2 * (x + y + w) + 2 * z, values[1] + gradients[1])
     tasks = {
         "values": (values,),
         "values + gradients": (values, gradients),
         "force step": (values, gradients, tangents),
-        "harmonics step": (values, by_y, along_y, gradients),
+        "harmonics step": (values, by_y, tangents_y, gradients),
     }
     return {task: tuple(map(sum, zip(*parts, strict=True))) for task, parts in tasks.items()}
 

@@ -121,9 +121,9 @@ def _print_coverage(console, snapshots):
 
     from equitensor.data import coverage, coverage_table
 
-    found = [coverage(each, name=Path(each.name).name) for each in snapshots]
-    console.print(coverage_table(found))
-    for warning in (text for each in found for text in each.warnings):
+    coverages = [coverage(each, name=Path(each.name).name) for each in snapshots]
+    console.print(coverage_table(coverages))
+    for warning in (text for each in coverages for text in each.warnings):
         console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""`equitensor lammps`: input for LAMMPS, the pair style as a plug-in, and whether both give our numbers."""
+"""`equitensor lammps`: input for LAMMPS, the pair style as a plug-in, and whether both give our values."""
 
 
 def add_parser(subparsers):

@@ -108,7 +108,7 @@ def _nearest(error: UnicodeError):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all commands; each is a module of this room with `add_parser`."""
+    """The parser with all commands; each is a module of this package with `add_parser`."""
     parser = _Parser(
         prog="equitensor",
         description="Train equivariant interatomic potentials on snapshots, and use them.",

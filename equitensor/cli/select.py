@@ -51,8 +51,8 @@ def run(args) -> int:
         atoms = structure.to_ase()
         atoms.info |= {"pool_index": each.index, "energy_std": each.energy_std, "novelty": each.novelty}
         frames.append(atoms)
-        numbers = f"{1000 * each.energy_std:15.2f} {1000 * each.forces_std:17.2f} {each.novelty:8.2f}"
-        print(f"{each.index:7d} {numbers}  {structure.source}")
+        columns = f"{1000 * each.energy_std:15.2f} {1000 * each.forces_std:17.2f} {each.novelty:8.2f}"
+        print(f"{each.index:7d} {columns}  {structure.source}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as partial:
         ase.io.write(partial, frames, format="extxyz")

@@ -116,7 +116,7 @@ def _of_factory(args) -> dict:
 
 
 def _calculators(words: str) -> tuple:
-    """The calculator, and others that must give its numbers, of MODULE:FACTORY."""
+    """The calculator, and others that must give its values, of MODULE:FACTORY."""
     import inspect
 
     from equitensor.errors import InputError

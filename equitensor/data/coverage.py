@@ -1,4 +1,4 @@
-"""What a data set holds: structures, elements, labels and their ranges, as numbers and as a table."""
+"""What a data set holds: structures, elements, labels and their ranges, as values and as a table."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field

@@ -221,7 +221,7 @@ def _complete(values, snapshots, origin) -> E0s:
     return E0s({z: values[z] for z in snapshots.elements}, origin)
 
 
-def _names(numbers) -> str:
+def _names(elements) -> str:
     from ase.data import chemical_symbols
 
-    return ", ".join(chemical_symbols[z] for z in sorted(numbers))
+    return ", ".join(chemical_symbols[z] for z in sorted(elements))

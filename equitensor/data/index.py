@@ -118,14 +118,14 @@ class Compositions:
         ends = [part.ends + start for part, start in zip(parts, before, strict=False)]
         return cls(*(np.concatenate(x) for x in (ends, [p.z for p in parts], [p.counts for p in parts])))
 
-    def table(self, numbers: np.ndarray, elements: Sequence[int]) -> np.ndarray:
-        """(numbers, elements) int64: the counts of `elements` in the compositions of these numbers."""
-        starts, sizes = self._spans(numbers)
-        row = np.repeat(np.arange(len(numbers)), sizes)
+    def table(self, which: np.ndarray, elements: Sequence[int]) -> np.ndarray:
+        """(len(which), elements) int64: the counts of `elements` in the compositions at these indices."""
+        starts, sizes = self._spans(which)
+        row = np.repeat(np.arange(len(which)), sizes)
         entry = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         column = np.full(256, -1)
         column[list(elements)] = np.arange(len(elements))
-        counts = np.zeros((len(numbers), len(elements)), np.int64)
+        counts = np.zeros((len(which), len(elements)), np.int64)
         known = column[self.z[entry]] >= 0
         counts[row[known], column[self.z[entry[known]]]] = self.counts[entry[known]]
         return counts
@@ -147,9 +147,9 @@ class Compositions:
         ends = np.concatenate([[0], self.ends])
         return sums[ends[1:]] > sums[ends[:-1]]
 
-    def _spans(self, numbers):
-        starts = np.where(numbers > 0, self.ends[numbers - 1], 0)
-        return starts, self.ends[numbers] - starts
+    def _spans(self, which):
+        starts = np.where(which > 0, self.ends[which - 1], 0)
+        return starts, self.ends[which] - starts
 
 
 @dataclass
@@ -194,10 +194,10 @@ class Index:
         keys = np.concatenate([x.group_keys for x in indices])
         _, first, same = np.unique(keys, return_index=True, return_inverse=True)
         order = np.argsort(first)  # groups in the order in which they are met
-        numbers = np.append(np.argsort(order)[same], -1).astype(np.int32)
+        joined_group = np.append(np.argsort(order)[same], -1).astype(np.int32)
         groups, before = [], 0
         for each in indices:
-            groups.append(numbers[np.where(each.group < 0, -1, each.group + before)])
+            groups.append(joined_group[np.where(each.group < 0, -1, each.group + before)])
             before += len(each.group_keys)
         described = all(x.composition is not None for x in indices)
         return cls(

@@ -38,7 +38,7 @@ class LabelKey:
     @property
     def rank(self) -> tuple:
         """Sorts keys of one label by preference: named references, then plain names."""
-        forms = [form.name for form in table.by_name(self.label).forms]
+        forms = [form.name for form in table.get_label(self.label).forms]
         return (*family_rank(self.family), forms.index(self.form), len(self.name), not self.name.islower(), self.name)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from equitensor.graph.labels import Label, by_name
+from equitensor.graph.labels import Label, get_label
 
 # Columns of width 3 that are no forces, by their name in lower case.
 _OTHER_COLUMNS = {
@@ -116,8 +116,8 @@ class LabelNotes:
     def _absent(self):
         for missing, count in self.missing.items():
             names = ", ".join(name for each, name in self.unused if each == missing)
-            sizes = " or ".join(map(str, _sizes(by_name(missing))))
-            kind = f"columns of width {sizes}" if by_name(missing).per_atom else f"entries of {sizes} numbers"
+            sizes = " or ".join(map(str, _sizes(get_label(missing))))
+            kind = f"columns of width {sizes}" if get_label(missing).per_atom else f"entries of {sizes} values"
             yield f"no {missing} in {count} frames, but {kind} that nobody used: {names}; {missing}_key names one"
 
 
@@ -130,7 +130,7 @@ def _grouped(notes):
 
 
 def _sizes(label: Label) -> list[int]:
-    """How many numbers make one."""
+    """How many values make one."""
     size = int(np.prod(label.shape))
     return [6, size] if label.symmetric else [size]
 

@@ -9,7 +9,7 @@ from equitensor.data.label_keys import LabelKey, family_rank, form_of, parse
 from equitensor.data.label_notes import LabelNotes
 from equitensor.errors import InputError, NoLabelsError
 from equitensor.graph import units
-from equitensor.graph.labels import Label, by_name, labels
+from equitensor.graph.labels import Label, get_label, labels
 
 
 class LabelReader:
@@ -233,7 +233,7 @@ def _kind(value) -> str:
 
 def _is_per_atom(key, value, n, is_column) -> bool:
     """Labels of structures given for atoms, which have the names of those of the frame in the plural."""
-    of = by_name(key.label)
+    of = get_label(key.label)
     if of.per_atom or _kind(value) not in "iuf":
         return False
     shape = np.shape(value)
@@ -260,7 +260,7 @@ def _numbers(value, key, source):
 
 
 def _symmetric(value, key, source):
-    """(3, 3) of six numbers (xx, yy, zz, yz, xz, xy) or nine that are symmetric to within a tenth."""
+    """(3, 3) of six values (xx, yy, zz, yz, xz, xy) or nine that are symmetric to within a tenth."""
     array = _numbers(value, key, source)
     if array.size == 6:
         xx, yy, zz, yz, xz, xy = array.ravel()

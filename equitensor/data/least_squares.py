@@ -95,8 +95,8 @@ def _most_likely(x: np.ndarray, y: np.ndarray, covariances: Sequence[np.ndarray]
 def _without_mean(among: np.ndarray, ones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The inverse of a covariance less what a free mean, which adds `ones`, takes; the row that gives this mean."""
     solved = np.linalg.solve(among, np.column_stack([np.eye(len(among)), ones]))
-    inverse, along = solved[:, :-1], solved[:, -1]
-    return inverse - np.outer(along, along) / (ones @ along), along / (ones @ along)
+    inverse, solved_ones = solved[:, :-1], solved[:, -1]
+    return inverse - np.outer(solved_ones, solved_ones) / (ones @ solved_ones), solved_ones / (ones @ solved_ones)
 
 
 def _left_out(x, y, root, holds, prior, noise) -> float | None:

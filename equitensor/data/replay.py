@@ -8,7 +8,7 @@ from equitensor.data.index import Index
 from equitensor.data.sequence import Snapshots, Weighted
 from equitensor.data.splits import usable
 from equitensor.errors import InputError
-from equitensor.graph.labels import ENERGY, by_name, labels
+from equitensor.graph.labels import ENERGY, get_label, labels
 
 _PER_STRUCTURE = ("atoms", "flags", "group", "composition", ENERGY.name)
 
@@ -21,7 +21,7 @@ class Chosen(Snapshots):
         self.name, self.provenance, self.created = part.name, part.provenance, getattr(part, "created", "")
         arrays = {name: getattr(part.index, name) for name in _PER_STRUCTURE}
         arrays = {name: None if array is None else array[indices] for name, array in arrays.items()}
-        bits = sum(by_name(name).bit for name in without)
+        bits = sum(get_label(name).bit for name in without)
         arrays["flags"] = arrays["flags"] & ~np.uint8(bits)
         if ENERGY.name in without and arrays[ENERGY.name] is not None:
             arrays[ENERGY.name] = np.full(len(indices), np.nan)

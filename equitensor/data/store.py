@@ -152,7 +152,7 @@ def _own_bits(flags: np.ndarray, bits: dict[str, int], name: str) -> np.ndarray:
     own = flags & table.ISOLATED_ATOM
     for label, bit in bits.items():
         if table.is_label(label):
-            own = own | ((flags & bit) != 0) * np.uint8(table.by_name(label).bit)
+            own = own | ((flags & bit) != 0) * np.uint8(table.get_label(label).bit)
         elif (flags & bit).any():
             _log.warning("%s holds labels of a kind that is not known here, %s: they are not read", name, label)
     return own

@@ -286,7 +286,7 @@ class StoreWriter:
             return
         for each in (getattr(self, "_env", None), getattr(self, "_journal", None)):
             if each is not None:
-                with contextlib.suppress(OSError):  # what is left in a buffer may find no room
+                with contextlib.suppress(OSError):  # what is left in a buffer may not fit
                     each.close()
         self.partial.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)

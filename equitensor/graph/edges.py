@@ -53,7 +53,7 @@ def _whole(values, name: str) -> np.ndarray:
     values = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     whole = values.astype(np.int64)
     if not np.array_equal(whole, values):
-        raise InputError(f"{name} holds numbers that are not whole")
+        raise InputError(f"{name} holds values that are not whole numbers")
     return whole
 
 

@@ -1,4 +1,4 @@
-"""What a model can be asked about: finite numbers, a cell that spans space, no two atoms in one place."""
+"""What a model can be asked about: finite values, a cell that spans space, no two atoms in one place."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +32,7 @@ def check_geometry(pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> None:
 def check_cell_and_extent(pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> None:
     """Raise InputError for positions or a cell that no neighbour search can take, in time n.
 
-    That is: numbers that are not finite, atoms farther than 1e8 Angstrom from the origin, periodic directions that
+    That is: values that are not finite, atoms farther than 1e8 Angstrom from the origin, periodic directions that
     the lattice vectors do not span, a placeholder cell (PDB's CRYST1 1 1 1) with less than 0.5 Angstrom^3 an atom.
     Arguments as for `check_geometry`.
     """
@@ -55,7 +55,7 @@ def check_cell(cell, pbc):
     Arguments as for `check_geometry`.
     """
     if not np.isfinite(cell).all():
-        raise InputError(f"the cell {cell.tolist()} holds numbers that are not finite")
+        raise InputError(f"the cell {cell.tolist()} holds values that are not finite")
     vectors = cell[pbc]
     lengths = np.linalg.norm(vectors, axis=1)
     names = [name for name, periodic in zip("abc", pbc, strict=True) if periodic]
@@ -114,8 +114,8 @@ def _volume_per_atom(pos, cell, pbc) -> float:
     full = full_cell(cell, pbc)
     if pbc.all():
         return _volume(full) / len(pos)
-    along = pos @ full[~pbc].T  # unit normals
-    thickness = np.ptp(along, axis=0) + _THICKNESS
+    heights = pos @ full[~pbc].T  # unit normals
+    thickness = np.ptp(heights, axis=0) + _THICKNESS
     return _volume(full) * thickness.prod() / len(pos)
 
 
@@ -152,16 +152,16 @@ def _near_along_a_line(fractional, unit, pbc):
     periodic = bool(pbc.all())
     if pbc.any() and not periodic:
         return None
-    along = fractional @ _WEIGHTS
-    along = along - np.floor(along) if periodic else along
-    order = np.argsort(along)
-    along, n = along[order], len(order)
-    reach, steps, pairs, count = float(unit @ _WEIGHTS) + 1e-12 * max(1.0, abs(along[0]), abs(along[-1])), 0, [], 0
-    twice = np.concatenate([along, along + 1.0]) if periodic else along
+    places = fractional @ _WEIGHTS
+    places = places - np.floor(places) if periodic else places
+    order = np.argsort(places)
+    places, n = places[order], len(order)
+    reach, steps, pairs, count = float(unit @ _WEIGHTS) + 1e-12 * max(1.0, abs(places[0]), abs(places[-1])), 0, [], 0
+    twice = np.concatenate([places, places + 1.0]) if periodic else places
     while steps < n - 1:
         steps += 1
         ahead = twice[steps : steps + n]
-        near = np.flatnonzero(ahead - along[: len(ahead)] <= reach)
+        near = np.flatnonzero(ahead - places[: len(ahead)] <= reach)
         if len(near) == 0:
             break
         count += len(near)

@@ -57,13 +57,13 @@ class Label:
     bit           its flag in the index of a store
     is_reference  the calculation that a frame's label of this kind comes from is that of all its labels
     periodic      has a meaning only with periodicity along three directions
-    symmetric     a symmetric tensor, for which six numbers (xx, yy, zz, yz, xz, xy) will do
+    symmetric     a symmetric tensor, for which six values (xx, yy, zz, yz, xz, xy) will do
     moving_only   does not count on atoms that are marked fixed
     robust        in the loss errors beyond `loss.huber` times a scale count linearly: "scale", the model's, or "own",
                   three times the usual size of what the loss counts
     on_request    models compute it where asked to: model(graph, stress=True)
     output        its key in what a model returns, where that is not its name
-    ase           its name among the results of ASE's calculators, "" for none; symmetric ones have six numbers there
+    ase           its name among the results of ASE's calculators, "" for none; symmetric ones have six values there
     from_e0s      known from isolated atoms, as the sum of their E0s; others are then zero
     quantities    what its errors are counted in
     term          the quantity whose squares the loss takes
@@ -284,7 +284,7 @@ def is_label(name: str) -> bool:
     return name in _table.filled().by_name
 
 
-def by_name(name: str) -> Label:
+def get_label(name: str) -> Label:
     """The label of that name. Raises KeyError where there is none."""
     return _table.filled().by_name[name]
 

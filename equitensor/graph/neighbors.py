@@ -66,8 +66,8 @@ def _box(pos, cell, pbc, cutoff):
     """The cell, along directions without periodicity as long as the atoms reach and so much more that images of them
     are out of reach."""
     box = full_cell(cell, pbc)
-    along = pos @ box[~pbc].T
-    box[~pbc] *= (np.ptp(along, axis=0) + 2 * cutoff)[:, None]
+    heights = pos @ box[~pbc].T
+    box[~pbc] *= (np.ptp(heights, axis=0) + 2 * cutoff)[:, None]
     return box
 
 

@@ -53,7 +53,7 @@ class Calculator(AseCalculator):
     far beyond the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,
     "periodic" (of structures that are periodic along a, b and c) or "cell" (also of slabs, wires and molecules in a
     cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included); backend, "core" (compiled, without torch,
-    on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the numbers
+    on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the values
     are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures;
     error_bars, False: do without those of the model file; d3, functional and damping as "pbe-bj", adds that dispersion
     by the package dftd3: a model that learned labels without it gets it unasked, and the attribute `d3` names what is

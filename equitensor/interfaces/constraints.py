@@ -45,9 +45,9 @@ def simplified(atoms) -> list:
     for held, kind, row in ((1, FixedPlane, 2), (2, FixedLine, 0)):
         index = np.flatnonzero(count == held)
         for direction, members in _grouped(frame[index, row], index):
-            along = np.abs(direction) > 1 - 1e-12
-            mask = along if held == 1 else ~along
-            joined.append(FixCartesian(members, mask) if along.any() else kind(members, direction))
+            parallel = np.abs(direction) > 1 - 1e-12
+            mask = parallel if held == 1 else ~parallel
+            joined.append(FixCartesian(members, mask) if parallel.any() else kind(members, direction))
     return joined + [c for c in atoms.constraints if held_directions(c, atoms.cell) is None]
 
 

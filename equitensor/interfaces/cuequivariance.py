@@ -59,7 +59,7 @@ def reason_to_leave(layer: nn.Module) -> str | None:
 
 
 def replacement(layer: nn.Module, of_species: bool = False, like: Tensor | None = None) -> layers.Layer:
-    """Our layer with the parameter, numbers, layouts and state dict of one of theirs.
+    """Our layer with the parameter, values, layouts and state dict of one of theirs.
 
     Args:
         of_species: the second operand of a FullyConnectedTensorProduct says the element of each atom, one-hot.

@@ -1,4 +1,4 @@
-"""Ours in the place of cuEquivariance's layers: the same calls, layouts, parameters, numbers and state dict.
+"""Ours in the place of cuEquivariance's layers: the same calls, layouts, parameters, values and state dict.
 
 A layer of theirs is a polynomial, written out in its module: which segments of its operands each path joins, with what
 constants. Ours are planned from that, so neither their conventions nor their package are needed here. The products of

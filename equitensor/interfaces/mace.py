@@ -1,6 +1,6 @@
-"""Drop-in for MACE's symmetric contraction: change the import, keep the model, its weights and its numbers.
+"""Drop-in for MACE's symmetric contraction: change the import, keep the model, its weights and its values.
 
-Signature, state dict and numbers are those of `mace.modules.symmetric_contraction.SymmetricContraction`, signs those of
+Signature, state dict and values are those of `mace.modules.symmetric_contraction.SymmetricContraction`, signs those of
 the e3nn that is installed, or of the coupling tensors in a state dict that is loaded. mace itself is not imported.
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """

@@ -99,9 +99,9 @@ def _check(atoms, supercell, displacement) -> None:
         raise InputError("the structure is not periodic, it has no phonons: see `equitensor vibrations`")
     if supercell.shape != (3,) or (supercell < 1).any():
         raise InputError(f"the supercell is {supercell.tolist()}: say three whole numbers, 1 or more")
-    along = [name for name, periodic, count in zip("abc", atoms.pbc, supercell, strict=True) if count > 1 > periodic]
-    if along:
-        raise InputError(f"the structure is not periodic along {', '.join(along)}: say 1 there in the supercell")
+    repeated = [name for name, periodic, count in zip("abc", atoms.pbc, supercell, strict=True) if count > 1 > periodic]
+    if repeated:
+        raise InputError(f"the structure is not periodic along {', '.join(repeated)}: say 1 there in the supercell")
     if not abs(np.linalg.det(atoms.cell.array)) > 0:
         raise InputError("the cell has no volume: give it a vector along the vacuum too")
     if not displacement > 0:

@@ -1,4 +1,4 @@
-"""When a simulation has left the world: numbers that are not finite, absurd speeds, an atom torn off."""
+"""When a simulation has left the world: values that are not finite, absurd speeds, an atom torn off."""
 
 from collections.abc import Callable
 from contextlib import contextmanager

@@ -95,14 +95,14 @@ def _refuse_settings(options: dict, name: str) -> None:
     )
 
 
-def _refuse_values(elements, e0s: dict, numbers: dict) -> None:
+def _refuse_values(elements, e0s: dict, scalars: dict) -> None:
     strange = [z for z in elements if not 1 <= int(z) <= 118]
     if strange or len(elements) == 0:
         raise InputError(f"elements are {list(elements)}: give atomic numbers from 1 to 118, one at least")
     for z in elements:
         if not _finite(e0s.get(int(z))):
             raise InputError(f"the E0 of atomic number {z} is {e0s.get(int(z))!r}: give a finite energy in eV")
-    for name, value in numbers.items():
+    for name, value in scalars.items():
         if not _finite(value) or (name != "shift" and value <= 0):
             what = "finite" if name == "shift" else "finite and above 0"
             raise InputError(f"the potential's {name} is {value!r}: it must be {what}")

@@ -48,7 +48,7 @@ class BesselBasis(nn.Module):
         return envelope(x, self.power) / x * torch.sin(self.freq * x)
 
 
-class Embedding(nn.Module):
+class EmbeddingBlock(nn.Module):
     """m_ji = silu(W [h_i, h_j, silu(V e_ji)])."""
 
     def __init__(self, num_elements: int, channels: int, num_radial: int) -> None:
@@ -66,7 +66,7 @@ class Embedding(nn.Module):
         return silu(hidden + (self.emb.weight @ to_sender.mT).index_select(0, sender))
 
 
-class Residual(nn.Module):
+class ResidualLayer(nn.Module):
     """x + silu(W2 silu(W1 x))."""
 
     def __init__(self, channels: int) -> None:
@@ -77,7 +77,7 @@ class Residual(nn.Module):
         return x + silu(self.lin2(silu(self.lin1(x))))
 
 
-class Interaction(nn.Module):
+class InteractionBlock(nn.Module):
     """Messages updated by those that meet them: m_ji from itself and from sum over k of m_kj times a(d_kj, angle)."""
 
     def __init__(self, channels, triplet_channels, basis_channels, lmax, num_radial, before_skip, after_skip) -> None:
@@ -89,9 +89,9 @@ class Interaction(nn.Module):
         self.lin_kj, self.lin_ji = dense(channels, channels), dense(channels, channels)
         self.lin_down = dense(channels, triplet_channels, bias=False)
         self.lin_up = dense(triplet_channels, channels, bias=False)
-        self.layers_before_skip = nn.Sequential(*(Residual(channels) for _ in range(before_skip)))
+        self.layers_before_skip = nn.Sequential(*(ResidualLayer(channels) for _ in range(before_skip)))
         self.lin = dense(channels, channels)
-        self.layers_after_skip = nn.Sequential(*(Residual(channels) for _ in range(after_skip)))
+        self.layers_after_skip = nn.Sequential(*(ResidualLayer(channels) for _ in range(after_skip)))
 
     def forward(self, messages: Tensor, basis: "EdgeBasis") -> Tensor:
         """messages (e, channels) -> (e, channels)."""
@@ -110,7 +110,7 @@ class Interaction(nn.Module):
         return torch.bmm(spherical, weight).unflatten(1, shape[:2]).permute(1, 2, 0, 3)
 
 
-class Output(nn.Module):
+class OutputBlock(nn.Module):
     """Atomic energies from the messages that arrive: an MLP of sum_j (W e_ji) m_ji, less its value at 0 if asked."""
 
     def __init__(self, channels, output_channels, num_radial, num_layers, from_zero) -> None:
@@ -195,12 +195,12 @@ class DimeNetPlusPlus(Backbone):
         self.rbf = BesselBasis(cutoff, num_radial, self.power)
         self.sbf = SphericalBesselBasis(cutoff, lmax, num_radial)
         self.harmonics = SphericalHarmonics(lmax)
-        self.emb = Embedding(num_elements, channels, num_radial)
+        self.emb = EmbeddingBlock(num_elements, channels, num_radial)
         self.output_blocks = nn.ModuleList(
-            Output(channels, output_channels, num_radial, output_layers, not pyg_form) for _ in range(layers + 1)
+            OutputBlock(channels, output_channels, num_radial, output_layers, not pyg_form) for _ in range(layers + 1)
         )
         self.interaction_blocks = nn.ModuleList(
-            Interaction(channels, triplet_channels, basis_channels, lmax, num_radial, before_skip, after_skip)
+            InteractionBlock(channels, triplet_channels, basis_channels, lmax, num_radial, before_skip, after_skip)
             for _ in range(layers)
         )
 

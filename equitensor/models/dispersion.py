@@ -132,7 +132,7 @@ def _boxed(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     if pbc.all() or not pbc.any():
         return pos, cell
     normals = np.linalg.svd(cell[pbc])[2][pbc.sum() :]  # at right angles to the periodic vectors
-    along = pos @ normals.T
-    low = along.min(axis=0) - _MARGIN
-    cell[~pbc] = normals * (along.max(axis=0) + _MARGIN - low)[:, None]
+    heights = pos @ normals.T
+    low = heights.min(axis=0) - _MARGIN
+    cell[~pbc] = normals * (heights.max(axis=0) + _MARGIN - low)[:, None]
     return pos - low @ normals, cell

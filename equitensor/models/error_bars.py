@@ -67,7 +67,7 @@ class ErrorBars:
             not all(np.isfinite(getattr(self, name)).all() for name in _ARRAYS[:-1])
             or np.isnan(self.novelty_scale).any()
         ):
-            raise ValueError("they have numbers that are not finite")
+            raise ValueError("they have values that are not finite")
         of_means = self.means @ self.whitening
         joined = np.concatenate([self.forces, self.whitening], axis=1)
         object.__setattr__(self, "_joined", np.ascontiguousarray(joined))

@@ -15,8 +15,8 @@ def parts_of(model: Potential) -> dict[str, dict[str, nn.Parameter]]:
     An architecture that declares none has a part for each of its modules.
     """
     patterns = model.backbone.PARTS
-    found: dict[str, dict[str, nn.Parameter]] = {part: {} for part in patterns}
+    parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in patterns}
     for name, parameter in model.backbone.named_parameters():
         fitting = (part for part in patterns if any(fnmatchcase(name, pattern) for pattern in patterns[part]))
-        found.setdefault(next(fitting, name.partition(".")[0]), {})[name] = parameter
-    return {part: weights for part, weights in found.items() if weights}
+        parts.setdefault(next(fitting, name.partition(".")[0]), {})[name] = parameter
+    return {part: weights for part, weights in parts.items() if weights}

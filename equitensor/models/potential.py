@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equitensor.errors import InputError
 from equitensor.graph import AtomicGraph
-from equitensor.graph.labels import by_name, is_label
+from equitensor.graph.labels import get_label, is_label
 from equitensor.models.backbone import Backbone
 from equitensor.models.repulsion import Repulsion
 from equitensor.models.zbl import ZBL
@@ -128,11 +128,11 @@ class Potential(nn.Module):
         for name, value in others.items():
             if not is_label(name):
                 raise InputError(f"{type(self.backbone).__name__} predicts {name!r}, which the table of labels lacks")
-            expected[name] = (value, (count, *by_name(name).shape))
+            expected[name] = (value, (count, *get_label(name).shape))
         for name, (value, shape) in expected.items():
             if tuple(value.shape) != shape:
-                found = tuple(value.shape)
-                raise InputError(f"{type(self.backbone).__name__} returns {name} of shape {found}, not {shape}")
+                actual = tuple(value.shape)
+                raise InputError(f"{type(self.backbone).__name__} returns {name} of shape {actual}, not {shape}")
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """(n, d) features of each atom that no rotation, reflection or translation changes."""
@@ -175,12 +175,12 @@ class Potential(nn.Module):
 
 def _of_structures(others: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:
     """Contributions of atoms in float64, summed over those of a structure where the label is one of structures."""
-    found = {}
+    results = {}
     for name, value in others.items():
         value = value.double()
         zero = value.new_zeros(graph.num_graphs, *value.shape[1:])
-        found[name] = value if by_name(name).per_atom else zero.index_add(0, graph.batch, value)
-    return found
+        results[name] = value if get_label(name).per_atom else zero.index_add(0, graph.batch, value)
+    return results
 
 
 def _strained(pos: Tensor, cell: Tensor, batch: Tensor):

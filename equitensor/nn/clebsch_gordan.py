@@ -13,7 +13,7 @@ from equitensor.nn.low_rank_paths import LowRankPaths
 from equitensor.nn.natural_parity import NaturalParityPaths
 from equitensor.nn.product_contract import FlatInteractionMap, RadialConvolutionMap, repeated
 from equitensor.o3 import find_paths, wigner_3j
-from equitensor.ops.extension import has_kernel
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.mixed_product import mixed_product
 from equitensor.ops.radial_convolution import radial_convolution
 from equitensor.ops.uuu_product import uuu_product

@@ -9,8 +9,8 @@ from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.nn.product_families import interaction_class
 from equitensor.nn.weights import ElementTable, degree_of_components
 from equitensor.ops import message_density
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.density_product import SparseTensor, density_features, density_invariants, has_product_kernel
-from equitensor.ops.extension import has_kernel
 
 
 class DensityPowers(nn.Module):

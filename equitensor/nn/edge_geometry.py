@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from equitensor.nn.harmonics import SphericalHarmonics
 from equitensor.nn.radial_basis import RadialBasis
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.edge_geometry import edge_geometry, raising_entries
-from equitensor.ops.extension import has_kernel
 
 
 class EdgeGeometry(nn.Module):

@@ -13,10 +13,10 @@ from equitensor.nn.tables import Tables
 from equitensor.o3 import gaunt_grid, poisson_grid
 from equitensor.o3.coupling_tensor import coupling_tensor, group_pairs, mirror_classes
 from equitensor.o3.fourier_tables import fourier_tables
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.contraction import transform
 from equitensor.ops.direct_product import OPERANDS, PairTable, direct_product
-from equitensor.ops.extension import has_kernel
 from equitensor.ops.fourier_product import from_torus, to_torus
 
 PATHS = ("even", "all")

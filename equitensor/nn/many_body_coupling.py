@@ -13,7 +13,7 @@ from equitensor.nn.tables import Tables
 from equitensor.o3.polynomial_blocks import PolynomialTerm, polynomial_blocks
 from equitensor.o3.polynomial_terms import independent_rows, polynomial_terms
 from equitensor.o3.symmetric_coupling import symmetric_paths
-from equitensor.ops import extension
+from equitensor.ops import availability
 from equitensor.ops.element_tiles import Tiles, element_tiles, from_tiles, to_tiles
 from equitensor.ops.many_body import element_polynomials
 from equitensor.ops.polynomials import Block, Products, polynomials
@@ -97,7 +97,7 @@ class ElementPolynomials(Tables):
     @torch.jit.unused
     def _follow_terms(self, x: Tensor, weight: Tensor, element_index: Tensor) -> Tensor | None:
         """What `forward` returns, on the core; None where it does not take the operands."""
-        if not extension.has_kernel(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
+        if not availability.has_kernel(x, weight) or not x.dtype == weight.dtype == self.basis.dtype:
             return None
         rows = x if self._channels_last else x.transpose(1, 2)
         tables = self.reduction if self._reduced else None, self.basis, self.terms, self._sizes

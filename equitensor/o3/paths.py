@@ -35,8 +35,8 @@ PRODUCTS = tuple(RULES)
 
 def refusal(ir1, ir2, ir_out, rule: Callable = any_sum) -> str | None:
     """Why ir1 x ir2 -> ir_out (e3nn Irreps elements) is no coupling under O(3) and the rule, or None where it is."""
-    found = _refusal(ir1, ir2, ir_out, rule)
-    return None if found is None else found[1]
+    reason = _refusal(ir1, ir2, ir_out, rule)
+    return None if reason is None else reason[1]
 
 
 def _refusal(ir1, ir2, ir_out, rule: Callable) -> tuple[int, str] | None:

@@ -1,7 +1,7 @@
 """Spherical Poisson bracket {f, g} = n . (grad f x grad g): the couplings with odd l1 + l2 + l3.
 
 n is the unit normal. With tangents e1 x e2 = n, {f, g} = (e1.grad f)(e2.grad g) - (e2.grad f)(e1.grad g), two
-products on the points of a quadrature; all rules of degree l1 + l2 + l3 - 1 give the same numbers, exactly.
+products on the points of a quadrature; all rules of degree l1 + l2 + l3 - 1 give the same values, exactly.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.extension import has_kernel
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.operator import Kernel, define
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
+from equitensor.ops import availability
 from equitensor.ops import density_product_reference as in_torch
-from equitensor.ops import extension
 from equitensor.ops.channel_product import check_tables
 from equitensor.ops.cuda import density_product as on_gpu
 from equitensor.ops.cuda.proof import Proof
@@ -31,7 +31,7 @@ class SparseTensor(NamedTuple):
 
 def has_product_kernel(x: Tensor, tensor: SparseTensor) -> bool:
     """Whether kernels of these operators take these tensors."""
-    return extension.has_kernel(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
+    return availability.has_kernel(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
 
 
 def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:

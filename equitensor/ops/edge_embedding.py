@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equitensor.ops.extension import has_kernel
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.layers import fitting, second_by_parts
 from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 from equitensor.ops.silu import silu

@@ -13,9 +13,9 @@ import torch
 from torch import Size, Tensor
 
 from equitensor.ops import edge_form_reference as in_torch
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.cuda import edge_form as on_gpu
 from equitensor.ops.cuda.proof import Proof
-from equitensor.ops.extension import has_kernel
 from equitensor.ops.operator import Kernel, allocate, contiguous, define, keep_wanted
 
 

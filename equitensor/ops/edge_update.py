@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.edge_form import read_edges
-from equitensor.ops.extension import has_kernel
 from equitensor.ops.layers import fitting, second_by_parts
 from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 from equitensor.ops.silu import silu

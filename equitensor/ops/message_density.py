@@ -33,7 +33,7 @@ def message_density(
     tensor: SparseTensor,
     invariants: bool,
 ) -> Tensor:
-    """P(gather_edges(Y, m V, R W) M): (n, d, C), or the invariants (n, 1, C). Only where `extension.has_kernel`.
+    """P(gather_edges(Y, m V, R W) M): (n, d, C), or the invariants (n, 1, C). Only where `availability.has_kernel`.
 
     messages m (n width, c), radial R (n width, num_radial), harmonics Y (n, width, d), V (c, gathered), W
     (num_radial, gathered), matrices M (L+1, gathered, C), weight (elements, order, degrees, C), mix (paths, C) or None,

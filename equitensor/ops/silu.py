@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from equitensor.ops.extension import has_kernel
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.operator import Kernel, allocate, define
 
 

@@ -43,17 +43,17 @@ class Comparison:
 
 def comparisons(evaluation: Evaluation, e0s: dict[int, float]) -> list[Comparison]:
     """Of every label that is there and predicted; e0s: of the model."""
-    found = []
+    compared = []
     for label in labels():
         pairs = enumerate(zip(evaluation.labels, evaluation.predictions, strict=True))
         all_rows = (_rows(label, k, truth, prediction, e0s) for k, (truth, prediction) in pairs)
         rows = [row for row in all_rows if row is not None and row.shape[1]]
         if rows:
             reference, predicted, structure, atom = np.concatenate(rows, axis=1)
-            found.append(
+            compared.append(
                 Comparison(label, title(label, e0s), reference, predicted, structure.astype(int), atom.astype(int))
             )
-    return found
+    return compared
 
 
 def _rows(label: Label, k: int, truth, prediction, e0s) -> np.ndarray | None:

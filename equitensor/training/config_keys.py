@@ -37,13 +37,13 @@ def keys() -> dict[str, list[Key]]:
     """The keys of each section, the sections in order; of `model` those of all architectures. Mappings that name data
     also take the options of the formats, which stand in `data`."""
     config = config_class()
-    found = {"": [_key("", name, info) for name, info in config.model_fields.items() if not _is_section(info)]}
+    sections = {"": [_key("", name, info) for name, info in config.model_fields.items() if not _is_section(info)]}
     for name, info in config.model_fields.items():
         if _is_section(info):
-            found[name] = list(_section(name, cast("type[BaseModel]", info.annotation)))
+            sections[name] = list(_section(name, cast("type[BaseModel]", info.annotation)))
     below: dict[str, type[BaseModel]] = {"data.subtract": Subtract, "data.replay": Replay, "a source": Source}
-    found |= {name: list(_section("" if section is Source else name, section)) for name, section in below.items()}
-    return {"run": found.pop(""), **found}
+    sections |= {name: list(_section("" if section is Source else name, section)) for name, section in below.items()}
+    return {"run": sections.pop(""), **sections}
 
 
 def _is_section(info: FieldInfo) -> bool:

@@ -130,9 +130,9 @@ def tally(pairs: Iterable[tuple[Structure, Structure]], keep: bool = True, exclu
             result.predictions.append(prediction)
     result.metrics = total.values() | {"n_structures": count, "n_atoms": atoms}
     for grouping in GROUPINGS:
-        found = groups[grouping.name]
-        if len(found) >= grouping.least and set(found) != {NO_GROUP}:
-            result.groups[grouping.name] = {key: found[key].values() for key in sorted(found)}
+        group = groups[grouping.name]
+        if len(group) >= grouping.least and set(group) != {NO_GROUP}:
+            result.groups[grouping.name] = {key: group[key].values() for key in sorted(group)}
     return result
 
 
@@ -144,8 +144,8 @@ class _Group:
 
     def values(self) -> dict:
         counts = {"n_structures": self.structures} if self.structures else {}
-        found = {name: value for name, value in self.sums.values().items() if value is not None}
-        return found | counts | {"n_atoms": self.atoms}
+        errors = {name: value for name, value in self.sums.values().items() if value is not None}
+        return errors | counts | {"n_atoms": self.atoms}
 
 
 def _add_to_groups(groups: dict, grouping: Grouping, structure: Structure, errors: dict[str, np.ndarray]) -> None:
@@ -197,8 +197,8 @@ def with_known_elements(elements, snapshots, indices):
 def _with_d3(d3: D3 | D3Table, indices, computed) -> Iterator[tuple[Structure, dict[str, np.ndarray]]]:
     """(labels, what a model returns, D3 too) of what it returns for the structures of these indices."""
     for i, (label, out) in zip(indices, computed, strict=True):
-        found = d3.at(int(i)) if isinstance(d3, D3Table) else d3.compute(label, bool(label.pbc.all()))
-        yield label, found.added_to_results(out)
+        dispersion = d3.at(int(i)) if isinstance(d3, D3Table) else d3.compute(label, bool(label.pbc.all()))
+        yield label, dispersion.added_to_results(out)
 
 
 def _predicted(computed, calibration: Calibration | None) -> Iterator[tuple[Structure, Structure]]:
@@ -243,9 +243,9 @@ def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tup
 
 def _prediction(structure: Structure, out: dict[str, np.ndarray]) -> Structure:
     """The structure with what a model returns for it as labels, None for what it does not, or has no meaning there."""
-    found = {}
+    predicted = {}
     for label in labels():
         value = out.get(label.key)
         has_meaning = value is not None and (structure.pbc.all() or not label.periodic)
-        found[label.name] = None if not has_meaning else value if np.ndim(value) else float(value)
-    return structure.replace(**found)
+        predicted[label.name] = None if not has_meaning else value if np.ndim(value) else float(value)
+    return structure.replace(**predicted)

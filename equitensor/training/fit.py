@@ -133,13 +133,13 @@ def check(config: Config) -> dict:
     fabric = Fabric(accelerator=accelerator, devices=1)
     console.print(_describe(model, config, fabric))
     trainer = Trainer(config, fabric, model, _optimizer(model, config, console), data)
-    found = largest_step(trainer)
+    largest = largest_step(trainer)
     console.print(
-        f"largest batch: {found['structures']} structures, {found['atoms']} atoms, {found['edges']} edges; "
-        f"one step {found['seconds']:.2f} s, memory about {found['megabytes']:.0f} MB"
+        f"largest batch: {largest['structures']} structures, {largest['atoms']} atoms, {largest['edges']} edges; "
+        f"one step {largest['seconds']:.2f} s, memory about {largest['megabytes']:.0f} MB"
         f"{' on each rank' if ranks > 1 else ''}. Everything is in order."
     )
-    return found
+    return largest
 
 
 def _optimizer(model, config: Config, console):
@@ -227,8 +227,8 @@ def _before(data: RunData, trainer, console) -> dict[str, dict]:
     model, rows = trainer.ema.module, {}
     for name, snapshots, indices in data.parts():
         few, d3 = _few(name, indices), data.d3.get(name)
-        found = evaluate(model, snapshots, few, **_shape(data), keep=False, d3=d3)
-        rows[name] = found.metrics
+        evaluation = evaluate(model, snapshots, few, **_shape(data), keep=False, d3=d3)
+        rows[name] = evaluation.metrics
     console.print(error_table(rows, "Errors before the first step"))
     return json.loads(json.dumps(rows))  # plain numbers, which a checkpoint keeps
 

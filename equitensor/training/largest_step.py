@@ -33,7 +33,7 @@ def largest_step(trainer: Trainer) -> dict:
     trainer.progress = Progress(started=time.monotonic(), epochs=1)
     parts = _largest_parts(trainer)
     with trainer.shards:
-        found = [_step(trainer, part) for part in parts]
+        steps = [_step(trainer, part) for part in parts]
         trainer.build_graphs()
         for batch in islice(trainer.loader, _OTHERS):
             trainer.step(batch)
@@ -42,7 +42,7 @@ def largest_step(trainer: Trainer) -> dict:
         trainer.end_readers()
         others = trainer.shards.peak_memory()
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory() + others
-    return found[0] | {"megabytes": peak}
+    return steps[0] | {"megabytes": peak}
 
 
 def _step(trainer: Trainer, part: list[AtomicGraph]) -> dict:
@@ -82,7 +82,7 @@ def _batches(trainer: Trainer) -> Iterator[list[int]]:
 
 
 def _topped_up(part: list[AtomicGraph], dataset: GraphDataset, limits: BatchLimits) -> list[AtomicGraph]:
-    """With more structures, as far as some of them have room."""
+    """With more structures, as far as some of them fit."""
     for i in evenly_spaced(np.arange(len(dataset)), _MORE):
         graph = dataset[int(i)]
         if limits.fit(len(part) + 1, sum(map(size, part)) + size(graph)):

@@ -19,20 +19,20 @@ def residuals(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Te
     """
     energy = prediction[ENERGY.key]
     weight = torch.ones_like(energy) if graph.weight is None else graph.weight
-    by_name = {}
+    errors = {}
     for label in labels():
         value, predicted = getattr(graph, label.name), prediction.get(label.key)
         if value is None or predicted is None:
-            _add_nothing(by_name, label, energy, weight)
+            _add_nothing(errors, label, energy, weight)
             continue
         known = labelled(label, graph)
         error = (predicted - value)[known]
         rows = graph.batch if label.per_atom else None
         for quantity in label.quantities:
             factor = None if quantity.factor is None else quantity.factor(graph.atoms_per_graph, _volume(label, graph))
-            by_name[quantity.name] = _flat(_scaled(error, factor, rows, known))
-        by_name[f"{label.name}_weight"] = (weight if rows is None else weight.index_select(0, rows))[known]
-    return by_name
+            errors[quantity.name] = _flat(_scaled(error, factor, rows, known))
+        errors[f"{label.name}_weight"] = (weight if rows is None else weight.index_select(0, rows))[known]
+    return errors
 
 
 def labelled(label: Label, graph: AtomicGraph) -> Tensor:
@@ -49,8 +49,8 @@ def labelled(label: Label, graph: AtomicGraph) -> Tensor:
 
 
 def requests(counts: list[int], weights: dict[str, float] | None = None) -> dict[str, bool]:
-    """What to ask of a model for a batch with so many labels (`numbers`): those computed on request that it has any of
-    and, where `weights` are given, that count. Once for the batch: a part of molecules alone has no stress."""
+    """label -> whether to ask a model for it: those computed on request that the batch has any of (`label_counts`) and,
+    where `weights` are given, that count. Once for the batch: a part of molecules alone has no stress."""
     return {
         label.name: count > 0 and (weights is None or weights[label.name] > 0)
         for label, count in zip(labels(), counts, strict=True)
@@ -58,7 +58,7 @@ def requests(counts: list[int], weights: dict[str, float] | None = None) -> dict
     }
 
 
-def square_sums(by_name: dict[str, Tensor], limits: dict[str, float] | None = None) -> dict[str, tuple[Tensor, int]]:
+def square_sums(errors: dict[str, Tensor], limits: dict[str, float] | None = None) -> dict[str, tuple[Tensor, int]]:
     """label -> (sum of weighted squares of the residuals of its term, their number), for those that have any.
 
     Sums and numbers of several batches, shards or ranks add up. What is off by more than the limit of its label counts
@@ -66,7 +66,7 @@ def square_sums(by_name: dict[str, Tensor], limits: dict[str, float] | None = No
     """
     sums = {}
     for label in labels():
-        residual = by_name[label.term]
+        residual = errors[label.term]
         if len(residual) == 0:
             continue
         square = residual.square()
@@ -76,7 +76,7 @@ def square_sums(by_name: dict[str, Tensor], limits: dict[str, float] | None = No
         if math.isfinite(limit):
             square = _linear_beyond(square, limit**2)
         square = square / components
-        sums[label.name] = ((by_name[f"{label.name}_weight"] * square).sum(), len(square))
+        sums[label.name] = ((errors[f"{label.name}_weight"] * square).sum(), len(square))
     return sums
 
 
@@ -88,20 +88,20 @@ class Terms(NamedTuple):
     counts: dict[str, int]
 
 
-def loss(by_name: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
+def loss(errors: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
     """sum over the labels of weight times the mean square of the residuals of its term (energy, virial: per atom).
 
     limits: as in `square_sums`. counts: label -> number that its sum is divided by where these residuals are only a
     part of a batch.
     """
     total = 0.0
-    for name, (square, count) in square_sums(by_name, limits).items():
+    for name, (square, count) in square_sums(errors, limits).items():
         if weights[name]:
             total = total + weights[name] * square / (count if counts is None else counts[name])
     return total
 
 
-def numbers(graphs: Iterable[AtomicGraph]) -> list[int]:
+def label_counts(graphs: Iterable[AtomicGraph]) -> list[int]:
     """How many labels of each kind count in a batch in these parts, in the order of the table."""
     counts = [0] * len(labels())
     for graph in graphs:
@@ -111,11 +111,11 @@ def numbers(graphs: Iterable[AtomicGraph]) -> list[int]:
     return counts
 
 
-def _add_nothing(by_name, label, energy, weight):
+def _add_nothing(errors, label, energy, weight):
     components = math.prod(label.shape)
     for quantity in label.quantities:
-        by_name[quantity.name] = energy.new_zeros((0, components) if label.shape else 0)
-    by_name[f"{label.name}_weight"] = weight[:0]
+        errors[quantity.name] = energy.new_zeros((0, components) if label.shape else 0)
+    errors[f"{label.name}_weight"] = weight[:0]
 
 
 def _volume(label: Label, graph: AtomicGraph) -> Tensor | None:

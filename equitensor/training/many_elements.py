@@ -46,16 +46,16 @@ def for_many_elements(config: Config, elements: Collection[int], console: Consol
     if len(elements) < MANY or not declared or config.train.init_from is not None:
         return config
     chosen = choices(config.model.architecture, config.model.zbl)
-    found = _with(config, chosen)
+    completed = _with(config, chosen)
     taken = [
-        f"{name}.{key}={_word(getattr(getattr(found, name), key))}"
+        f"{name}.{key}={_word(getattr(getattr(completed, name), key))}"
         for name, keys in chosen.items()
         for key in keys
-        if getattr(getattr(found, name), key) != getattr(getattr(config, name), key)
+        if getattr(getattr(completed, name), key) != getattr(getattr(config, name), key)
     ]
     if taken:
         console.print(f"{len(elements)} elements, chosen for so many: {', '.join(taken)}", soft_wrap=True)
-    return found
+    return completed
 
 
 def _with(config: Config, chosen: dict[str, dict]) -> Config:

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: metrics.csv always, TensorBoard and Weights & Biases where they are asked for."""
+"""Where the metrics of a run go: metrics.csv always, TensorBoard and Weights & Biases where they are asked for."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from equitensor.whole_file import whole_file
 
 
 class MetricsLog:
-    """Appends rows of numbers to metrics.csv in the run's folder, and hands them to the loggers by name.
+    """Appends rows of metrics to metrics.csv in the run's folder, and hands them to the loggers by name.
 
     Raises InputError where the package of a logger is not installed.
     """
@@ -19,7 +19,7 @@ class MetricsLog:
         self.loggers = [_open(name, folder) for name in loggers]
 
     def write(self, row: dict) -> None:
-        """One row: `step`, and numbers (None where there is nothing to say)."""
+        """One row: `step`, and metrics (None where there is nothing to say)."""
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with open(self.path, "a", newline="") as file:
@@ -30,9 +30,9 @@ class MetricsLog:
         except OSError as error:
             os.truncate(self.path, size)  # no half row for a resumed run to go on after
             raise OSError(error.errno, error.strerror, str(self.path)) from None
-        numbers = {name: value for name, value in row.items() if name != "step" and value is not None}
+        metrics = {name: value for name, value in row.items() if name != "step" and value is not None}
         for logger in self.loggers:
-            logger.log_metrics(numbers, step=row["step"])
+            logger.log_metrics(metrics, step=row["step"])
 
     def drop_after(self, step: int) -> None:
         """Remove the rows of later steps, which a resumed run writes again."""

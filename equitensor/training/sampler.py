@@ -62,7 +62,7 @@ class BatchSampler(Sampler):
 
 
 def filled(order: Iterable[int], sizes: np.ndarray, limits: BatchLimits) -> Iterator[list[int]]:
-    """Batches of indices as they fill: each structure goes to the first of a few open ones that has room for it.
+    """Batches of indices as they fill: each structure goes to the first of a few open ones that it fits into.
 
     So large and small ones share a batch as they come; nothing is sorted by size.
     """

@@ -18,7 +18,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Score:
-    """name: its key in JSON; title: its heading; of(label, prediction): (rows,) numbers, None without labels;
+    """name: its key in JSON; title: its heading; of(label, prediction): (rows,) values, None without labels;
     per_atom: whether rows are atoms whose forces are compared, or the structure; show: the mean in tables."""
 
     name: str

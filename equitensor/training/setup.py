@@ -141,8 +141,8 @@ def _batches(config: Config, train: GraphDataset, origin: Origin | None) -> tupl
     given = BatchLimits(config.train.batch_size, config.train.batch_edges) if origin is None else origin.batch_limits
     if given.structures is not None and given.edges is None:
         return given, train.num_atoms.astype(np.int64)
-    found = sizes(train)
-    return (default_limits(found) if given.edges is None else given), found
+    edges = sizes(train)
+    return (default_limits(edges) if given.edges is None else given), edges
 
 
 def _d3(config: Config, parts: dict, tests: dict[str, Snapshots], console: Console) -> dict[str, D3Table]:
@@ -151,8 +151,8 @@ def _d3(config: Config, parts: dict, tests: dict[str, Snapshots], console: Conso
         return {}
     d3 = D3(config.data.subtract.d3)
     parts = parts | {name: (snapshots, np.arange(len(snapshots))) for name, snapshots in tests.items()}
-    found = {name: D3Table.of(d3, *part, console) for name, part in parts.items()}
-    return found | {"replay": found["train"]}
+    tables = {name: D3Table.of(d3, *part, console) for name, part in parts.items()}
+    return tables | {"replay": tables["train"]}
 
 
 def _left(d3: dict[str, D3Table], name: str):
@@ -254,18 +254,18 @@ def plain_source(source):
 
 
 def _report(run: RunData, console: Console) -> None:
-    found = [coverage(snapshots, indices, name, run.labels) for name, snapshots, indices in run.parts()]
-    console.print(coverage_table(found))
+    coverages = [coverage(snapshots, indices, name, run.labels) for name, snapshots, indices in run.parts()]
+    console.print(coverage_table(coverages))
     if len(sources := list(sources_of(run.train.snapshots))) > 1:
         each = "; ".join(f"{name}, {count} structures of weight {weight:g}" for name, count, weight in sources)
         console.print(f"sources, each structure once an epoch, weighed in the loss: {escape(each)}", soft_wrap=True)
-    for warning in _each_once(warning for part in found for warning in part.warnings):
+    for warning in _each_once(warning for part in coverages for warning in part.warnings):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     (_, train, indices), *others = run.parts()
     held_out = [part for part in others if part[0] not in TRAINED]
     for note in (text for name, *part in held_out for text in split_notes(train, indices, *part, name)):
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    if warning := _untrained_elements(run, found[0]):
+    if warning := _untrained_elements(run, coverages[0]):
         console.print(f"[yellow]warning:[/] {warning}")
     console.print(f"E0s: {escape(run.e0s.origin)}", soft_wrap=True)
     for note in run.pretrained.notes if run.pretrained else ():
@@ -284,7 +284,7 @@ def sources_of(snapshots: Snapshots, weight: float = 1.0) -> Iterator[tuple[str,
 
 
 def _each_once(warnings: Iterable[str]) -> list[str]:
-    """Without those that differ from an earlier one in numbers alone, as those of two parts of one file do."""
+    """Without those that differ from an earlier one in figures alone, as those of two parts of one file do."""
     first: dict[str, str] = {}
     for text in warnings:
         first.setdefault(re.sub(r"[-+]?\d[\d.e+-]*", "", text), text)
@@ -333,14 +333,14 @@ def _model(config: Config, run: RunData, origin: Origin | None) -> models.Potent
     elements, dtype = sorted(e0s), getattr(torch, config.train.dtype)
     if origin is not None:
         run.limits = origin.limits
-        statistic = (origin.scale, origin.shift, origin.num_neighbors)
-        return models.build(settings, elements, e0s, *statistic, config.seed).to(dtype)
-    found = statistics(run.train, run.labels)
-    run.limits = limits(run.train, e0s, found.scale)
+        origin_values = (origin.scale, origin.shift, origin.num_neighbors)
+        return models.build(settings, elements, e0s, *origin_values, config.seed).to(dtype)
+    measured = statistics(run.train, run.labels)
+    run.limits = limits(run.train, e0s, measured.scale)
     if run.pretrained is not None:
         if run.pretrained.new_head:
             begin_readout(run.pretrained.model, found.scale, found.shift, config.seed)
         return run.pretrained.model
-    model = models.build(settings, elements, e0s, found.scale, found.shift, found.num_neighbors, config.seed)
+    model = models.build(settings, elements, e0s, measured.scale, measured.shift, measured.num_neighbors, config.seed)
     begin_repulsion(model, run.train.snapshots, run.train.indices)
     return model.to(dtype)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from equitensor.graph import AtomicGraph
 from equitensor.graph.labels import further
 from equitensor.training.batches import BatchLimits
-from equitensor.training.loss import Terms, loss, numbers, residuals
+from equitensor.training.loss import Terms, label_counts, loss, residuals
 from equitensor.training.shard_process import give_back, taken
 from equitensor.training.shard_server import mapped, views
 
@@ -175,7 +175,7 @@ def split(graphs: list[AtomicGraph], count: int) -> Part:
         edges[least] += graph.num_edges + 1
     order = sorted(range(count), key=lambda k: -edges[k])
     joined = [AtomicGraph.collate(shards[k]) for k in order if shards[k]]
-    return Part(joined, numbers(joined))
+    return Part(joined, label_counts(joined))
 
 
 def in_parts(graphs: list[AtomicGraph], limits: BatchLimits, count: int) -> list[Part]:

@@ -171,7 +171,7 @@ class Trainer:
         batches = Ahead(self.loader)
         for parts in batches:
             waited, began = batches.seconds, time.monotonic()
-            found, value = self.step(parts, batches.fetch)
+            residuals, value = self.step(parts, batches.fetch)
             busy = min(self.ranks.count, self.data.batches_a_step)
             self.trained += sum(graph.num_graphs for part in parts for graph in part.graphs) * busy
             taken = time.monotonic() - began
@@ -179,7 +179,7 @@ class Trainer:
             self.progress.step += 1
             self.sampler.start += 1
             self.progress.passed = self.sampler.passed.popleft()
-            self.live.step(found, value, self.speed)
+            self.live.step(residuals, value, self.speed)
             if time.monotonic() - self.last_checkpoint > CHECKPOINT_EVERY:
                 self._checkpoint()
             self._read_clock()
@@ -238,16 +238,16 @@ class Trainer:
         counts = dict(zip(weights, counts, strict=True))
         for parameter in self.parameters:  # as optimizer.zero_grad(), in a tenth of the time
             parameter.grad = None
-        found, value = [], 0.0
+        of_parts, value = [], 0.0
         terms = Terms(weights, self.limits, counts)
         for part in parts:
             graphs = [graph.to(self.fabric.device) for graph in part.graphs]
-            residuals, share = self.shards.backward(graphs, terms, meanwhile, **requests(part.counts, weights))
+            of_part, share = self.shards.backward(graphs, terms, meanwhile, **requests(part.counts, weights))
             value += share
-            found.append(residuals)
-        found = joined(found) if found else {}
+            of_parts.append(of_part)
+        residuals = joined(of_parts) if of_parts else {}
         if not any(weights[name] and counts[name] for name in counts):
-            return found, 0.0
+            return residuals, 0.0
         (value,) = self.ranks.sum([value])
         if not math.isfinite(value):
             raise InputError(self._diverged(value))
@@ -258,7 +258,7 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.train.clip)
         self.optimizer.step()
         self._average()
-        return found, value
+        return residuals, value
 
     def _diverged(self, value: float) -> str:
         clip = self.config.train.clip

@@ -1,4 +1,4 @@
-"""Whether another calculator gives the same numbers: another backend, precision or program."""
+"""Whether another calculator gives the same values: another backend, precision or program."""
 
 from collections.abc import Iterator
 

@@ -75,7 +75,7 @@ def verify(
 
     Args: calculator, with energy and forces, stress where it has one; atoms, two or more, or periodic, whose own
     calculator and constraints play no part; e0s, symbol -> energy of the isolated atom in eV, where known; others,
-    name -> calculator that must give the same numbers; checks, names of those to make, None for all; seconds, within
+    name -> calculator that must give the same values; checks, names of those to make, None for all; seconds, within
     which they should end: fewer coordinates, steps and atoms are taken where calls are slow; show, called with each
     finding as it comes. Bounds follow the noise of the calculator's own rounding; errors of 2 % are beyond them always.
     Raises InputError where the calculator cannot compute the structure, or is asked for a check that does not exist.

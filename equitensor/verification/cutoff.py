@@ -43,7 +43,7 @@ def cutoff(subject: Subject) -> Iterator[Quantity]:
     refused = []
     for path in paths:
         try:
-            yield from _along(subject, path)
+            yield from _scan(subject, path)
         except Refusal as error:
             if not path.leaves:
                 raise
@@ -53,11 +53,11 @@ def cutoff(subject: Subject) -> Iterator[Quantity]:
 
 
 def _paths(subject: Subject) -> list[Path]:
-    room = subject.affordable(0.03)
-    pairs = list(combinations_with_replacement(subject.symbols, 2))[: PAIRS if room > 20 else 1]
+    calls = subject.affordable(0.03)
+    pairs = list(combinations_with_replacement(subject.symbols, 2))[: PAIRS if calls > 20 else 1]
     paths = [_dimer(subject, *pair) for pair in pairs]
     paths.append(_pulled(subject))
-    if room > 10:
+    if calls > 10:
         paths.append(_through(subject))
         if subject.base.pbc.any():
             paths.append(_expansion(subject))
@@ -100,7 +100,7 @@ def _expansion(subject: Subject) -> Path:
     return Path("cell growing", lambda t: strained(subject.base, (1 + t) * np.eye(3)), None, -0.04, 0.04, False)
 
 
-def _along(subject: Subject, path: Path) -> Iterator[Quantity]:
+def _scan(subject: Subject, path: Path) -> Iterator[Quantity]:
     rounding = subject.rounding
 
     def at(t: float) -> Point:

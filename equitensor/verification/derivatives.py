@@ -17,7 +17,7 @@ HOT = 0.12  # Angstrom
 class Moves(NamedTuple):
     """The structure at -step and +step along coordinates of some atoms, and along directions of all.
 
-    coordinates (m,) numbers into 3n; columns (m, 3n), d(forces)/d(coordinate); mean_forces and differences (m,), from
+    coordinates (m,) indices into 3n; columns (m, 3n), d(forces)/d(coordinate); mean_forces and differences (m,), from
     forces and from energies; directions: a list of (mean force, difference) per unit of displacement.
     """
 
@@ -43,8 +43,8 @@ def _moves(subject: Subject, step: float) -> Moves:
     for c in coordinates:
         direction = np.zeros(size)
         direction.flat[c] = 1.0
-        moves.append(_along(subject, direction, step))
-    directions = [_along(subject, random.uniform(-1, 1, size), step)[:2] for _ in range(DIRECTIONS)]
+        moves.append(_finite_difference(subject, direction, step))
+    directions = [_finite_difference(subject, random.uniform(-1, 1, size), step)[:2] for _ in range(DIRECTIONS)]
     mean, difference, columns = map(np.array, zip(*moves, strict=True))
     return Moves(coordinates, columns, mean, difference, directions)
 
@@ -67,7 +67,7 @@ def _with_steps_that_fit(subject: Subject, check: Callable[[float], list[Quantit
     return finding
 
 
-def _along(
+def _finite_difference(
     subject: Subject, direction: np.ndarray, step: float, atoms: Atoms | None = None, forces: np.ndarray | None = None
 ) -> tuple[float, float, np.ndarray]:
     """Mean force along a direction by Simpson's rule, -dE over the distance, and the change of the forces.
@@ -121,7 +121,7 @@ def _hot_forces(subject: Subject, step: float, relative: float, noise: float) ->
         hot = moved(subject.base, HOT * random.standard_normal(subject.base.positions.shape))
         direction = random.uniform(-1, 1, hot.positions.shape)
         values = subject(hot)
-        mean, difference, _ = _along(subject, direction, step, hot, values.forces)
+        mean, difference, _ = _finite_difference(subject, direction, step, hot, values.forces)
         bound = relative * max(np.sqrt(np.mean(values.forces**2)), abs(mean)) + noise
         where = f"a motion of all atoms, displaced by {HOT} Angstrom"
         quantities.append(Quantity("forces", abs(mean - difference), bound, "eV/Angstrom", where))

@@ -12,7 +12,7 @@ REPEATS, LITTLE = 15, 1e-3  # Angstrom
 
 
 def determinism(subject: Subject) -> Iterator[Quantity]:
-    """The same structure, another one in between: the same numbers, but for the order of sums."""
+    """The same structure, another one in between: the same values, but for the order of sums."""
     displaced = moved(subject.base, 0.01 * subject.random.standard_normal(subject.base.positions.shape))
     energy_bound = 1e-5 + 1e-6 * len(subject.base)
     force_bound = 1e-5 * abs(subject.values.forces).max()
@@ -43,12 +43,12 @@ def _little_step(subject: Subject) -> Iterator[Quantity]:
     force = np.linalg.norm(values.forces[atom])
     step = np.zeros_like(values.forces)
     step[atom] = LITTLE * values.forces[atom] / force
-    moved_values = subject(moved(subject.base, step))
-    missing = abs(moved_values.energy - values.energy + LITTLE * force)
+    after = subject(moved(subject.base, step))
+    missing = abs(after.energy - values.energy + LITTLE * force)
     bound = 0.5 * LITTLE * force + 8 * subject.rounding.energy
     where = f"after {subject.name(atom)} moved by {LITTLE} Angstrom"
     yield Quantity("energy", missing, bound, "eV", where)
-    old = moved_values.energy == values.energy and np.array_equal(moved_values.forces, values.forces)
+    old = after.energy == values.energy and np.array_equal(after.forces, values.forces)
     yield Quantity("old results", float(old), 0.0, "times", where)
 
 

@@ -1,4 +1,4 @@
-"""A model file on this machine: what computes it, and whether all that can gives the reference's numbers."""
+"""A model file on this machine: what computes it, and whether every backend gives the values of the reference."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -116,11 +116,11 @@ def _lammps(path, base: Atoms, reference: Values) -> Iterator[Finding]:
 @contextmanager
 def plain_torch():
     """Every layer computes in plain torch, the reference, as long as the context lasts."""
-    from equitensor.ops import extension
+    from equitensor.ops import availability
 
-    before = extension.WHY_NOT
-    extension.WHY_NOT = "the reference is asked for"
+    before = availability.WHY_NOT
+    availability.WHY_NOT = "the reference is asked for"
     try:
         yield
     finally:
-        extension.WHY_NOT = before
+        availability.WHY_NOT = before

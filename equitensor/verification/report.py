@@ -56,5 +56,5 @@ def row(finding: Finding) -> str:
     if worst is None:
         return f"{finding.check:<20} {'':9} {'':9} {'':14} {verdict}: {finding.reason}"
     where = f"  {worst.name}" + (f", {worst.where}" if worst.where else "")
-    numbers = f"{worst.value:9.1e} {worst.bound:9.1e}"
-    return f"{finding.check:<20} {numbers} {worst.unit:<14} {verdict:<7}{where}"
+    columns = f"{worst.value:9.1e} {worst.bound:9.1e}"
+    return f"{finding.check:<20} {columns} {worst.unit:<14} {verdict:<7}{where}"

@@ -28,7 +28,7 @@ class Rounding:
 
     @property
     def single(self) -> bool:
-        """Whether numbers are rounded as in single precision."""
+        """Whether values are rounded as in single precision."""
         return self.measured_forces > 1e-9 * self.force_scale
 
     @property

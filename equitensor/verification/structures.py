@@ -37,9 +37,9 @@ def _cluster(elements: list[str], count: int) -> Atoms:
         directions /= np.linalg.norm(directions, axis=1)[:, None]
         hosts = random.integers(0, min(k, 3), 200)
         trials = positions[hosts] + directions * (radii[hosts] + radii[k])[:, None]
-        room = np.linalg.norm(trials[:, None] - positions, axis=2) / (radii[:k] + radii[k])
-        room[np.arange(200), hosts] = np.inf
-        free = room.min(axis=1)
+        gaps = np.linalg.norm(trials[:, None] - positions, axis=2) / (radii[:k] + radii[k])
+        gaps[np.arange(200), hosts] = np.inf
+        free = gaps.min(axis=1)
         enough = np.flatnonzero(free >= NEAREST)
         positions = np.vstack([positions, trials[enough[0] if len(enough) else free.argmax()]])
     return Atoms(heavy_first, positions)

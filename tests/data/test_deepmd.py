@@ -101,7 +101,7 @@ def test_systems_below_a_folder_and_parts_of_one(write, tmp_path):
     ("change", "message"),
     [
         ({"types": "0\n1\n2\n"}, r"type\.raw: type 2, but only 2 elements are named \(Si, O\)"),
-        ({"types": "0\n1\n"}, r"coord\.npy: 9 numbers a frame, but type\.raw has 2 atoms, which need 6"),
+        ({"types": "0\n1\n"}, r"coord\.npy: 9 values a frame, but type\.raw has 2 atoms, which need 6"),
         ({"elements": "Si\nType_1\n"}, r"type_map\.raw: elements: 'Type_1' is no chemical symbol"),
         ({"energy": np.ones(3)}, r"energy\.npy: 3 frames, but coord beside it has 2"),
         ({"force": np.ones((2, 6))}, r"set\.000, frame 0: force has shape \(3, 2\), expected \(3, 3\)"),

@@ -80,7 +80,7 @@ def test_six_numbers_are_read_under_plain_names(tmp_path, key, factor):
 
 
 def test_a_cell_of_other_than_nine_numbers_is_named(read):
-    with pytest.raises(InputError, match="frame 0: ASE cannot read it: Lattice has 3 values in place of nine numbers"):
+    with pytest.raises(InputError, match="frame 0: ASE cannot read it: Lattice has 3 values in place of nine"):
         read('energy=-1 lattice="4 4 4"')
 
 

@@ -165,14 +165,14 @@ def test_an_atom_on_a_line_vibrates_along_it():
     atoms = Atoms("Ar2", [[0, 0, 0], [DIMER, 0, 0]])
     turned = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     atoms.positions = atoms.positions @ turned
-    along = atoms.positions[1] / DIMER
-    atoms.set_constraint([FixAtoms([0]), FixedLine([1], along)])
+    axis = atoms.positions[1] / DIMER
+    atoms.set_constraint([FixAtoms([0]), FixedLine([1], axis)])
     calc = LennardJones(rc=10, smooth=False)
     modes = vibrations(calc, atoms)
     assert modes.energies.shape == (1,)
     assert not modes.whole.any()
     direction = modes.displacements[0, 1] * np.sqrt(atoms.get_masses()[1])
-    assert abs(direction @ along) == pytest.approx(1)
+    assert abs(direction @ axis) == pytest.approx(1)
     assert largest_free_force(calc, atoms) < 1e-9
     atoms.positions[1] *= 0.9
     pulled = atoms.copy()

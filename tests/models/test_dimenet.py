@@ -177,7 +177,7 @@ def test_second_derivative_is_continuous_at_the_cutoff():
     """An atom leaves another, which has a neighbour on its far side: energy, derivative, curvature."""
     model = build().train()
 
-    def along_the_way(distance):
+    def energy_at(distance):
         structure = cluster([6, 8, 1], np.array([[-1.2, 0, 0], [0.0, 0, 0], [distance, 0, 0]]))
         graph = graph_of(structure)
         step = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -187,8 +187,8 @@ def test_second_derivative_is_continuous_at_the_cutoff():
         (curvature,) = torch.autograd.grad(derivative, step, allow_unused=True, materialize_grads=True)
         return graph.num_edges, torch.stack([energy, derivative, curvature]).detach()
 
-    edges_inside, inside = along_the_way(CUTOFF - 1e-5)
-    edges_outside, outside = along_the_way(CUTOFF + 1e-5)
+    edges_inside, inside = energy_at(CUTOFF - 1e-5)
+    edges_outside, outside = energy_at(CUTOFF + 1e-5)
     assert (edges_inside, edges_outside) == (4, 2)
-    _, well_inside = along_the_way(CUTOFF - 1.5)
+    _, well_inside = energy_at(CUTOFF - 1.5)
     assert ((inside - outside).abs() < 1e-3 * (well_inside - outside).abs()).all()

@@ -26,9 +26,9 @@ def energy_and_derivatives(model, make_structure, place, distance):
     predict = testing.predictor(model)
 
     def derivative(d):
-        numbers, pos, along = place(d)
+        numbers, pos, direction = place(d)
         out = predict(make_structure(numbers, pos))
-        return float(out["energy"]), -float((out["forces"].numpy() * along).sum())
+        return float(out["energy"]), -float((out["forces"].numpy() * direction).sum())
 
     step = 1e-6
     energy, first = derivative(distance)
@@ -81,6 +81,6 @@ def cosine(x, p=6):
 
 @pytest.mark.parametrize("where, mutant", [("nn.radial_basis", linear), ("models.potential", cosine)])
 def test_an_envelope_that_ends_less_smoothly_is_noticed(model, make_structure, monkeypatch, where, mutant):
-    monkeypatch.setattr("equitensor.ops.extension.WHY_NOT", "the mutant is in plain torch")
+    monkeypatch.setattr("equitensor.ops.availability.WHY_NOT", "the mutant is in plain torch")
     monkeypatch.setattr(f"equitensor.{where}.envelope", mutant)
     assert not is_smooth(model, make_structure, dimer)

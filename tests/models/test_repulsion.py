@@ -39,8 +39,8 @@ def test_below_them_the_backbone_rests_and_pairs_repel(potentials, evaluate, mak
     pair = 2 * screened_coulomb(*(torch.tensor([x], dtype=torch.float64) for x in (8, 1, d, BEGIN)))
     alone = make_structure([8, 1], [[0, 0, 0], [d, 0, 0]])
     rest = make_structure([8, 1], [[0, 0, 0], [BEGIN * 0.95, 0, 0]])
-    found = float(evaluate(repelling, alone)["energy"] - pair)
-    assert found == pytest.approx(float(evaluate(plain, rest)["energy"]), abs=1e-7)
+    out = float(evaluate(repelling, alone)["energy"] - pair)
+    assert out == pytest.approx(float(evaluate(plain, rest)["energy"]), abs=1e-7)
     assert float(evaluate(repelling, alone)["forces"][1, 0]) > 20  # outwards
 
 
@@ -60,9 +60,9 @@ def test_a_file_keeps_where_it_begins_in_either_precision(potentials, evaluate, 
     models.save(model.float(), tmp_path / "single.eqt")
     models.save(model.double(), tmp_path / "double.eqt")
     for name in ("single", "double"):
-        found = models.load(tmp_path / f"{name}.eqt", dtype=torch.float64)
-        assert torch.equal(found.repulsion.begins, begins)
-        assert torch.equal(evaluate(found, close)["energy"], expected)
+        loaded = models.load(tmp_path / f"{name}.eqt", dtype=torch.float64)
+        assert torch.equal(loaded.repulsion.begins, begins)
+        assert torch.equal(evaluate(loaded, close)["energy"], expected)
 
 
 def test_further_elements_begin_at_their_radii_and_known_ones_stay(potentials):

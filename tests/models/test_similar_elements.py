@@ -10,7 +10,7 @@ from equitensor.nn.weights import ElementTable
 _SIZES = {"channels": 32, "edge_channels": 32, "lmax": 1}
 
 
-def numbers(*symbols):
+def numbers_of(*symbols):
     return sorted(atomic_numbers[symbol] for symbol in symbols)
 
 
@@ -34,7 +34,7 @@ def symbols(word):
 
 
 def test_rows_of_tables_begin_with_that_covariance():
-    elements = numbers("H", "O", "Fe", "Co", "Ni", "Cu")
+    elements = numbers_of("H", "O", "Fe", "Co", "Ni", "Cu")
     potential = models.build(_SIZES | {"channels": 2000}, elements, dict.fromkeys(elements, 0.0))
     weight = potential.backbone.rounds[0].product.coefficients.weight.detach().double().flatten(1)
     weight = weight / weight.square().mean().sqrt()
@@ -43,7 +43,7 @@ def test_rows_of_tables_begin_with_that_covariance():
 
 
 def test_an_element_that_is_not_in_a_batch_learns_with_those_that_resemble_it():
-    elements = numbers("O", "Co", "Ni")
+    elements = numbers_of("O", "Co", "Ni")
     potential = models.build(_SIZES, elements, dict.fromkeys(elements, 0.0))
     table = potential.backbone.embedding.sender
     train_alike(potential)
@@ -56,6 +56,6 @@ def test_an_element_that_is_not_in_a_batch_learns_with_those_that_resemble_it():
 def test_a_table_of_one_number_an_element():
     table = ElementTable(3)
     before = table.weight.detach().clone()
-    begin_alike(table, numbers("O", "Co", "Ni"))
-    root = torch.linalg.cholesky(covariance(numbers("O", "Co", "Ni"))).to(before)
+    begin_alike(table, numbers_of("O", "Co", "Ni"))
+    root = torch.linalg.cholesky(covariance(numbers_of("O", "Co", "Ni"))).to(before)
     assert torch.allclose(table.weight.detach(), root @ before)

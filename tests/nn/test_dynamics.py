@@ -34,13 +34,13 @@ KERNELS = {
 }
 
 
-def numbers(*shape):
+def values(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
 def through_convolution(product, folded=False):
-    layer, x = Convolution(FEATURES, HARMONICS, HARMONICS, product=product).double(), numbers(ATOMS, CHANNELS * 16)
-    matrix = numbers(2, layer.weight_numel)
+    layer, x = Convolution(FEATURES, HARMONICS, HARMONICS, product=product).double(), values(ATOMS, CHANNELS * 16)
+    matrix = values(2, layer.weight_numel)
 
     def features(y, radial):
         if folded:
@@ -51,14 +51,14 @@ def through_convolution(product, folded=False):
 
 
 def through_messages():
-    like, x = Convolution(FEATURES, HARMONICS, HARMONICS), numbers(EDGES.shape[1], CHANNELS * 16)
+    like, x = Convolution(FEATURES, HARMONICS, HARMONICS), values(EDGES.shape[1], CHANNELS * 16)
     layer = TensorProduct(FEATURES, HARMONICS, like.irreps_out, like.instructions, shared_weights=False).double()
-    matrix = numbers(2, layer.weight_numel)
+    matrix = values(2, layer.weight_numel)
     return lambda y, radial: layer(x, y, radial @ matrix)
 
 
 def on_density(layer, twice=False, flat=True):
-    layer, matrix = layer.double(), numbers(2, CHANNELS)
+    layer, matrix = layer.double(), values(2, CHANNELS)
 
     def features(y, radial):
         terms = torch.einsum("em,ec->emc", y, radial @ matrix)
@@ -74,7 +74,7 @@ def on_density(layer, twice=False, flat=True):
 def potential(name):
     """energy(pos) and the places of the springs."""
     torch.manual_seed(0)
-    features, harmonics, places = KERNELS[name](), SphericalHarmonics(LMAX).double(), 1.5 * numbers(ATOMS, 3)
+    features, harmonics, places = KERNELS[name](), SphericalHarmonics(LMAX).double(), 1.5 * values(ATOMS, 3)
 
     def bare(pos):
         vectors = pos[EDGES[1]] - pos[EDGES[0]]
@@ -106,7 +106,7 @@ def fluctuation(energy, pos, timestep, duration=1.0):
 @pytest.mark.parametrize("name", KERNELS)
 def test_forces_and_dynamics(name):
     energy, places = potential(name)
-    pos, direction = places + 0.1 * numbers(ATOMS, 3), numbers(ATOMS, 3)
+    pos, direction = places + 0.1 * values(ATOMS, 3), values(ATOMS, 3)
     one, two = ((energy(pos + h * direction) - energy(pos - h * direction)).item() for h in (2e-4, 4e-4))
     derivative = (8 * one - two) / 24e-4
     testing.assert_close(-(forces(energy, pos) * direction).sum(), torch.tensor(derivative, dtype=torch.float64), 1e-8)

@@ -36,9 +36,9 @@ def overridden(cls) -> list[str]:
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_classes_are_abstract_or_final(contract):
     models.build({}, [1], {1: 0.0})  # all are imported
-    found = classes(contract)
-    assert len(found) >= 2
-    for cls in found:
+    members = classes(contract)
+    assert len(members) >= 2
+    for cls in members:
         assert inspect.isabstract(cls) or not classes(cls), f"{cls.__name__} has subclasses, but can be made"
         assert overridden(cls) == []
 

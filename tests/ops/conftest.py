@@ -2,22 +2,22 @@
 
 import pytest
 
-from equitensor.ops import extension
+from equitensor.ops import availability
 
 
 @pytest.fixture
 def compiled_operators():
-    if extension.WHY_NOT:
-        pytest.skip(extension.WHY_NOT)
+    if availability.WHY_NOT:
+        pytest.skip(availability.WHY_NOT)
 
 
 @pytest.fixture
 def in_plain_torch(monkeypatch):
-    """Calls a function as if there were no extension."""
+    """Calls a function as if there were no core."""
 
     def call(function, *args, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(extension, "WHY_NOT", "switched off")
+            patch.setattr(availability, "WHY_NOT", "switched off")
             return function(*args, **options)
 
     return call

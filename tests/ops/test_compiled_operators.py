@@ -34,7 +34,7 @@ def seeded():
     torch.manual_seed(0)
 
 
-def numbers(*shape, dtype=torch.float64):
+def values(*shape, dtype=torch.float64):
     return torch.randn(*shape, dtype=dtype).requires_grad_(True)
 
 
@@ -79,9 +79,9 @@ def even_coupling(lmax):
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (3, 1, 0), (5, 4, 2), (2, 7, 3)])
 def test_edges(atoms, width, lmax, channels, dtype, in_plain_torch):
-    harmonics = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype)
-    a, b = (numbers(atoms * width, channels, dtype=dtype) for _ in range(2))
-    features, rev = numbers(atoms, (lmax + 1) ** 2, channels, dtype=dtype), involution(atoms * width)
+    harmonics = values(atoms, width, (lmax + 1) ** 2, dtype=dtype)
+    a, b = (values(atoms * width, channels, dtype=dtype) for _ in range(2))
+    features, rev = values(atoms, (lmax + 1) ** 2, channels, dtype=dtype), involution(atoms * width)
     for function, inputs, constant in (
         (gather_edges, (harmonics, a, b), ()),
         (read_edges, (harmonics, features, a), (rev,)),
@@ -104,15 +104,15 @@ def test_edge_geometry(edges, lmax, dtype, in_plain_torch):
 @pytest.mark.parametrize("used", [0, 1, 2])
 def test_edge_geometry_of_which_one_part_is_used(used, in_plain_torch):
     """Autograd then has no gradients for the others."""
-    layer, vectors = EdgeGeometry(5.0, 2, 8).double(), numbers(4, 3)
+    layer, vectors = EdgeGeometry(5.0, 2, 8).double(), values(4, 3)
     assert_same(lambda: layer(vectors)[used], lambda: in_plain_torch(layer, vectors)[used], (vectors,))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("atoms, lmax, channels", [(0, 1, (3, 4)), (9, 0, (5, 2)), (21, 2, (7, 13)), (8, 3, (32, 16))])
 def test_degree_linear(atoms, lmax, channels, dtype, in_plain_torch):
-    x = numbers(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
-    weight = numbers(lmax + 1, *channels, dtype=dtype)
+    x = values(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
+    weight = values(lmax + 1, *channels, dtype=dtype)
     assert_same(lambda: degree_linear(x, weight), lambda: in_plain_torch(degree_linear, x, weight), (x, weight))
 
 
@@ -122,7 +122,7 @@ def test_degree_linear(atoms, lmax, channels, dtype, in_plain_torch):
 @pytest.mark.parametrize("atoms, lmax, channels, order", [(0, 1, 3, 2), (3, 0, 5, 1), (4, 3, 37, 3), (3, 2, 8, 4)])
 def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in_plain_torch):
     layer = layer(2, lmax, channels, order, product).to(dtype)
-    x, species = numbers(atoms, (lmax + 1) ** 2, channels, dtype=dtype), torch.arange(atoms) % 2
+    x, species = values(atoms, (lmax + 1) ** 2, channels, dtype=dtype), torch.arange(atoms) % 2
     inputs = (x, *layer.parameters())
     assert_same(lambda: layer(x, species), lambda: in_plain_torch(layer, x, species), inputs)
 
@@ -133,8 +133,8 @@ def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in
 @pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
 def test_message_density(layer, product, atoms, width, lmax, dtype, in_plain_torch):
     layer, density = layer(2, lmax, 6, 3, product).to(dtype), AtomicDensity(lmax, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
-    harmonics, species = numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype), torch.arange(atoms) % 2
-    messages, radial = (numbers(atoms * width, channels, dtype=dtype) for channels in (5, 4))
+    harmonics, species = values(atoms, width, (lmax + 1) ** 2, dtype=dtype), torch.arange(atoms) % 2
+    messages, radial = (values(atoms * width, channels, dtype=dtype) for channels in (5, 4))
     given = (density, messages, radial, harmonics, species)
     inputs = (messages, radial, harmonics, *layer.parameters(), *density.parameters())
     assert_same(lambda: layer.of_messages(*given), lambda: in_plain_torch(layer.of_messages, *given), inputs)
@@ -144,9 +144,9 @@ def test_message_density(layer, product, atoms, width, lmax, dtype, in_plain_tor
 @pytest.mark.parametrize("atoms, width, lmax, channels", [(0, 1, 1, (3, 4)), (5, 3, 2, (7, 5)), (4, 2, 3, (32, 16))])
 def test_edge_update(atoms, width, lmax, channels, dtype, in_plain_torch):
     layer, slots = EdgeUpdate(lmax, *channels, 4, 1.0).to(dtype), atoms * width
-    messages, radial = numbers(slots, channels[1], dtype=dtype), numbers(slots, 4, dtype=dtype)
-    features = numbers(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
-    given = (messages, features, radial, numbers(atoms, width, (lmax + 1) ** 2, dtype=dtype))
+    messages, radial = values(slots, channels[1], dtype=dtype), values(slots, 4, dtype=dtype)
+    features = values(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
+    given = (messages, features, radial, values(atoms, width, (lmax + 1) ** 2, dtype=dtype))
     inputs, rev = (*given, *layer.parameters()), involution(slots)
     assert_same(lambda: layer(*given, rev), lambda: in_plain_torch(layer, *given, rev), inputs)
 
@@ -186,10 +186,10 @@ def layer(operator, dtype):
     if operator == "edge_embedding":
         inputs, indices = embedding(5, 3, 7, dtype)
         return lambda: edge_embedding(*inputs, *indices), inputs[:1], inputs[1:]
-    harmonics, messages = numbers(5, 3, 9, dtype=dtype), numbers(15, 5, dtype=dtype)
-    radial = numbers(15, 4, dtype=dtype)
+    harmonics, messages = values(5, 3, 9, dtype=dtype), values(15, 5, dtype=dtype)
+    radial = values(15, 4, dtype=dtype)
     if operator == "edge_update":
-        update, features, rev = EdgeUpdate(2, 6, 5, 4, 1.0).to(dtype), numbers(5, 9, 6, dtype=dtype), involution(15)
+        update, features, rev = EdgeUpdate(2, 6, 5, 4, 1.0).to(dtype), values(5, 9, 6, dtype=dtype), involution(15)
         data = (messages, features, radial, harmonics)
         return lambda: update(*data, rev), data, list(update.parameters())
     product, density = DensityProduct(2, 2, 6, 3, "cg").to(dtype), AtomicDensity(2, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
@@ -220,7 +220,7 @@ def test_part_of_the_derivatives_of_message_density(part):
 def test_channel_product(channels):
     tensor = even_coupling(2)
     tables = (*sparse_entries(tensor), tensor.shape)
-    x, y = numbers(3, 9, channels), numbers(3, 9, channels)
+    x, y = values(3, 9, channels), values(3, 9, channels)
     assert_same(lambda: channel_product(x, y, *tables), lambda: torch.einsum("ijk,nic,njc->nkc", tensor, x, y), (x, y))
 
 
@@ -248,8 +248,8 @@ def test_convolution_of_isolated_and_crowded_atoms(channels, lmax, edges, dtype)
     irreps = "+".join(f"{channels}x{ir}" for ir in natural)
     conv = Convolution(irreps, "+".join(natural), irreps).to(dtype)
     index = torch.stack([torch.randint(5, (edges,)), torch.randint(2, (edges,)) * 3])  # none to 1, 2, 4
-    inputs = [numbers(n, width, dtype=dtype) for n, width in ((5, conv.irreps_in.dim), (edges, len(natural) ** 2))]
-    inputs.append(numbers(edges, conv.weight_numel, dtype=dtype))
+    inputs = [values(n, width, dtype=dtype) for n, width in ((5, conv.irreps_in.dim), (edges, len(natural) ** 2))]
+    inputs.append(values(edges, conv.weight_numel, dtype=dtype))
     assert_same(lambda: conv(*inputs, index), lambda: messages_and_sum(conv, index, *inputs), inputs)
 
 
@@ -258,14 +258,14 @@ def test_silu():
         x = torch.cat([torch.linspace(-110, 110, 1003), torch.tensor([0.0, 1e-8, -800, 800])]).to(dtype)
         wanted = torch.nn.functional.silu(x.double())
         assert ((silu(x) - wanted).abs() <= tolerance * (wanted.abs() + 1e-3)).all()
-    x = numbers(21)
+    x = values(21)
     assert gradcheck(silu, x)
     assert gradgradcheck(silu, x)
 
 
 def test_rows_that_are_not_contiguous(in_plain_torch):
-    x, weight = numbers(16, 5, 9).transpose(0, 1)[:, :, 1:], numbers(6, 8, 4).transpose(0, 2)
-    harmonics, rows = numbers(4, 5, 3).mT, numbers(6, 15).T
+    x, weight = values(16, 5, 9).transpose(0, 1)[:, :, 1:], values(6, 8, 4).transpose(0, 2)
+    harmonics, rows = values(4, 5, 3).mT, values(6, 15).T
     with torch.no_grad():
         for function, inputs in ((degree_linear, (x, weight)), (gather_edges, (harmonics[:, :3], rows[:12], rows[3:]))):
             torch.testing.assert_close(function(*inputs), in_plain_torch(function, *inputs), rtol=0, atol=1e-12)
@@ -275,14 +275,14 @@ def density_operands(atoms=2):
     """Operands of message_density at lmax 1."""
     tensor = natural_coupling(1, "cg")
     paths = int(tensor.index[0, 3].max()) + 1
-    data = (numbers(3 * atoms, 6), numbers(3 * atoms, 4), numbers(atoms, 3, 4))
-    weights = (numbers(6, 5), numbers(4, 5), numbers(2, 5, 3), numbers(2, 3, 2, 3), numbers(paths, 3))
+    data = (values(3 * atoms, 6), values(3 * atoms, 4), values(atoms, 3, 4))
+    weights = (values(6, 5), values(4, 5), values(2, 5, 3), values(2, 3, 2, 3), values(paths, 3))
     return (*data, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
 
 
 def update_operands():
-    data = (numbers(6, 5), numbers(2, 4, 3), numbers(6, 4), numbers(2, 3, 4))
-    weights = (numbers(4, 5), numbers(2, 3, 5), numbers(5, 5), numbers(3, 5), numbers(5), numbers(5, 5))
+    data = (values(6, 5), values(2, 4, 3), values(6, 4), values(2, 3, 4))
+    weights = (values(4, 5), values(2, 3, 5), values(5, 5), values(3, 5), values(5), values(5, 5))
     return (*data, *weights, involution(6))
 
 
@@ -290,7 +290,7 @@ def embedding(atoms, width, channels, dtype=torch.float64):
     """Operands of edge_embedding and its indices."""
     shapes = ((atoms * width, 4), (4, channels), (2, channels), (2, channels), (channels,), (channels, channels))
     indices = (torch.arange(atoms) % 2, torch.randint(max(1, atoms), (atoms * width,)))
-    return tuple(numbers(*shape, dtype=dtype) for shape in shapes), indices
+    return tuple(values(*shape, dtype=dtype) for shape in shapes), indices
 
 
 @pytest.mark.parametrize(
@@ -299,14 +299,14 @@ def embedding(atoms, width, channels, dtype=torch.float64):
         ("message_density", density_operands),
         ("edge_update", update_operands),
         ("edge_embedding", lambda: sum(embedding(2, 3, 5), ())),
-        ("edge_gather", lambda: (numbers(2, 3, 4), numbers(6, 5), numbers(6, 5))),
-        ("edge_read", lambda: (numbers(2, 3, 4), numbers(2, 4, 5), numbers(6, 5), involution(6))),
-        ("degree_linear", lambda: (numbers(2, 4, 3), numbers(2, 3, 5), False)),
-        ("degree_outer", lambda: (numbers(2, 4, 3), numbers(2, 4, 5), 2)),
-        ("silu", lambda: (numbers(7),)),
+        ("edge_gather", lambda: (values(2, 3, 4), values(6, 5), values(6, 5))),
+        ("edge_read", lambda: (values(2, 3, 4), values(2, 4, 5), values(6, 5), involution(6))),
+        ("degree_linear", lambda: (values(2, 4, 3), values(2, 3, 5), False)),
+        ("degree_outer", lambda: (values(2, 4, 3), values(2, 4, 5), 2)),
+        ("silu", lambda: (values(7),)),
         (
             "channel_product",
-            lambda: (numbers(2, 4, 3), numbers(2, 4, 3), *sparse_entries(even_coupling(1)), [4, 4, 4], 2),
+            lambda: (values(2, 4, 3), values(2, 4, 3), *sparse_entries(even_coupling(1)), [4, 4, 4], 2),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -317,16 +317,16 @@ def test_registration(operator, inputs):
 
 def test_wrong_shapes_say_what_was_expected():
     with pytest.raises(RuntimeError, match=r"x has shape \[2, 4, 3\], expected \(n, 4, 6\)"):
-        OPERATORS.degree_linear(numbers(2, 4, 3), numbers(2, 6, 5), False)
+        OPERATORS.degree_linear(values(2, 4, 3), values(2, 6, 5), False)
     with pytest.raises(RuntimeError, match=r"rows has shape \[5, 5\], expected \(6, channels\)"):
-        OPERATORS.edge_gather(numbers(2, 3, 4), numbers(5, 5), numbers(6, 5))
+        OPERATORS.edge_gather(values(2, 3, 4), values(5, 5), values(6, 5))
     with pytest.raises(RuntimeError, match=r"rows are torch.float32, harmonics torch.float64"):
-        OPERATORS.edge_gather(numbers(2, 3, 4), numbers(6, 5, dtype=torch.float32), numbers(6, 5))
+        OPERATORS.edge_gather(values(2, 3, 4), values(6, 5, dtype=torch.float32), values(6, 5))
 
 
 def test_third_derivatives_are_refused_where_there_are_none():
     """Not taken for zero."""
-    x = numbers(5)
+    x = values(5)
     first = torch.autograd.grad(silu(x).sum(), x, create_graph=True)[0]
     second = torch.autograd.grad(first.square().sum(), x, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="silu_second has no derivative"):
@@ -335,7 +335,7 @@ def test_third_derivatives_are_refused_where_there_are_none():
 
 def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
     """Forces are such a pass."""
-    x, weight, wanted = numbers(2, 4, 3), numbers(2, 3, 5), []
+    x, weight, wanted = values(2, 4, 3), values(2, 3, 5), []
     kernel = degree_linear_module._OUTER
     monkeypatch.setattr(degree_linear_module, "_OUTER", lambda *given: (wanted.append(1), kernel(*given)))
     shifted = x + 1
@@ -346,7 +346,7 @@ def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
 
 
 def test_arguments_that_are_none_do_not_shift_whose_gradient_is_wanted():
-    wanted, x, y = [], numbers(3), numbers(3)
+    wanted, x, y = [], values(3), values(3)
 
     class Product(torch.autograd.Function):
         @staticmethod
@@ -369,19 +369,19 @@ def test_two_threads_give_what_one_gives(build):
     assert core.has_openmp() or sys.platform != "linux", "without OpenMP there never is more than one thread"
     irreps = "+".join(f"16x{l}{'eo'[l % 2]}" for l in range(4))
     if build == "degree linear":
-        inputs = (numbers(64, 16, 32), numbers(4, 32, 32))
+        inputs = (values(64, 16, 32), values(4, 32, 32))
         layer = degree_linear
     elif build == "density product":
         product, species = DensityProduct(2, 3, 32, 3, "cg").double(), torch.arange(20) % 2
-        inputs = (numbers(20, 16, 32), *product.parameters())
+        inputs = (values(20, 16, 32), *product.parameters())
         layer = lambda x, *_: product(x, species)  # noqa: E731
     elif build == "convolution":
         conv, edges = Convolution(irreps, "0e+1o+2e+3o", irreps).double(), torch.randint(0, 30, (2, 300))
-        inputs = (numbers(30, 256), numbers(300, 16), numbers(300, conv.weight_numel))
+        inputs = (values(30, 256), values(300, 16), values(300, conv.weight_numel))
         layer = lambda x, y, w: conv(x, y, w, edges)  # noqa: E731
     else:
         layer = Interaction(irreps, irreps, irreps, form="paths").double()
-        inputs = (numbers(200, 256), numbers(200, 256), layer.weight)
+        inputs = (values(200, 256), values(200, 256), layer.weight)
     results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2, 2):

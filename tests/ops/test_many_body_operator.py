@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from equitensor.nn import ManyBody
-from equitensor.ops import extension
+from equitensor.ops import availability
 from equitensor.ops.many_body import element_polynomials
 
 pytestmark = pytest.mark.usefixtures("compiled_operators")
@@ -18,7 +18,7 @@ def seeded():
     torch.manual_seed(0)
 
 
-def numbers(*shape, dtype=torch.float64):
+def values(*shape, dtype=torch.float64):
     return torch.randn(*shape, dtype=dtype).requires_grad_(True)
 
 
@@ -65,7 +65,7 @@ def assert_same(function, in_plain_torch, inputs, only=None):
 )
 def test_values_and_derivatives(irreps, outputs, channels, order, atoms, dtype, in_plain_torch):
     product = layer(irreps, outputs, channels, order, dtype)
-    x, element = numbers(atoms, sum(product.sizes[0]), channels, dtype=dtype), elements(atoms)
+    x, element = values(atoms, sum(product.sizes[0]), channels, dtype=dtype), elements(atoms)
     assert_same(lambda: product(x, element), in_plain_torch, (x, *product.weights))
 
 
@@ -73,13 +73,13 @@ def test_values_and_derivatives(irreps, outputs, channels, order, atoms, dtype, 
 def test_second_derivatives_along_one_operand(only, in_plain_torch):
     """The force step has tangents of x alone, the weights' own of the weight alone."""
     product, element = layer(NATURAL, NATURAL, 16, 3), elements(6)
-    x = numbers(6, 9, 16)
+    x = values(6, 9, 16)
     assert_same(lambda: product(x, element), in_plain_torch, (x, *product.weights), only)
 
 
 def test_any_strides(in_plain_torch):
     product, element = layer(NATURAL, "{c}x1o", 12, 2), elements(5)
-    base = numbers(12, 11, 5)
+    base = values(12, 11, 5)
     for x in (
         base.transpose(0, 2)[:, 1:10],
         base[:, :9].permute(2, 1, 0),
@@ -93,7 +93,7 @@ def test_any_strides(in_plain_torch):
 
 def test_threads_change_nothing():
     product, element = layer(NATURAL, NATURAL, 64, 3), torch.arange(60) % 3
-    x = numbers(60, 9, 64)
+    x = values(60, 9, 64)
     results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
@@ -106,9 +106,9 @@ def test_threads_change_nothing():
 
 def operands(dtype=torch.float64):
     plan = layer("{c}x0e+{c}x1o", "{c}x0e+{c}x1o", 3, 2, dtype).map.polynomials
-    reduction = numbers(7, len(plan.basis), dtype=dtype).detach()
+    reduction = values(7, len(plan.basis), dtype=dtype).detach()
     tables = reduction, plan.basis, plan.terms, plan._sizes
-    return numbers(4, 4, 3, dtype=dtype), numbers(3, 7, 3, dtype=dtype), elements(4), *tables
+    return values(4, 4, 3, dtype=dtype), values(3, 7, 3, dtype=dtype), elements(4), *tables
 
 
 def test_paths_that_are_sums_of_weights():
@@ -122,7 +122,7 @@ def test_paths_that_are_sums_of_weights():
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_registration(dtype):
     x, weight, *others = operands(dtype)
-    g = numbers(4, 4, 3, dtype=dtype)
+    g = values(4, 4, 3, dtype=dtype)
     torch.library.opcheck(torch.ops.equitensor.many_body, (x, weight, *others))
     torch.library.opcheck(torch.ops.equitensor.many_body_first, (x, weight, g, *others, [True, True]))
     arguments = [t.detach() for t in (x, weight, g, x, weight)]
@@ -149,5 +149,5 @@ def test_wrong_operands_say_what_was_expected():
 
 def test_other_precisions_are_computed_in_plain_torch():
     product = layer(NATURAL, NATURAL, 4, 2, torch.bfloat16)
-    assert not extension.has_kernel(*product.weights)
-    assert product(numbers(3, 9, 4, dtype=torch.bfloat16), elements(3)).dtype == torch.bfloat16
+    assert not availability.has_kernel(*product.weights)
+    assert product(values(3, 9, 4, dtype=torch.bfloat16), elements(3)).dtype == torch.bfloat16

@@ -105,15 +105,15 @@ def test_compiled_operators_equal_plain_torch(given):
     """Some gradients that are needed, some tangents that are not zero."""
     leaves, constants = paths_with_gaps()
     operands, operators = [t.detach() for t in leaves], torch.ops.equitensor
-    along = [t.cos() if n in given else None for n, t in enumerate(operands)]
+    tangents = [t.cos() if n in given else None for n, t in enumerate(operands)]
     gradient, needs = torch.ones(3, 9, dtype=torch.float64).cumsum(1), [n in given for n in range(4)]
     with torch.no_grad():
         results = [operators.radial_convolution(*operands, *constants)]
         results += operators.radial_convolution_gradients(*operands, gradient, *needs, *constants)
-        results += operators.radial_convolution_tangents(*operands, gradient, *along, *constants)
+        results += operators.radial_convolution_tangents(*operands, gradient, *tangents, *constants)
         wanted = [reference._values(*operands, *constants)]
         wanted += reference._gradients(*operands, gradient, *needs, *constants)
-        wanted += reference._tangents(*operands, gradient, *along, *constants)
+        wanted += reference._tangents(*operands, gradient, *tangents, *constants)
     assert_same(results, wanted)
 
 

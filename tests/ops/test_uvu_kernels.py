@@ -54,8 +54,8 @@ def test_every_derivative_equals_plain_torch(channels, dtype):
     for wanted in SUBSETS:
         arguments = (*operands, g, *wanted, *constants)
         assert_same(ours.uvu_convolution_gradients(*arguments), reference._gradients(*arguments))
-        along = [t if moves else None for t, moves in zip(tangents, wanted, strict=True)]
-        arguments = (*operands, g, *along, *constants)
+        moving = [t if moves else None for t, moves in zip(tangents, wanted, strict=True)]
+        arguments = (*operands, g, *moving, *constants)
         assert_same(ours.uvu_convolution_tangents(*arguments), reference._tangents(*arguments))
 
 

@@ -22,9 +22,9 @@ def snapshots(*distances):
 
 
 def begin(frames, a=0, b=1, elements=(1, 8)):
-    found = closest(frames, np.arange(len(frames)), elements)
-    assert found.equal(found.T)
-    return float(found[a, b])
+    model = closest(frames, np.arange(len(frames)), elements)
+    assert model.equal(model.T)
+    return float(model[a, b])
 
 
 def test_the_shortest_distance_that_there_is():

@@ -70,7 +70,7 @@ def prepared(config):
 
 def relabelled(frames, offsets, element=None):
     """The same frames at another level of theory: energies off by so much per atom of an element."""
-    found = []
+    copies = []
     for atoms in frames:
         copy = atoms.copy()
         if element is not None:
@@ -78,8 +78,8 @@ def relabelled(frames, offsets, element=None):
         results = dict(atoms.calc.results)
         results["energy"] = results["energy"] + sum(offsets.get(s, 0.0) for s in copy.get_chemical_symbols())
         copy.calc = SinglePointCalculator(copy, **results)
-        found.append(copy)
-    return found
+        copies.append(copy)
+    return copies
 
 
 def structure_of(atoms):
@@ -120,13 +120,13 @@ def test_rows_of_new_elements_are_the_average_and_the_known_ones_stay():
         tables = [name for name, value in model.state_dict().items() if value.shape != more.state_dict()[name].shape]
         assert tables
         for name, value in model.state_dict().items():
-            found = more.state_dict()[name]
+            rows = more.state_dict()[name]
             if name in tables:
-                assert torch.equal(found[[0, 1, 3]], value)
+                assert torch.equal(rows[[0, 1, 3]], value)
                 for row in (2, 4):
-                    torch.testing.assert_close(found[row], value.mean(dim=0))
+                    torch.testing.assert_close(rows[row], value.mean(dim=0))
             else:
-                assert torch.equal(found, value)
+                assert torch.equal(rows, value)
         water = Atoms("OHH", [[0, 0, 0], [0.9, 0, 0], [0, 0.9, 0.1]])
         graph = from_ase(water, 5.0)
         torch.testing.assert_close(model(graph)["energy"], more(graph)["energy"])
@@ -163,9 +163,9 @@ def test_an_absurd_energy_does_not_move_the_e0s(tuning, frames, tmp_path):
     frames = relabelled(frames, {})
     frames[3].calc.results["energy"] += 5000.0
     ase.io.write(tmp_path / "small.xyz", frames, format="extxyz")
-    found, _ = prepared(tuning(data={"valid_fraction": 0.0}))
+    data, _ = prepared(tuning(data={"valid_fraction": 0.0}))
     for z, e0 in expected.e0s.values.items():
-        assert found.e0s.values[z] == pytest.approx(e0, abs=0.1)
+        assert data.e0s.values[z] == pytest.approx(e0, abs=0.1)
 
 
 def test_a_new_element_moves_to_another_level_of_theory_with_the_known_ones(tuning, frames, tmp_path):
@@ -218,12 +218,12 @@ def test_rows_of_elements_that_no_longer_occur_stay_and_a_resume_keeps_them(tuni
     _, start = prepared(tuning())
     fit(tuning(train={"max_epochs": 1}))
     fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")
-    found = read_checkpoint(tmp_path / "run")["model"]
+    trained = read_checkpoint(tmp_path / "run")["model"]
     nitrogen, tables = start.elements.index(7), 0
     for name, module in start.named_modules():
         if isinstance(module, ElementTable):
             tables += 1
-            moved = (found[f"{name}.weight"] != module.weight).flatten(1).any(dim=1)
+            moved = (trained[f"{name}.weight"] != module.weight).flatten(1).any(dim=1)
             assert moved.tolist() == [i != nitrogen for i in range(5)], name
     assert tables
 
@@ -247,8 +247,8 @@ def test_what_is_frozen_stays_and_the_rest_is_trained_as_ever(tuning, tmp_path, 
     average = {name.removeprefix("module."): value for name, value in state["ema"].items()}
     stored = models.load(tmp_path / "run" / "model.eqt").state_dict()
     for name, value in start.state_dict().items():
-        for found in (state["model"], average, stored):
-            assert torch.equal(found[name], value) == (name in frozen), name
+        for weights in (state["model"], average, stored):
+            assert torch.equal(weights[name], value) == (name in frozen), name
 
 
 def test_gradients_of_what_is_not_frozen_are_those_without_freezing():
@@ -266,13 +266,13 @@ def test_gradients_of_what_is_not_frozen_are_those_without_freezing():
     for part in parts_of(whole):
         model = models.extended(whole, {1: 0.0, 6: 0.0})
         freeze(model, [part])
-        found = gradients(model)
-        assert 0 < len(found) < len(expected)
-        for name, value in found.items():
+        actual = gradients(model)
+        assert 0 < len(actual) < len(expected)
+        for name, value in actual.items():
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
 
-def test_learning_rates_by_part():
+def test_rates_by_part():
     model = models.build({"channels": 8}, (1, 6), {1: 0.0, 6: 0.0})
     freeze(model, ["embedding"])
     for name in ("soap", "adam", "muon"):
@@ -355,10 +355,10 @@ def test_a_part_without_a_gradient_is_named(config, monkeypatch):
     backward = Shards.backward
 
     def without(self, *arguments, **options):
-        found = backward(self, *arguments, **options)
+        result = backward(self, *arguments, **options)
         for weight in parts_of(self.model)["products"].values():
             weight.grad = None
-        return found
+        return result
 
     monkeypatch.setattr(Shards, "backward", without)
     with pytest.raises(InputError, match=r"^products: no gradient in the first 3 steps.*freeze: \[products\]"):
@@ -380,8 +380,8 @@ def test_steps_without_any_gradient_do_not_count_against_a_part():
 def test_what_is_trained_is_printed(tuning, capsys):
     check(tuning(train={"freeze": ["radial"], "lr": {"readout": 0.002}}))
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    found = {row[1]: row[-2] for row in rows if len(row) >= 6}
-    assert found["radial"] == "frozen" and "0.002" in " ".join(next(row for row in rows if row[1] == "readout"))
+    rates = {row[1]: row[-2] for row in rows if len(row) >= 6}
+    assert rates["radial"] == "frozen" and "0.002" in " ".join(next(row for row in rows if row[1] == "readout"))
 
 
 @pytest.mark.parametrize("head", ["keep", "new"])
@@ -442,10 +442,10 @@ def test_the_share_of_replay_is_that_beside_sources_with_weights(tuning, frames,
     config = tuning(data={"train": sources, "replay": replayed, "valid_by": "frame"})
     data, model = prepared(config)
     again = open_data(config, Console(quiet=True), origin_of(data, model, {}), tmp_path)
-    for found in (data, again):
-        weights = np.array([found.train.snapshots[int(i)].weight for i in found.train.indices])
-        assert set(weights[: -found.replayed]) == {1.0, 3.0}
-        assert weights[-found.replayed :].sum() / weights.sum() == pytest.approx(share, abs=0.02)
+    for opened in (data, again):
+        weights = np.array([opened.train.snapshots[int(i)].weight for i in opened.train.indices])
+        assert set(weights[: -opened.replayed]) == {1.0, 3.0}
+        assert weights[-opened.replayed :].sum() / weights.sum() == pytest.approx(share, abs=0.02)
 
 
 def test_what_is_wrong_with_a_replay_is_named(tuning):

@@ -127,11 +127,11 @@ def test_numbers_of_atoms_are_labels_too(frames, tmp_path):
         first = first.replace(fixed=first.z == 1)
         graph = AtomicGraph.collate([AtomicGraph.from_structure(s, 3.0) for s in (first, second)])
         predicted = {"energy": torch.zeros(2, dtype=torch.float64), "charges": 0.1 * graph.z.double() + 0.5}
-        found = residuals(predicted, graph)
-        assert found["charges"].tolist() == pytest.approx([0.5] * int((first.z > 1).sum()))
-        assert float(loss(found, dict.fromkeys(names(), 2.0))) == pytest.approx(2 * 0.25)
+        labels_read = residuals(predicted, graph)
+        assert labels_read["charges"].tolist() == pytest.approx([0.5] * int((first.z > 1).sum()))
+        assert float(loss(labels_read, dict.fromkeys(names(), 2.0))) == pytest.approx(2 * 0.25)
         errors = errors_of(first, second.replace(charges=0.1 * first.z + 0.5))
-        assert errors["charges"].tolist() == found["charges"].tolist()
+        assert errors["charges"].tolist() == labels_read["charges"].tolist()
 
 
 def test_the_command_line_and_the_config_list_the_options_of_a_label(dipole, file, tmp_path, capsys):

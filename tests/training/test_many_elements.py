@@ -37,16 +37,16 @@ def chosen(config):
 
 
 def test_ten_elements_are_many_and_what_is_given_stays(config, varied, capsys):
-    found = open_data(config(data=varied(TEN)), Console(width=200)).config
-    assert found.model.normalized is True and found.loss.energy == found.loss.energy_late
+    many = open_data(config(data=varied(TEN)), Console(width=200)).config
+    assert many.model.normalized is True and many.loss.energy == many.loss.energy_late
     said = capsys.readouterr().out
     assert "10 elements, chosen for so many: model.normalized=true, " in said
-    assert f"loss.energy_late={found.loss.energy_late:g}" in said and "x (energy per atom)^2" in said
-    assert f"loss: {found.loss.energy:g} x (energy per atom)^2" in said  # the weights that are trained with
+    assert f"loss.energy_late={many.loss.energy_late:g}" in said and "x (energy per atom)^2" in said
+    assert f"loss: {many.loss.energy:g} x (energy per atom)^2" in said  # the weights that are trained with
 
     own = chosen(config(data=varied(TEN), model={"normalized": False}, loss={"energy_late": 7.0}))
     assert own.model.normalized is False and own.model.repulsion is True
-    assert own.loss.energy_late == 7.0 and own.loss.energy == found.loss.energy
+    assert own.loss.energy_late == 7.0 and own.loss.energy == many.loss.energy
 
     walled = chosen(config(data=varied(TEN), model={"zbl": True}))
     assert walled.model.normalized is True and walled.model.repulsion is False

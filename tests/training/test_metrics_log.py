@@ -13,8 +13,8 @@ class Recorder:
     def __init__(self):
         self.rows, self.closed = [], False
 
-    def log_metrics(self, numbers, step):
-        self.rows.append((step, numbers))
+    def log_metrics(self, metrics, step):
+        self.rows.append((step, metrics))
 
     def finalize(self, status):
         self.closed = status == "success"

@@ -168,9 +168,9 @@ def test_a_rank_that_dies_ends_the_others_with_a_message(mixed, tmp_path):
 def test_what_srun_says_is_read():
     slurm = SRUN | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NODELIST": "gpu[07-08]"}
     slurm |= {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"}
-    found = _as_torchrun_says_it(slurm)
-    assert (found["RANK"], found["WORLD_SIZE"], found["LOCAL_WORLD_SIZE"]) == ("5", "8", "4")
-    assert found["MASTER_ADDR"] == "gpu07"
+    ranks = _as_torchrun_says_it(slurm)
+    assert (ranks["RANK"], ranks["WORLD_SIZE"], ranks["LOCAL_WORLD_SIZE"]) == ("5", "8", "4")
+    assert ranks["MASTER_ADDR"] == "gpu07"
     for uneven in ("5,3", "3(x2),1(x2)"):
         with pytest.raises(InputError, match="srun started 8 tasks on 2 nodes: give every node as many"):
             _as_torchrun_says_it(slurm | {"SLURM_STEP_TASKS_PER_NODE": uneven})

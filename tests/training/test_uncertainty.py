@@ -35,8 +35,8 @@ class Linear:
 
     def changes(self, structure):
         """(3n, n, D) derivatives of the features with respect to each coordinate."""
-        along = np.arange(1, 3 * D + 1).reshape(3, D) / 3
-        by_own = np.cos(structure.pos @ along)[:, None] * along + np.eye(3)[:, :1]  # (n, 3, D)
+        direction = np.arange(1, 3 * D + 1).reshape(3, D) / 3
+        by_own = np.cos(structure.pos @ direction)[:, None] * direction + np.eye(3)[:, :1]  # (n, 3, D)
         out = np.zeros((len(structure), 3, len(structure), D))
         for i, rows in enumerate(by_own):
             out[i, :, i] = rows

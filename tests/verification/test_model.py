@@ -106,13 +106,13 @@ def test_a_kernel_that_is_wrong_is_named(potential, monkeypatch):
 
 
 def test_plain_torch_ends_with_its_context():
-    from equitensor.ops import extension
+    from equitensor.ops import availability
 
-    before = extension.WHY_NOT
+    before = availability.WHY_NOT
     with pytest.raises(ZeroDivisionError), plain_torch():
-        assert not extension.has_kernel(torch.zeros(1))
+        assert not availability.has_kernel(torch.zeros(1))
         raise ZeroDivisionError
-    assert before == extension.WHY_NOT
+    assert before == availability.WHY_NOT
 
 
 def test_calculators_of_others(folder, capsys):

@@ -13,10 +13,10 @@ import numpy as np
 
 from equitensor.data.formats.label_options import ELEMENTS, LENGTH_UNIT, chemical_symbols, settings_with_labels
 from equitensor.data.formats.lmdb_records import natural_order
-from equitensor.data.formats.stacked import Stack, numbers, read_stacks
+from equitensor.data.formats.stacked import Stack, numeric_array, read_stacks
 from equitensor.errors import InputError
 from equitensor.graph import Structure
-from equitensor.graph.labels import ENERGY, FORCES, STRESS, by_name
+from equitensor.graph.labels import ENERGY, FORCES, STRESS, get_label
 from equitensor.settings import Settings
 
 _TYPES, _ELEMENTS, _NO_CELL = "type.raw", "type_map.raw", "nopbc"
@@ -80,7 +80,7 @@ def _read(file: Path) -> np.ndarray:
         array = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, ndmin=2)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{file}: not a readable array ({error})") from None
-    return numbers(array, f"{file}: values")
+    return numeric_array(array, f"{file}: values")
 
 
 def _symbols(path: Path, elements) -> list[str]:
@@ -107,12 +107,12 @@ def _stack(path: Path, part: Path, types: np.ndarray, symbols: list[str], files:
     n = z.shape[-1]
     if pos.shape[1] != 3 * n:
         raise InputError(
-            f"{coordinates}: {pos.shape[1]} numbers a frame, but {_TYPES} has {n} atoms, which need {3 * n}"
+            f"{coordinates}: {pos.shape[1]} values a frame, but {_TYPES} has {n} atoms, which need {3 * n}"
         )
     if mixed is not None and z.shape != (len(pos), n):
         raise InputError(f"{mixed}: shape {z.shape}, expected {(len(pos), n)}")
     present = {label: file for label, name in files.items() if (file := _file(part, name)) is not None}
-    values = {files[label]: _values(file, len(pos), n, by_name(label).per_atom) for label, file in present.items()}
+    values = {files[label]: _values(file, len(pos), n, get_label(label).per_atom) for label, file in present.items()}
     return Stack(where=str(part), z=z, pos=pos, cell=_cell(path, part, len(pos)), values=values)
 
 

@@ -32,7 +32,7 @@ def numbered_keys(file, other_keys=()):
 
     Raises InputError for a key that is neither a number nor one of `other_keys`.
     """
-    return _remembered(file, (other_keys, "numbers"), lambda reader: _sorted_numbers(reader, file, other_keys))
+    return _remembered(file, (other_keys, "numbered"), lambda reader: _sorted_numbers(reader, file, other_keys))
 
 
 def _remembered(file, what, read):
@@ -51,11 +51,11 @@ def _read_keys(reader, other_keys):
 
 
 def _sorted_numbers(reader, file, other_keys):
-    numbers = _read_keys(reader, other_keys)
-    for key in numbers:
+    names = _read_keys(reader, other_keys)
+    for key in names:
         if not key.isdigit():
             raise InputError(f"{file}: the key {key!r} is not a number: not a file of this format")
-    return sorted(numbers, key=int)
+    return sorted(names, key=int)
 
 
 def shards(path, suffix):
@@ -74,5 +74,5 @@ def shards(path, suffix):
 
 
 def natural_order(file):
-    """Sorts names with numbers in them: data.2 before data.10."""
+    """Sorts names with digits in them: data.2 before data.10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]

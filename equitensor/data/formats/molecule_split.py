@@ -23,7 +23,7 @@ def selected(file: Path, molecules: list[bytes], split_file: str | None, subset:
     """Those of the molecules (keys of `file`) that belong to the subset; all without a split.
 
     Raises InputError for a split that cannot be read or has no such subset, and for one that names few of the file's
-    molecules: its numbers then are something else, as positions in a list.
+    molecules: its entries then are something else, as positions in a list.
     """
     if split_file is None:
         if subset is not None:
@@ -36,16 +36,16 @@ def selected(file: Path, molecules: list[bytes], split_file: str | None, subset:
 @lru_cache(maxsize=8)
 def _wanted(file: Path, split_file: str, subset: str | None) -> frozenset[bytes]:
     wanted, known = _split(str(Path(split_file).expanduser()), subset)
-    numbers = {key: _cid(key.decode(errors="replace")) for key in keys(file)}
-    named = sum(number in known for number in numbers.values())
+    cids = {key: _cid(key.decode(errors="replace")) for key in keys(file)}
+    named = sum(number in known for number in cids.values())
     if named == 0:
         _log.warning("%s: none of its molecules is in %s", file, split_file)
-    elif named < _LEAST * len(numbers):
+    elif named < _LEAST * len(cids):
         raise InputError(
-            f"{split_file}: names only {named} of the {len(numbers)} molecules in {file}; are its numbers CIDs of "
+            f"{split_file}: names only {named} of the {len(cids)} molecules in {file}; are its entries CIDs of "
             "this file?"
         )
-    return frozenset(key for key, number in numbers.items() if number in wanted)
+    return frozenset(key for key, number in cids.items() if number in wanted)
 
 
 @lru_cache(maxsize=8)
@@ -78,8 +78,8 @@ def _split(path: str, subset: str | None) -> tuple[frozenset[int], frozenset[int
 def _whole(path, molecules, subset):
     if subset is not None:
         raise InputError(f"{path}: a list of molecules has no subsets; leave out subset={subset}")
-    numbers = frozenset(_number(each, path) for each in molecules)
-    return numbers, numbers
+    cids = frozenset(_number(each, path) for each in molecules)
+    return cids, cids
 
 
 def _flat(value):

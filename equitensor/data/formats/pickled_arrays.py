@@ -1,7 +1,7 @@
 """How torch and numpy pickle their arrays, read into checked numpy arrays.
 
 A tensor's storage is a byte string of its own format, with pickles inside: magic number, version, system, a
-persistent id ("storage", type, key, device, numel, view), the list of keys, then numel and the raw numbers.
+persistent id ("storage", type, key, device, numel, view), the list of keys, then numel and the raw values.
 torch.storage._load_from_bytes would unpickle these without any restriction; here they may name nothing but
 storage types.
 """

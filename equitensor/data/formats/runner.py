@@ -13,7 +13,7 @@ def is_runner(path: Path) -> bool:
 
 
 def frames(path: Path, energy_unit: str | None, length_unit: str | None) -> Iterator:
-    """The ase.Atoms of a file with its numbers as they stand. Raises InputError where a unit is not given."""
+    """The ase.Atoms of a file with its values as they stand. Raises InputError where a unit is not given."""
     from ase.io import iread
     from ase.io.runner.runneratoms import Units
 

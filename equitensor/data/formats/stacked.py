@@ -82,13 +82,13 @@ def _frames(stack: Stack, labels: LabelReader, gaps) -> Iterator[Structure]:
             values = gaps.known(values)
             if not values:
                 continue
-        numbers = (z[i] if z.ndim == 2 else z)[atoms]
+        elements = (z[i] if z.ndim == 2 else z)[atoms]
         yield Structure.of(
-            z=numbers,
+            z=elements,
             pos=pos[i][atoms] * labels.length,
             cell=np.zeros((3, 3)) if cell is None else cell[i] * labels.length,
             pbc=np.full(3, cell is not None),
-            **labels.read(values, len(numbers), float(volumes[i]), where),
+            **labels.read(values, len(elements), float(volumes[i]), where),
             group=stack.group,
             config_type=stack.config_type,
             source=where,
@@ -97,7 +97,8 @@ def _frames(stack: Stack, labels: LabelReader, gaps) -> Iterator[Structure]:
 
 def _checked(stack: Stack):
     """z (n,) or (m, n) int64, pos (m, n, 3) and cell (m, 3, 3) or None, float64."""
-    z, pos = numbers(stack.z, f"{stack.where}: atomic numbers"), numbers(stack.pos, f"{stack.where}: positions")
+    z = numeric_array(stack.z, f"{stack.where}: atomic numbers")
+    pos = numeric_array(stack.pos, f"{stack.where}: positions")
     if np.any(z != np.round(z)):
         raise InputError(f"{stack.where}: the atomic numbers are {z.ravel()[:8].tolist()} ..., which are no elements")
     n = z.shape[-1] if z.ndim in (1, 2) else -1
@@ -109,13 +110,13 @@ def _checked(stack: Stack):
     pos = pos.reshape(len(pos), n, 3).astype(np.float64)
     if stack.cell is None:
         return z.astype(np.int64), pos, None
-    cell = numbers(stack.cell, f"{stack.where}: lattice vectors").astype(np.float64)
+    cell = numeric_array(stack.cell, f"{stack.where}: lattice vectors").astype(np.float64)
     if cell.size not in (9, 9 * len(pos)):
         raise InputError(f"{stack.where}: lattice vectors of shape {cell.shape}, expected (3, 3) or (frames, 3, 3)")
     return z.astype(np.int64), pos, np.broadcast_to(cell.reshape(-1, 3, 3), (len(pos), 3, 3))
 
 
-def numbers(array, what: str) -> np.ndarray:
+def numeric_array(array, what: str) -> np.ndarray:
     """The array, where it holds numbers. Raises InputError that begins with `what` elsewhere."""
     array = np.asarray(array)
     if array.dtype.kind not in "iuf":

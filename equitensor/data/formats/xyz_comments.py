@@ -19,7 +19,7 @@ _PROGRAMS = {
     "CREST": re.compile(rf"(?=-){_ENERGY}(?:\s+!\S.*)?\s*"),  # a time or a distance would be positive
 }
 _TENSOR = re.compile(r"(?:(?<=\s)|^)(stress|virial)(?=\s|=|$)")
-_STANDS_FOR = "\N{SECTION SIGN}"  # keeps ASE from insisting on nine numbers
+_STANDS_FOR = "\N{SECTION SIGN}"  # keeps ASE from insisting on nine values
 
 
 def program(comment: str) -> str | None:
@@ -34,7 +34,7 @@ class CommentParser:
 
     Energies in the words of ORCA, xtb, CREST, CP2K or geomeTRIC are in Hartree; they come out under "energy" in
     eV, or as they stand where energy_unit is given. Of key=value pairs `lattice`, `properties` and `pbc` are
-    known in any case, as GPUMD writes them, and `stress` and `virial` may have six numbers. `programs` counts
+    known in any case, as GPUMD writes them, and `stress` and `virial` may have six values. `programs` counts
     the frames.
     """
 
@@ -80,10 +80,10 @@ def _pairs(comment):
 
 
 def _matrix(value):
-    """The cell as ASE's reader wants it: the nine numbers in Fortran's order."""
+    """The cell as ASE's reader wants it: the nine values in Fortran's order."""
     value = np.asarray(value)
     if value.size != 9 or value.dtype.kind not in "iuf":
-        raise ValueError(f"Lattice has {value.size} values in place of nine numbers")
+        raise ValueError(f"Lattice has {value.size} values in place of nine")
     return value.reshape((3, 3), order="F")
 
 

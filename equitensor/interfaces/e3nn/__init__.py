@@ -1,4 +1,4 @@
-"""Drop-ins for e3nn's tensor products and Linear: change the import, keep the network, its weights and its numbers.
+"""Drop-ins for e3nn's tensor products and Linear: change the import, keep the network, its weights and its values.
 
 Signatures, attributes, state dicts and errors are those of `e3nn.o3`; signs those of the e3nn that is installed.
 """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equitensor.interfaces.e3nn.instructions import Instruction
 from equitensor.ops import uuu_product  # noqa: F401  registers the operator that TorchScript calls
-from equitensor.ops.extension import WHY_NOT
+from equitensor.ops.availability import WHY_NOT
 from equitensor.ops.tensor_product import ProductPath, cheapest_order
 from equitensor.ops.uuu_workspace import UUUPath, pack_pairs
 from equitensor.ops.uvu_paths import UVUPath, pack_groups, pack_paths
@@ -19,7 +19,7 @@ from equitensor.ops.uvu_product import uvu_product  # noqa: F401  registers the 
 def choose_form(items: list[Instruction], irreps: tuple, shared: bool) -> str:
     """ "uvu" where the second operand has multiplicity one and items their own weights, "uuu", or "paths".
 
-    Where a degree of every path is zero there is nothing to couple: in plain torch a product of numbers is quickest as
+    Where a degree of every path is zero there is nothing to couple: in plain torch a product of scalars is quickest as
     it is.
     """
     if not items:

@@ -1,4 +1,4 @@
-"""`Linear`: e3nn's, by its signature, attributes, state dict and numbers; one matrix product per output irrep.
+"""`Linear`: e3nn's, by its signature, attributes, state dict and values; one matrix product per output irrep.
 
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """

@@ -71,7 +71,7 @@ def replacement(product: nn.Module, cls: type | None = None) -> TensorProduct:
     if reason:
         raise InputError(f"{type(product).__name__} cannot be replaced: {reason}")
     ours = _untrained(product, cls or _OURS[type(product).__name__])
-    # The very numbers: neither the factors nor the signs are computed anew.
+    # The same tables: neither the factors nor the signs are computed anew.
     ours.instructions = [Instruction(*item) for item in product.instructions]
     ours._plan()
     ours.to(product.output_mask)

@@ -1,4 +1,4 @@
-"""`TensorProduct`: e3nn's, by its signature, attributes, state dict and numbers, computed by our ops.
+"""`TensorProduct`: e3nn's, by its signature, attributes, state dict and values, computed by our ops.
 
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """

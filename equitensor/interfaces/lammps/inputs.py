@@ -165,12 +165,12 @@ def _complete(atoms: Atoms, margin: float) -> None:
     cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
     free = np.flatnonzero(~atoms.pbc)
     normals = np.linalg.svd(cell)[2][3 - len(free) :]  # at right angles to the periodic vectors
-    along = atoms.positions @ normals.T
-    low = along.min(0) - margin
-    cell[free] = normals * (along.max(0) + margin - low)[:, None]
+    heights = atoms.positions @ normals.T
+    low = heights.min(0) - margin
+    cell[free] = normals * (heights.max(0) + margin - low)[:, None]
     if np.linalg.det(cell) < 0:  # keep the handedness, or the prism would mirror the structure
         cell[free[0]] *= -1
-        low[0] = -(along.max(0)[0] + margin)
+        low[0] = -(heights.max(0)[0] + margin)
         normals[0] *= -1
     atoms.positions -= low @ normals
     atoms.cell[:] = cell

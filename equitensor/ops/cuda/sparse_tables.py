@@ -27,7 +27,7 @@ def product_table(name: str, index: Tensor, coefficients: Tensor, size: int, slo
         entries = list(own)
         results.setdefault(result, []).append(len(groups))
         groups.append((first, entries[0], entries[-1] + 1, path))
-    ranges = [(of_result[0], of_result[-1] + 1) if (of_result := results.get(k)) else (0, 0) for k in range(size)]
+    ranges = [(terms[0], terms[-1] + 1) if (terms := results.get(k)) else (0, 0) for k in range(size)]
     text = table("static constexpr Range", "RESULT", ranges) + table("static constexpr Group", "GROUP", groups)
     text += table("static constexpr int", "COLUMN", [row[2] for row in rows])
     return f"struct {name} {{\n{text}{table('static constexpr T', 'FACTOR', coefficients[slot].tolist())}}};\n"

@@ -115,12 +115,12 @@ function point(values, i) {
 
 function drawCell(view, { cell, pbc }) {
   if (!cell) return;
-  const along = [0, 1, 2].filter((k) => Math.hypot(...cell.slice(3 * k, 3 * k + 3)) > 0);
+  const axes = [0, 1, 2].filter((k) => Math.hypot(...cell.slice(3 * k, 3 * k + 3)) > 0);
   const corner = (set) => [0, 1, 2].map((axis) => set.reduce((sum, k) => sum + cell[3 * k + axis], 0));
   for (let mask = 0; mask < 8; mask++) {
-    const set = along.filter((k) => mask & (1 << k));
+    const set = axes.filter((k) => mask & (1 << k));
     if (set.length !== [0, 1, 2].filter((k) => mask & (1 << k)).length) continue;
-    for (const k of along.filter((k) => !(mask & (1 << k)))) {
+    for (const k of axes.filter((k) => !(mask & (1 << k)))) {
       view.addLine({ start: point(corner(set), 0), end: point(corner([...set, k]), 0), color: color("muted"), dashed: !pbc[k] });
     }
   }

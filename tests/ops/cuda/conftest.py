@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from equitensor.ops import extension
+from equitensor.ops import availability
 from equitensor.ops.cuda import dispatch, module
 from equitensor.ops.cuda.source import folder
 
@@ -134,8 +134,8 @@ class _Counted:
 @pytest.fixture
 def host_gpu(host_compiled, tmp_path, monkeypatch):
     """Operators take it where `with host_gpu.takes_over()` says so."""
-    if extension.WHY_NOT:
-        pytest.skip(extension.WHY_NOT)
+    if availability.WHY_NOT:
+        pytest.skip(availability.WHY_NOT)
     gpu = HostGPU(host_compiled, tmp_path)
     monkeypatch.delenv("EQUITENSOR_KERNEL_PROOF", raising=False)
     monkeypatch.setattr(module, "build", gpu.build)

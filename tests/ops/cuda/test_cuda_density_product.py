@@ -18,12 +18,12 @@ CASES = [
 ATOMS = 5
 
 
-def derivatives(layer, operands, species, g, along):
+def derivatives(layer, operands, species, g, tangents):
     """Values, gradients along g, and the derivatives of those along a tangent: by autograd."""
     out = layer(operands[0], species).view(g.shape)
     g = g.clone().requires_grad_(True)
     first = torch.autograd.grad((out * g).sum(), operands, create_graph=True)
-    value = sum((gradient * t).sum() for gradient, t in zip(first, along, strict=True))
+    value = sum((gradient * t).sum() for gradient, t in zip(first, tangents, strict=True))
     second = torch.autograd.grad(value, [*operands, g], allow_unused=True, materialize_grads=True)
     return out.detach(), [t.detach() for t in first], second
 
@@ -43,14 +43,14 @@ def test_all_orders(kind, product, lmax, channels, order, dtype, on_host, in_pla
     species = torch.tensor([2, 0, 0, 2, 0])
     parameters = dict(layer.named_parameters())
     operands = [x, parameters.pop("coefficients.weight"), *parameters.values()]
-    along = [torch.randn_like(t) for t in operands]
+    tangents = [torch.randn_like(t) for t in operands]
     g = torch.randn(ATOMS, 1 if invariants else x.shape[1], channels, dtype=dtype)
-    out, first, second = in_plain_torch(derivatives, layer, operands, species, g, along)
+    out, first, second = in_plain_torch(derivatives, layer, operands, species, g, tangents)
 
     weight, paths = layer.coefficients.weight.detach(), layer.powers.paths()
     weight = weight.unsqueeze(2) if invariants else weight
-    along_weight = along[1].unsqueeze(2) if invariants else along[1]
-    mix, along_mix = (None, None) if paths is None else (paths.detach(), along[2].view(paths.shape))
+    tangent_weight = tangents[1].unsqueeze(2) if invariants else tangents[1]
+    mix, tangent_mix = (None, None) if paths is None else (paths.detach(), tangents[2].view(paths.shape))
     constants = (species, *layer.powers.tensor[:2], invariants, layer.powers.tensor.symmetric)
     at = (x.detach(), weight, mix)
     for how in (density_product, density_product_reference):
@@ -58,10 +58,10 @@ def test_all_orders(kind, product, lmax, channels, order, dtype, on_host, in_pla
         results = how.first(*at, g, *constants, [True] * 3)
         for ours, theirs in zip(results, first, strict=False):
             assert_close(ours, theirs)
-        results = how.second(*at, g, along[0], along_weight, along_mix, *constants, [True] * 4)
+        results = how.second(*at, g, tangents[0], tangent_weight, tangent_mix, *constants, [True] * 4)
         for ours, theirs in zip(results if mix is not None else (*results[:2], results[3]), second, strict=True):
             assert_close(ours, theirs)
-        partial = density_product.second(*at, g, None, along_weight, None, *constants, [True, False, False, False])
-        only = [torch.zeros_like(along[0]), along[1], *(torch.zeros_like(t) for t in along[2:])]
+        partial = density_product.second(*at, g, None, tangent_weight, None, *constants, [True, False, False, False])
+        only = [torch.zeros_like(tangents[0]), tangents[1], *(torch.zeros_like(t) for t in tangents[2:])]
         assert_close(partial[0], in_plain_torch(derivatives, layer, operands, species, g, only)[2][0])
         assert all(t.numel() == 0 for t in partial[1:])

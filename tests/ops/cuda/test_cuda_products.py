@@ -22,13 +22,13 @@ def assert_same(actual, wanted):
 
 def assert_all_orders(kernels, reference, operands, constants):
     x, y, w, g = operands
-    along = [torch.randn_like(t) for t in (x, y, w)]
+    tangents = [torch.randn_like(t) for t in (x, y, w)]
     assert_same([kernels.values(x, y, w, *constants)], [reference._values(x, y, w, *constants)])
     for needs in ([True] * 3, [False, True, False]):
         arguments = (x, y, w, g, *needs, *constants)
         assert_same(kernels.gradients(*arguments), reference._gradients(*arguments))
     for there in ([True] * 3, [True, False, False]):
-        given = [t if wanted else None for t, wanted in zip(along, there, strict=True)]
+        given = [t if wanted else None for t, wanted in zip(tangents, there, strict=True)]
         arguments = (x, y, w, g, *given, *constants)
         assert_same(kernels.tangents(*arguments), reference._tangents(*arguments))
 

@@ -51,10 +51,10 @@ def test_all_orders(irreps, dtype, on_host):
     for graph in GRAPHS:
         (x, y, w, g), constants = inputs(irreps, graph, dtype)
         assert_same([kernels.values(x, y, w, *constants)], [reference._values(x, y, w, *constants)])
-        all_needed, along = [True] * 3, [torch.randn_like(t) for t in (x, y, w)]
+        all_needed, tangents = [True] * 3, [torch.randn_like(t) for t in (x, y, w)]
         for ours, theirs, more in (
             (kernels.gradients, reference._gradients, all_needed),
-            (kernels.tangents, reference._tangents, along),
+            (kernels.tangents, reference._tangents, tangents),
         ):
             assert_same(ours(x, y, w, g, *more, *constants), theirs(x, y, w, g, *more, *constants))
 
@@ -65,10 +65,10 @@ def test_one_operand(only, on_host):
     (x, y, w, g), constants = inputs(1, "ragged", DOUBLE)
     x, y, w, g = (torch.cat([t, t], dim=1)[:, : t.shape[1]] for t in (x, y, w, g))
     needs = [n == only for n in range(3)]
-    along = [torch.randn_like(t) if need else None for t, need in zip((x, y, w), needs, strict=True)]
+    tangents = [torch.randn_like(t) if need else None for t, need in zip((x, y, w), needs, strict=True)]
     for ours, theirs, more in (
         (kernels.gradients, reference._gradients, needs),
-        (kernels.tangents, reference._tangents, along),
+        (kernels.tangents, reference._tangents, tangents),
     ):
         assert_same(ours(x, y, w, g, *more, *constants), theirs(x, y, w, g, *more, *constants))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from equitensor import models
-from equitensor.ops import extension
+from equitensor.ops import availability
 from equitensor.training.loss import loss, residuals
 
 
@@ -12,8 +12,8 @@ from equitensor.training.loss import loss, residuals
 @pytest.mark.parametrize("product", ["cg", "gaunt", "cp"])
 def test_results_and_their_derivatives_by_weights(product, dtype, tolerance, make_structure, monkeypatch):
     """What one training step is made of, on a molecule and an atom alone."""
-    if extension.WHY_NOT:
-        pytest.skip(extension.WHY_NOT)
+    if availability.WHY_NOT:
+        pytest.skip(availability.WHY_NOT)
     from equitensor.graph import AtomicGraph
 
     torch.manual_seed(0)
@@ -32,6 +32,6 @@ def test_results_and_their_derivatives_by_weights(product, dtype, tolerance, mak
         return [prediction["energies"].detach(), prediction["forces"].detach(), *gradients]
 
     compiled = step()
-    monkeypatch.setattr(extension, "WHY_NOT", "switched off")
+    monkeypatch.setattr(availability, "WHY_NOT", "switched off")
     for ours, plain in zip(compiled, step(), strict=True):
         assert (ours - plain).abs().max() <= tolerance * max(1.0, float(plain.abs().max()))
