@@ -88,7 +88,7 @@ def one_run(options: argparse.Namespace, output: Path) -> dict:
     return {
         "seed": yaml.safe_load(config.read_text())["seed"],
         "tests": {path.stem: errors(options, output, path) for path in options.test},
-        "summary": numbers(summary),
+        "summary": figures(summary),
         "settings": settings(config),
     }
 
@@ -111,10 +111,10 @@ def errors(options: argparse.Namespace, output: Path, test: Path) -> dict:
     return {**row, "structures": written["n_structures"]}
 
 
-def numbers(tree):
-    """The numbers of a nested summary, its texts (which may be paths) left out."""
+def figures(tree):
+    """The figures of a nested summary, its texts (which may be paths) left out."""
     if isinstance(tree, dict):
-        kept = {key: numbers(value) for key, value in tree.items()}
+        kept = {key: figures(value) for key, value in tree.items()}
         return {key: value for key, value in kept.items() if value is not None}
     return tree if isinstance(tree, int | float) else None
 

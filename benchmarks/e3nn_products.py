@@ -3,8 +3,8 @@
     python benchmarks/e3nn_products.py [--edges 20000] [--items 1000] [--rounds 5]
 
 Writes benchmarks/results/e3nn_products.json: milliseconds (medians of rounds in which all take turns) of values,
-values and gradients, a force step (the gradient, then its backward) and one whose forces are the gradient by y, and how
-many times faster than e3nn.
+values and gradients, a force step (the gradient, then its backward) and one whose forces are the gradient w.r.t. y, and
+how many times faster than e3nn.
 """
 
 import argparse

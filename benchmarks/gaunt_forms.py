@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/gaunt_forms.py --lmax 1 2 3 4 6 8 10 --rounds 20
 
 Milliseconds of values, of values and gradients, and of a force step (the gradient, then the gradients of a number
-made from it), all forms in turn, medians. The three forms of a row are one map with the same numbers.
+made from it), all forms in turn, medians. The three forms of a row are one map with the same values.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def convolutions(lmax: int, options, dtype) -> tuple[dict, list]:
 
 
 def measure(functions: dict, inputs: list, rounds: int) -> dict[str, dict[str, float]]:
-    """Values, gradients and force step of each function, after a check that all give the same numbers."""
+    """Values, gradients and force step of each function, after a check that all give the same values."""
     expected = next(iter(functions.values()))(*inputs).detach()
     for name, function in functions.items():
         error = float((function(*inputs).detach() - expected).abs().max() / expected.abs().max())

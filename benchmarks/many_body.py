@@ -7,7 +7,8 @@
 `ManyBody` "cg", whose paths span the same products. "gaunt": MACE's class and `ManyBody` in all families, which are
 different maps: "gaunt" and "cp" have one path per order and output. Our "cg" is on the core where that is loaded
 (the result names the instruction set), in plain torch with EQUITENSOR_NO_EXT=1. Milliseconds of values, of values and
-gradients, and of a force step (the gradient by x, then the gradients of a number made from it), all in turn, medians.
+gradients, and of a force step (the gradient w.r.t. x, then the gradients of a scalar made from it), all in turn,
+medians.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def trained(module: torch.nn.Module) -> list:
 
 
 def measure(functions: dict, x: torch.Tensor, options) -> dict[str, dict[str, float]]:
-    """Each step of each function, after a check that the drop-in gives MACE's numbers in every one."""
+    """Each step of each function, after a check that the drop-in gives MACE's values in every one."""
     steps = {"values": values, "gradients": gradients, "force step": force_step}
     for step in options.steps if "drop-in" in functions else ():
         expected, actual = (by_x(steps[step](f, x, w)) for f, w in (functions["mace"], functions["drop-in"]))
@@ -123,7 +124,7 @@ def gradients(function, x: torch.Tensor, weights: list) -> tuple:
 
 
 def force_step(function, x: torch.Tensor, weights: list) -> tuple:
-    """One call, its gradient by x, and the gradient of that gradient's half square sum."""
+    """One call, its gradient w.r.t. x, and the gradient of that gradient's half square sum."""
     (first,) = torch.autograd.grad(function(x).square().sum() / 2, [x], create_graph=True)
     return torch.autograd.grad(first.square().sum() / 2, [x, *weights], allow_unused=True)
 

@@ -14,7 +14,7 @@ struct Sizes {
   int64_t mixed() const { return atoms * components() * edge_channels; }
 };
 
-// Three arrays that lie one after the other: f, P A and x, or the gradients by them.
+// Three arrays that lie one after the other: f, P A and x, or the gradients w.r.t. them.
 template <class T>
 struct Inner {
   T *factor, *mixed, *before;
@@ -26,7 +26,7 @@ struct Inner {
   }
 };
 
-// The same, with the gradients by silu(x) and by the part of x that all slots of an atom share.
+// The same, with the gradients w.r.t. silu(x) and the part of x that all slots of an atom share.
 template <class T>
 struct Back : Inner<T> {
   T *hidden, *shared;

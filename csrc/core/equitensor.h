@@ -259,9 +259,10 @@ EQUITENSOR_API int equitensor_message_density_second(int precision, int64_t atom
  * w_messages, S w_scalars (channels, edge_channels), V out. `inner` holds f, P A and x one after the other, `hidden`
  * silu(x): further results, inputs of the others.
  *
- * first: the gradients, given g by the new messages and `more_inner` by f, P A and x (NULL: zero); `back` holds those by
- * f, P A, x, silu(x) and by s S + bias (atoms, edge_channels). second: with tangents h of m, P, R and Y (NULL: zero), the
- * gradients of the product of h with the gradients by these by Y, the weights, f, P A, x (`dinner`) and g. */
+ * first: the gradients, given g w.r.t. the new messages and `more_inner` w.r.t. f, P A and x (NULL: zero); `back` holds
+ * those w.r.t. f, P A, x, silu(x) and s S + bias (atoms, edge_channels). second: with tangents h of m, P, R and Y (NULL:
+ * zero), the gradients of the product of h with the gradients w.r.t. these, w.r.t. Y, the weights, f, P A, x (`dinner`)
+ * and g. */
 EQUITENSOR_API int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t degrees,
                                           int64_t channels, int64_t edge_channels, int64_t num_radial,
                                           const void* messages, const void* features, const void* radial,

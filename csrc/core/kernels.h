@@ -53,7 +53,7 @@ struct DensityProduct {
 };
 
 // Features x, weights (elements, order, degrees or 1, channels), mix (paths, channels) or null for ones, the gradient g
-// by the output, tangents of the first three; results, null where not wanted.
+// w.r.t. the output, tangents of the first three; results, null where not wanted.
 template <class T>
 struct DensityArrays {
   const T *x, *weight, *mix, *g, *h_x, *h_weight, *h_mix;
@@ -96,7 +96,7 @@ struct Strided {
   T* at(int64_t n, int64_t i, int64_t c) const { return data + n * atom + i * component + c * channel; }
 };
 
-// Features x, weights (elements, num_weights, channels), the gradient g by the output, tangents of the first two (null:
+// Features x, weights (elements, num_weights, channels), the gradient g w.r.t. the output, tangents of the first two (null:
 // zero); results, null where not wanted.
 template <class T>
 struct ManyBodyArrays {
@@ -133,7 +133,7 @@ struct UVUConvolution : UVUPaths<T> {
   bool streams_dw = false;  // dw is larger than caches, its blocks lie in whole lines: writes may go past the caches
 };
 
-// Operands, the gradient g by z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.
+// Operands, the gradient g w.r.t. z, tangents of the operands (null: zero); results. x, h_x and dx with channels last.
 template <class T>
 struct UVUArrays {
   const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
@@ -159,7 +159,7 @@ struct UUUProduct {
   std::vector<Entry<T>> entries;
 };
 
-// Operands, the gradient g by z, tangents of the operands (null: zero); results, null where not wanted, dw added to.
+// Operands, the gradient g w.r.t. z, tangents of the operands (null: zero); results, null where not wanted, dw added to.
 template <class T>
 struct UUUArrays {
   const T *x, *y, *w, *g, *h_x, *h_y, *h_w;
@@ -178,7 +178,7 @@ struct EdgeGeometry {
   std::vector<Raising> raising;  // by rising degree
 };
 
-// Vectors (e, 3), a tangent of theirs, gradients by the three results; results, null where not wanted.
+// Vectors (e, 3), a tangent of theirs, gradients w.r.t. the three results; results, null where not wanted.
 template <class T>
 struct GeometryArrays {
   const T *vectors, *tangent, *g_harmonics, *g_functions, *g_radial;

@@ -16,7 +16,7 @@ struct Sizes {
   int64_t mixed() const { return atoms * components() * channels; }
 };
 
-// Three arrays that lie one after the other: a, b and B, or the gradients by them.
+// Three arrays that lie one after the other: a, b and B, or the gradients w.r.t. them.
 template <class T>
 struct Inner {
   T *a, *b, *mixed;

@@ -1,7 +1,7 @@
 // The uvu convolution whose weights are hidden @ matrix, and its derivatives.
 //
 // Nodes go through in chunks, each a convolution of its own whose edges count from zero. A chunk's weights are a small
-// matrix product into a buffer that stays in the cache; so does the gradient by them, which goes on to those by hidden
+// matrix product into a buffer that stays in the cache; so does the gradient w.r.t. them, which goes on to those w.r.t. hidden
 // and matrix at once.
 
 #include <numeric>
@@ -195,7 +195,7 @@ void do_chunk(const Call<T>& call, const Buffers<T>& scratch, const UVUConvoluti
   if (dhidden) times_turned(c.edges, at.dw, matrix, dhidden, false);
   if (dmatrix) add_outer(c.edges, hidden, at.dw, matrix, dmatrix);
   if (!h_w || !at.dw) return;
-  at.dz = at.dx = at.dy = nullptr;  // the gradient by w itself, for the factors that h_w is made of
+  at.dz = at.dx = at.dy = nullptr;  // the gradient w.r.t. w itself, for the factors that h_w is made of
   kernels<T>().uvu_gradients(v, 0, nodes, at);
   if (call.h_matrix && dhidden) times_turned(c.edges, at.dw, call.h_matrix, dhidden, true);
   if (call.h.hidden && dmatrix) add_outer(c.edges, call.h.hidden + c.begin * matrix.rows, at.dw, matrix, dmatrix);

@@ -2,7 +2,7 @@
 //   features    B_m = sum_k w_k,l(m) P_k,m
 //   invariants  I   = w_1 A_00 + sum_k w_k sum_m P_a,m P_b,m, a + b = k
 // and their gradients, or, with dual numbers, the tangents of those: see
-// equitensor/ops/density_product.py. Gradients by weights are written for each atom, then summed, in one order.
+// equitensor/ops/density_product.py. Gradients w.r.t. weights are written for each atom, then summed, in one order.
 #include "threads.h"
 
 #include "dual.h"
@@ -25,10 +25,10 @@ constexpr int PAIRED = ORDER - ORDER / 2;  // the highest power that invariants 
 constexpr int POWERS = INVARIANTS && PAIRED > 0 ? PAIRED : ORDER;
 constexpr int WEIGHTS = ORDER * (INVARIANTS ? 1 : DEGREES);
 constexpr int WIDTH_OUT = INVARIANTS ? 1 : COMPONENTS;
-// Of features whose values and gradients by weights are not wanted, the highest power enters nothing.
+// Of features whose values and gradients w.r.t. weights are not wanted, the highest power enters nothing.
 constexpr int RAISED = INVARIANTS || WANTED_OUT || WANTED_WEIGHT ? POWERS : POWERS - 1;
 
-// One atom and channel: all powers, the gradients by them, weights and gradients by weights.
+// One atom and channel: all powers, the gradients w.r.t. them, weights and gradients w.r.t. weights.
 struct Pass {
   N P[POWERS][COMPONENTS], gradient[POWERS][COMPONENTS], w[WEIGHTS], of_w[WEIGHTS], mix[PATHS], of_mix[PATHS];
 

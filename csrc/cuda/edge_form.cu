@@ -19,7 +19,7 @@ struct Arrays {
   const T *Y, *a, *b, *G, *h_Y, *h_a, *h_b, *h_G;
 };
 
-// What one slot gives: to the sums by G, to the gradient by its Y, and the gradients by its a and b.
+// What one slot gives: to the sums by G, to the gradient w.r.t. its Y, and the gradients w.r.t. its a and b.
 EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c, const T (&G)[COMPONENTS],
                                   const T (&h_G)[COMPONENTS], T (&sums)[COMPONENTS], T (&of_Y)[COMPONENTS], T* of_a,
                                   T* of_b) {
@@ -42,7 +42,7 @@ EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c
   if (WANTED_B) of_b[place] = a * r + (MOVED_A ? h_a * q : T(0));
 }
 
-// The gradient by Y in parts (tiles of channels, atoms, width, components); the other gradients like their operands.
+// The gradient w.r.t. Y in parts (tiles of channels, atoms, width, components); the other gradients like their operands.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     edge_form(Index atoms, Index width, const Index* __restrict__ rev, const T* __restrict__ Y,
               const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ G,

@@ -1,6 +1,6 @@
 // z_k = sum over paths of w_p sum_ij W_ijk x_i y_j, channel by channel, a thread for each item and channel, and its
 // gradients, or, with dual numbers, the tangents of those: see
-// equitensor/ops/uuu_product.py. Gradients by weights are written for each item and channel, and then summed where
+// equitensor/ops/uuu_product.py. Gradients w.r.t. weights are written for each item and channel, and then summed where
 // items or channels share them.
 #include "threads.h"
 
@@ -35,7 +35,7 @@ EQUITENSOR_DEVICE Index place(Index item, int components, Component m, Index c) 
 struct Pass {
   N x[WIDTH_X], y[WIDTH_Y], g[WIDTH_Z], z[WIDTH_Z], of_x[WIDTH_X], of_y[WIDTH_Y];
 
-  // One component of z on one path of weight w; returns the gradient by the weight.
+  // One component of z on one path of weight w; returns the gradient w.r.t. the weight.
   template <int T_>
   EQUITENSOR_DEVICE N term(const N& w) {
     static constexpr Term at = TERM[T_];

@@ -12,7 +12,7 @@
 #include "lane_sums.h"
 #include "unroll.h"
 
-// Rows of x and g come channels last, (2 l + 1, C) per irrep, as uvu_turn makes them; those of z and the gradient by x
+// Rows of x and g come channels last, (2 l + 1, C) per irrep, as uvu_turn makes them; those of z and the gradient w.r.t. x
 // are written once, in the operator's own layout (C, 2 l + 1).
 //
 // Of a path: where its blocks lie in the rows of x, w and z; channels; 2 l + 1 of x and z; its entries of M; where the
@@ -39,7 +39,7 @@ struct Block {
 
 #include "problem.h"
 
-[[maybe_unused]] constexpr bool SENT_W = MOVED_W || GRADIENTS;  // the gradient by x has the term of b
+[[maybe_unused]] constexpr bool SENT_W = MOVED_W || GRADIENTS;  // the gradient w.r.t. x has the term of b
 constexpr bool RECEIVES = SUMS || WANTED_Y || WANTED_W;
 constexpr int MATRICES = MOVED_Y ? 2 : 1;  // M, and M' behind it
 constexpr int WARPS = LANES > 32 ? LANES / 32 : 1;
@@ -112,7 +112,7 @@ struct Operands {
   const T *x, *a, *y, *h_y, *w, *b, *g;
 };
 
-// What an edge gives to a channel of one path: to z, and to the gradients by y and w. M begins with the entry BASE.
+// What an edge gives to a channel of one path: to z, and to the gradients w.r.t. y and w. M begins with the entry BASE.
 template <int P, int BASE, int SIZE>
 EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, int c, const T* M, const T (&g)[SIZE],
                                     T (&sums)[SIZE], T (&of_y)[WIDTH_Y], T* of_w) {
@@ -158,7 +158,7 @@ EQUITENSOR_DEVICE void receive_path(const Operands& at, Index edge, Index from, 
   }
 }
 
-// Gradients by y of the edges `at`.. of each row: summed over the warps of a row, one result per block of channels.
+// Gradients w.r.t. y of the edges `at`.. of each row: summed over the warps of a row, one result per block of channels.
 EQUITENSOR_DEVICE void write_gradients(const Edges& edges, Index at, Index count, const T* warps, T* of_y) {
   for (int n = threadIdx.x; n < EDGES * WIDTH_Y; n += LANES) {
     const int slot = n / WIDTH_Y, j = n % WIDTH_Y;
@@ -215,7 +215,7 @@ EQUITENSOR_DEVICE void receive(const Edges& edges, Index count, const Index* sen
     });
 }
 
-// What an edge gives to the gradient by x of a channel of one path.
+// What an edge gives to the gradient w.r.t. x of a channel of one path.
 template <int P, int BASE, int SIZE>
 EQUITENSOR_DEVICE void send_path(const Operands& at, Index edge, Index to, int c, const T* M, T (&sums)[SIZE]) {
   using Plan = BySender;
@@ -270,7 +270,7 @@ EQUITENSOR_DEVICE void send(const Edges& edges, const Index* receiver, const Ope
 
 constexpr int STAGE = ROWS * EDGES * MATRICES * MOST_ENTRIES;
 
-// z, the gradient by w, and that by y in parts (blocks of paths and channels, edges, width of y).
+// z, the gradient w.r.t. w, and that w.r.t. y in parts (blocks of paths and channels, edges, width of y).
 extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_receive(Index nodes, Index count, const Index* __restrict__ order, const Index* __restrict__ start,
                 const Index* __restrict__ sender, const T* __restrict__ x, const T* __restrict__ a,
@@ -285,7 +285,7 @@ extern "C" __global__ void EQUITENSOR_BOUNDS
   });
 }
 
-// The gradient by x.
+// The gradient w.r.t. x.
 extern "C" __global__ void EQUITENSOR_BOUNDS
     uvu_send(Index nodes, const Index* __restrict__ order, const Index* __restrict__ start,
              const Index* __restrict__ receiver, const T* __restrict__ y, const T* __restrict__ h_y,

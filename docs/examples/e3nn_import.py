@@ -1,4 +1,4 @@
-"""An e3nn network with only the import of its products changed: the same weights give the same numbers.
+"""An e3nn network with only the import of its products changed: the same weights give the same values.
 
 python docs/examples/e3nn_import.py
 """

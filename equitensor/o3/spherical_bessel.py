@@ -63,7 +63,7 @@ def bessel_splines(lmax: int, num: int) -> Tensor:
 
 
 def _at_knots(l: int, zeros: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Value, first and second derivative by x of the functions of degree l: (3, knots, num)."""
+    """Value, first and second derivative w.r.t. x of the functions of degree l: (3, knots, num)."""
     norm = math.sqrt(2) / np.abs(spherical_bessel(l + 1, zeros)[0, l + 1])
     functions = spherical_bessel(l, knots[:, None] * zeros)[:, l]
     return functions * norm * zeros ** np.arange(3)[:, None, None]

@@ -69,12 +69,12 @@ def filled(order: Iterable[int], sizes: np.ndarray, limits: BatchLimits) -> Iter
     smallest, begun, any_full = int(sizes.min()), [], False
     for i in order:
         size = int(sizes[i])
-        batch = next((each for each in begun if each.has_room(size, limits)), None)
+        batch = next((each for each in begun if each.fits(size, limits)), None)
         if batch is None:
             batch = _Batch()
             begun.append(batch)
         batch.add(i, size)
-        if batch.has_room(smallest, limits):
+        if batch.fits(smallest, limits):
             if len(begun) <= _OPEN:
                 continue
             batch = max(begun, key=lambda each: each.edges)
@@ -91,7 +91,7 @@ class _Batch:
     def __init__(self) -> None:
         self.indices, self.edges = [], 0
 
-    def has_room(self, size: int, limits: BatchLimits) -> bool:
+    def fits(self, size: int, limits: BatchLimits) -> bool:
         return limits.fit(len(self.indices) + 1, self.edges + size)
 
     def add(self, i: int, size: int) -> None:

@@ -51,7 +51,7 @@ class Server:
         gc.freeze()
 
     def residuals(self, arrays: dict, options: dict, terms: Terms | None) -> tuple[dict, float, list[bool]]:
-        """Those of a graph; where there are `terms`, also the loss, and which weights have a gradient by it."""
+        """Those of a graph; where there are `terms`, also the loss, and which weights get a gradient from it."""
         graph = AtomicGraph.from_arrays(arrays)
         self.model.train(terms is not None)
         by_name = residuals(self.model(graph, **options), graph)

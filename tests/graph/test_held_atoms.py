@@ -26,8 +26,8 @@ def test_an_atom_is_fixed_when_all_its_directions_are_held():
     assert held_atoms(atoms).tolist() == Structure.from_ase(atoms).fixed.tolist() == [1, 1, 0, 1, 1, 0, 0]
     count, frame = held_space(atoms)
     assert count.tolist() == [3, 3, 2, 3, 3, 0, 0]
-    along_a = np.array(SKEW[0]) / np.linalg.norm(SKEW[0])
-    np.testing.assert_allclose(frame[2, 1:] @ along_a, 0, atol=1e-12)
+    unit_a = np.array(SKEW[0]) / np.linalg.norm(SKEW[0])
+    np.testing.assert_allclose(frame[2, 1:] @ unit_a, 0, atol=1e-12)
 
 
 def test_nothing_held_is_no_mask():

@@ -178,7 +178,7 @@ def test_coupling_tensors_are_those_of_the_installed_e3nn():
 
 @pytest.mark.parametrize("signs", [(1, 2, 2), (1, 1, 2)])
 def test_coupling_tensors_that_are_loaded_win(signs, monkeypatch):
-    """A state dict saved with the other e3nn's signs keeps its numbers, in its dtype and in another."""
+    """A state dict saved with the other e3nn's signs keeps its values, in its dtype and in another."""
     irreps = natural(2)
     saved_sign = lambda *degrees: -1 if tuple(sorted(degrees)) == signs else 1  # noqa: E731
     monkeypatch.setattr(ours, "installed_sign", saved_sign)

@@ -1,4 +1,4 @@
-"""Threads and forked processes: refused with a sentence where they would give wrong numbers or hang."""
+"""Threads and forked processes: refused with a sentence where they would give wrong results or hang."""
 
 import copy
 import os

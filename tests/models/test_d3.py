@@ -1,4 +1,4 @@
-"""D3 by the package dftd3: its numbers are those of its own ASE calculator."""
+"""D3 by the package dftd3: its values are those of its own ASE calculator."""
 
 import pickle
 import sys

@@ -1,4 +1,4 @@
-"""DimeNet++: PyG's blocks with explicit triplets give the same numbers; as a potential it is smooth and extensive."""
+"""DimeNet++: PyG's blocks with explicit triplets give the same values; as a potential it is smooth and extensive."""
 
 import numpy as np
 import pytest

@@ -36,8 +36,8 @@ def energy_and_derivatives(model, make_structure, place, distance):
 
 
 def dimer(distance):
-    along = np.array([[0, 0, 0], [0.48, 0.6, 0.64]])
-    return [6, 8], along * distance, along
+    axis = np.array([[0, 0, 0], [0.48, 0.6, 0.64]])
+    return [6, 8], axis * distance, axis
 
 
 def trimer(distance):

@@ -1,4 +1,4 @@
-"""Networks of our layers in packages of AOTInductor: the same numbers, for any number of nodes and edges."""
+"""Networks of our layers in packages of AOTInductor: the same values, for any number of nodes and edges."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The page of a run: all sections, the right numbers, nothing loaded, bounded; what has moved is said."""
+"""The page of a run: all sections, the right values, nothing loaded, bounded; what has moved is said."""
 
 import hashlib
 import json

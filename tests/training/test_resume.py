@@ -168,11 +168,11 @@ def test_a_disk_that_fills_leaves_the_run_whole(config, tmp_path, monkeypatch, e
 def test_a_disk_that_is_full_from_the_start(config, tmp_path, full_disk, monkeypatch):
     write = trainer.write_checkpoint
 
-    def without_room(path, state):
+    def on_a_full_disk(path, state):
         full_disk(100)
         write(path, state)
 
-    monkeypatch.setattr(trainer, "write_checkpoint", without_room)
+    monkeypatch.setattr(trainer, "write_checkpoint", on_a_full_disk)
     with pytest.raises(InputError, match=r"last\.ckpt could not be written .* Nothing was trained yet"):
         fit(config())
     full_disk(resource.RLIM_INFINITY)  # pytest's own output may go to a file

@@ -163,12 +163,12 @@ def test_with_many_elements_they_share_the_sum(engine, train, monkeypatch):
 
 
 def test_more_data_of_the_same_kind_narrow_the_error_bars_as_the_square_root(engine, train):
-    one, four = fit_error_bars(engine, Memory(train)), fit_error_bars(engine, Memory(train * 4))
+    one, fourfold = fit_error_bars(engine, Memory(train)), fit_error_bars(engine, Memory(train * 4))
     numbers, f = train[0].z, features(engine, train)[0]
-    np.testing.assert_allclose(one.of(numbers, f)["forces_std"], 2 * four.of(numbers, f)["forces_std"], rtol=1e-6)
+    np.testing.assert_allclose(one.of(numbers, f)["forces_std"], 2 * fourfold.of(numbers, f)["forces_std"], rtol=1e-6)
     # Energies also have an atom of each element that counts once, and displacements drawn at random.
-    assert one.of(numbers, f)["energy_std"] == pytest.approx(2 * four.of(numbers, f)["energy_std"], rel=5e-3)
-    np.testing.assert_allclose(one.of(numbers, f)["novelty"], four.of(numbers, f)["novelty"], rtol=0.02)
+    assert one.of(numbers, f)["energy_std"] == pytest.approx(2 * fourfold.of(numbers, f)["energy_std"], rel=5e-3)
+    np.testing.assert_allclose(one.of(numbers, f)["novelty"], fourfold.of(numbers, f)["novelty"], rtol=0.02)
 
 
 def test_they_are_the_standard_deviations_of_a_linear_fit(engine):

@@ -8,7 +8,7 @@ void Engine<T>::normalize(int64_t i, T* density) const {
   for (int64_t k = 0; k < n.D * n.Cp; k += W<T>) store(density + k, factor * load(density + k));
 }
 
-// From the gradient by the normalised density to that by the sum, in its place, and by the crowding.
+// From the gradient w.r.t. the normalised density to that w.r.t. the sum, in its place, and the crowding.
 template <class T>
 void Engine<T>::normalize_gradient(int64_t i, const T* density, T* by_density) const {
   const vec<T> factor = splat(static_cast<T>(n.usual_crowding) / s.crowding[i]);

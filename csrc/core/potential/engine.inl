@@ -14,7 +14,7 @@ struct Atoms {
 };
 
 // What edges of an atom keep between the second density and its gradient, a row an edge: the product with the radial
-// functions (G), these (G) and its derivative by the distance (G); what a gradient by the activation does to the
+// functions (G), these (G) and its derivative w.r.t. the distance (G); what a gradient w.r.t. the activation does to the
 // scalars, to the distance and to what is read (c).
 template <class T>
 struct PairedEdges {

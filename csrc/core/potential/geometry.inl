@@ -1,4 +1,4 @@
-// Edges: which are near enough, their harmonics, and from gradients by them to forces and virials. Included once per
+// Edges: which are near enough, their harmonics, and from gradients w.r.t. them to forces and virials. Included once per
 // instruction set.
 
 template <class T>
@@ -81,7 +81,7 @@ double Engine<T>::coordination(const Row& row) const {
   return total;
 }
 
-// From the gradient by that sum to those by the vectors of the edges.
+// From the gradient w.r.t. that sum to those w.r.t. the vectors of the edges.
 template <class T>
 void Engine<T>::coordination_gradient(const Row& row, double by_number) const {
   const double factor = by_number * -168 / n.cutoff;
@@ -183,7 +183,7 @@ void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, 
   }
 }
 
-// Adds to `out` the gradient by the edges' vectors, given that by Y (by_harmonics (length, Dp)) and by the length.
+// Adds to `out` the gradient w.r.t. the edges' vectors, given that w.r.t. Y (by_harmonics (length, Dp)) and the length.
 template <class T>
 template <int degree>
 void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* direction, const T* inverse,

@@ -68,7 +68,7 @@ void Engine<T>::radial(const Segment& segment, const Row& row, T* values, T* gra
   }
 }
 
-// The state's first block, x0 = silu(U b(d) + s + t + bias), and its derivative by the distance.
+// The state's first block, x0 = silu(U b(d) + s + t + bias), and its derivative w.r.t. the distance.
 template <class T>
 void Engine<T>::embed(const Row& row, int species) const {
   radial(n.embedding, row, w.hidden.data(), w.x_gradient.data());
@@ -168,7 +168,7 @@ void Engine<T>::turn_rows(const T* rows, int64_t width, T* out) const {
   turn<T>(n.Dp, width, w.padded_rows.data(), width, out, n.Dp);
 }
 
-// By Y, by the distance (a register each) and by the state, from the gradient by what was gathered.
+// W.r.t. Y, the distance (a register each) and the state, from the gradient w.r.t. what was gathered.
 template <class T>
 void Engine<T>::density_gradient(int r, const Row& row, const T* by_gathered) const {
   const DensityMatrices<T>& density = n.densities[r];
@@ -237,7 +237,7 @@ void Engine<T>::finish(const Row& row) const {
   lengths(row);
 }
 
-// From the gradients by Y and by the distance (a register each) to those by the vectors.
+// From the gradients w.r.t. Y and the distance (a register each) to those w.r.t. the vectors.
 template <class T>
 void Engine<T>::lengths(const Row& row) const {
   T *by_distance = w.lengths.data(), *inverse = by_distance + row.length;

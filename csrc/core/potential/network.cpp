@@ -55,7 +55,7 @@ Aligned<T> on_state(const Model& model, const Array& m, int width, int blocks) {
 
 template <class T>
 Coupled<T> coupled(const Model& model, int slot) {
-  // Results, first and second operands of the derivative by x, by y, and of the product itself.
+  // Results, first and second operands of the derivative w.r.t. x, w.r.t. y, and of the product itself.
   struct Row {
     int out, first, second, path;
     double coefficient;

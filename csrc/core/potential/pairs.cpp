@@ -52,7 +52,7 @@ struct PairTables::Functions {
     mix = widened(m.densities[0].mix, C);
   }
 
-  // Values, first and second derivatives by the distance.
+  // Values, first and second derivatives w.r.t. the distance.
   struct Jet {
     Array part[3];
     explicit Jet(size_t size) : part{Array(size, 0.0), Array(size, 0.0), Array(size, 0.0)} {}

@@ -124,7 +124,7 @@ struct Powers {
   const T* first;
   int64_t row;
   T *P,
-      *gP;  // (powers, D, S): the powers, and the gradient by each; P's first is unused where the first lies elsewhere
+      *gP;  // (powers, D, S): the powers, and the gradient w.r.t. each; P's first is unused where the first lies elsewhere
 
   INLINE const T* at(int k, int m) const { return k == 0 ? first + m * row : P + (int64_t(k) * n.D + m) * S; }
   INLINE T* by(int k, int m) const { return gP + (int64_t(k) * n.D + m) * S; }

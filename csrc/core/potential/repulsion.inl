@@ -31,7 +31,7 @@ void Engine<T>::repulsion(const Row& row, int64_t i) const {
   }
 }
 
-// The gradient by the true vector of an edge, given those by the one that is seen.
+// The gradient w.r.t. the true vector of an edge, given those w.r.t. the one that is seen.
 template <class T>
 INLINE four<T> Engine<T>::pull(int64_t slot, int64_t place) const {
   four<T> gradient = four_at(s.gradient.data(), slot);

@@ -65,7 +65,7 @@ void Engine<T>::last(int64_t i) const {
   finish(row);
 }
 
-// The last energies, from the densities, and the gradients by these.
+// The last energies, from the densities, and the gradients w.r.t. these.
 template <class T>
 void Engine<T>::head(Atoms atoms) const {
   const int64_t size = n.D * n.Cp, Cp = n.Cp, powers = n.order * size;
@@ -106,7 +106,7 @@ void Engine<T>::head(Atoms atoms) const {
   }
 }
 
-// Adds to by_features (D, c) the gradient by what the atom's leaving edges read.
+// Adds to by_features (D, c) the gradient w.r.t. what the atom's leaving edges read.
 template <class T>
 void Engine<T>::unread(int q, int64_t j, T* by_features) const {
   const Row row = departing(j);
@@ -138,7 +138,7 @@ void Engine<T>::backward(int r, Atoms atoms) const {
   }
 }
 
-// The gradients by the densities of a round.
+// The gradients w.r.t. the densities of a round.
 template <class T>
 void Engine<T>::unshape(int r, Atoms atoms) const {
   const UpdateMatrices<T>& update = n.updates[r];

@@ -57,7 +57,7 @@ struct System {
   Aligned<T> edge, gradient, leaving_gradient;  // four numbers each: direction and length by slot; dE/dr by slot, and
                                                 // its part that read-outs have, by place
 
-  // Per round: density (owned, D, C), what neighbours read (total, D, c) and ghosts' gradient by it, scalars put into
+  // Per round: density (owned, D, C), what neighbours read (total, D, c) and ghosts' gradient w.r.t. it, scalars put into
   // messages and their gradient (owned, c), what is read (places, c) and then its gradient, hidden values of messages
   // (slots, c) and gradients of their activations.
   std::vector<Aligned<T>> density, read_features, by_read_features, scalars, by_scalars, read, hidden, by_activation;

@@ -21,13 +21,13 @@ int main(int argc, char** argv) {
 
   std::vector<int32_t> z, sender;
   std::vector<double> pos;
-  int number, found;
+  int number, fields;
   double x[3];
-  while ((found = std::scanf("%d %lf %lf %lf", &number, x, x + 1, x + 2)) == 4) {
+  while ((fields = std::scanf("%d %lf %lf %lf", &number, x, x + 1, x + 2)) == 4) {
     z.push_back(number);
     pos.insert(pos.end(), x, x + 3);
   }
-  if (found != EOF) return std::fprintf(stderr, "atom %zu: give atomic number, x, y, z\n", z.size() + 1), 1;
+  if (fields != EOF) return std::fprintf(stderr, "atom %zu: give atomic number, x, y, z\n", z.size() + 1), 1;
   const int64_t n = static_cast<int64_t>(z.size());
   std::vector<int64_t> start{0};  // the neighbours of atom i are sender[start[i]] .. sender[start[i + 1]]
   for (int64_t i = 0; i < n; i++) {

@@ -56,7 +56,7 @@ class Launch(NamedTuple):
     nodes: int
 
     def receive(self, at: Operands, z: Tensor | None, of_w: Tensor | None, need_y: bool) -> Tensor | None:
-        """Fill z and of_w; the gradient by y, where it is needed."""
+        """Fill z and of_w; the gradient w.r.t. y, where it is needed."""
         order, start = by_node(self.receiver, self.nodes)
         parts = (self.shape.receiver_parts * self.shape.tiles, *at.y.shape)
         of_y = at.y.new_empty(parts) if need_y else None

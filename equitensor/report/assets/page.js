@@ -20,32 +20,32 @@ function partChoice() {
 function sections() {
   const part = content.parts[shownPart];
   const show = (place) => showStructure(content, place);
-  const found = [];
+  const shown = [];
   const errors = [definitions(content.facts), ...content.tables.map((each) => table(each))];
-  if (content.facts.length || content.tables.length) found.push(section("model", "Model", ...errors));
-  found.push(section("learning", "Learning curves", ...curves(content)));
+  if (content.facts.length || content.tables.length) shown.push(section("model", "Model", ...errors));
+  shown.push(section("learning", "Learning curves", ...curves(content)));
   if (part) {
     const of = content.parts.length > 1 ? ` (${part.name})` : "";
     const notes = part.notes.map((note) => el("p", { class: "note" }, note));
     const head = [el("div", { class: "options" }, partChoice()), el("p", { class: "muted" }, part.bound), ...notes];
-    found.push(section("predictions", `Predictions${of}`, ...head, ...parity(content, part)));
-    found.push(section("errors", `Errors${of}`, ...part.tables.map((each) => table(each))));
+    shown.push(section("predictions", `Predictions${of}`, ...head, ...parity(content, part)));
+    shown.push(section("errors", `Errors${of}`, ...part.tables.map((each) => table(each))));
     if (part.outliers.rows.length) {
       const help = "The structures with the largest errors, of each label in turn; a name shows its structure, a heading sorts.";
-      found.push(section("outliers", `Outliers${of}`, el("p", { class: "muted" }, help), table(part.outliers, { tall: true, show })));
+      shown.push(section("outliers", `Outliers${of}`, el("p", { class: "muted" }, help), table(part.outliers, { tall: true, show })));
     }
     const bars = calibration(content, part);
-    if (bars.length) found.push(section("error-bars", `Error bars${of}`, ...bars));
+    if (bars.length) shown.push(section("error-bars", `Error bars${of}`, ...bars));
   }
-  found.push(section("config", "Config", el("pre", { tabindex: 0 }, content.config)));
-  if (content.versions) found.push(section("versions", "Versions", table(content.versions)));
-  return found;
+  shown.push(section("config", "Config", el("pre", { tabindex: 0 }, content.config)));
+  if (content.versions) shown.push(section("versions", "Versions", table(content.versions)));
+  return shown;
 }
 
 function render() {
   redrawn.clear();
-  const found = sections();
-  const links = found.map((each) => el("a", { href: `#${each.id}` }, each.querySelector("h2").textContent));
+  const shown = sections();
+  const links = shown.map((each) => el("a", { href: `#${each.id}` }, each.querySelector("h2").textContent));
   document.getElementById("top").replaceChildren(
     el("h1", {}, content.title),
     el("p", { id: "state" }, content.state),
@@ -53,7 +53,7 @@ function render() {
     ...content.notes.map((note) => el("p", { class: "note" }, note)),
     el("nav", { "aria-label": "sections" }, ...links),
   );
-  document.getElementById("main").replaceChildren(...found);
+  document.getElementById("main").replaceChildren(...shown);
   markChosen(chosen.place);
 }
 

@@ -6,8 +6,8 @@ const TOUCH = 14; // CSS pixels within which a point is the one that is touched
 function axis(title, { log = false, size = 34 } = {}) {
   const font = "12px system-ui, sans-serif", labelSize = title ? 18 : 0;
   const line = { stroke: color("line"), width: 1, ...(log ? { filter: leading } : {}) };
-  const found = { label: title || undefined, stroke: color("muted"), grid: line, ticks: line, font, labelFont: font, labelSize, size };
-  return Object.assign(found, { values: (u, ticks) => ticks.map(tick) }, log ? { filter: leading } : {});
+  const options = { label: title || undefined, stroke: color("muted"), grid: line, ticks: line, font, labelFont: font, labelSize, size };
+  return Object.assign(options, { values: (u, ticks) => ticks.map(tick) }, log ? { filter: leading } : {});
 }
 
 // Of a logarithmic axis: 1, 2 and 5 of each power of ten, 1 alone where there are many powers.
@@ -116,12 +116,12 @@ function scatter({ title, points, xTitle, yTitle, log = false, square = false, l
     if (!u) return -1;
     const box = u.over.getBoundingClientRect();
     const left = event.clientX - box.left, top = event.clientY - box.top;
-    let best = TOUCH ** 2, found = -1;
+    let best = TOUCH ** 2, closest = -1;
     for (let i = 0; i < x.length; i++) {
       const away = (u.valToPos(x[i], "x") - left) ** 2 + (u.valToPos(y[i], "y") - top) ** 2;
-      if (away < best) [best, found] = [away, i];
+      if (away < best) [best, closest] = [away, i];
     }
-    return found;
+    return closest;
   }
   function take(i) {
     readout.textContent = describe(i) + (s[i] < 0 ? " This page does not hold its structure." : "");

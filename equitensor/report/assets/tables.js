@@ -43,9 +43,9 @@ function table(spec, { tall = false, show = null } = {}) {
   }
 
   body.append(...rows.map(({ line }) => line));
-  const found = el("table", { class: "data" }, el("thead", {}, el("tr", {}, ...heads)), body);
+  const drawn = el("table", { class: "data" }, el("thead", {}, el("tr", {}, ...heads)), body);
   const scroll = { class: tall ? "scroll tall" : "scroll", tabindex: 0, role: "region", "aria-label": spec.title || "table" };
-  return el("div", {}, spec.title ? el("h3", {}, spec.title) : null, el("div", scroll, found));
+  return el("div", {}, spec.title ? el("h3", {}, spec.title) : null, el("div", scroll, drawn));
 }
 
 function withoutFolders(name) {
