@@ -1,6 +1,6 @@
 """The CUDA kernels on a real GPU: errors against float64 on the CPU, then times beside the peers that are installed.
 
-Every kernel proves itself anew first, as at first use: on streams, from other devices, in a CUDA graph.
+Every kernel is first checked again, as at first use: on streams, from other devices, in a CUDA graph.
 
 Needs a GPU, torch built for it, and CuPy (pip install equitensor[cuda13]). Peers: e3nn, cuEquivariance (with its
 kernels), OpenEquivariance. Writes one JSON file with the device and all versions.
