@@ -192,8 +192,8 @@ def novelty(model: Path, data: Path, folder: Path, usual: Calibration) -> dict:
 
     reached = max(angle(f) for f in ase.io.read(folder / "train.xyz", ":") if len(f) > 1)
     scan = ase.io.read(data / "test_dihedral.xyz", ":")
-    scanned = [[angle(frame), highest(frame)] for frame in scan]
-    beyond = [high for at, high in scanned if at > reached]
+    along = [[angle(frame), highest(frame)] for frame in scan]
+    beyond = [high for at, high in along if at > reached]
     transfer = [highest(frame) for frame in ase.io.read(data / "test_H_transfer.xyz", ":")]
 
     def auroc(strange):
@@ -206,7 +206,7 @@ def novelty(model: Path, data: Path, folder: Path, usual: Calibration) -> dict:
         "frames_dihedral_beyond": len(beyond),
         "highest_at_300K_median_90_max": np.quantile(known, [0.5, 0.9, 1]).round(3).tolist(),
         "highest_along_H_transfer": np.round(transfer, 3).tolist(),
-        "highest_along_dihedral": np.round(scanned, 3).tolist(),
+        "highest_along_dihedral": np.round(along, 3).tolist(),
     }
 
 

@@ -44,13 +44,13 @@ def run(args) -> int:
     if args.task == "is2re":
         if args.committee:
             raise InputError("--committee does not go with --task is2re: equitensor relax takes it")
-        evaluation, numbers = _relaxed(args)
+        evaluation, summary = _relaxed(args)
     else:
         if args.fmax is not None or args.steps is not None:
             raise InputError("--fmax and --steps are those of relaxations: they go with --task is2re")
-        evaluation, numbers = _as_they_are(args)
+        evaluation, summary = _as_they_are(args)
     if args.json:
-        _write_json(numbers, args.json)
+        _write_json(summary, args.json)
     if args.plots:
         from equitensor.models import read_header
 

@@ -62,24 +62,24 @@ def run(args) -> int:
 def lines(about: dict) -> list[str]:
     """What error bars rest on, in sentences."""
     told = about["calibration"]
-    found = [
+    sentences = [
         f"from {about['training_structures']} training structures, {about['training_atoms']} atoms; novelty is 1 where "
         f"{100 * about['novelty_quantile']:g} % of the training atoms of the element are nearer to their mean"
     ]
     on = f"{told['structures']} structures of {told['source']}"
     for name, unit in (("energy", "energies"), ("forces", "force components")):
         if told[name]:
-            found.append(
+            sentences.append(
                 f"{name}: +-1.645 standard deviations hold {100 * told['coverage']:g} % of {told[name]} {unit}"
             )
         else:
-            found.append(f"{name}: no labels to calibrate with, standard deviations are right up to a factor only")
+            sentences.append(f"{name}: no labels to calibrate with, standard deviations are right up to a factor only")
     if told["held_out"]:
-        found.append(f"calibrated on {on}, held out; elsewhere errors may be larger: see novelty")
+        sentences.append(f"calibrated on {on}, held out; elsewhere errors may be larger: see novelty")
     else:
-        found.append(f"NOT calibrated: measured on the training data ({on}), so too small. Give --calibrate VALID")
+        sentences.append(f"NOT calibrated: measured on the training data ({on}), so too small. Give --calibrate VALID")
     if "committee" in about:
-        found.append(
+        sentences.append(
             f"beside them factors of a committee of this model and {len(about['committee']['models']) - 1} others"
         )
-    return found
+    return sentences

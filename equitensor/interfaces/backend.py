@@ -51,12 +51,12 @@ def _open_committee(models, *how):
 
 
 def _common_dispersion(models, asked: str | None):
-    found = [dispersion(each, asked) for each in models]
-    if len({each and each.name for each in found}) > 1:
+    dispersions = [dispersion(each, asked) for each in models]
+    if len({each and each.name for each in dispersions}) > 1:
         raise InputError(
             "the models of a committee learned labels without different dispersion: they need the same data"
         )
-    return found[0]
+    return dispersions[0]
 
 
 def dispersion(model, asked: str | None = None):

@@ -64,11 +64,11 @@ class Committee:
 
     def compute(self, structure: Structure, stress: bool, features: bool = False) -> dict:
         """As the members'; features are the first's."""
-        found = [self.engines[0].compute(structure, stress, features)]
-        found += [each.compute(structure, stress) for each in self.engines[1:]]
+        results = [self.engines[0].compute(structure, stress, features)]
+        results += [each.compute(structure, stress) for each in self.engines[1:]]
         names = ("energy", "energies", "forces", *(["stress"] if stress else []))
-        together = {name: np.stack([each[name] for each in found]) for name in names}
-        out = found[0] | {name: values.mean(axis=0) for name, values in together.items()}
+        together = {name: np.stack([each[name] for each in results]) for name in names}
+        out = results[0] | {name: values.mean(axis=0) for name, values in together.items()}
         out["energy"] = float(out["energy"])
         if self.error_bars is not None:
             spread = np.sqrt(together["forces"].var(axis=0, ddof=1).mean(axis=1))

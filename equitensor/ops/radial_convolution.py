@@ -1,8 +1,8 @@
 """z_i = sum over edges j -> i of (h_ij M) . (x_j (x) y_ij): the uvu convolution with a radial network's last layer.
 
 The kernels of the core take the edges in chunks whose weights h M, and the gradients of these, stay in the cache:
-nothing of size (edges, weights) reaches memory. Derivatives compute the weights again, one matrix product more than with
-weights that are kept. In plain torch, and on GPUs, a chunk is all edges.
+nothing of size (edges, weights) reaches memory. Derivatives compute the weights again, one matrix product more than
+with weights that are kept. In plain torch, and on GPUs, a chunk is all edges.
 """
 
 from __future__ import annotations

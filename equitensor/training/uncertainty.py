@@ -49,9 +49,9 @@ def fit_error_bars(
                 sums.add_change(structure.z, change)
         if progress:
             progress()
-    found = [] if held_out is None else _energy_errors(engine, held_out, sums)
+    errors = [] if held_out is None else _energy_errors(engine, held_out, sums)
     weight = (
-        sums.likeliest(*map(np.array, zip(*found, strict=True))) if len(found) >= _FEWEST_ENERGIES else USUAL_WEIGHT
+        sums.likeliest(*map(np.array, zip(*errors, strict=True))) if len(errors) >= _FEWEST_ENERGIES else USUAL_WEIGHT
     )
     return sums.error_bars(weight)
 
@@ -69,33 +69,33 @@ def calibrate(bars: ErrorBars, engine, data: Snapshots, progress: Callable[[], N
     Labels that the data do not have keep their factor and are not called calibrated. Raises InputError where there are
     neither energies nor forces, or too few.
     """
-    found = Calibration()
+    calibration = Calibration()
     for structure, out in _computed(engine, data, progress):
-        found.add(structure, out | bars.of(structure.z, out["features"]))
-    energy, forces, told = _factors(found, bars.elements, data.name)
+        calibration.add(structure, out | bars.of(structure.z, out["features"]))
+    energy, forces, told = _factors(calibration, bars.elements, data.name)
     return bars.scaled(energy, forces, calibration=told | about)
 
 
 def calibrate_committee(bars: ErrorBars, committee, data: Snapshots) -> ErrorBars:
     """The error bars of the first member with the factors of a committee beside them, found in the same way."""
-    committee.error_bars, found = bars, Calibration()
+    committee.error_bars, calibration = bars, Calibration()
     for structure, out in _computed(committee, data):
-        found.add(structure, out)
-    energy, forces, told = _factors(found, bars.elements, data.name)
+        calibration.add(structure, out)
+    energy, forces, told = _factors(calibration, bars.elements, data.name)
     entry = {"models": committee.digests, "energy": energy, "forces": forces.tolist(), "calibration": told}
     return replace(bars, about=bars.about | {"committee": entry})
 
 
-def _factors(found: Calibration, atomic_numbers: np.ndarray, name: str) -> tuple[float, np.ndarray, dict]:
+def _factors(calibration: Calibration, atomic_numbers: np.ndarray, name: str) -> tuple[float, np.ndarray, dict]:
     """Those of energies and, by element, of forces; and from how many of each."""
-    of_forces, elements = found.forces, found.elements
-    if not found.structures and not len(of_forces):
+    of_forces, elements = calibration.forces, calibration.elements
+    if not calibration.structures and not len(of_forces):
         raise InputError(f"{name}: no energies and no forces to calibrate error bars with")
     energy, forces = 1.0, np.ones(len(atomic_numbers))
-    told = {"structures": found.count, "coverage": COVERAGE, "energy": None, "forces": None}
-    if found.structures:
-        energy = conformal_factor(found.energies, what=f"{name}: energies")
-        told["energy"] = found.structures
+    told = {"structures": calibration.count, "coverage": COVERAGE, "energy": None, "forces": None}
+    if calibration.structures:
+        energy = conformal_factor(calibration.energies, what=f"{name}: energies")
+        told["energy"] = calibration.structures
     if len(of_forces):
         forces[:] = conformal_factor(of_forces, what=f"{name}: forces")
         told["forces"] = len(of_forces)
@@ -171,11 +171,11 @@ class _Sums:
 
     def likeliest(self, sums: np.ndarray, errors: np.ndarray) -> float:
         """The weight under which errors (s,) of structures with X (s, m) are likeliest, normal with a common factor."""
-        found = {}
+        deviance = {}
         for weight in WEIGHTS:
             variance = ((sums @ self.energy_root(weight)) ** 2).sum(axis=1)
-            found[weight] = np.log(np.mean(errors**2 / variance)) + np.mean(np.log(variance))
-        return min(found, key=found.get)
+            deviance[weight] = np.log(np.mean(errors**2 / variance)) + np.mean(np.log(variance))
+        return min(deviance, key=deviance.get)
 
     def error_bars(self, weight: float) -> ErrorBars:
         means, square = self.means, self.square.sum(axis=0)

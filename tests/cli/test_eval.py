@@ -53,33 +53,33 @@ def run(folder, frames, model_file, capsys):
 
 def test_both_backends_give_the_same_tables(run):
     options = ["--energy-unit", "Hartree", "--forces-unit=-eV/Angstrom"]  # so that there are errors
-    tables, numbers = zip(*(run(*options, "--backend", backend) for backend in ("core", "torch")), strict=True)
+    tables, summary = zip(*(run(*options, "--backend", backend) for backend in ("core", "torch")), strict=True)
     assert tables[0] == tables[1]
     for words in ("cosine", "EFwT %", "of CH3OH", "Forces by element", "Forces by tag", "2 adsorbate", "4 to 7 atoms"):
         assert words in tables[0]
-    for name, value in numbers[0].items():
+    for name, value in summary[0].items():
         if not name.startswith("by_") and value is not None:
-            assert value == pytest.approx(numbers[1][name], rel=1e-6, abs=1e-9), name
-    assert numbers[0]["forces_cosine"] == pytest.approx(-1, abs=1e-6) and numbers[0]["efwt"] == 0
-    assert set(numbers[0]["by_element"]) == {"H", "C", "O"} and set(numbers[0]["by_config_type"]) == {
+            assert value == pytest.approx(summary[1][name], rel=1e-6, abs=1e-9), name
+    assert summary[0]["forces_cosine"] == pytest.approx(-1, abs=1e-6) and summary[0]["efwt"] == 0
+    assert set(summary[0]["by_element"]) == {"H", "C", "O"} and set(summary[0]["by_config_type"]) == {
         "of CH3OH",
         "of H2O",
     }
 
 
 def test_a_model_is_right_about_its_own_labels(run):
-    text, numbers = run("--task", "s2ef")
-    assert numbers["efwt"] == numbers["ewt"] == 1 and "100.00" in text
-    assert numbers["forces_cosine"] == pytest.approx(1, abs=1e-6)
+    text, summary = run("--task", "s2ef")
+    assert summary["efwt"] == summary["ewt"] == 1 and "100.00" in text
+    assert summary["forces_cosine"] == pytest.approx(1, abs=1e-6)
 
 
 def test_relaxing_from_the_first_frames_ends_at_the_last(run, frames, folder):
     options = ["--task", "is2re", "--group-key", "run", "--fmax", str(FMAX), "--steps", str(STEPS)]
-    text, numbers = run(*options, "--out", "relaxed.extxyz")
+    text, summary = run(*options, "--out", "relaxed.extxyz")
     ends = [[frame for frame in frames if frame.info["run"] == name][-1] for name in ("CH3OH", "H2O")]
-    assert numbers["n_structures"] == 2 and numbers["energy_mae"] == pytest.approx(0, abs=1e-6)
-    assert numbers["ewt"] == 1 and numbers["n_failed"] == 0
-    assert numbers["unrelaxed"]["energy_mae"] > 0.01
+    assert summary["n_structures"] == 2 and summary["energy_mae"] == pytest.approx(0, abs=1e-6)
+    assert summary["ewt"] == 1 and summary["n_failed"] == 0
+    assert summary["unrelaxed"]["energy_mae"] > 0.01
     for atoms, end in zip(ase.io.read("relaxed.extxyz", ":"), ends, strict=True):
         np.testing.assert_allclose(atoms.positions, end.positions, atol=1e-6)
         assert atoms.info["label_energy"] == pytest.approx(end.get_potential_energy(), abs=1e-6)
@@ -104,6 +104,6 @@ def test_options_of_relaxations_belong_to_their_task(run):
 
 def test_it_says_that_there_is_nothing_to_compare_with(run, frames):
     ase.io.write("bare.extxyz", [frame.copy() for frame in frames])
-    text, numbers = run(data="bare.extxyz")
+    text, summary = run(data="bare.extxyz")
     assert "bare.extxyz: no labels, so there is nothing to compare with" in text and "CH4O" in text
-    assert numbers["energy_mae"] is None and numbers["efwt"] is None
+    assert summary["energy_mae"] is None and summary["efwt"] is None

@@ -55,32 +55,32 @@ def members(folder):
 
 @pytest.mark.parametrize("backend", ["torch", "core"])
 def test_results_are_means_and_error_bars_the_spread(members, backend):
-    atoms, found = structures()["molecule"], []
+    atoms, results = structures()["molecule"], []
     for each in members:
         calc = Calculator(each, device="cpu", dtype="float64", backend=backend)
         calc.calculate(atoms)
-        found.append(calc.results)
+        results.append(calc.results)
     calc = copy.deepcopy(Calculator(members, device="cpu", dtype="float64", backend=backend))
     calc.calculate(atoms)
     for name in ("energy", "energies", "forces"):
-        np.testing.assert_allclose(calc.results[name], np.mean([each[name] for each in found], axis=0), atol=1e-10)
+        np.testing.assert_allclose(calc.results[name], np.mean([each[name] for each in results], axis=0), atol=1e-10)
     entry = models.load(members[0]).error_bars.about["committee"]
-    energies, forces = (np.array([each[name] for each in found]) for name in ("energy", "forces"))
+    energies, forces = (np.array([each[name] for each in results]) for name in ("energy", "forces"))
     spread = np.sqrt(np.mean(np.var(forces, axis=0, ddof=1), axis=1))
     factors = np.array(entry["forces"])[np.searchsorted(calc.error_bars.elements, atoms.numbers)]
     assert calc.results["energy_std"] == pytest.approx(entry["energy"] * np.std(energies, ddof=1))
     np.testing.assert_allclose(calc.results["forces_std"], factors * spread, rtol=1e-6)
-    np.testing.assert_allclose(calc.results["novelty"], found[0]["novelty"])
+    np.testing.assert_allclose(calc.results["novelty"], results[0]["novelty"])
 
 
 def test_the_order_does_not_matter_but_that_of_the_first(members):
-    atoms, found = structures()["molecule"], []
+    atoms, results = structures()["molecule"], []
     for order in ([0, 1, 2], [0, 2, 1]):
         calc = Calculator([members[k] for k in order], device="cpu", dtype="float64")
         calc.calculate(atoms)
-        found.append(calc.results)
+        results.append(calc.results)
     for name in RESULTS:
-        np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-9)
+        np.testing.assert_allclose(results[0][name], results[1][name], atol=1e-9)
 
 
 def test_90_percent_of_new_errors_lie_within(members, folder):
