@@ -275,7 +275,7 @@ def test_a_virial_that_contradicts_the_stress_is_mentioned(read, caplog):
 def test_unused_columns_and_entries_are_named_where_a_label_is_missing(read, caplog):
     read(columns('energy=1 W="1 2 3 4 5 6" Q="1 2 3" c9="1 0 0 0 1 0 0 0 1"', f=1.0, momenta=2.0))
     assert "no forces in 1 frames, but columns of width 3 that nobody used: f; forces_key names one" in caplog.text
-    assert "no stress in 1 frames, but entries of 6 or 9 numbers that nobody used: W, c9; stress_key" in caplog.text
+    assert "no stress in 1 frames, but entries of 6 or 9 values that nobody used: W, c9; stress_key" in caplog.text
 
 
 def test_nothing_is_missing_where_all_labels_are_there(read, caplog):
