@@ -62,8 +62,8 @@ def _last(sources: list[tuple[Path, str]]) -> Structure | None:
             kept = deque(_structures(path, name), maxlen=1)
         else:
             records = ((file, k) for file, count in reversed(parts) for k in reversed(range(count)))
-            found = (deque(read_source(path, name, (file, k, k + 1)), maxlen=1) for file, k in records)
-            kept = next((each for each in found if each), deque())
+            lasts = (deque(read_source(path, name, (file, k, k + 1)), maxlen=1) for file, k in records)
+            kept = next((each for each in lasts if each), deque())
         if kept:
             return kept[0]
     return None

@@ -339,7 +339,7 @@ def _model(config: Config, run: RunData, origin: Origin | None) -> models.Potent
     run.limits = limits(run.train, e0s, measured.scale)
     if run.pretrained is not None:
         if run.pretrained.new_head:
-            begin_readout(run.pretrained.model, found.scale, found.shift, config.seed)
+            begin_readout(run.pretrained.model, measured.scale, measured.shift, config.seed)
         return run.pretrained.model
     model = models.build(settings, elements, e0s, measured.scale, measured.shift, measured.num_neighbors, config.seed)
     begin_repulsion(model, run.train.snapshots, run.train.indices)

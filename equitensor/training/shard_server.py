@@ -54,8 +54,8 @@ class Server:
         """Those of a graph; where there are `terms`, also the loss, and which weights get a gradient from it."""
         graph = AtomicGraph.from_arrays(arrays)
         self.model.train(terms is not None)
-        by_name = residuals(self.model(graph, **options), graph)
-        value = 0.0 if terms is None else loss(by_name, *terms)
+        errors = residuals(self.model(graph, **options), graph)
+        value = 0.0 if terms is None else loss(errors, *terms)
         present = [False] * len(self.parameters)
         if isinstance(value, Tensor):
             gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
@@ -63,7 +63,7 @@ class Server:
             rows = [row for row, here in zip(self.gradients, present, strict=True) if here]
             torch._foreach_copy_(rows, [gradient for gradient in gradients if gradient is not None])
             value = value.detach()
-        return {name: each.detach().numpy() for name, each in by_name.items()}, float(value), present
+        return {name: each.detach().numpy() for name, each in errors.items()}, float(value), present
 
     def peak_memory(self) -> float:
         return peak_memory()

@@ -83,7 +83,7 @@ class Shards:
     def residuals(self, model: nn.Module, graphs: list[AtomicGraph], **options) -> dict[str, Tensor]:
         """Those of all shards together under `model(graph, **options)`; the model is that of this object or its
         average, in evaluation mode."""
-        return joined([by_name for by_name, _ in self._each(model, graphs, options, None)])
+        return joined([errors for errors, _ in self._each(model, graphs, options, None)])
 
     def backward(
         self, graphs: list[AtomicGraph], terms: Terms, meanwhile: Callable | None = None, **options
@@ -93,7 +93,7 @@ class Shards:
         `meanwhile` is called where the other processes are not done yet.
         """
         parts = self._each(self.model, graphs, options, terms, meanwhile)
-        return joined([by_name for by_name, _ in parts]), sum(value for _, value in parts)
+        return joined([errors for errors, _ in parts]), sum(value for _, value in parts)
 
     def _each(self, model, graphs, options, terms, meanwhile=None) -> list[tuple[dict[str, Tensor], float]]:
         if not self.processes or len(graphs) == 1:
@@ -111,18 +111,18 @@ class Shards:
         if meanwhile is not None:
             meanwhile()
         for process, gradients in zip(self.processes[: len(others)], self.gradients, strict=False):
-            by_name, value, present = process.answer()
+            errors, value, present = process.answer()
             self._add(gradients, present)
-            parts.append(({name: torch.from_numpy(rows) for name, rows in by_name.items()}, value))
+            parts.append(({name: torch.from_numpy(rows) for name, rows in errors.items()}, value))
         return parts
 
     def _here(self, model, graph, options, terms) -> tuple[dict[str, Tensor], float]:
-        by_name = residuals(model(graph, **options), graph)
-        value = 0.0 if terms is None else loss(by_name, *terms)
+        errors = residuals(model(graph, **options), graph)
+        value = 0.0 if terms is None else loss(errors, *terms)
         if isinstance(value, Tensor):  # there are labels that count
             value.backward(inputs=self.parameters)  # not by positions, of which forces are made
             value = value.detach()
-        return {name: rows.detach() for name, rows in by_name.items()}, float(value)
+        return {name: rows.detach() for name, rows in errors.items()}, float(value)
 
     def _add(self, gradients: list[Tensor], present: list[bool]) -> None:
         """Gradients of another process as if they were of this one, through the hooks of parameters that have some."""

@@ -46,7 +46,7 @@ class SOAP(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
 
     def _row(self, parameters, matrices: bool, name: str = "gradients") -> "_Row":
-        """Memory for their numbers, the same at every step."""
+        """Memory for their values, the same at every step."""
         key = (name, *map(id, parameters))
         if key not in self._rows:
             self._rows[key] = _Row(parameters, matrices)
@@ -102,15 +102,15 @@ class _Row:
         self.stacks = []
         if matrices:
             shapes = [(-1, *_tall(stack[0]).shape[-2:]) for stack in stacks]
-            numbers = [sum(p.numel() for p in stack) for stack in stacks]
-            self.stacks = [x.view(shape) for x, shape in zip(self.flat.split(numbers), shapes, strict=True)]
+            sizes = [sum(p.numel() for p in stack) for stack in stacks]
+            self.stacks = [x.view(shape) for x, shape in zip(self.flat.split(sizes), shapes, strict=True)]
 
     def take(self, values: list[Tensor]) -> None:
         """Copy what belongs to each parameter."""
         torch._foreach_copy_(self.pieces, values)
 
     def stacked(self, flat: Tensor) -> list[Tensor]:
-        """Views of other numbers in such a row as stacks."""
+        """Views of other values in such a row as stacks."""
         pieces = flat.split([stack.numel() for stack in self.stacks])
         return [piece.view(stack.shape) for piece, stack in zip(pieces, self.stacks, strict=True)]
 
@@ -136,8 +136,8 @@ def _like(parameter: Tensor, piece: Tensor) -> Tensor:
 
 def _begin(state: dict, grads: list[Tensor], beta: float) -> None:
     """`exp_avg` and `exp_avg_sq` hold all stacks one after the other, in their eigenbases; the others are lists."""
-    numbers = sum(grad.numel() for grad in grads)
-    state.update(step=0, exp_avg=grads[0].new_zeros(numbers), exp_avg_sq=grads[0].new_zeros(numbers))
+    size = sum(grad.numel() for grad in grads)
+    state.update(step=0, exp_avg=grads[0].new_zeros(size), exp_avg_sq=grads[0].new_zeros(size))
     state["left"] = [(1 - beta) * grad @ grad.mT for grad in grads]
     state["right"] = [(1 - beta) * grad.mT @ grad for grad in grads]
     for side in ("left", "right"):

@@ -35,8 +35,8 @@ def sources(tmp_path):
 @pytest.mark.parametrize("name", ["frames.xyz", "store.lmdb", "folder"])
 def test_a_number_or_the_last(sources, name):
     for index, number in ((None, 4), (0, 0), (3, 3), (-2, 3), (-5, 0)):
-        found = read_single(sources / name, index)
-        np.testing.assert_allclose(found.positions, frames()[number].positions, atol=1e-7)
+        single = read_single(sources / name, index)
+        np.testing.assert_allclose(single.positions, frames()[number].positions, atol=1e-7)
     for index in (5,) if name == "frames.xyz" else (5, -6):  # ASE takes -6 of five for the first
         with pytest.raises(InputError, match=rf"{name}: .*no structure number {index}"):
             read_single(sources / name, index)
