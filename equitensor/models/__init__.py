@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from equitensor.lazy import lazy
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names below
+    from equitensor.models.adaptation import extended as extended
     from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
     from equitensor.models.architectures import build as build
     from equitensor.models.backbone import Backbone as Backbone
@@ -13,7 +14,6 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names below
     from equitensor.models.dispersion import d3_of as d3_of
     from equitensor.models.error_bars import ErrorBars as ErrorBars
     from equitensor.models.error_bars import write_error_bars as write_error_bars
-    from equitensor.models.further_elements import extended as extended
     from equitensor.models.header import read_header as read_header
     from equitensor.models.model_file import load as load
     from equitensor.models.model_file import save as save
@@ -28,7 +28,7 @@ _LAZY = {
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
     "d3_of": "equitensor.models.dispersion",
-    "extended": "equitensor.models.further_elements",
+    "extended": "equitensor.models.adaptation",
     "load": "equitensor.models.model_file",
     "load_pyg_weights": "equitensor.models.dimenet",
     "read_header": "equitensor.models.header",

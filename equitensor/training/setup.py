@@ -29,7 +29,7 @@ from equitensor.data.replay import replay
 from equitensor.data.sequence import Joined, Weighted
 from equitensor.errors import InputError
 from equitensor.models import D3
-from equitensor.models.extension import begin_readout
+from equitensor.models.adaptation import begin_readout
 from equitensor.models.similar_elements import train_alike
 from equitensor.training.batches import BatchLimits, default_limits
 from equitensor.training.closest import begin_repulsion
