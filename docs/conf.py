@@ -17,7 +17,7 @@ extensions = [
     *("repository_links", "filled_in", "docstrings", "highlighting"),
 ]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "examples/cpp"]
+exclude_patterns = ["_build"]
 nitpicky = False  # annotations name classes of torch, numpy and ASE
 
 html_theme = "furo"

@@ -1,9 +1,10 @@
 """The typed config of a training run: YAML with key.sub=value overrides; unknown keys are refused."""
 
+import copy
 import difflib
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -326,12 +327,18 @@ def seconds(clock: str) -> float:
     return float(sum(int(part) * 60**i for i, part in enumerate(reversed(parts))))
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply overrides "key.sub=value" (the value as YAML, null included).
+def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file, or of a mapping as one would hold, with overrides "key.sub=value" (as YAML, null too).
 
     Raises InputError naming the file and the key for anything wrong, with the nearest known key.
     """
-    path = Path(path)
+    values = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _read(Path(source))
+    for override in overrides:
+        _override(values, override)
+    return validate(values, "config" if isinstance(source, Mapping) else str(source))
+
+
+def _read(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{path}: there is no such config file")
     try:
@@ -340,10 +347,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping with sections such as data, model, train")
-    values = {key: value for key, value in values.items() if value is not None}  # a section with nothing in it
-    for override in overrides:
-        _override(values, override)
-    return validate(values, str(path))
+    return {key: value for key, value in values.items() if value is not None}  # a section with nothing in it
 
 
 def validate(values: dict, origin: str) -> Config:

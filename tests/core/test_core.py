@@ -17,7 +17,7 @@ from equitensor.interfaces import Calculator
 from equitensor.ops import operator
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "docs" / "examples" / "cpp"
+EXAMPLE = ROOT / "examples" / "cpp"
 HEADER = ROOT / "csrc" / "core" / "equitensor.h"
 
 pytestmark = pytest.mark.skipif(not HEADER.is_file(), reason="the sources are not beside the tests")

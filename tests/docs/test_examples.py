@@ -1,21 +1,29 @@
-"""The examples of the documentation run and say what they should."""
+"""The examples run and say what they should. `make examples` runs those that are not quick enough for here, too."""
 
+import json
+import re
 import runpy
 import warnings
 from importlib import util
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from equitensor.o3 import as_irreps
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+NOTEBOOKS = ("train_potential", "custom_backbone", "pyg_message_passing", "active_learning", "lammps_crystal")
 
 
 @pytest.fixture
-def run(capsys):
-    """Run an example as a script and give what it printed; the peers' global settings are put back."""
+def run(capsys, tmp_path, monkeypatch):
+    """Run an example as a script, where its files do no harm, and give what it printed; what is global is put back."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    Path("datasets").symlink_to(ROOT / "datasets")
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
 
@@ -32,6 +40,7 @@ def run(capsys):
         return capsys.readouterr().out
 
     yield run
+    plt.close("all")
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
@@ -52,6 +61,15 @@ def test_pyg_message_passing(run):
     out = run("pyg_message_passing.py")
     assert "Convolution(" in out and "product='gaunt'" in out
     assert number_after(out, "mirrored, energies differ by ") < 1e-4
+    assert number_after(out, "eV/A, error ") < 0.5 * number_after(out, "RMS of forces ")
+
+
+def test_custom_backbone(run):
+    out = run("custom_backbone.py")
+    assert re.search(r"^Cu8: \d+ checks passed \(", out, re.MULTILINE)
+    rows = (r"│ valid +│", r"│ valid, E0s and zero forces +│")
+    learned, guessed = (float(re.search(row + r".* ([\d.]+) │$", out, re.MULTILINE)[1]) for row in rows)
+    assert learned < 0.1 * guessed
 
 
 def test_training_tells_left_from_right(run):
@@ -74,9 +92,26 @@ def test_nequip_accelerated(run):
     assert number_after(out, "energies differ by ") < 1e-9 and number_after(out, "forces by at most ") < 1e-9
 
 
-def test_every_example_is_short_and_run_here():
+def test_every_example_is_short_and_on_the_page():
     sources = {path.name: path.read_text() for path in EXAMPLES.glob("*.py")}
-    here = Path(__file__).read_text()
-    assert len(sources) == 5
-    assert all(f'run("{name}"' in here for name in sources)
-    assert all(len(text.splitlines()) < 60 for text in sources.values())
+    page = (ROOT / "docs" / "examples.md").read_text()
+    assert len(sources) == 9
+    assert all(f"(../examples/{name})" in page and len(text.splitlines()) < 160 for name, text in sources.items())
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_its_script_executed(name):
+    """Its cells are those of the script, and what they printed and drew is there; `make notebooks` makes it so."""
+    path = EXAMPLES / f"{name}.ipynb"
+    cells = json.loads(path.read_text())["cells"]
+    script = (EXAMPLES / f"{name}.py").read_text()
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    in_script = [
+        part.strip() for part in re.findall(r"^# %%\n(.*?)(?=^# %%|\Z)", script, flags=re.DOTALL | re.MULTILINE)
+    ]
+    assert code == in_script
+    assert [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"] == list(range(1, len(code) + 1))
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert path.stat().st_size < 200_000
+    assert str(ROOT) not in path.read_text()

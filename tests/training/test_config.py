@@ -29,6 +29,15 @@ def test_the_recipes_are_valid(path):
     assert load_config(path).data.train
 
 
+def test_a_mapping_is_a_config():
+    values = {"data": {"train": "some.xyz"}, "train": {"lr": 0.1}}
+    config = load_config(values, ["train.lr=0.5", "model.lmax=1"])
+    assert (config.train.lr, config.model.lmax, config.data.train) == (0.5, 1, "some.xyz")
+    assert values == {"data": {"train": "some.xyz"}, "train": {"lr": 0.1}}
+    with pytest.raises(InputError, match=r"config: .*lmx.*lmax"):
+        load_config(values | {"model": {"lmx": 3}})
+
+
 def test_all_recipes_are_there():
     assert {path.parent.name for path in RECIPES} >= {"acac", "alanine", "oc20", "pubchemqcr", "rmd17"}
 

@@ -1,6 +1,6 @@
 """A stock MACE model, accelerated in place: the same energies and forces (needs mace-torch).
 
-.venv-mace/bin/python docs/examples/mace_products.py
+.venv-mace/bin/python examples/mace_products.py
 """
 
 import copy

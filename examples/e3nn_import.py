@@ -1,6 +1,6 @@
 """An e3nn network with only the import of its products changed: the same weights give the same values.
 
-python docs/examples/e3nn_import.py
+python examples/e3nn_import.py
 """
 
 import torch

@@ -1,6 +1,6 @@
 """A NequIP model, accelerated in place: the same energies and forces (needs nequip).
 
-.venv-nequip/bin/python docs/examples/nequip_products.py
+.venv-nequip/bin/python examples/nequip_products.py
 """
 
 import copy
