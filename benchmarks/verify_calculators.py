@@ -1,6 +1,8 @@
-"""`verify` on calculators of others: ten that are broken in ways seen in practice, and MACE and NequIP as they are.
+"""`verify` on calculators of others: ten that are broken in ways seen in practice, EMT, MACE and NequIP as they are; on
+the demo's model, with every backend beside plain torch.
 
-    python benchmarks/verify_calculators.py broken|mace|nequip      # the last two where these are installed
+    python benchmarks/verify_calculators.py broken|emt|mace|nequip      # the last two where these are installed
+    python benchmarks/verify_calculators.py demo [--model MODEL]        # after `make demo`
 
 In an environment of MACE or NequIP this repository in PYTHONPATH is enough. Their models are small and have random
 weights: what is verified is how they compute.
@@ -9,15 +11,19 @@ weights: what is verified is how they compute.
 import argparse
 import copy
 import warnings
+from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase.build import bulk, molecule
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
+from ase.cluster import Octahedron
 from calculators import mace_calculator, nequip_calculator
 from environment import RESULTS, environment, write
 
 from equitensor.testing import verify
+from equitensor.verification.structures import made
 
 SECONDS = 60.0
 
@@ -131,28 +137,68 @@ def broken() -> list[tuple]:
     ]
 
 
+def whole(what: str, model: str) -> dict:
+    """The report of each structure, printed."""
+    result = {}
+    for name, atoms in STRUCTURES[what]().items():
+        report = demo_report(model, atoms) if what == "demo" else verify(CALCULATORS[what](), atoms, seconds=SECONDS)
+        print(name, report, sep="\n", flush=True)
+        result[name] = report.as_dict()
+    return result
+
+
+def demo_report(model: str, atoms):
+    """Of a model file, with every backend that there is."""
+    from equitensor import Calculator
+    from equitensor.verification.model import verify_model
+
+    return verify_model(model, atoms, Calculator(model, dtype="float64"), seconds=SECONDS)
+
+
+def of_metals() -> dict:
+    """A crystal, an alloy that no symmetry makes equal, a cluster."""
+    alloy = bulk("Cu", cubic=True) * (2, 1, 1)
+    alloy.numbers[[0, 3]] = 79, 46
+    return {"Cu": bulk("Cu", cubic=True), "CuAuPd": alloy, "Pt cluster": Octahedron("Pt", 3, cutoff=1)}
+
+
+def of_the_demo() -> dict:
+    """A molecule that was learned, and a crystal that was not."""
+    alanine = ase.io.read(DATA / "test_hot.xyz", 0)
+    return {"alanine": alanine, "made crystal": made(["H", "C", "N", "O"])["made crystal"]}
+
+
+def of_networks() -> dict:
+    return {"ethanol": molecule("CH3CH2OH"), "Si": bulk("Si")}
+
+
+DATA = Path(__file__).resolve().parents[1] / "datasets" / "alanine"
+STRUCTURES = {"emt": of_metals, "mace": of_networks, "nequip": of_networks, "demo": of_the_demo}
+CALCULATORS = {
+    "emt": EMT,
+    "mace": lambda: mace_calculator("float64", channels=16),
+    "nequip": lambda: nequip_calculator("float64", channels=16),
+}
+
+
+def caught() -> dict:
+    """Which of the broken calculators fail under the name of what is wrong with them."""
+    copper, reports = bulk("Cu", cubic=True), {}
+    for name, calculator, check in broken():
+        report = verify(calculator, copper, seconds=SECONDS / 6)
+        reports[name] = {"must_fail": check, "caught": check in report.failed, "failed": report.failed}
+        print(name, reports[name], flush=True)
+    return {"calculators": reports, "caught": sum(each["caught"] for each in reports.values())}
+
+
 def main() -> None:
     """Verify, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("broken", "mace", "nequip"))
+    parser.add_argument("what", choices=("broken", *STRUCTURES))
+    parser.add_argument("--model", default="runs/demo/train/model.eqt", help="of the demo")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if options.what == "broken":
-        copper = bulk("Cu", cubic=True)
-        reports = {}
-        for name, calculator, check in broken():
-            report = verify(calculator, copper, seconds=SECONDS / 6)
-            reports[name] = {"must_fail": check, "caught": check in report.failed, "failed": report.failed}
-            print(name, reports[name], flush=True)
-        result = {"calculators": reports, "caught": sum(each["caught"] for each in reports.values())}
-    else:
-        calculator = {"mace": mace_calculator, "nequip": nequip_calculator}[options.what]("float64", channels=16)
-        structures = {"ethanol": molecule("CH3CH2OH"), "Si": bulk("Si")}
-        result = {}
-        for name, atoms in structures.items():
-            report = verify(calculator, atoms, seconds=SECONDS)
-            print(name, report, sep="\n", flush=True)
-            result[name] = report.as_dict()
+    result = caught() if options.what == "broken" else whole(options.what, options.model)
     write({"environment": environment("float64"), **result}, RESULTS / f"verify_{options.what}.json")
 
 
