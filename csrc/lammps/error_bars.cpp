@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "atom.h"
 #include "comm.h"
@@ -18,7 +19,7 @@ void PairEquitensor::refuse_without_error_bars() {
 
 /* Whether this step needs them: a compute pair, which needs the energy tallied, or a fix pair may ask for them. */
 bool PairEquitensor::wants_error_bars() const {
-  return error_bars && (eflag_global || novelty_asked || forces_std_asked);
+  return error_bars && (eflag_global || novelty.asked || forces_std.asked);
 }
 
 void PairEquitensor::make_room_for_error_bars(equitensor_result& result) {
@@ -34,12 +35,11 @@ void PairEquitensor::make_room_for_error_bars(equitensor_result& result) {
 void PairEquitensor::add_error_bars(const equitensor_result& result) {
   const bool computed = result.sums; // a rank without atoms has sums, too
   const size_t room = std::max(atom->nlocal, 1);
-  novelty.assign(room, computed ? 0.0 : NAN);
-  forces_std.assign(room, computed ? 0.0 : NAN);
+  for (OfAtoms* of_atoms : {&novelty, &forces_std}) of_atoms->values.assign(room, computed ? 0.0 : NAN);
   if (!computed) return;
   for (int r = 0; r < owned; r++) {
-    novelty[atom_of[r]] = novelty_of_row[r];
-    forces_std[atom_of[r]] = scale * forces_std_of_row[r];
+    novelty.values[atom_of[r]] = novelty_of_row[r];
+    forces_std.values[atom_of[r]] = scale * forces_std_of_row[r];
   }
   if (eflag_global) sum_error_bars();
 }
@@ -55,17 +55,25 @@ void PairEquitensor::sum_error_bars() {
   if (comm->me == 0) pvector[0] = scale * equitensor_model_energy_std(model, total.data());
 }
 
-/* fix pair sets these to 1 for the steps at which it wants the values, and to 0 else. */
+/* fix pair asks for the flag first where it has a trigger, and sets it to 1 for the steps at which it wants the values and to
+ * 0 after them. Without one it wants them at all steps. */
 void* PairEquitensor::extract(const char* name, int& dimension) {
   dimension = 0;
-  if (error_bars && strcmp(name, "novelty_flag") == 0) return &novelty_asked;
-  if (error_bars && strcmp(name, "forces_std_flag") == 0) return &forces_std_asked;
+  for (auto [flag, of_atoms] : {std::pair("novelty_flag", &novelty), std::pair("forces_std_flag", &forces_std)}) {
+    if (!error_bars || strcmp(name, flag) != 0) continue;
+    of_atoms->triggered = true;
+    of_atoms->asked = 0;
+    return &of_atoms->asked;
+  }
   return nullptr;
 }
 
 void* PairEquitensor::extract_peratom(const char* name, int& columns) {
   columns = 0;
-  if (error_bars && strcmp(name, "novelty") == 0) return novelty.data();
-  if (error_bars && strcmp(name, "forces_std") == 0) return forces_std.data();
+  for (auto [own, of_atoms] : {std::pair("novelty", &novelty), std::pair("forces_std", &forces_std)}) {
+    if (!error_bars || strcmp(name, own) != 0) continue;
+    if (!of_atoms->triggered) of_atoms->asked = 1;
+    return of_atoms->values.data();
+  }
   return nullptr;
 }

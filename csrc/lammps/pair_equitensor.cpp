@@ -291,8 +291,8 @@ double PairEquitensor::memory_usage() {
   const size_t integers = 2 * owner.capacity() + near.capacity() + row_of.capacity() + atom_of.capacity() +
                           z.capacity() + sender.capacity() + image.capacity() + sent_rows.capacity();
   const size_t reals = near_start.capacity() + start_of.capacity() + shift.capacity() + position.capacity() +
-                       energies.capacity() + forces.capacity() + virials.capacity() + novelty.capacity() +
-                       forces_std.capacity() + novelty_of_row.capacity() + forces_std_of_row.capacity();
+                       energies.capacity() + forces.capacity() + virials.capacity() + novelty.values.capacity() +
+                       forces_std.values.capacity() + novelty_of_row.capacity() + forces_std_of_row.capacity();
   return Pair::memory_usage() +
          static_cast<double>(integers * sizeof(int32_t) + reals * sizeof(double) + outgoing.capacity() + incoming.capacity());
 }

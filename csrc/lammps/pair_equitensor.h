@@ -114,8 +114,12 @@ class PairEquitensor : public Pair {
 
   // Error bars; see error_bars.cpp.
   bool error_bars = false;
-  int novelty_asked = 1, forces_std_asked = 1;
-  std::vector<double> novelty{NAN}, forces_std{NAN}; // of LAMMPS's atoms, and never without an address
+  struct OfAtoms {
+    std::vector<double> values{NAN}; // of LAMMPS's atoms, and never without an address
+    int asked = 0;                   // whether a fix pair wants them at this step, which it says itself if `triggered`
+    bool triggered = false;
+  };
+  OfAtoms novelty, forces_std;
   std::vector<double> novelty_of_row, forces_std_of_row, sums;
 
   // What is exchanged: rows of `width` numbers of `bits` bits, `bytes` in all; see exchange.cpp.
