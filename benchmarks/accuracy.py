@@ -13,9 +13,11 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import processor_clock
 import torch
 import yaml
 from environment import REPOSITORY, RESULTS, append, environment
@@ -43,6 +45,7 @@ def main() -> None:
         "recipe": options.recipe,
         "note": options.note,
         "max_time": options.max_time,
+        "processor_time": options.processor_time,
         "overrides": [word for word in options.overrides if "/" not in word],
         "settings": settings,
         "runs": runs,
@@ -60,6 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train", help="training data (data.train); validation is split from it")
     parser.add_argument("--test", required=True, nargs="+", type=Path, help="test files, named by their stem")
     parser.add_argument("--max-time", default="00:10:00", help="wall time of each training, HH:MM:SS")
+    parser.add_argument("--processor-time", action="store_true", help="--max-time of one thread's processor instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--finished", type=Path, nargs="+", help="run folders to test in place of training with seeds")
     parser.add_argument("--threads", type=int, default=2)
@@ -79,7 +83,11 @@ def train(options: argparse.Namespace, seed: int, output: Path) -> None:
     """Train with one seed, by the user's command."""
     words = [f"data.train={options.train}", f"train.max_time={options.max_time}", f"seed={seed}"]
     words += [f"output={output}", *options.overrides]
-    equitensor(options, "train", str(REPOSITORY / "datasets" / options.recipe / "train.yaml"), *words)
+    recipe = str(REPOSITORY / "datasets" / options.recipe / "train.yaml")
+    if options.processor_time:
+        equitensor(options, "train", recipe, *words, *processor_clock.ALONE, command=[processor_clock.__file__])
+    else:
+        equitensor(options, "train", recipe, *words)
 
 
 def one_run(options: argparse.Namespace, output: Path) -> dict:
@@ -93,10 +101,10 @@ def one_run(options: argparse.Namespace, output: Path) -> dict:
     }
 
 
-def equitensor(options: argparse.Namespace, *words: str) -> None:
+def equitensor(options: argparse.Namespace, *words: str, command: Sequence[str] = ("-m", "equitensor")) -> None:
     """Run the command line of this environment on so many threads; its failure is ours."""
     surroundings = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    done = subprocess.run([sys.executable, "-m", "equitensor", *words], env=surroundings)
+    done = subprocess.run([sys.executable, *command, *words], env=surroundings)
     if done.returncode:
         sys.exit(f"equitensor {words[0]} failed with exit code {done.returncode}")
 
