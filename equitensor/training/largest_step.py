@@ -1,8 +1,8 @@
 """What `equitensor train --check` measures: a step on the largest batches that a run can meet."""
 
+import itertools
 import time
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 import torch
@@ -20,29 +20,54 @@ from equitensor.training.trainer import Trainer
 _VISITED = 1_000_000  # structures whose batches are looked at
 _EPOCHS = 200  # at most
 _MORE = 100  # structures that are tried
-_OTHERS = 20  # steps on batches as they come: memory that is freed in other pieces than it is asked for in
+_STILL = 15  # rounds in which the peak does not rise any more
+_RISE = 0.002  # of the peak, which counts as none
+_SECONDS = 60.0  # of this process, at most
 
 
 def largest_step(trainer: Trainer) -> dict:
     """Steps on the batches with the most edges and with the most atoms: sizes and seconds of the first, memory.
 
-    Between two steps on each, all that a run has in memory is brought there: the state of the optimiser, which the
-    first step begins, graphs that are kept, and what other batches leave behind.
+    Memory that one step frees is seldom of the sizes that the next one asks for, so the peak of a run rises with its
+    steps, ever less, by a sixth of what the first ones need. So do these, each behind one on a batch as it comes, until
+    the peak stays where it is. Graphs that are kept are there by then, and the state of the optimiser, which the first
+    step begins.
     """
-    device = trainer.fabric.device
     trainer.progress = Progress(started=time.monotonic(), epochs=1)
     parts = _largest_parts(trainer)
     with trainer.shards:
         steps = [_step(trainer, part) for part in parts]
         trainer.build_graphs()
-        for batch in islice(trainer.loader, _OTHERS):
-            trainer.step(batch)
+        peak = _settled_peak(trainer, parts)
+        trainer.end_readers()
+    return steps[0] | {"megabytes": peak}
+
+
+def _settled_peak(trainer: Trainer, parts: list[list[AtomicGraph]]) -> float:
+    """In MB, after rounds of a batch as it comes and these, until the peak rises no more."""
+    began, settled, still = time.process_time(), 0.0, 0
+    for batch in _epochs(trainer):
+        trainer.step(batch)
         for part in parts:
             _step(trainer, part)
-        trainer.end_readers()
-        others = trainer.shards.peak_memory()
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_memory() + others
-    return steps[0] | {"megabytes": peak}
+        peak, still = _peak(trainer), still + 1
+        if peak > settled * (1 + _RISE):
+            settled, still = peak, 0
+        if still == _STILL or time.process_time() - began > _SECONDS:
+            break
+    return peak
+
+
+def _epochs(trainer: Trainer) -> Iterator:
+    """The batches of one epoch after the other."""
+    for trainer.sampler.epoch in itertools.count():
+        yield from trainer.loader
+
+
+def _peak(trainer: Trainer) -> float:
+    if trainer.fabric.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return peak_memory() + trainer.shards.peak_memory()
 
 
 def _step(trainer: Trainer, part: list[AtomicGraph]) -> dict:
@@ -78,7 +103,7 @@ def _batches(trainer: Trainer) -> Iterator[list[int]]:
     count, epochs = len(trainer.data.train), trainer.config.train.max_epochs or _EPOCHS
     sampler = BatchSampler(trainer.data.sizes, trainer.data.batch_limits, trainer.config.seed)
     for sampler.epoch in range(min(epochs, 1 + _VISITED // count)):
-        yield from islice(sampler.batches(), _VISITED)
+        yield from itertools.islice(sampler.batches(), _VISITED)
 
 
 def _topped_up(part: list[AtomicGraph], dataset: GraphDataset, limits: BatchLimits) -> list[AtomicGraph]:

@@ -12,25 +12,29 @@ import yaml
 
 from equitensor.training.memory import peak_memory
 
-# What --check says, or the peak of all steps and validations; and what was needed before.
+# What --check says, or the peak of all steps and validations; and what was needed before, most of it by modules.
 CHECK_OR_RUN = """
 import json, sys
-from equitensor.training import plots, trainer
+from equitensor.training import plots, shards
 from equitensor.training.config import load_config
 from equitensor.training.fit import check, fit
 from equitensor.training.memory import peak_memory
 
-config, run, before = load_config(sys.argv[2]), trainer.Trainer.run, peak_memory()
+config, before, needed = load_config(sys.argv[2]), peak_memory(), []
+enter, leave = shards.Shards.__enter__, shards.Shards.__exit__
 
-def measured(self):
-    run(self)
-    print(json.dumps([before, peak_memory()]))
+def entered(self):
+    enter(self)
+    needed.append(before + self.peak_memory())
+    return self
 
-trainer.Trainer.run, plots._write = measured, lambda figure, path: path
-if sys.argv[1] == "check":
-    print(json.dumps([before, check(config)["megabytes"]]))
-else:
-    fit(config)
+def left(self, *error):
+    needed.append(peak_memory() + self.peak_memory())
+    leave(self, *error)
+
+shards.Shards.__enter__, shards.Shards.__exit__, plots._write = entered, left, lambda figure, path: path
+found = check(config)["megabytes"] if sys.argv[1] == "check" else fit(config)
+print(json.dumps([needed[0], found if sys.argv[1] == "check" else needed[1]]))
 """
 
 
@@ -71,8 +75,9 @@ def test_windows_has_no_resource_module(monkeypatch):
         peak_memory(children=True)
 
 
-def test_a_run_needs_no_more_than_check_foretells(settings, frames, tmp_path):
-    """By a tenth of the process's memory, which it says; molecules of two sizes, a third of them to validate on."""
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_needs_no_more_than_check_foretells(settings, frames, tmp_path, threads):
+    """By a tenth, modules left out; molecules of two sizes, a third of them to validate on."""
     rng, several = np.random.default_rng(0), []
     for k in range(60):
         atoms = frames[k % len(frames)].copy()
@@ -85,15 +90,15 @@ def test_a_run_needs_no_more_than_check_foretells(settings, frames, tmp_path):
     ase.io.write(tmp_path / "several.xyz", several, format="extxyz")
     data = {"train": str(tmp_path / "several.xyz"), "group_key": None, "valid_by": "frame", "valid_fraction": 0.33}
     model = {"cutoff": 5.0, "channels": 32, "edge_channels": 32, "lmax": 2}
-    train = {"batch_size": None, "batch_edges": 4000, "max_epochs": 2, "threads": 1}
+    train = {"batch_size": None, "batch_edges": 4000, "max_epochs": 2, "threads": threads}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings(data=data, model=model, train=train)))
 
     def needed(what):
         command = [sys.executable, "-c", CHECK_OR_RUN, what, str(tmp_path / "config.yaml")]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         before, peak = next(json.loads(line) for line in said if line.startswith("["))
-        return peak, peak - before
+        return peak - before
 
-    foretold, beyond_modules = needed("check")
-    assert beyond_modules > 100
-    assert needed("fit")[0] < 1.1 * foretold
+    foretold = needed("check")
+    assert foretold > 100
+    assert needed("fit") < 1.1 * foretold
