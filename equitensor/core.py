@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from equitensor.errors import InputError
+
 PRECISIONS = {"float32": 0, "float64": 1}
 CMAKE = Path(__file__).with_name("cmake")  # where find_package(equitensor) finds the library and its headers
 _NAME = "libequitensor" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
@@ -33,6 +35,12 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 LIBRARY, WHY_NOT = _load()
 
 
+def _loaded() -> ctypes.CDLL:
+    if LIBRARY is None:
+        raise InputError(f"there is no compiled core: {WHY_NOT}")
+    return LIBRARY
+
+
 def function(name: str, sizes: int, arrays: int, constants: int = 0):
     """equitensor_`name` for (precision, sizes and flags, constants, arrays as addresses or None, threads).
 
@@ -49,14 +57,14 @@ def function(name: str, sizes: int, arrays: int, constants: int = 0):
 
 def error() -> str:
     """Why this thread's last call that failed did so."""
-    return LIBRARY.equitensor_error().decode()
+    return _loaded().equitensor_error().decode()
 
 
 def instruction_set() -> str:
     """The vectors that the kernels use on this processor."""
-    return LIBRARY.equitensor_instruction_set().decode()
+    return _loaded().equitensor_instruction_set().decode()
 
 
 def has_openmp() -> bool:
     """Whether a call may use more than one thread."""
-    return bool(LIBRARY.equitensor_has_openmp())
+    return bool(_loaded().equitensor_has_openmp())

@@ -10,6 +10,7 @@ For any ASE calculator, `verify(calculator, atoms)`: all of these and more, as a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def _derivatives(function: Callable, inputs: list[Tensor]) -> dict[str, Tensor]:
     value = function(*leaves)
     generator = torch.Generator().manual_seed(1)
     first = torch.autograd.grad((value * _normal(value, generator)).sum(), variables, create_graph=True)
-    projected = sum((g * _normal(g, generator)).sum() for g in first)
+    projected = torch.stack([(g * _normal(g, generator)).sum() for g in first]).sum()
     second = torch.autograd.grad(projected, variables, allow_unused=True, materialize_grads=True)
     terms = {"value": value.detach()}
     terms |= {f"first derivative in input {n}": g.detach() for n, g in enumerate(first)}
@@ -198,7 +199,7 @@ def assert_forces_match_finite_differences(
         pos.flat[coordinate] += shift
         return float(predict(structure.replace(pos=pos))["energy"])
 
-    derivatives = [-_central_difference(lambda shift, c=c: energy(c, shift), step) for c in chosen]
+    derivatives = [-_central_difference(partial(energy, c), step) for c in chosen]
     actual = forces.flatten()[torch.from_numpy(chosen)]
     assert_close(actual, torch.tensor(derivatives, dtype=torch.float64), TOLERANCES[dtype].derivative, "forces")
 
@@ -216,9 +217,7 @@ def assert_stress_matches_finite_differences(
         strained = structure.replace(pos=structure.pos @ strain, cell=structure.cell @ strain)
         return float(predict(strained)["energy"])
 
-    derivatives = [
-        [_central_difference(lambda shift, a=a, b=b: energy(a, b, shift), step) for b in range(3)] for a in range(3)
-    ]
+    derivatives = [[_central_difference(partial(energy, a, b), step) for b in range(3)] for a in range(3)]
     expected = torch.tensor(derivatives, dtype=torch.float64) / volume
     assert_close(predict(structure)["stress"], expected, TOLERANCES[dtype].derivative, "stress")
 

@@ -147,6 +147,8 @@ def _factory(words: str):
     try:
         if module.endswith(".py"):
             spec = importlib.util.spec_from_file_location("calculator_to_verify", module)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{module} is no file of Python")
             loaded = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(loaded)
         else:

@@ -73,12 +73,12 @@ def _force_constants(members) -> np.ndarray:
         vectors = nearest_image(s.pos[receiver] - s.pos[sender], s)
         lengths.append(np.linalg.norm(vectors, axis=1))
         pulls.append(0.5 * np.sum((s.forces[receiver] - s.forces[sender]) * vectors, axis=1) / lengths[-1])
-    lengths, pulls = np.array(lengths), np.array(pulls)
-    lasting = (lengths.max(axis=0) < 1.2 * _LONGEST) & (lengths.std(axis=0) > _LEAST_SPREAD)
-    lengths, pulls = (values[:, lasting] - values[:, lasting].mean(axis=0) for values in (lengths, pulls))
-    squares = np.sum(lengths**2, axis=0)
-    constants = -np.sum(lengths * pulls, axis=0) / squares
-    rest = np.sum((pulls + constants * lengths) ** 2, axis=0) / (len(members) - 2)
+    all_lengths, all_pulls = np.array(lengths), np.array(pulls)
+    lasting = (all_lengths.max(axis=0) < 1.2 * _LONGEST) & (all_lengths.std(axis=0) > _LEAST_SPREAD)
+    stretch, pull = (values[:, lasting] - values[:, lasting].mean(axis=0) for values in (all_lengths, all_pulls))
+    squares = np.sum(stretch**2, axis=0)
+    constants = -np.sum(stretch * pull, axis=0) / squares
+    rest = np.sum((pull + constants * stretch) ** 2, axis=0) / (len(members) - 2)
     return np.stack([constants, np.sqrt(rest / squares)])
 
 

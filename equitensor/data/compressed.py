@@ -5,20 +5,29 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-SUFFIXES = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SUFFIXES: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 DAMAGED = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, OSError)
 
 
-def decompressed(path) -> io.BufferedReader:
-    """The content of a file, compressed or not, up to its end; `.raw.is_cut` says at the end whether that was missing.
+class Decompressed(io.BufferedReader):
+    """The content of a file, compressed or not, up to its end.
 
-    Raises one of DAMAGED where the compressed stream is damaged in the middle.
+    Reading raises one of DAMAGED where the compressed stream is damaged in the middle.
     """
-    opened = SUFFIXES.get(Path(path).suffix.lower(), open)(path, "rb")
-    return io.BufferedReader(_UpToTheCut(opened), 1 << 16)
+
+    def __init__(self, path) -> None:
+        self._stream = _UpToTheCut(SUFFIXES.get(Path(path).suffix.lower(), open)(path, "rb"))
+        super().__init__(self._stream, 1 << 16)
+
+    @property
+    def is_cut(self) -> bool:
+        """At the end of what there is, whether the end of the compressed stream was missing."""
+        return self._stream.is_cut
 
 
 class _UpToTheCut(io.RawIOBase):

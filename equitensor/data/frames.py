@@ -4,8 +4,9 @@ import logging
 import re
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
-from equitensor.data.compressed import DAMAGED, SUFFIXES, decompressed
+from equitensor.data.compressed import DAMAGED, SUFFIXES, Decompressed
 from equitensor.errors import InputError
 from equitensor.whole_file import whole_file
 
@@ -57,7 +58,7 @@ def read_frame(path, index: int | None = None):
     """
     import ase.io
 
-    options = {"format": format_of(path), "do_not_split_by_at_sign": True}
+    options: dict[str, Any] = {"format": format_of(path), "do_not_split_by_at_sign": True}
     count = ends_in_a_number(path) if index is None else None
     try:
         if count is not None:
@@ -79,12 +80,12 @@ def read_frame(path, index: int | None = None):
 def for_ase(path) -> str | StringIO:
     """What ASE shall read: the file or, of a compressed xyz file that is cut off, the text that is left of it."""
     if is_compressed(path) and format_of(path) == "extxyz":
-        with decompressed(path) as file:
+        with Decompressed(path) as file:
             while file.read(1 << 20):
                 pass
-            is_cut = file.raw.is_cut
+            is_cut = file.is_cut
         if is_cut:
-            with decompressed(path) as file:
+            with Decompressed(path) as file:
                 return StringIO(file.read().decode())
     return str(Path(path).absolute())
 
@@ -144,18 +145,18 @@ def _scan_xyz(path) -> tuple[int, int, bool]:
     A compressed file is cut as well where its own end is missing.
     """
     count = end = 0
-    with decompressed(path) as file:
+    with Decompressed(path) as file:
         header = file.readline()
         while header.strip().isdigit() and header.endswith(b"\n"):
             lines = [file.readline() for _ in range(int(header) + 1)]
-            if b"" in lines or _is_cut(lines[1:]) or (file.raw.is_cut and not lines[-1].endswith(b"\n")):
+            if b"" in lines or _is_cut(lines[1:]) or (file.is_cut and not lines[-1].endswith(b"\n")):
                 break
             count, end = count + 1, end + len(header) + sum(map(len, lines))
             while (header := file.readline()).lstrip().startswith(b"VEC") and header.endswith(b"\n"):
                 end += len(header)
         if count and not header.strip() and not (rest := file.read()).strip():  # empty lines at the end
             end, header = end + len(header) + len(rest), b""
-        return count, end, bool(header) or file.raw.is_cut
+        return count, end, bool(header) or file.is_cut
 
 
 def _is_cut(lines) -> bool:

@@ -62,7 +62,7 @@ class Names(Sequence):
     def __eq__(self, other):
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # equal ones are no keys
 
     def keys(self) -> np.ndarray:
         """(m,) uint64: a digest of each, by which those of several data sets are compared."""
@@ -86,7 +86,7 @@ class JoinedNames(Sequence):
         return self.parts[part][position - int(self._ends[part]) + len(self.parts[part])]
 
     __eq__ = Names.__eq__
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # equal ones are no keys
 
 
 @dataclass
@@ -200,6 +200,7 @@ class Index:
             groups.append(joined_group[np.where(each.group < 0, -1, each.group + before)])
             before += len(each.group_keys)
         described = all(x.composition is not None for x in indices)
+        compositions = [x.compositions for x in indices if x.compositions is not None]
         return cls(
             atoms=np.concatenate([x.atoms for x in indices]),
             flags=np.concatenate([x.flags for x in indices]),
@@ -208,7 +209,7 @@ class Index:
             group_keys=keys[first[order]],
             elements=tuple(sorted(set().union(*(x.elements for x in indices)))),
             composition=_one_after_the_other(indices) if described else None,
-            compositions=Compositions.join([x.compositions for x in indices]) if described else None,
+            compositions=Compositions.join(compositions) if described else None,
             energy=np.concatenate([x.energy for x in indices]) if described else None,
         )
 
@@ -244,7 +245,7 @@ ROW = np.dtype(
 class IndexBuilder:
     """Collects rows of the index, and the names of groups and compositions that they number."""
 
-    columns: dict[str, array] = field(default_factory=lambda: {n: array(ROW[n].char) for n in ROW.names})
+    columns: dict[str, array] = field(default_factory=lambda: {n: array(ROW[n].char) for n in ROW.names or ()})
     names: dict[str, int] = field(default_factory=dict)
     compositions: dict[bytes, int] = field(default_factory=dict)
 

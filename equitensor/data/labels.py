@@ -122,11 +122,11 @@ class LabelReader:
         """The name to read for each label."""
         named = self.keys
         family = self._family(named, values, candidates)
-        chosen = {}
+        chosen: dict[str, str] = {}
         for label in self.labels:
-            if named[label]:
-                if not _is_declined(named[label]) and values.get(named[label]) is not None:
-                    chosen[label] = named[label]
+            if name := named[label]:
+                if not _is_declined(name) and values.get(name) is not None:
+                    chosen[label] = name
                 continue
             own = [key for key in candidates[label] if key.family == family]
             if not own and family == "" and candidates[label]:

@@ -57,8 +57,8 @@ def near_pairs(frames) -> list[Pair]:
     """The nearest fifth of all pairs of frames in one cell, ten at least; none where they are too few or too far
     apart to tell anything."""
     together = systems(frames, (ENERGY, FORCES), same_cell=True)
-    pairs = [_pair(a, b) for members in together for a, b in combinations(members, 2)]
-    pairs = sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)
+    every = (_pair(a, b) for members in together for a, b in combinations(members, 2))
+    pairs = sorted((pair for pair in every if pair is not None), key=lambda pair: pair.distance)
     pairs = [pair for pair in pairs[: max(FEWEST, len(pairs) // 5)] if pair.distance < _APART]
     if len(pairs) < FEWEST or (len(pairs) < _MANY and pairs[len(pairs) // 2].distance > _NEAR):
         return []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from equitensor.data import formats
 from equitensor.data.checks import check_structure
@@ -46,7 +47,7 @@ class Batch:
     records: list[bytes] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
-    said: list[logging.LogRecord] = field(default_factory=list)
+    said: list[Any] = field(default_factory=list)  # log records, each with its template
     last: bool = False
 
 

@@ -106,6 +106,8 @@ def _read_metadata(reader: ReadOnlyLMDB, path: Path) -> Metadata:
 
 def _inline_index(_reader, metadata: Metadata, name: str) -> Index:
     """Of schema 1: inside the metadata."""
+    if metadata.atoms is None or metadata.flags is None or metadata.group is None:
+        raise InputError(f"{name}: damaged metadata (it has no index); convert it again")
     return Index(
         atoms=unpack_array(metadata.atoms),
         flags=_own_bits(unpack_array(metadata.flags), metadata.bits, name),

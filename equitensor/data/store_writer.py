@@ -108,7 +108,7 @@ class StoreWriter:
         """Write the last records, the index and the metadata, sync to disk, and give the file its name."""
         self._flush()
         for name, array in self._arrays():
-            self._commit(lambda transaction, name=name, array=array: transaction.put(array_key(name), array))
+            self._commit(_putting(array_key(name), array))
         metadata = msgspec.msgpack.encode(self._metadata(provenance or {}))
         self._commit(lambda transaction: (transaction.delete(PROGRESS_KEY), transaction.put(METADATA_KEY, metadata)))
         with self._explained():
@@ -214,9 +214,10 @@ class StoreWriter:
         index = self._index
         for name, raw in block.columns.items():
             index.columns[name].frombytes(raw)
-        for known, new in ((index.names, block.names), (index.compositions, block.compositions)):
-            for each in new:
-                known.setdefault(each, len(known))
+        for name in block.names:
+            index.names.setdefault(name, len(index.names))
+        for composition in block.compositions:
+            index.compositions.setdefault(composition, len(index.compositions))
         self.left_out.extend(block.left_out)
 
     def _mark_saved(self):
@@ -291,6 +292,11 @@ class StoreWriter:
         self.partial.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
         self._release()
+
+
+def _putting(key: bytes, value) -> Callable:
+    """Of a transaction: put this."""
+    return lambda transaction: transaction.put(key, value)
 
 
 def _latest(numbered: dict, before: int) -> list:

@@ -27,9 +27,9 @@ def stress_warning(frames) -> str | None:
     pairs = [pair for each in members for a, b in combinations(each, 2) if (pair := _strained_pair(a, b)) is not None]
     if len(pairs) < FEWEST:
         return _by_scale(frames)
-    pairs = np.array(sorted(pairs)[: max(FEWEST, len(pairs) // 2)])
+    nearest = np.array(sorted(pairs)[: max(FEWEST, len(pairs) // 2)])
     number = sum(len(each) for each in members if len(each) > 1)
-    warning = _by_work(change=pairs[:, 1], work=pairs[:, 2], frames=number)
+    warning = _by_work(change=nearest[:, 1], work=nearest[:, 2], frames=number)
     return _by_scale(frames) if warning is None else warning or None
 
 

@@ -30,7 +30,8 @@ def sort_edges(edge_index, shift, num_nodes: int) -> tuple[Tensor, Tensor, Tenso
     _check_pairs(rows[forth], np.column_stack([sender, receiver, -shift])[back])
     rev = np.empty(edges, np.int64)
     rev[np.argsort(forth)[back]] = np.arange(edges)
-    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in (edge_index[:, forth], shift[forth], rev))
+    edge_index, shift = np.ascontiguousarray(edge_index[:, forth]), np.ascontiguousarray(shift[forth])
+    return torch.from_numpy(edge_index), torch.from_numpy(shift), torch.from_numpy(rev)
 
 
 def check_order(edge_index: Tensor, shift: Tensor, rev: Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -107,7 +108,7 @@ def _linears(model: nn.Module, swaps: Swaps) -> None:
     _replace(model, swaps, swap.is_linear, _reason_to_leave_linear, swap.linear)
 
 
-def _reason_to_leave_linear(linear: nn.Module) -> str | None:
+def _reason_to_leave_linear(linear: Any) -> str | None:
     """One without a path MACE gives features of another width: its read-out of dipoles from scalars alone."""
     return swap.reason_to_leave(linear) if len(linear.instructions) else "it has no path: its output is zero"
 

@@ -106,11 +106,12 @@ def _open_in_core(model, device, dtype) -> tuple[Model | None, str]:
         from equitensor.models import read_header
 
         read_header(model)  # what is no model file is not for torch either
-        source = model
+        source: str | Path | bytes = model
     else:
-        source, reason = _packed(model)
-        if source is None:
+        packed, reason = _packed(model)
+        if packed is None:
             return None, reason
+        source = packed
     try:
         opened = Model(source, without_d3=True)
     except InputError as error:

@@ -38,7 +38,7 @@ class _Batched:
 
     def _with_error_bars(self, now: Batch, out: dict, features: Tensor | np.ndarray | None) -> dict[str, Tensor]:
         """And those of every structure, from the features of all atoms."""
-        if self.error_bars is None:
+        if self.error_bars is None or features is None:
             return out
         features = features.detach().cpu().double().numpy() if isinstance(features, Tensor) else features
         numbers, batch = now.z.cpu().numpy(), now.batch.cpu().numpy()
@@ -99,7 +99,8 @@ class BatchedCore(_Batched):
         self._check(now)
         if self.neighbors.follow(now):
             wide = self.neighbors.wide
-            self.rows.take(wide.z.numpy(), *wide.edge_index.numpy())
+            sender, receiver = wide.edge_index.numpy()
+            self.rows.take(wide.z.numpy(), sender, receiver)
         translation = self.neighbors.translation.T.contiguous().numpy()
         bars = self.error_bars is not None
         result = self.rows.evaluate(now.pos.numpy(), translation, virials=stress, features=bars)

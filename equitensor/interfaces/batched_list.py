@@ -42,8 +42,6 @@ class BatchedList:
     def __init__(self, cutoff: float, skin: float, device="cpu"):
         self.cutoff, self.skin, self.device = float(cutoff), float(skin), torch.device(device)
         self.builds = 0
-        self.wide: AtomicGraph | None = None
-        self.translation: Tensor | None = None
         self._origin: Batch | None = None
 
     def graph(self, now: Batch) -> AtomicGraph:
@@ -88,12 +86,14 @@ class BatchedList:
         whole = self.cutoff + 2 * largest <= shrink * (self.cutoff + self.skin)  # false for NaN
         stale = ~whole | (deformed & ~now.pbc.all(1))
         close = ~stale & (shrink * self._shortest - 2 * largest < TOO_CLOSE)
-        return tuple(torch.stack([stale, close]).tolist())
+        stale_list, close_list = torch.stack([stale, close]).tolist()
+        return stale_list, close_list
 
     def _search(self, now: Batch, stale: list[bool]) -> None:
-        parts = [None] * now.num_graphs if all(stale) else self._parts
-        shortest = [0.0] * now.num_graphs if all(stale) else self._shortest.tolist()
-        pos, cell = (now.pos.clone(), now.cell.clone()) if all(stale) else (self._origin.pos, self._origin.cell)
+        then = None if all(stale) else self._origin
+        parts: dict[int, AtomicGraph] = {} if then is None else dict(enumerate(self._parts))
+        shortest = [0.0] * now.num_graphs if then is None else self._shortest.tolist()
+        pos, cell = (now.pos.clone(), now.cell.clone()) if then is None else (then.pos, then.cell)
         self._origin = None  # until all is taken
         for k in (k for k, again in enumerate(stale) if again):
             parts[k], shortest[k] = _named(k, self._found, *_one(now, k))
@@ -101,8 +101,9 @@ class BatchedList:
             pos = torch.where(mine[:, None], now.pos, pos)
             cell[k] = now.cell[k]
             self.builds += 1
-        self._parts, self._shortest = parts, torch.tensor(shortest, dtype=torch.float64, device=self.device)
-        self.wide = AtomicGraph.collate(parts)
+        self._parts = [parts[k] for k in range(now.num_graphs)]
+        self._shortest = torch.tensor(shortest, dtype=torch.float64, device=self.device)
+        self.wide = AtomicGraph.collate(self._parts)
         self._origin = Batch(now.z.clone(), pos, now.batch.clone(), cell, now.pbc.clone())
 
     def _found(self, z, pos, cell, pbc) -> tuple[AtomicGraph, float]:

@@ -93,7 +93,8 @@ class _Descent:
         self.ended = [Relaxed(structure, np.nan, False, 0, _fault(structure)) for structure in structures]
         self.left = [k for k, each in enumerate(self.ended) if not each.fault]
         self.start: dict[int, float] = {}
-        self.moving = _Moving.of([structures[k] for k in self.left], engine.device) if self.left else None
+        if self.left:
+            self.moving = _Moving.of([structures[k] for k in self.left], engine.device)
 
     def computed(self, step: int) -> dict[str, Tensor] | None:
         """Energies and forces where the atoms are; None where some structures had to be ended, since they are none any
@@ -124,7 +125,8 @@ class _Descent:
         """Go on with those structures."""
         if not stay.all():
             self.left = [k for k, stays in zip(self.left, stay.tolist(), strict=True) if stays]
-            self.moving = self.moving.of_those(stay) if self.left else None
+            if self.left:
+                self.moving = self.moving.of_those(stay)
 
 
 def _fault(structure: Structure) -> str:
@@ -169,7 +171,9 @@ class _Moving:
         kept |= {name: getattr(self.batch, name)[stay] for name in ("cell", "pbc")}
         those = _Moving(Batch(**kept), self.fixed[atoms])
         those._memory.extend((s[atoms], y[atoms], rho[stay]) for s, y, rho in self._memory)
-        those._before = None if self._before is None else tuple(each[atoms] for each in self._before)
+        if self._before is not None:
+            pos, forces = self._before
+            those._before = pos[atoms], forces[atoms]
         return those
 
     def free(self, forces: Tensor) -> Tensor:

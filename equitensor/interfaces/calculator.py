@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
@@ -66,7 +66,8 @@ class Calculator(AseCalculator):
     a computation with several threads, where OpenMP would hang (start workers with "spawn").
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    # ASE declares it so, and an instance may have more.
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """ASE's constraints in dynamics: what they leave free, counted as ASE does, and which ones its integrators break."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane, FixScaled, FixSymmetry, Hookean
@@ -41,7 +42,7 @@ def simplified(atoms) -> list:
     for; planes and lines along the axes become FixCartesian, which extended xyz can hold.
     """
     count, frame = held_space(atoms)
-    joined = [FixAtoms(np.flatnonzero(count == 3))] if (count == 3).any() else []
+    joined: list[Any] = [FixAtoms(np.flatnonzero(count == 3))] if (count == 3).any() else []
     for held, kind, row in ((1, FixedPlane, 2), (2, FixedLine, 0)):
         index = np.flatnonzero(count == held)
         for direction, members in _grouped(frame[index, row], index):
@@ -101,7 +102,7 @@ def hold_the_same(one, other) -> bool:
     held = np.arange(3) >= 3 - count[:, None]
     spaces = [np.einsum("nk,nka,nkb->nab", held, f, f) for f in (frame, others_frame)]
     rest = [names(c for c in a.constraints if held_directions(c, a.cell) is None) for a in (one, other)]
-    return bool(np.allclose(*spaces, atol=1e-6)) and rest[0] == rest[1]
+    return bool(np.allclose(spaces[0], spaces[1], atol=1e-6)) and rest[0] == rest[1]
 
 
 def check_cell_relaxation(atoms) -> None:

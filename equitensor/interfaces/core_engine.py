@@ -32,7 +32,6 @@ class CoreEngine:
         self.rows = Rows(model, precision, threads)
         self.error_bars = model.error_bars
         self.neighbors = _RowList(model, skin, self.rows)
-        self._last: Structure | None = None
 
     @property
     def error_bars(self) -> ErrorBars | None:

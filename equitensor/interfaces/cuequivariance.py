@@ -29,7 +29,7 @@ def is_layer(module: nn.Module) -> bool:
     return _name(module) is not None
 
 
-def is_channelwise(module: nn.Module) -> bool:
+def is_channelwise(module: object) -> bool:
     """Whether it is their channel-wise tensor product."""
     return _name(module) == "ChannelWiseTensorProduct"
 

@@ -121,7 +121,8 @@ class System:
         self.model, self.precision, self.threads = model, precision, threads
         self._lib, self._handle = lib, handle
         weakref.finalize(self, lib.equitensor_system_free, handle)
-        self._owned = self._total = self._edges = None
+        self._owned: int | None = None  # none before neighbours are set
+        self._total = self._edges = 0
 
     def set_neighbors(self, numbers, start, sender, owned: int | None = None) -> None:
         """Atoms and a full list of neighbours, until the next call; pairs beyond the cutoff are passed over.
@@ -167,7 +168,7 @@ class System:
         energies, forces = np.zeros(self._owned), np.zeros((self._total, 3))
         virials = np.zeros((self._total, 6)) if virials else None
         features = np.zeros((self._owned, self.model.num_features)) if features else None
-        forces_std, novelty, sums = self._room_for_error_bars() if error_bars else (None, None, None)
+        forces_std, novelty, sums = self._room_for_error_bars(self._owned) if error_bars else (None, None, None)
         result = Result()
         result.energies, result.forces = energies.ctypes.data, forces.ctypes.data
         result.virials, result.features = _address(virials), _address(features)
@@ -186,8 +187,8 @@ class System:
         virial = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         return Evaluated(result.energy, virial, energies, forces, virials, features, forces_std, novelty, sums)
 
-    def _room_for_error_bars(self) -> tuple[np.ndarray, ...]:
-        return np.empty(self._owned), np.empty(self._owned), np.empty(self.model.num_sums)
+    def _room_for_error_bars(self, owned: int) -> tuple[np.ndarray, ...]:
+        return np.empty(owned), np.empty(owned), np.empty(self.model.num_sums)
 
     def _check(self, code: int) -> None:
         if code:

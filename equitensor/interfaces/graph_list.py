@@ -14,7 +14,6 @@ class GraphList(SkinList):
     def __init__(self, cutoff: float, skin: float, device="cpu"):
         super().__init__(cutoff, skin)
         self.device = torch.device(device)
-        self._wide: AtomicGraph | None = None
 
     def graph(self, structure: Structure) -> AtomicGraph:
         """The graph of this structure, edges up to the cutoff, on the list's device; labels are left out."""

@@ -6,6 +6,8 @@ Its `skip_tp` multiplies features with the one-hot element of each atom.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from equitensor.interfaces import cuequivariance, cuequivariance_products
@@ -24,7 +26,7 @@ def is_fused(block: nn.Module) -> bool:
     return isinstance(getattr(block, "conv_tp", None), (swap.Convolution, cuequivariance_products.Convolution))
 
 
-def reason_to_leave(block: nn.Module) -> str | None:
+def reason_to_leave(block: Any) -> str | None:
     """Why the convolution of an interaction block cannot be replaced, or None."""
     product = getattr(block, "conv_tp", None)
     if not (swap.is_product(product) or cuequivariance.is_channelwise(product)):
@@ -34,7 +36,7 @@ def reason_to_leave(block: nn.Module) -> str | None:
     return (swap if swap.is_product(product) else cuequivariance).reason_to_leave(product)
 
 
-def fuse(block: nn.Module) -> nn.Module:
+def fuse(block: Any) -> nn.Module:
     """Replace `conv_tp` of a block by our convolution, and return it."""
     if swap.is_product(block.conv_tp):
         block.conv_tp = swap.convolution(block.conv_tp)

@@ -11,7 +11,8 @@ class Summary:
     def __init__(self, atoms: int, settings):
         self.atoms, self.settings = atoms, settings
         self.times, self.totals, self.temperatures = [], [], []
-        self._began = self._ended = None
+        self._began: float | None = None
+        self._ended = 0.0
 
     def add(self, sample) -> None:
         """Count one step; the first is the start, from which the clock runs."""
@@ -27,7 +28,7 @@ class Summary:
 
     @property
     def steps_per_second(self) -> float:
-        return self.steps / (self._ended - self._began) if self.steps else 0.0
+        return self.steps / (self._ended - self._began) if self._began is not None and self.steps else 0.0
 
     @property
     def drift(self) -> float:

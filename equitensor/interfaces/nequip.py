@@ -3,6 +3,8 @@
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from equitensor.interfaces.e3nn import swap
@@ -11,7 +13,7 @@ from equitensor.interfaces.e3nn import swap
 class TensorProductScatter(nn.Module):
     """Ours for NequIP's module of that name: the same call and state dict."""
 
-    def __init__(self, theirs: nn.Module) -> None:
+    def __init__(self, theirs: Any) -> None:
         super().__init__()
         self.tp = swap.convolution(theirs.tp)
         self.feature_irreps_in, self.irreps_edge_attr = self.tp.irreps_in1, self.tp.irreps_in2
@@ -33,7 +35,7 @@ def is_compiled(model: nn.Module) -> bool:
     return swap.origin(type(model)) in (("nequip", "CompileGraphModel"), ("nequip", "DictInputOutputWrapper"))
 
 
-def reason_to_leave(module: nn.Module) -> str | None:
+def reason_to_leave(module: Any) -> str | None:
     """Why a `TensorProductScatter` cannot be replaced, or None."""
     if not swap.is_product(module.tp):
         return "its tp is not a tensor product of e3nn"

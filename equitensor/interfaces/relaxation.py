@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -54,8 +55,11 @@ def relax(
 
 
 def _relax(atoms, fmax, cell, steps, on_step) -> Relaxation:
-    bound, result = coordination(atoms) > 0, None
-    optimizer = LBFGS(FrechetCellFilter(atoms) if cell else atoms, logfile=None)
+    bound = coordination(atoms) > 0
+    moving: Any = FrechetCellFilter(atoms) if cell else atoms
+    quiet: Any = None  # ASE's annotation leaves it out
+    optimizer = LBFGS(moving, logfile=quiet)
+    result: Relaxation
     for step in _steps(optimizer, steps):
         if fault := geometry_fault(atoms, bound):
             raise UnstableError(f"relaxation step {step}: {fault}; {ADVICE}")

@@ -63,10 +63,7 @@ class SkinList(ABC):
     def _motion(self, structure: Structure) -> tuple[float, float]:
         """s and the largest |u_i| + |u_j| (Angstrom) since the search; (0, 0), which no list covers, for another."""
         origin = self.origin
-        same = (
-            origin is not None and np.array_equal(structure.z, origin.z) and np.array_equal(structure.pbc, origin.pbc)
-        )
-        if not same:
+        if origin is None or not np.array_equal(structure.z, origin.z) or not np.array_equal(structure.pbc, origin.pbc):
             return 0.0, 0.0
         displaced, shrink = structure.pos - origin.pos, 1.0
         if structure.pbc.any() and not np.array_equal(structure.cell, origin.cell):

@@ -8,7 +8,7 @@ import torch
 
 from equitensor import models
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph, Structure
+from equitensor.graph import Structure
 from equitensor.interfaces.graph_list import GraphList
 from equitensor.interfaces.one_at_a_time import note_threads, refuse_after_fork
 
@@ -30,7 +30,6 @@ class TorchEngine:
         self.error_bars = getattr(self.model, "error_bars", None)
         self.elements, self.cutoff = np.array(self.model.elements), self.model.cutoff
         self.neighbors = GraphList(self.cutoff, skin, self.model.device)
-        self.graph: AtomicGraph | None = None
 
     @property
     def coordination(self) -> np.ndarray:

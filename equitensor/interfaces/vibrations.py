@@ -98,9 +98,9 @@ def _as_a_whole(atoms, free) -> np.ndarray:
     motions = [np.broadcast_to(axis, size) for axis in np.eye(3)]
     if not atoms.pbc.any():
         motions += [np.cross(axis, arms) for axis in np.eye(3)]
-    motions = np.array(motions) * np.sqrt(atoms.get_masses())[:, None]
-    _, values, motions = np.linalg.svd(motions.reshape(len(motions), -1), full_matrices=False)
-    motions = motions[values > 1e-6 * values[0]]
+    weighted = np.array(motions) * np.sqrt(atoms.get_masses())[:, None]
+    _, values, rows = np.linalg.svd(weighted.reshape(len(motions), -1), full_matrices=False)
+    rows = rows[values > 1e-6 * values[0]]
     # Combinations of which constraints take nothing away: eigenvalue 1 of the projection.
-    inside, turned = np.linalg.eigh((motions @ free.T) @ (free @ motions.T))
-    return turned[:, inside > 1 - 1e-9].T @ motions
+    inside, turned = np.linalg.eigh((rows @ free.T) @ (free @ rows.T))
+    return turned[:, inside > 1 - 1e-9].T @ rows

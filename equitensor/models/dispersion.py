@@ -1,6 +1,7 @@
 """Dispersion by DFT-D3 (Grimme et al. 2010, 2011), as the package dftd3 computes it, beside a potential."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -32,14 +33,14 @@ class Dispersion:
 
     def added_to(self, structure: Structure, sign: float = 1.0) -> Structure:
         """The structure, whose labels have this too, or with sign -1 not any more; those that it lacks stay None."""
-        own = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        own: dict[str, Any] = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         given = {name: getattr(structure, name) for name in own}
         here = [name for name, value in given.items() if value is not None and own[name] is not None]
         return structure.replace(**{name: given[name] + sign * own[name] for name in here})
 
     def added_to_results(self, out: dict) -> dict:
         """The results of a model, energy, forces and what else it computes, with this too."""
-        own = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        own: dict[str, Any] = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         return out | {name: out[name] + value for name, value in own.items() if name in out and value is not None}
 
 

@@ -1,10 +1,16 @@
 """Element tables that begin, and are trained, by how alike two elements are."""
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from equitensor.graph import similar_elements
 from equitensor.nn.weights import ElementTable
+
+if TYPE_CHECKING:
+    from equitensor.models.potential import Potential
 
 
 def begin_alike(backbone: nn.Module, elements) -> None:
@@ -15,7 +21,7 @@ def begin_alike(backbone: nn.Module, elements) -> None:
             weight.copy_(_mixed(root, weight))
 
 
-def train_alike(model: nn.Module, kept=()) -> None:
+def train_alike(model: "Potential", kept: Collection[int] = ()) -> None:
     """What an element learns, those that resemble it learn: gradients of rows of a potential's tables are multiplied
     by their covariance. This comes before Adam's normalisation: an element that few batches hold follows its like.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -54,7 +54,8 @@ class ClebschGordanInteraction(FlatInteractionMap):
         ]
         self._add_paths(couplings)
         natural = all(ir.p == (-1) ** ir.l for space in irreps for _, ir in space)
-        self.form, self.grid = _checked_form(form), None
+        self.form = _checked_form(form)
+        self.grid: NaturalParityPaths | LowRankPaths | None = None
         if form == "low_rank" or (form is None and natural and max(self.sizes) <= GRID_LIMIT):
             degrees = tuple(tuple(ir.l for _, ir in space) for space in irreps)
             self.grid = (NaturalParityPaths if natural else LowRankPaths)(degrees, self.indices, scales)
@@ -69,8 +70,10 @@ class ClebschGordanInteraction(FlatInteractionMap):
         plan, table = pack_pairs(paths, couplings)
         self.add_table("plan", plan)
         self.add_table("coupling", table)
-        self.layout = Layout(*([size] for size in self.sizes), self.channels, True)
-        self.flat_layout = Layout(*([ir.dim for _, ir in space] for space in self.irreps), self.channels, False)
+        x, y, z = ([size] for size in self.sizes)
+        self.layout = Layout(x, y, z, self.channels, True)
+        x, y, z = ([ir.dim for _, ir in space] for space in self.irreps)
+        self.flat_layout = Layout(x, y, z, self.channels, False)
 
     def _stack(self, blocks: list[Tensor]) -> Tensor:
         """(P, d1 d2 d3): the coupling tensor of each path in the place of its operands and output."""
@@ -86,12 +89,12 @@ class ClebschGordanInteraction(FlatInteractionMap):
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """(..., d1, C), (..., d2, C), weight (P C,) or (..., P C) or None for ones: (..., d3, C)."""
         lead = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        shared = weight is None or weight.dim() == 1
-        if not shared:
+        by_item = weight is not None and weight.dim() > 1
+        if weight is not None and by_item:
             lead = torch.broadcast_shapes(lead, weight.shape[:-1])
         first = _rows(x, lead)
         second = first if y is x else _rows(y, lead)
-        if not shared:
+        if weight is not None and by_item:
             rows = weight.expand(*lead, -1).reshape(len(first), len(self.indices), self.channels)
             z = self._by_paths(first, second, rows.transpose(0, 1))
         else:
@@ -118,7 +121,7 @@ class ClebschGordanInteraction(FlatInteractionMap):
         return z.view(*lead, z.shape[-1])
 
     def _shared(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        if self.form == "low_rank":
+        if self.form == "low_rank" and self.grid is not None:
             return self.grid(x, y, weight)
         if self.form == "dense":
             return self._dense(x, y, weight)
@@ -135,8 +138,8 @@ class ClebschGordanInteraction(FlatInteractionMap):
 
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors."""
-        by_grid = self.grid is not None and not (self.form is None and has_kernel(x))
-        if by_grid and x.dim() == 3 and (weight is None or weight.dim() == 1):
+        shared = x.dim() == 3 and (weight is None or weight.dim() == 1)
+        if self.grid is not None and shared and not (self.form is None and has_kernel(x)):
             return self.grid.powers(x, order, None if weight is None else weight.view(-1, self.channels))
         return repeated(self, x, order, weight)
 
@@ -170,13 +173,15 @@ class ClebschGordanConvolution(RadialConvolutionMap):
         self.weight_numel, self.width = start, self.irreps_out.dim
 
     def forward(self, x: Tensor, edge_attr: Tensor, edge_weight: Tensor, edge_index: Tensor) -> Tensor:
-        return uvu_convolution(x, edge_attr, edge_weight, *edge_index, self.coupling, self.plan, self.width)
+        sender, receiver = edge_index
+        return uvu_convolution(x, edge_attr, edge_weight, sender, receiver, self.coupling, self.plan, self.width)
 
     def forward_radial(
         self, x: Tensor, edge_attr: Tensor, hidden: Tensor, matrix: Tensor, edge_index: Tensor
     ) -> Tensor:
         """`forward` with edge_weight = hidden @ matrix, which is made chunk by chunk."""
-        return radial_convolution(x, edge_attr, hidden, matrix, *edge_index, self.coupling, self.plan, self.width)
+        sender, receiver = edge_index
+        return radial_convolution(x, edge_attr, hidden, matrix, sender, receiver, self.coupling, self.plan, self.width)
 
     def describe(self) -> str:
         return f"{len(self.instructions)} paths, {self.weight_numel} weights per edge"
@@ -204,7 +209,7 @@ def _rows(x: Tensor, lead: torch.Size) -> Tensor:
     return x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:])
 
 
-def _uvu_instructions(irreps_in, irreps_edge, irreps_out) -> tuple:
+def _uvu_instructions(irreps_in, irreps_edge, irreps_out) -> tuple[Any, list[tuple]]:
     """Sorted output irreps, one slot per path, and (i_in, i_edge, i_out, "uvu", True) sorted by slot."""
     wanted = irreps_out.sort().irreps.simplify()
     paths = find_paths("cg", irreps_in, irreps_edge, wanted)

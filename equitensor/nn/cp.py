@@ -95,7 +95,9 @@ class CPInteraction(CPTables, InteractionMap):
     def powers(self, x: Tensor, order: int, weight: Tensor | None) -> list[Tensor]:
         """x, x (x) x, (x (x) x) (x) x ... up to `order` factors; x is transformed once."""
         terms = [x]
-        factor = transform(self.b, x) if order > 1 else None
+        if order < 2:
+            return terms
+        factor = transform(self.b, x)
         while len(terms) < order:
             reuse = len(terms) == 1 and self.same_factors
             values = factor if reuse else transform(self.a, terms[-1])

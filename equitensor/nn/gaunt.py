@@ -47,7 +47,7 @@ class GauntInteraction(InteractionMap):
             self.add_table(name, owners(irs))
         # The bracket takes other derivatives of the second operand than of the first.
         self.same_operands = spaces[0] == spaces[1] and paths == "even"
-        self.scale = output_scale(*spaces, self.indices)
+        self.scale = output_scale(spaces[0], spaces[1], spaces[2], self.indices)
 
     def initial_weight(self) -> Tensor:
         """Ones, and for w_l3 what gives outputs of unit variance for inputs of unit variance."""

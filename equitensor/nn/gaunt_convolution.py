@@ -41,7 +41,7 @@ class GauntConvolution(ConvolutionMap):
         self.on_grid = form == "grid"
         if self.on_grid:
             self.add_table("filters", _degrees_apart(self.form.table("b"), spaces[1]))
-        scale = output_scale(*spaces, self.indices).to(torch.get_default_dtype())
+        scale = output_scale(spaces[0], spaces[1], spaces[2], self.indices).to(torch.get_default_dtype())
         self.w_l1 = nn.Parameter(torch.ones(len(spaces[0]), channels))
         self.w_l3 = nn.Parameter(scale.unsqueeze(1).repeat(1, channels))
 

@@ -49,8 +49,10 @@ class FastestForm(GridForm):
 
     def __init__(self, spaces: list, odd: bool) -> None:
         super().__init__(spaces, odd)
-        tensor = coupling_tensor(*spaces, odd)
-        self.sizes = tuple(tensor.shape)
+        first, second, out = spaces
+        tensor = coupling_tensor(first, second, out, odd)
+        d1, d2, d3 = tensor.shape
+        self.sizes = (d1, d2, d3)
         index, coefficients = sparse_entries(tensor)
         self.register_buffer("index", index, persistent=False)
         self.coefficients = coefficients  # float64 in every dtype; the operator rounds them
@@ -78,7 +80,8 @@ class FourierForm(Tables):
 
     def __init__(self, spaces: list, odd: bool) -> None:
         super().__init__()
-        tables = fourier_tables(*spaces, odd)
+        first, second, out = spaces
+        tables = fourier_tables(first, second, out, odd)
         self.samples, self.terms = tables.samples, tables.terms
         for name in ("first", "second", "out"):
             index, matrix = getattr(tables, name)
@@ -119,7 +122,8 @@ class DirectForm(Tables):
 
     def __init__(self, spaces: list, odd: bool) -> None:
         super().__init__()
-        tensor = coupling_tensor(*spaces, odd)
+        first, second, out = spaces
+        tensor = coupling_tensor(first, second, out, odd)
         self.entries = int(tensor.count_nonzero())
         classes = [mirror_classes(irs) for irs in spaces]
         for slot, (p, q) in enumerate(OPERANDS):
@@ -136,8 +140,8 @@ class DirectForm(Tables):
     def couple(self, first: Tensor, second: Tensor) -> Tensor:
         lead = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
         x, y = (v.expand(*lead, *v.shape[-2:]).movedim(-2, 0).flatten(1) for v in (first, second))
-        tables = tuple(PairTable(*(getattr(self, f"{n}_{slot}") for n in PairTable._fields)) for slot in range(3))
-        return direct_product(x, y, tables).unflatten(1, (*lead, first.shape[-1])).movedim(0, -2)
+        of_x, of_y, of_z = (PairTable(*(getattr(self, f"{n}_{slot}") for n in PairTable._fields)) for slot in range(3))
+        return direct_product(x, y, (of_x, of_y, of_z)).unflatten(1, (*lead, first.shape[-1])).movedim(0, -2)
 
     def convolve(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> Tensor:
         """As that of FourierForm."""

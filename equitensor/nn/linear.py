@@ -61,28 +61,32 @@ class Linear(nn.Module):
         Raises:
             InputError: shapes, dtypes or devices that do not fit; no weights anywhere.
         """
-        weight = self.weight if weight is None else weight
+        weight = self._given(weight)
         self._check(x, weight)
         blocks = split_irreps(x, self.counts, self.sizes, self.layout)
-        out: list[Tensor | None] = [None] * len(self.irreps_out)
+        out: dict[int, Tensor] = {}
         matrices = weight.split([math.prod(shape) for shape in self._shapes], dim=-1)
         for (i, k), shape, scale, matrix in zip(self.instructions, self._shapes, self._scales, matrices, strict=True):
             term = blocks[i] @ (scale * matrix.unflatten(-1, shape))
-            out[k] = term if out[k] is None else out[k] + term
+            out[k] = out[k] + term if k in out else term
         if self.bias is not None:
             for k, bias in zip(self._even_scalars, self.bias.split(self._bias_sizes), strict=True):
                 out[k] = out[k] + bias
-        return join_irreps(out, self.layout)
+        return join_irreps([out[k] for k in range(len(self.irreps_out))], self.layout)
 
     def weight_views(self, weight: Tensor | None = None) -> list[Tensor]:
         """The matrix (..., mul_in, mul_out) of each instruction, a view of the weights."""
-        weight = self.weight if weight is None else weight
-        parts = weight.split([math.prod(shape) for shape in self._shapes], dim=-1)
+        parts = self._given(weight).split([math.prod(shape) for shape in self._shapes], dim=-1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
-    def _check(self, x: Tensor, weight: Tensor | None) -> None:
+    def _given(self, weight: Tensor | None) -> Tensor:
+        """That of the call, else the layer's own."""
+        weight = self.weight if weight is None else weight
         if weight is None:
             raise InputError("Linear: made with internal_weights=False, so the call needs a weight")
+        return weight
+
+    def _check(self, x: Tensor, weight: Tensor) -> None:
         check_shape("Linear", "x", x, self.shape_in, f"{self.irreps_in}, layout {self.layout}")
         check_shape("Linear", "weight", weight, (self.weight_numel,), f"{self.irreps_in} -> {self.irreps_out}")
         check_kind("Linear", x, weight)

@@ -54,7 +54,8 @@ class ElementPolynomials(Tables):
         self._outputs, self._channels_last = outputs, channels_last
         plan = polynomial_blocks(terms, d, paths, OVERHEAD)
         self._blocks = [Block(*block) for block in plan.blocks]
-        self._stages, parts, columns = [], [], d + 1
+        parts: list[Tensor] = []
+        self._stages, columns = [], d + 1
         for i, j in plan.products:
             self._stages.append(Products(sum(map(len, parts)), len(i), columns, d + 1))
             parts += [i, j]

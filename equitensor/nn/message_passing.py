@@ -47,6 +47,7 @@ class EdgeUpdate(nn.Module):
     """m_ji += MLP(m_ji, g_ji, scalars of B_i), g_ji = R'(d_ji) * sum_lm Y_lm(r_ji) W_l B_j,lm."""
 
     prior: Tensor
+    sign: Tensor
 
     def __init__(self, lmax, channels, edge_channels, num_radial, smoothness) -> None:
         super().__init__()

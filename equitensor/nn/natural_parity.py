@@ -58,7 +58,8 @@ class NaturalParityPaths(Tables):
         while len(terms) < order:
             z = self._product(values, factor, mix)
             terms.append(z.permute(2, 1, 0))
-            values = transform(self.a, z).view(factor.shape) if len(terms) < order else None
+            if len(terms) < order:
+                values = transform(self.a, z).view(factor.shape)
         return terms
 
     def _to_grid(self, matrix: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -81,7 +81,7 @@ class ConvolutionMap(Tables, ABC):
     """
 
     layout: ClassVar[str] = "channels_last"
-    irreps_out: object
+    irreps_out: Any
     instructions: list[tuple]
     weight_numel: int
 

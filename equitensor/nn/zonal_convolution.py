@@ -94,7 +94,7 @@ class _ZonalMap(Tables):
         self.add_table("degrees", torch.tensor([ir.l for ir in spaces[1]]))
         self.add_table("owner_in", owners(spaces[0]))
         self.add_table("owner_out", owners(spaces[2]))
-        scale = output_scale(*spaces, self.indices).to(torch.get_default_dtype())
+        scale = output_scale(spaces[0], spaces[1], spaces[2], self.indices).to(torch.get_default_dtype())
         self.w_l1 = nn.Parameter(torch.ones(len(spaces[0]), channels))
         self.w_l3 = nn.Parameter(scale.unsqueeze(1).repeat(1, channels))
 

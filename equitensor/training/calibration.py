@@ -35,7 +35,7 @@ class Calibration:
         if ENERGY.is_here(label):
             self._energies.append((abs(out["energy"] - label.energy), out["energy_std"]))
             self.structures += 1
-        if FORCES.is_here(label):
+        if label.forces is not None and FORCES.is_here(label):
             known = counted(FORCES, label, label.forces)
             errors = np.abs(out["forces"] - label.forces)[known]
             self._forces.append(np.column_stack([errors, out["forces_std"][known]]))

@@ -88,13 +88,13 @@ class Terms(NamedTuple):
     counts: dict[str, int]
 
 
-def loss(errors: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor:
+def loss(errors: dict[str, Tensor], weights: dict[str, float], limits=None, counts=None) -> Tensor | float:
     """sum over the labels of weight times the mean square of the residuals of its term (energy, virial: per atom).
 
     limits: as in `square_sums`. counts: label -> number that its sum is divided by where these residuals are only a
     part of a batch.
     """
-    total = 0.0
+    total: Tensor | float = 0.0
     for name, (square, count) in square_sums(errors, limits).items():
         if weights[name]:
             total = total + weights[name] * square / (count if counts is None else counts[name])

@@ -80,8 +80,8 @@ def left_over(model: Potential, snapshots: Snapshots, indices: np.ndarray, d3: D
                 index.append(i)
     model.train()
     shape = (len(counts), len(column))
-    counts = np.array(counts, dtype=np.float64).reshape(shape)
-    return LeftOver(counts, np.array(energies), np.array(weights), np.array(index, dtype=np.int64))
+    table = np.array(counts, dtype=np.float64).reshape(shape)
+    return LeftOver(table, np.array(energies), np.array(weights), np.array(index, dtype=np.int64))
 
 
 def _open(counts: np.ndarray) -> list[int]:

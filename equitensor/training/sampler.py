@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, count, islice
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -35,11 +35,11 @@ class BatchSampler(Sampler):
     def __iter__(self) -> Iterator[list[int]]:
         self.passed.clear()
         taken = 0
-        steps = chain(self._steps(), [None])
+        steps = self._steps()
         batches = next(steps)
         for number in count():
-            following = next(steps)
-            taken += sum(len(batch) for batch in batches)
+            following = next(steps, None)
+            taken += sum(map(len, batches))
             if number >= self.start:
                 self.passed.append(1.0 if following is None else taken / len(self.sizes))
                 yield [i for batch in batches[self.rank :: self.world_size] for i in batch]

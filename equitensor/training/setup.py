@@ -151,7 +151,7 @@ def _d3(config: Config, parts: dict, tests: dict[str, Snapshots], console: Conso
         return {}
     d3 = D3(config.data.subtract.d3)
     parts = parts | {name: (snapshots, np.arange(len(snapshots))) for name, snapshots in tests.items()}
-    tables = {name: D3Table.of(d3, *part, console) for name, part in parts.items()}
+    tables = {name: D3Table.of(d3, part[0], part[1], console) for name, part in parts.items()}
     return tables | {"replay": tables["train"]}
 
 
@@ -263,10 +263,11 @@ def _report(run: RunData, console: Console) -> None:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     (_, train, indices), *others = run.parts()
     held_out = [part for part in others if part[0] not in TRAINED]
-    for note in (text for name, *part in held_out for text in split_notes(train, indices, *part, name)):
-        console.print(f"note: {escape(note)}", soft_wrap=True)
-    if warning := _untrained_elements(run, coverages[0]):
-        console.print(f"[yellow]warning:[/] {warning}")
+    for name, valid, others_indices in held_out:
+        for text in split_notes(train, indices, valid, others_indices, name):
+            console.print(f"note: {escape(text)}", soft_wrap=True)
+    if untrained := _untrained_elements(run, coverages[0]):
+        console.print(f"[yellow]warning:[/] {untrained}")
     console.print(f"E0s: {escape(run.e0s.origin)}", soft_wrap=True)
     for note in run.pretrained.notes if run.pretrained else ():
         console.print(f"fine-tuning: {escape(note)}", soft_wrap=True)

@@ -131,7 +131,8 @@ class Shards:
             if not here:
                 continue
             for hook in (parameter._backward_hooks or {}).values():
-                gradient = hook(gradient)
+                changed = hook(gradient)
+                gradient = gradient if changed is None else changed
             if parameter.grad is None:
                 parameter.grad = gradient.clone()
             else:
@@ -149,14 +150,16 @@ class Shards:
 
 def _file_of(size: int) -> str:
     """A file of so many bytes, in memory where there is room for it; written, so that none of it is missing later."""
-    for folder in ("/dev/shm", tempfile.gettempdir()):
-        try:
-            with tempfile.NamedTemporaryFile(prefix="equitensor-", dir=folder, delete=False) as file:
-                file.write(bytes(size))
-            return file.name
-        except OSError:
-            if folder != "/dev/shm":
-                raise
+    try:
+        return _written("/dev/shm", size)
+    except OSError:
+        return _written(tempfile.gettempdir(), size)
+
+
+def _written(folder: str, size: int) -> str:
+    with tempfile.NamedTemporaryFile(prefix="equitensor-", dir=folder, delete=False) as file:
+        file.write(bytes(size))
+    return file.name
 
 
 class Part(NamedTuple):

@@ -75,7 +75,8 @@ def _finite_difference(
     E(h) - E(-h) = -h/3 (F(-h) + 4 F(0) + F(h)) d + O(h^5): fourth order with two structures.
     """
     length = np.linalg.norm(direction)
-    atoms, forces = (subject.base, subject.values.forces) if atoms is None else (atoms, forces)
+    if atoms is None or forces is None:
+        atoms, forces = subject.base, subject.values.forces
     before, after = (subject(moved(atoms, t * direction)) for t in (-step, step))
     forces = (before.forces + 4 * forces + after.forces) / 6
     difference = -(after.energy - before.energy) / (2 * step * length)

@@ -40,7 +40,7 @@ def _little_step(subject: Subject) -> Iterator[Quantity]:
     """The atom with the largest force moves along it by 1e-3 Angstrom: the energy falls by about their product."""
     values = subject(subject.base)  # what a memory of rounded positions may hold is that of the base
     atom = int(np.linalg.norm(values.forces, axis=1).argmax())
-    force = np.linalg.norm(values.forces[atom])
+    force = float(np.linalg.norm(values.forces[atom]))
     step = np.zeros_like(values.forces)
     step[atom] = LITTLE * values.forces[atom] / force
     after = subject(moved(subject.base, step))

@@ -31,9 +31,9 @@ def energy_jump(at: Callable[[float], Point], points: list[Point], least: float,
     around = _around(rates)  # what the rate is without a jump
 
     def change(a: Point, b: Point, k: int) -> float:
-        known = a.derivative is not None
-        rate = (a.derivative + b.derivative) / 2 if known else around[k]
-        return b.energy - a.energy - (b.t - a.t) * rate
+        if a.derivative is None or b.derivative is None:
+            return b.energy - a.energy - (b.t - a.t) * around[k]
+        return b.energy - a.energy - (b.t - a.t) * (a.derivative + b.derivative) / 2
 
     return _largest(at, points, change, least, width)
 

@@ -101,6 +101,8 @@ def _symbols(path: Path, elements) -> list[str]:
 
 def _stack(path: Path, part: Path, types: np.ndarray, symbols: list[str], files: dict[str, str]) -> Stack:
     coordinates = _file(part, "coord")
+    if coordinates is None:
+        raise InputError(f"{part}: there is no coord.npy or coord.raw")
     pos = _rows(coordinates)
     mixed = _file(part, "real_atom_types")
     z = _numbers(types if mixed is None else _read(mixed), symbols, path / _TYPES if mixed is None else mixed)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from equitensor.data.compressed import DAMAGED, decompressed
+from equitensor.data.compressed import DAMAGED, Decompressed
 from equitensor.data.formats import hdf5
 
 _FRAME = (
@@ -78,7 +78,7 @@ def _file(path):
 
 def _start(path, size):
     try:
-        with decompressed(path) as file:
+        with Decompressed(path) as file:
             return file.read(size)
     except DAMAGED:
         return b""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from pydantic import Field, create_model
 
@@ -25,7 +26,9 @@ def settings_with_labels(read: Callable) -> type[Settings]:
 def _settings(read: Callable, _version: int) -> type[Settings]:
     keys = {f"{each.name}_key": f"name of the {each.name}{each.key_help} in the file" for each in labels()}
     units = {f"{each.name}_unit": each.unit_help or f"default: {each.unit}" for each in labels()}
-    fields = {name: (str | None, Field(None, description=text)) for name, text in (keys | units).items()}
+    fields: dict[str, Any] = {
+        name: (str | None, Field(None, description=text)) for name, text in (keys | units).items()
+    }
     own = settings_of(read, ("path",)).model_fields
     fields |= {name: (info.rebuild_annotation(), info) for name, info in own.items()}
     return create_model("Settings", __base__=Settings, **fields)

@@ -33,7 +33,7 @@ def units(path: Path, given: dict) -> dict:
             "kcal/mol for units real)",
             path,
         )
-    return _UNITS.get(named, {})
+    return {} if named is None else _UNITS.get(named, {})
 
 
 def _columns(first):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from equitensor.data.formats.xyz import head
 from equitensor.errors import InputError
@@ -22,5 +23,5 @@ def frames(path: Path, energy_unit: str | None, length_unit: str | None) -> Iter
             f"{path}: data of RuNNer or n2p2 may be in any units; name them: energy_unit=Hartree length_unit=Bohr, "
             "as RuNNer has them, or energy_unit=eV length_unit=Angstrom (--energy-unit, --length-unit)"
         )
-    as_they_stand = {"input_units": Units.ASE, "output_units": Units.ASE}
+    as_they_stand: dict[str, Any] = {"input_units": Units.ASE, "output_units": Units.ASE}
     yield from iread(str(path), ":", format="runnerdata", do_not_split_by_at_sign=True, **as_they_stand)

@@ -125,7 +125,7 @@ def numeric_array(array, what: str) -> np.ndarray:
 
 
 def _check_lengths(stack: Stack, labels: LabelReader, count: int):
-    for key in labels.keys.values():
+    for key in filter(None, labels.keys.values()):
         value = stack.values.get(key)
         if value is not None and len(value) != count:
             raise InputError(

@@ -41,7 +41,7 @@ _FIELDS = {
     ("torch_geometric.data", "Data"),
     ("torch_geometric.data", "GlobalStorage"),
 }
-_PLAIN = {("collections", "OrderedDict"): collections.OrderedDict}
+_PLAIN: dict[tuple[str, str], type] = {("collections", "OrderedDict"): collections.OrderedDict}
 # Names of methods of RestrictedUnpickler: a bound method cannot be altered by the pickle that receives it.
 _METHODS = {
     ("torch._utils", "_rebuild_tensor_v2"): "tensor",

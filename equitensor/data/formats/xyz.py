@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from equitensor.data.compressed import DAMAGED, decompressed
+from equitensor.data.compressed import DAMAGED, Decompressed
 from equitensor.data.formats.xyz_comments import CommentParser, program
 from equitensor.data.frames import for_ase
 
@@ -18,7 +18,7 @@ _CELLS = {"cell", "box", "unit_cell", "lattice_vectors", "cell_vectors"}
 def head(path: Path, lines: int = 3) -> list[str]:
     """The first lines of a text file, compressed or not; empty ones of what is no text or ends before."""
     try:
-        with TextIOWrapper(decompressed(path)) as file:
+        with TextIOWrapper(Decompressed(path)) as file:
             return [file.readline() for _ in range(lines)]
     except (*DAMAGED, ValueError):
         return [""] * lines

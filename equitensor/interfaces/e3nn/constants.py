@@ -28,7 +28,8 @@ def block_name(degrees: tuple[int, int, int]) -> str:
 
 def degrees_of(name: str) -> tuple[int, int, int]:
     """The inverse of `block_name`."""
-    return tuple(map(int, name.removeprefix("_w3j_").split("_")))
+    l1, l2, l3 = map(int, name.removeprefix("_w3j_").split("_"))
+    return l1, l2, l3
 
 
 class StoredConstants(Tables):

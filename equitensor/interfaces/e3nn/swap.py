@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -36,7 +38,7 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
-def is_product(module: nn.Module) -> bool:
+def is_product(module: object) -> bool:
     """Whether it is a tensor product of e3nn's, or one that TorchScript has compiled."""
     return _name_in_e3nn(module) in [cls.__name__ for cls in _PRODUCTS]
 
@@ -46,7 +48,7 @@ def is_linear(module: nn.Module) -> bool:
     return _name_in_e3nn(module) == Linear.__name__ and not isinstance(module, torch.jit.ScriptModule)
 
 
-def reason_to_leave(module: nn.Module) -> str | None:
+def reason_to_leave(module: Any) -> str | None:
     """Why a tensor product or Linear of e3nn's cannot be replaced, or None."""
     if isinstance(module, torch.jit.ScriptModule):
         return "scripted: accelerate the model before TorchScript compiles it"
@@ -59,7 +61,7 @@ def reason_to_leave(module: nn.Module) -> str | None:
     return None
 
 
-def replacement(product: nn.Module, cls: type | None = None) -> TensorProduct:
+def replacement(product: Any, cls: type | None = None) -> TensorProduct:
     """Our product with the instructions, parameters, signs and mode of one of e3nn's.
 
     Args:
@@ -82,19 +84,19 @@ def replacement(product: nn.Module, cls: type | None = None) -> TensorProduct:
     return ours.train(product.training)
 
 
-def convolution(product: nn.Module) -> Convolution:
+def convolution(product: Any) -> Convolution:
     """`replacement` with the gather before a product and the sum behind it."""
     return replacement(product, Convolution)
 
 
-def species_product(product: nn.Module, of_species: bool) -> SpeciesProduct:
+def species_product(product: Any, of_species: bool) -> SpeciesProduct:
     """`replacement` of a FullyConnectedTensorProduct whose second operand says the species of each atom."""
     ours = replacement(product, SpeciesProduct)
     ours.of_species = of_species
     return ours
 
 
-def linear(module: nn.Module) -> Linear:
+def linear(module: Any) -> Linear:
     """Our Linear with the instructions and parameters of one of e3nn's.
 
     Raises:
@@ -123,7 +125,7 @@ def linear(module: nn.Module) -> Linear:
     return ours.train(module.training)
 
 
-def _untrained(product: nn.Module, cls: type) -> TensorProduct:
+def _untrained(product: Any, cls: type) -> TensorProduct:
     """The same class and irreps, whatever the arguments were that its instructions come from."""
     ours = cls.__new__(cls)
     TensorProduct.__init__(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.interfaces.backend import dispersion
 from equitensor.interfaces.lammps import inputs, program
@@ -91,7 +92,10 @@ def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str =
         )
         printed = program.run(script, folder, ranks)
         rows = np.loadtxt(Path(folder, "forces"), skiprows=9, ndmin=2)
-    numbers = re.search(r"^found (.*)$", printed, re.MULTILINE)[1].split()
+    found = re.search(r"^found (.*)$", printed, re.MULTILINE)
+    if found is None:
+        raise InputError(f"LAMMPS ended without its results: {printed.strip()[-500:]}")
+    numbers = found[1].split()
     energy, pressures = float(numbers[0]), -_BAR * np.array(numbers[1:], dtype=float)
     stress = None
     if atoms.pbc.all():
