@@ -66,7 +66,7 @@ EQUITENSOR_API void equitensor_system_free(equitensor_system* system);
 EQUITENSOR_API int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total, const int32_t* z,
                                                const int64_t* start, const int32_t* sender);
 
-/* How owners and ghosts meet, once per round of messages; null where there are no ghosts. Rows of `width` numbers of
+/* How owners and ghosts meet, once per round of messages; null where there are no ghosts. Rows of `width` values of
  * `precision` bits lie one after another for all atoms. forward: fill the ghosts' rows from their owners'. reverse: add the
  * ghosts' rows to their owners'. Both may only start this: wait, unless it is null, is called after each of them and
  * before what they change is read, while other atoms are computed in between. All return 0, or anything else to stop the

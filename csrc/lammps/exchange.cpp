@@ -75,7 +75,7 @@ void PairEquitensor::complete(std::vector<MPI_Request>& pending) {
   pending.clear();
 }
 
-/* ---- rows of `width` numbers of `bits` bits ---- */
+/* ---- rows of `width` values of `bits` bits ---- */
 
 int PairEquitensor::forward(void* pair, void* rows, int width, int bits) {
   auto self = static_cast<PairEquitensor*>(pair);
@@ -124,10 +124,10 @@ int PairEquitensor::wait(void* pair) {
   return 0;
 }
 
-void PairEquitensor::start(void* first, int numbers, int size, bool back) {
+void PairEquitensor::start(void* first, int values, int size, bool back) {
   rows = static_cast<char*>(first);
-  width = numbers, bits = size, returning = back;
-  bytes = static_cast<size_t>(numbers) * size / 8;
+  width = values, bits = size, returning = back;
+  bytes = static_cast<size_t>(values) * size / 8;
 }
 
 void PairEquitensor::send(const Peer& peer, char* from) {

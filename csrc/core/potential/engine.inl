@@ -14,8 +14,8 @@ struct Atoms {
 };
 
 // What edges of an atom keep between the second density and its gradient, a row an edge: the product with the radial
-// functions (G), these (G) and its derivative w.r.t. the distance (G); what a gradient w.r.t. the activation does to the
-// scalars, to the distance and to what is read (c).
+// functions (G), these (G) and its derivative w.r.t. the distance (G); what a gradient w.r.t. the activation adds to
+// those of the scalars, of the distance and of what is read (c).
 template <class T>
 struct PairedEdges {
   T *product, *radial, *radial_gradient, *to_scalars, *to_distance, *to_read;
@@ -126,7 +126,7 @@ class Engine {
   void normalize_gradient(int64_t i, const T* density, T* by_density) const;
   void zbl(const Row& row, int64_t i) const;
   void repulsion(const Row& row, int64_t i) const;
-  INLINE four<T> pull(int64_t slot, int64_t place) const;
+  INLINE vector4<T> pull(int64_t slot, int64_t place) const;
   T length(int64_t slot) const { return n.begins.empty() ? s.edge[4 * slot + 3] : s.length[slot]; }
   PairedEdges<T> edges_of(int64_t b) const;
   template <class Width>

@@ -1,5 +1,5 @@
-// Edges: which are near enough, their harmonics, and from gradients w.r.t. them to forces and virials. Included once per
-// instruction set.
+// Edges: which are near enough, their harmonics, and forces and virials from gradients w.r.t. them. Included once for
+// each instruction set.
 
 template <class T>
 void Engine<T>::arrive(int64_t i) const {
@@ -48,7 +48,7 @@ void Engine<T>::arrive(int64_t i) const {
     closest = length < closest ? length : closest;
     store(d + slot, length);
     store(x + slot, dx * inverse), store(y + slot, dy * inverse), store(z + slot, dz * inverse);
-    store_fours(s.edge.data() + 4 * slot, dx * inverse, dy * inverse, dz * inverse, length);
+    store_vectors4(s.edge.data() + 4 * slot, dx * inverse, dy * inverse, dz * inverse, length);
   }
   for (int k = 0; k < W<T>; k++)
     if (closest[k] < T(1e-4)) s.coincident[thread_] = i;
@@ -107,7 +107,7 @@ void Engine<T>::leave(int64_t j) const {
     const int32_t slot = slot_of[leaving[k]];
     const bool near = slot >= 0;
     const int64_t from = near ? slot : nowhere;
-    const four<T> edge = four_at(edges, from);
+    const vector4<T> edge = vector4_at(edges, from);
     x[place] = edge[0], y[place] = edge[1], z[place] = edge[2], inverse[place] = edge[3];
     slot_at[place] = slot;
     place_of[from] = static_cast<int32_t>(place);
@@ -225,12 +225,12 @@ void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* directio
       imaginary = z * imaginary + x * real;
       real = turned;
     }
-    const vec<T> along = x * gx + y * gy + z * gz, scale = load(inverse + e),
+    const vec<T> radial = x * gx + y * gy + z * gz, scale = load(inverse + e),
                  by_length = by_distance ? load(by_distance + e) : vec<T>{};
-    T fours[4 * W<T>] __attribute__((aligned(PAD_BYTES)));
-    store_fours(fours, (gx - along * x) * scale + by_length * x, (gy - along * y) * scale + by_length * y,
-                (gz - along * z) * scale + by_length * z, vec<T>{});
-    for (int k = 0; k < 4 * W<T>; k += W<T>) store(out + 4 * e + k, load(out + 4 * e + k) + load(fours + k));
+    T vectors[4 * W<T>] __attribute__((aligned(PAD_BYTES)));
+    store_vectors4(vectors, (gx - radial * x) * scale + by_length * x, (gy - radial * y) * scale + by_length * y,
+                (gz - radial * z) * scale + by_length * z, vec<T>{});
+    for (int k = 0; k < 4 * W<T>; k += W<T>) store(out + 4 * e + k, load(out + 4 * e + k) + load(vectors + k));
   }
 }
 
@@ -245,7 +245,7 @@ void Engine<T>::arriving_forces(int64_t i) const {
   for (int64_t e = row.first; e < row.first + row.n; e++) {
     const four_doubles g = __builtin_convertvector(pull(e, place[e]), four_doubles);
     force += g;
-    const four<T> r = four_at(edges, e) * length(e);
+    const vector4<T> r = vector4_at(edges, e) * length(e);
     for (int a = 0; a < 3; a++) product[a] += double(r[a]) * g;
   }
   if (s.forces)
@@ -273,7 +273,7 @@ void Engine<T>::forces(int64_t j) const {
     const four_doubles g = __builtin_convertvector(pull(s.slot[p], p), four_doubles);
     force += g;
     if (!s.atom_virials) continue;
-    const four<T> edge = four_at(s.edge.data(), s.slot[p]);
+    const vector4<T> edge = vector4_at(s.edge.data(), s.slot[p]);
     const T d = length(s.slot[p]);
     for (int a = 0; a < 3; a++) s.atom_virials[6 * j + a] -= 0.5 * d * edge[a] * g[a];
     s.atom_virials[6 * j + 3] -= 0.25 * d * (edge[0] * g[1] + edge[1] * g[0]);

@@ -162,9 +162,9 @@ class Parser {
     }
     const char* from = "\"\\/bfnrt";
     const char* to = "\"\\/\b\f\n\r\t";
-    const char* found = std::strchr(from, c);
-    if (!found || !c) fail("an unknown escape");
-    text += to[found - from];
+    const char* escape = std::strchr(from, c);
+    if (!escape || !c) fail("an unknown escape");
+    text += to[escape - from];
   }
 
   std::string quoted() {
@@ -189,18 +189,18 @@ const Json* Json::find(const std::string& name) const {
 }
 
 const Json& Json::at(const std::string& name, Kind wanted) const {
-  const Json* found = find(name);
-  if (!found) throw std::runtime_error("has no \"" + name + "\"");
-  if (found->kind != wanted) throw std::runtime_error("\"" + name + "\" is of another kind than expected");
-  return *found;
+  const Json* member = find(name);
+  if (!member) throw std::runtime_error("has no \"" + name + "\"");
+  if (member->kind != wanted) throw std::runtime_error("\"" + name + "\" is of another kind than expected");
+  return *member;
 }
 
 long Json::integer(const std::string& name, long least, long most) const {
-  const double found = at(name, number).value;
-  if (!(found >= least && found <= most) || found != std::floor(found))
+  const double value = at(name, number).value;
+  if (!(value >= least && value <= most) || value != std::floor(value))
     throw std::runtime_error("\"" + name + "\" must be a whole number from " + std::to_string(least) + " to " +
                              std::to_string(most));
-  return static_cast<long>(found);
+  return static_cast<long>(value);
 }
 
 Json parse_json(const char* text, size_t size) { return Parser(text, size).parse(); }

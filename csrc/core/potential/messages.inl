@@ -177,13 +177,13 @@ void Engine<T>::density_gradient(int r, const Row& row, const T* by_gathered) co
   turn_rows(by_gathered, Gp, w.by_gathered_t.data());
   multiply<T>(row.n, n.Dp, Gp, w.product.data(), Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
   for (int64_t e = 0; e < row.n; e++) {
-    vec<T> along = vec<T>{};
+    vec<T> distance_gradient = vec<T>{};
     for (int64_t g = e * Gp; g < (e + 1) * Gp; g += W<T>) {
       const vec<T> by_product = load(w.by_product.data() + g);
-      along += by_product * load(w.message.data() + g) * load(w.radial_gradient.data() + g);
+      distance_gradient += by_product * load(w.message.data() + g) * load(w.radial_gradient.data() + g);
       store(w.by_product.data() + g, by_product * load(w.radial.data() + g));
     }
-    store(w.by_distance.data() + e * W<T>, along);
+    store(w.by_distance.data() + e * W<T>, distance_gradient);
   }
   multiply<T>(row.n, (r + 1) * cp, Gp, w.by_product.data(), Gp, 1, density.message_t.data(), (r + 1) * cp,
               w.by_state.data(), wide);
@@ -204,8 +204,9 @@ void Engine<T>::update_gradient(int q, const Row& row, int64_t i) const {
       if (kept) by += load(s.by_activation[q].data() + (row.first + e) * cp + c);
       by *= load(w.silu_gradient.data() + e * cp + c);
       total += by;
-      T *read = s.read[q].data() + int64_t(s.place[row.first + e]) * cp + c, *along = w.by_distance.data() + e * W<T>;
-      store(along, load(along) + by * load(read) * load(w.read_gradient.data() + e * cp + c));
+      T* read = s.read[q].data() + int64_t(s.place[row.first + e]) * cp + c;
+      T* distance_gradient = w.by_distance.data() + e * W<T>;
+      store(distance_gradient, load(distance_gradient) + by * load(read) * load(w.read_gradient.data() + e * cp + c));
       store(read, by * load(w.read.data() + e * cp + c));
       store(w.hidden.data() + e * cp + c, by);
     }
@@ -229,10 +230,10 @@ void Engine<T>::finish(const Row& row) const {
   const int64_t cp = n.cp, wide = n.layers * cp;
   for (int64_t e = 0; e < row.n; e++) {
     T* to = w.by_distance.data() + e * W<T>;
-    vec<T> along = load(to);
+    vec<T> distance_gradient = load(to);
     for (int64_t c = 0; c < cp; c += W<T>)
-      along += load(w.by_state.data() + e * wide + c) * load(w.x_gradient.data() + e * cp + c);
-    store(to, along);
+      distance_gradient += load(w.by_state.data() + e * wide + c) * load(w.x_gradient.data() + e * cp + c);
+    store(to, distance_gradient);
   }
   lengths(row);
 }

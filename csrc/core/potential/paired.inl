@@ -95,7 +95,7 @@ PairedEdges<T> Engine<T>::edges_of(int64_t b) const {
           w.silu_gradient.data() + c, w.x_gradient.data() + c, w.read.data() + c};
 }
 
-// a = silu(h), h = M x0 + R'(d) g + S b + bias, in `state`. The next atom's numbers are fetched meanwhile.
+// a = silu(h), h = M x0 + R'(d) g + S b + bias, in `state`. The next atom's data are fetched meanwhile.
 template <class T>
 template <class Width>
 void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* tables,
@@ -118,7 +118,7 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
     constexpr int pack = PAD_BYTES / EQUITENSOR_BYTES > 1 ? 2 : 1;  // registers in a chunk's width come in twos
     for (int64_t c = 0; c < cp; c += 2 * W<T>) {
       const bool two = pack == 2 || c + W<T> < cp;
-      vec<T> radial[2], along[2], h[2], p[2];
+      vec<T> radial[2], dh[2], h[2], p[2];
 #pragma GCC unroll 2
       for (int k = 0; k < 2; k++) {
         const int64_t v = two ? c + k * W<T> : c;
@@ -127,7 +127,7 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
         at.both(common, v, radial[k], dradial);
         const vec<T> g = load(read + v);
         h[k] = message + radial[k] * g + load(scalars + v);
-        along[k] = dmessage + dradial * g;
+        dh[k] = dmessage + dradial * g;
       }
       sigmoids(h, p);
 #pragma GCC unroll 2
@@ -136,7 +136,7 @@ void Engine<T>::paired_activate(const Row& row, int64_t i, const Spline* const* 
         const vec<T> gradient = p[k] * (T(1) + h[k] * (T(1) - p[k]));
         store(activation + at, h[k] * p[k]);
         store(to.to_scalars + at, gradient);
-        store(to.to_distance + at, gradient * along[k]);
+        store(to.to_distance + at, gradient * dh[k]);
         store(to.to_read + at, gradient * radial[k]);
       }
     }
@@ -201,15 +201,15 @@ void Engine<T>::paired_messages_gradient(int64_t i, const PairedEdges<T>& from, 
   for (int64_t k = 0; k < row.n * W<T>; k += W<T>) store(by_distance + k, vec<T>{});
   multiply_then<T>(row.n, Gp, n.D, w.harmonics.data(), 1, row.length, by_gathered, Gp,
                    [&](int64_t e, int64_t g, const T* values, auto count) {
-                     vec<T> along = load(by_distance + e * W<T>);
+                     vec<T> distance_gradient = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
                        const int64_t at = e * Gp + g + v * W<T>;
                        const vec<T> by = load(values + v * W<T>);
-                       along += by * load(from.radial_gradient + at);
+                       distance_gradient += by * load(from.radial_gradient + at);
                        store(by_product + at, by * load(from.radial + at));
                      }
-                     store(by_distance + e * W<T>, along);
+                     store(by_distance + e * W<T>, distance_gradient);
                    });
   turn_rows(by_gathered, Gp, w.by_gathered_t.data());
   multiply<T>(row.n, n.Dp, Gp, from.product, Gp, 1, w.by_gathered_t.data(), n.Dp, w.by_harmonics.data(), n.Dp);
@@ -220,17 +220,17 @@ void Engine<T>::paired_messages_gradient(int64_t i, const PairedEdges<T>& from, 
   multiply_then<T>(row.n, cp, Gp, by_product, Gp, 1, density.message_t.data() + cp, 2 * cp,
                    [&](int64_t e, int64_t c, const T* values, auto count) {
                      T* const read = all_read + int64_t(place[e]) * cp + c;
-                     vec<T> along = load(by_distance + e * W<T>);
+                     vec<T> distance_gradient = load(by_distance + e * W<T>);
 #pragma GCC unroll 4
                      for (int v = 0; v < decltype(count)::value; v++) {
                        const int64_t at = e * cp + c + v * W<T>;
                        T* const scalar = by_scalars + c + v * W<T>;
                        const vec<T> by = load(values + v * W<T>);
-                       along += by * load(from.to_distance + at);
+                       distance_gradient += by * load(from.to_distance + at);
                        store(scalar, load(scalar) + by * load(from.to_scalars + at));
                        store(read + v * W<T>, by * load(from.to_read + at));
                      }
-                     store(by_distance + e * W<T>, along);
+                     store(by_distance + e * W<T>, distance_gradient);
                    });
   lengths(row);
 }
@@ -260,7 +260,7 @@ void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
     const Between at = between(e);
     const float* const table = at.row(*tables[e], 0);
     const T* const Y = harmonics + e;
-    vec<T> along = vec<T>{};
+    vec<T> distance_gradient = vec<T>{};
     // One degree after another, so that the sums over channels of Y's gradient stay in registers.
 #pragma GCC unroll 5
     for (int l = 0; l <= L; l++) {
@@ -277,12 +277,12 @@ void Engine<T>::paired_density_gradient(int64_t i, const T* by_density) const {
           total[k] += f * g;
           sum += splat(Y[(l * l + k) * length]) * g;
         }
-        along += sum * df;
+        distance_gradient += sum * df;
       }
 #pragma GCC unroll 11
       for (int k = 0; k <= 2 * l; k++) store(by + (l * l + k) * lanes, total[k]);
     }
-    store(by_distance + e * lanes, along);
+    store(by_distance + e * lanes, distance_gradient);
 #pragma GCC unroll 4
     for (int m = 0; m < D; m += lanes) store(by_harmonics + e * n.Dp + m, sums(by + m * lanes));
   }

@@ -91,7 +91,7 @@ INLINE void square_entries(const vec<T>* x, vec<T>* z, std::index_sequence<t...>
 }
 
 // The same product with the Gaunt tensor, unrolled, one register of channels: z (+)= factor times x (x) y. Rows of x
-// are sx numbers apart.
+// are sx values apart.
 template <class T, int L>
 __attribute__((noinline)) void couple_gaunt(const T* x, int64_t sx, const T* y, T* z, T factor, bool add) {
   constexpr int D = (L + 1) * (L + 1);
@@ -115,7 +115,7 @@ __attribute__((noinline)) void square_gaunt(const T* x, int64_t sx, T* z) {
 }
 
 // Powers of a block of B registers of channels; gaunt > 0: with the Gaunt tensor of that degree, unrolled. The first
-// power is where it lies, its rows `row` numbers apart, the others' rows are together.
+// power is where it lies, its rows `row` values apart, the others' rows are together.
 template <class T, int B, int gaunt = 0>
 struct Powers {
   static constexpr int S = B * W<T>;
@@ -124,7 +124,7 @@ struct Powers {
   const T* first;
   int64_t row;
   T *P,
-      *gP;  // (powers, D, S): the powers, and the gradient w.r.t. each; P's first is unused where the first lies elsewhere
+      *gP;  // (powers, D, S): the powers and their gradients; P's first is unused where the first lies elsewhere
 
   INLINE const T* at(int k, int m) const { return k == 0 ? first + m * row : P + (int64_t(k) * n.D + m) * S; }
   INLINE T* by(int k, int m) const { return gP + (int64_t(k) * n.D + m) * S; }
@@ -280,13 +280,13 @@ void invariants_gradient(const Network<T>& n, int species, const T* density, con
     first.write(gP);
     for (int k = 2; k <= n.order; k++) {
       const int a = k / 2 - 1, b = k - k / 2 - 1;
-      const Block along = Block::read(weights + (k - 1) * n.Cp + c).times(g);
+      const Block weighted = Block::read(weights + (k - 1) * n.Cp + c).times(g);
       for (int m = 0; m < n.D; m++) {
         Block by_a = Block::read(powers.by(a, m));
-        by_a.add(along, Block::read(powers.at(b, m)));
+        by_a.add(weighted, Block::read(powers.at(b, m)));
         by_a.write(powers.by(a, m));
         Block by_b = Block::read(powers.by(b, m));
-        by_b.add(along, Block::read(powers.at(a, m)));
+        by_b.add(weighted, Block::read(powers.at(a, m)));
         by_b.write(powers.by(b, m));
       }
     }

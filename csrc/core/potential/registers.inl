@@ -27,16 +27,16 @@ INLINE vec<T> splat(T value) {
   return value - vec<T>{};
 }
 
-// A vector in space and a fourth number.
+// A vector in space and a fourth value.
 template <class T>
-struct Four {
+struct Vector4 {
   typedef T type __attribute__((vector_size(4 * sizeof(T)), may_alias));
 };
 template <class T>
-using four = typename Four<T>::type;
+using vector4 = typename Vector4<T>::type;
 template <class T>
-INLINE four<T>& four_at(T* rows, int64_t row) {
-  return *reinterpret_cast<four<T>*>(rows + 4 * row);
+INLINE vector4<T>& vector4_at(T* rows, int64_t row) {
+  return *reinterpret_cast<vector4<T>*>(rows + 4 * row);
 }
 
 // The next multiple of the widest register of any instruction set: how rows are laid out.
@@ -51,9 +51,9 @@ INLINE vec<T> interleave(vec<T> a, vec<T> b, std::index_sequence<i...>) {
   return __builtin_shufflevector(a, b, (half * W<T> / 2 + int(i) / 2 + (int(i) % 2) * W<T>)...);
 }
 
-// Four registers as columns of W rows of four numbers.
+// Four registers as columns of W rows of four values.
 template <class T>
-INLINE void store_fours(T* rows, vec<T> x, vec<T> y, vec<T> z, vec<T> last) {
+INLINE void store_vectors4(T* rows, vec<T> x, vec<T> y, vec<T> z, vec<T> last) {
   constexpr auto lanes = std::make_index_sequence<W<T>>();
   const vec<T> xz[2] = {interleave<T, 0>(x, z, lanes), interleave<T, 1>(x, z, lanes)};
   const vec<T> yl[2] = {interleave<T, 0>(y, last, lanes), interleave<T, 1>(y, last, lanes)};

@@ -33,13 +33,13 @@ void Engine<T>::repulsion(const Row& row, int64_t i) const {
 
 // The gradient w.r.t. the true vector of an edge, given those w.r.t. the one that is seen.
 template <class T>
-INLINE four<T> Engine<T>::pull(int64_t slot, int64_t place) const {
-  four<T> gradient = four_at(s.gradient.data(), slot);
-  if (n.layers > 1) gradient += four_at(s.leaving_gradient.data(), place);
+INLINE vector4<T> Engine<T>::pull(int64_t slot, int64_t place) const {
+  vector4<T> gradient = vector4_at(s.gradient.data(), slot);
+  if (n.layers > 1) gradient += vector4_at(s.leaving_gradient.data(), place);
   if (n.begins.empty()) return gradient;
-  const four<T> edge = four_at(s.edge.data(), slot);
+  const vector4<T> edge = vector4_at(s.edge.data(), slot);
   if (!(s.length[slot] < edge[3])) return gradient;
-  const T along = edge[0] * gradient[0] + edge[1] * gradient[1] + edge[2] * gradient[2],
+  const T radial = edge[0] * gradient[0] + edge[1] * gradient[1] + edge[2] * gradient[2],
           ratio = edge[3] / s.length[slot];
-  return gradient * ratio + edge * ((s.stretch[slot] - ratio) * along + s.push[slot]);
+  return gradient * ratio + edge * ((s.stretch[slot] - ratio) * radial + s.push[slot]);
 }

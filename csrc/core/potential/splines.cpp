@@ -40,9 +40,9 @@ Spline sampled(int width, double cutoff, int knots, const Functions& functions, 
       float* to = made.data.data() + (size_t(k) * width + j / CHUNK * CHUNK) * SPLINE_ROWS + j % CHUNK;
       for (int p = 0; p < SPLINE_ROWS; p++) to[p * CHUNK] = static_cast<float>(a[p]);
       if (k % 2) continue;
-      const double found = (a[1] + t * (2 * a[2] + t * (3 * a[3] + t * (4 * a[4] + t * 5 * a[5])))) / h,
+      const double interpolated = (a[1] + t * (2 * a[2] + t * (3 * a[3] + t * (4 * a[4] + t * 5 * a[5])))) / h,
                    exact = g[tried + size_t(k / 2) * width + j];
-      wrong += (found - exact) * (found - exact), size += exact * exact;
+      wrong += (interpolated - exact) * (interpolated - exact), size += exact * exact;
     }
   error = size > 0 ? std::sqrt(wrong / size) : 0;
   return made;

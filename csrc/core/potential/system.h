@@ -1,6 +1,6 @@
 // The arrays of one simulation, and the stages of an evaluation, which work on ranges of atoms.
 //
-// An edge j -> i arrives at i and leaves j. Its numbers lie in two places: at a slot of i's row of arriving edges
+// An edge j -> i arrives at i and leaves j. Its values lie in two places: at a slot of i's row of arriving edges
 // (densities, messages) and at a place of j's row of leaving ones (what is read out along them). Rows have room for all
 // neighbours of the list, and are a whole number of registers long.
 #pragma once
@@ -54,7 +54,7 @@ struct System {
   Aligned<T> direction[3], distance, leaving_direction[3], leaving_inverse;
   Aligned<T> length, stretch, push;  // by slot, where pairs repel: lengths that are true, their derivatives of those that
                                      // are seen, and of the repulsion
-  Aligned<T> edge, gradient, leaving_gradient;  // four numbers each: direction and length by slot; dE/dr by slot, and
+  Aligned<T> edge, gradient, leaving_gradient;  // four values each: direction and length by slot; dE/dr by slot, and
                                                 // its part that read-outs have, by place
 
   // Per round: density (owned, D, C), what neighbours read (total, D, c) and ghosts' gradient w.r.t. it, scalars put into
