@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from equitensor import __version__
-from equitensor.data.pieces import Batch, pieces, task
+from equitensor.data.pieces import RecordBatch, pieces, task
 from equitensor.data.snapshots import find_sources, size_of
 from equitensor.data.store import Store
 from equitensor.data.store_writer import StoreWriter
@@ -100,7 +100,7 @@ class _Said:
         self.first: dict[tuple, str] = {}
         self.more: Counter = Counter()
 
-    def again(self, path: Path, batch: Batch):
+    def again(self, path: Path, batch: RecordBatch):
         for record in batch.said:
             key = path, record.template
             if key in self.first:

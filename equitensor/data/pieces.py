@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass
-class Batch:
+class RecordBatch:
     """Encoded structures with their rows of the index; (file, record, reason) of those left out; what was logged.
 
     `last`: nothing more comes of this piece.
@@ -80,13 +80,13 @@ def _state(path: Path) -> list:
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
-def batches(piece: Piece, options: dict, on_bad: str) -> Iterator[Batch]:
+def batches(piece: Piece, options: dict, on_bad: str) -> Iterator[RecordBatch]:
     """The structures of a piece, checked and encoded; the same batches each time.
 
     on_bad "error": raises InputError at the first record that cannot be used; "report": leaves it out and says so.
     """
     reader = open_lmdb(piece.file) if piece.part else None  # stays open, with its list of keys
-    batch, size = Batch(), 0
+    batch, size = RecordBatch(), 0
     structures = _structures(piece, options, batch, on_bad)
     while True:
         with _listening(batch.said):
@@ -101,13 +101,13 @@ def batches(piece: Piece, options: dict, on_bad: str) -> Iterator[Batch]:
             del reader
             return
         if size >= _BATCH_BYTES or len(batch.records) >= _BATCH_RECORDS:
-            yield Batch(batch.records[:], batch.rows[:], batch.left_out[:], batch.said[:])
+            yield RecordBatch(batch.records[:], batch.rows[:], batch.left_out[:], batch.said[:])
             for each in (batch.records, batch.rows, batch.left_out, batch.said):
                 each.clear()
             size = 0
 
 
-def _structures(piece: Piece, options: dict, batch: Batch, on_bad: str) -> Iterator[Structure]:
+def _structures(piece: Piece, options: dict, batch: RecordBatch, on_bad: str) -> Iterator[Structure]:
     """Those that can be used; others are refused, or left out and listed in the batch."""
     if on_bad == "error":
         for structure in read_source(piece.path, piece.format, piece.part, **options):

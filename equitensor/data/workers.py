@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from queue import Queue
 
-from equitensor.data.pieces import Batch, Piece, batches
+from equitensor.data.pieces import Piece, RecordBatch, batches
 from equitensor.data.store_writer import ResumableError
 from equitensor.errors import InputError
 
@@ -53,7 +53,7 @@ class Workers:
             pipe.close()
             process.join()
 
-    def batches(self, first: int) -> Iterator[tuple[int, int, Batch]]:
+    def batches(self, first: int) -> Iterator[tuple[int, int, RecordBatch]]:
         """(piece, number of the batch in it, batch) from a piece on. Raises what a reader raises, in its turn."""
         if not self.processes:
             for number in range(first, len(self.pieces)):
@@ -69,7 +69,7 @@ class Workers:
                 yield number, k, batch
                 k += 1
 
-    def _receive(self, worker: int) -> Batch:
+    def _receive(self, worker: int) -> RecordBatch:
         try:
             message = self.pipes[worker].recv()
         except (EOFError, OSError):

@@ -1,6 +1,6 @@
 """Whether a calculator obeys physics and its own derivatives: checks of any ASE calculator, and of a model file.
 
-A check is a function from a calculator and a structure to quantities with bounds, and has twins in the tests, broken
+A check is a function from a calculator and a structure to deviations with bounds, and has twins in the tests, broken
 calculators that it must reject. Checks know ASE's interface only. The names are loaded on first use.
 """
 

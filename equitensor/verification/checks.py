@@ -18,7 +18,7 @@ from equitensor.verification import (
     periodicity,
     symmetry,
 )
-from equitensor.verification.finding import FAILED, NOT_APPLICABLE, Finding, NotApplicable, Quantity, Refusal, judged
+from equitensor.verification.finding import FAILED, NOT_APPLICABLE, Deviation, Finding, NotApplicable, Refusal, judged
 from equitensor.verification.report import Report
 from equitensor.verification.subject import Subject
 
@@ -33,8 +33,8 @@ class Check(NamedTuple):
 def rounding(subject: Subject):
     """How far energies and forces scatter about a smooth curve when atoms move by 1e-4 Angstrom."""
     estimate = subject.rounding
-    yield Quantity("energy", estimate.measured_energy, estimate.LARGEST_ENERGY * estimate.atoms, "eV")
-    yield Quantity("forces", estimate.measured_forces, estimate.LARGEST_FORCE * estimate.force_scale, "eV/Angstrom")
+    yield Deviation("energy", estimate.measured_energy, estimate.LARGEST_ENERGY * estimate.atoms, "eV")
+    yield Deviation("forces", estimate.measured_forces, estimate.LARGEST_FORCE * estimate.force_scale, "eV/Angstrom")
 
 
 CHECKS = {

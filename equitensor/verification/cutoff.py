@@ -11,7 +11,7 @@ from ase.neighborlist import neighbor_list
 
 from equitensor.verification.derivatives import hessian_block, moves
 from equitensor.verification.extensivity import cluster
-from equitensor.verification.finding import NotApplicable, Quantity, Refusal
+from equitensor.verification.finding import Deviation, NotApplicable, Refusal
 from equitensor.verification.jumps import Point, energy_jump, force_jump
 from equitensor.verification.subject import Subject, moved, strained
 
@@ -35,7 +35,7 @@ class Path(NamedTuple):
     leaves: bool
 
 
-def cutoff(subject: Subject) -> Iterator[Quantity]:
+def cutoff(subject: Subject) -> Iterator[Deviation]:
     """Two atoms drawn apart, an atom pulled off a cluster, and all atoms moving through the structure."""
     paths = _paths(subject)
     if not paths:
@@ -100,7 +100,7 @@ def _expansion(subject: Subject) -> Path:
     return Path("cell growing", lambda t: strained(subject.base, (1 + t) * np.eye(3)), None, -0.04, 0.04, False)
 
 
-def _scan(subject: Subject, path: Path) -> Iterator[Quantity]:
+def _scan(subject: Subject, path: Path) -> Iterator[Deviation]:
     rounding = subject.rounding
 
     def at(t: float) -> Point:
@@ -126,16 +126,16 @@ def _scan(subject: Subject, path: Path) -> Iterator[Quantity]:
         ("force jump", force_jump, force_bound, "eV/Angstrom"),
     ):
         jump = search(at, points, bound / 10, width)
-        jumps.append(Quantity(name, jump.value, bound, unit, _where(path, jump.t)))
+        jumps.append(Deviation(name, jump.value, bound, unit, _where(path, jump.t)))
     yield from jumps
     if path.leaves:
         kink, t = _kink_at_the_end(subject, at, points)
-        yield Quantity("force kink", kink, KINK * steepest + 800 * rounding.forces, "eV/Angstrom^2", _where(path, t))
+        yield Deviation("force kink", kink, KINK * steepest + 800 * rounding.forces, "eV/Angstrom^2", _where(path, t))
         if all(jump.passed for jump in jumps):  # where forces jump so do their derivatives
             yield _kink_inside(subject, path, steepest, count)
 
 
-def _kink_inside(subject: Subject, path: Path, steepest: float, count: int) -> Quantity:
+def _kink_inside(subject: Subject, path: Path, steepest: float, count: int) -> Deviation:
     """The largest jump of d(forces)/dt on the way, as where a cutoff function begins that is 1 before."""
 
     def at(t: float) -> Point:
@@ -145,7 +145,7 @@ def _kink_inside(subject: Subject, path: Path, steepest: float, count: int) -> Q
     bound = KINK_INSIDE * steepest + 8 * subject.rounding.forces / STEP
     points = [at(t) for t in np.linspace(path.start, path.stop, max(count // 2, 15))]
     jump = force_jump(at, points, bound / 10, 4 * STEP)
-    return Quantity("force kink", jump.value, bound, "eV/Angstrom^2", _where(path, jump.t))
+    return Deviation("force kink", jump.value, bound, "eV/Angstrom^2", _where(path, jump.t))
 
 
 def _where(path: Path, t: float) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from equitensor.verification.finding import NotApplicable, Quantity
+from equitensor.verification.finding import Deviation, NotApplicable
 from equitensor.verification.subject import AXES, Subject, moved, strained
 
 DIRECTIONS = 3  # in which all atoms move at once
@@ -49,7 +49,7 @@ def _moves(subject: Subject, step: float) -> Moves:
     return Moves(coordinates, columns, mean, difference, directions)
 
 
-def _with_steps_that_fit(subject: Subject, check: Callable[[float], list[Quantity]]) -> list[Quantity]:
+def _with_steps_that_fit(subject: Subject, check: Callable[[float], list[Deviation]]) -> list[Deviation]:
     """The check with the usual step, with smaller ones where it fails: an error of the formula goes away with these.
 
     An error of the derivatives does not. Steps end where rounding would hide 1 % of a force.
@@ -94,12 +94,12 @@ def _coordinates(subject: Subject) -> np.ndarray:
     return (3 * np.sort(np.argsort(distances)[:atoms])[:, None] + np.arange(3)).ravel()
 
 
-def forces(subject: Subject) -> list[Quantity]:
+def forces(subject: Subject) -> list[Deviation]:
     """Forces against finite differences of the energy."""
     return _with_steps_that_fit(subject, lambda step: _forces(subject, step))
 
 
-def _forces(subject: Subject, step: float) -> list[Quantity]:
+def _forces(subject: Subject, step: float) -> list[Deviation]:
     displaced, rounding = moves(subject, step), subject.rounding
     relative = 2e-3 if rounding.single else 3e-4
     noise = 3 * rounding.energy / step + 4 * rounding.forces
@@ -111,11 +111,11 @@ def _forces(subject: Subject, step: float) -> list[Quantity]:
     quantities = []
     for where, mean, difference in pairs:
         bound = relative * max(rounding.force_scale, abs(mean)) + noise
-        quantities.append(Quantity("forces", abs(mean - difference), bound, "eV/Angstrom", where))
+        quantities.append(Deviation("forces", abs(mean - difference), bound, "eV/Angstrom", where))
     return quantities + _hot_forces(subject, step, relative, noise)
 
 
-def _hot_forces(subject: Subject, step: float, relative: float, noise: float) -> list[Quantity]:
+def _hot_forces(subject: Subject, step: float, relative: float, noise: float) -> list[Deviation]:
     """Forces where atoms are farther from their places, and forces larger, along motions of all atoms."""
     random, quantities = np.random.default_rng(2), []
     for _ in range(DIRECTIONS):
@@ -125,23 +125,23 @@ def _hot_forces(subject: Subject, step: float, relative: float, noise: float) ->
         mean, difference, _ = _finite_difference(subject, direction, step, hot, values.forces)
         bound = relative * max(np.sqrt(np.mean(values.forces**2)), abs(mean)) + noise
         where = f"a motion of all atoms, displaced by {HOT} Angstrom"
-        quantities.append(Quantity("forces", abs(mean - difference), bound, "eV/Angstrom", where))
+        quantities.append(Deviation("forces", abs(mean - difference), bound, "eV/Angstrom", where))
     return quantities
 
 
-def hessian(subject: Subject) -> list[Quantity]:
+def hessian(subject: Subject) -> list[Deviation]:
     """d(force i)/d(coordinate j) = d(force j)/d(coordinate i), by finite differences of forces."""
     return _with_steps_that_fit(subject, lambda step: _hessian(subject, step))
 
 
-def _hessian(subject: Subject, step: float) -> list[Quantity]:
+def _hessian(subject: Subject, step: float) -> list[Deviation]:
     displaced, rounding = moves(subject, step), subject.rounding
     block = hessian_block(displaced)
     difference = abs(block - block.T)
     bound = (1e-5 + 20 * step**2) * abs(block).max() + 4 * rounding.forces / step
     i, j = np.unravel_index(difference.argmax(), difference.shape)
     names = [f"{subject.name(c // 3)} {AXES[c % 3]}" for c in displaced.coordinates[[i, j]]]
-    return [Quantity("Hessian", difference.max(), bound, "eV/Angstrom^2", " and ".join(names))]
+    return [Deviation("Hessian", difference.max(), bound, "eV/Angstrom^2", " and ".join(names))]
 
 
 def hessian_block(displaced: Moves) -> np.ndarray:
@@ -149,7 +149,7 @@ def hessian_block(displaced: Moves) -> np.ndarray:
     return -displaced.columns[:, displaced.coordinates]
 
 
-def stress(subject: Subject) -> list[Quantity]:
+def stress(subject: Subject) -> list[Deviation]:
     """Stress against finite differences of the energy under strain."""
     subject.periodic()
     if subject.no_stress is not None:
@@ -157,7 +157,7 @@ def stress(subject: Subject) -> list[Quantity]:
     return _with_steps_that_fit(subject, lambda step: _stress(subject, step / 3))
 
 
-def _stress(subject: Subject, step: float) -> list[Quantity]:
+def _stress(subject: Subject, step: float) -> list[Deviation]:
     rounding = subject.rounding
     relative = 4e-3 if rounding.single else 5e-4
     noise = 3 * rounding.energy / (step * subject.base.get_volume()) + 4 * rounding.stress
@@ -168,7 +168,7 @@ def _stress(subject: Subject, step: float) -> list[Quantity]:
         direction[b, a] += 0.5
         mean, difference = _under(subject, direction, step)
         bound = relative * rounding.stress_scale + noise
-        quantities.append(Quantity("stress", abs(mean - difference), bound, "eV/Angstrom^3", AXES[a] + AXES[b]))
+        quantities.append(Deviation("stress", abs(mean - difference), bound, "eV/Angstrom^3", AXES[a] + AXES[b]))
     return quantities
 
 

@@ -8,7 +8,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from equitensor.verification.derivatives import hessian_block, moves
-from equitensor.verification.finding import NotApplicable, Quantity
+from equitensor.verification.finding import Deviation, NotApplicable
 from equitensor.verification.subject import Subject, energy_of, refusal
 
 TEMPERATURE = 300.0  # K
@@ -18,7 +18,7 @@ FARTHEST = 0.5  # Angstrom: within it the frequencies at the start hold
 OF_KINETIC = 5e-3  # the largest drift, of the mean kinetic energy
 
 
-def drift(subject: Subject) -> Iterator[Quantity]:
+def drift(subject: Subject) -> Iterator[Deviation]:
     """Total energy at the end of a short NVE run less that at the start (means of a fifth of the run each)."""
     steps = min(STEPS, subject.affordable(0.15))
     if steps < FEWEST:
@@ -32,7 +32,7 @@ def drift(subject: Subject) -> Iterator[Quantity]:
     change = abs(total[-window:].mean() - total[:window].mean())
     bound = OF_KINETIC * kinetic.mean() + 8 * subject.rounding.energy / len(subject.base)
     where = f"{steps} steps of {timestep / units.fs:.2f} fs"
-    yield Quantity("drift", change, bound, "eV/atom", where)
+    yield Deviation("drift", change, bound, "eV/atom", where)
 
 
 def _timestep(subject: Subject) -> float:

@@ -9,7 +9,7 @@ from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
-from equitensor.verification.finding import NotApplicable, Quantity
+from equitensor.verification.finding import Deviation, NotApplicable
 from equitensor.verification.rounding import Rounding, noise
 from equitensor.verification.subject import Subject, moved
 
@@ -34,7 +34,7 @@ def cluster(subject: Subject, largest: int = LARGEST_CLUSTER) -> Atoms:
     return Atoms(numbers, np.vstack([np.zeros(3), neighbors[1][order]]))
 
 
-def far_fragments(subject: Subject) -> Iterator[Quantity]:
+def far_fragments(subject: Subject) -> Iterator[Deviation]:
     """The energy of two fragments 50 Angstrom apart is the sum of theirs, and so with an atom that is alone."""
     first = cluster(subject)
     turned = Atoms(first.numbers[::-1], first.positions[::-1] @ Rotation.random(random_state=7).as_matrix())
@@ -48,25 +48,25 @@ def far_fragments(subject: Subject) -> Iterator[Quantity]:
         energy = abs(both.energy - parts[0].energy - parts[1].energy)
         forces = abs(both.forces - np.concatenate([part.forces for part in parts])).max()
         bound = 1e-5 + 3 * subject.rounding.energy_bound * max(len(first) / len(subject.base), 1)
-        yield Quantity("energy", energy, bound, "eV", where)
-        yield Quantity("forces", forces, 1e-5 + 3 * subject.rounding.force_bound, "eV/Angstrom", where)
+        yield Deviation("energy", energy, bound, "eV", where)
+        yield Deviation("forces", forces, 1e-5 + 3 * subject.rounding.force_bound, "eV/Angstrom", where)
 
 
-def isolated_atoms(subject: Subject) -> Iterator[Quantity]:
+def isolated_atoms(subject: Subject) -> Iterator[Deviation]:
     """An atom without neighbours has the same energy anywhere, its E0 where that is known, and no force."""
     known = getattr(subject.calculator, "elements", None)
     for symbol in sorted({*subject.symbols, *subject.e0s, *(known or ())}, key=lambda s: atomic_numbers[s]):
         alone = subject(Atoms(symbol, [[0, 0, 0]]))
         bound = 1e-6 + (4e-7 * abs(alone.energy) if subject.rounding.single else 0.0)
-        yield Quantity("force", abs(alone.forces).max(), 1e-6, "eV/Angstrom", symbol)
+        yield Deviation("force", abs(alone.forces).max(), 1e-6, "eV/Angstrom", symbol)
         elsewhere = subject(Atoms(symbol, [[11.0, -3.0, 5.0]]))
-        yield Quantity("energy elsewhere", abs(elsewhere.energy - alone.energy), bound, "eV", symbol)
+        yield Deviation("energy elsewhere", abs(elsewhere.energy - alone.energy), bound, "eV", symbol)
         if symbol in subject.e0s:
             difference = abs(alone.energy - subject.e0s[symbol])
-            yield Quantity("energy minus E0", difference, bound, "eV", f"{symbol}, E0 {subject.e0s[symbol]:.6f} eV")
+            yield Deviation("energy minus E0", difference, bound, "eV", f"{symbol}, E0 {subject.e0s[symbol]:.6f} eV")
 
 
-def many_atoms(subject: Subject) -> Iterator[Quantity]:
+def many_atoms(subject: Subject) -> Iterator[Deviation]:
     """Hundreds of atoms: so many times the energy, and rounding that does not grow in proportion."""
     unit = subject.base if subject.base.pbc.all() else cluster(subject)
     rounding, lattices = subject.rounding, _growing(subject, unit)
@@ -76,13 +76,13 @@ def many_atoms(subject: Subject) -> Iterator[Quantity]:
     atoms, copies, energy = lattices[-1]
     per_atom = abs(energy - copies * subject(unit).energy) / len(atoms)
     bound = (2e-5 if rounding.single else 1e-7) + 5 * rounding.energy / rounding.atoms
-    yield Quantity("energy", per_atom, bound, "eV/atom", f"{len(atoms)} atoms")
+    yield Deviation("energy", per_atom, bound, "eV/atom", f"{len(atoms)} atoms")
     quick = [each.atoms for each in lattices if len(each.atoms) >= FEW and subject.fits(REPEATED, len(each.atoms))]
     if quick:
         yield _growth_of_rounding(subject, quick[-1])
 
 
-def _growth_of_rounding(subject: Subject, atoms: Atoms) -> Quantity:
+def _growth_of_rounding(subject: Subject, atoms: Atoms) -> Deviation:
     """The noise of the energy of many atoms, which may grow as the square root of their number."""
     rounding, direction = subject.rounding, subject.random.standard_normal(atoms.positions.shape)
     energies = np.array([[subject(moved(atoms, t * direction)).energy] for t in Rounding.TIMES])
@@ -90,7 +90,7 @@ def _growth_of_rounding(subject: Subject, atoms: Atoms) -> Quantity:
     smallest = 2e-5 if rounding.single else 1e-7 * max(rounding.force_scale, 1.0)
     least = smallest * np.sqrt(len(atoms)) + 4 * np.finfo(float).eps * abs(energies).max()
     where = f"{len(atoms)} atoms beside {rounding.atoms}"
-    return Quantity("rounding", noise(energies), least + 4 * growth * rounding.energy, "eV", where)
+    return Deviation("rounding", noise(energies), least + 4 * growth * rounding.energy, "eV", where)
 
 
 class Lattice(NamedTuple):

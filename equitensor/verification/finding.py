@@ -1,4 +1,4 @@
-"""What a check finds: quantities beside their bounds, and a verdict."""
+"""What a check finds: deviations and their bounds, and a verdict."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Refusal(Exception):
     """The calculator raised an error, whose kind and first line are the message."""
 
 
-class Quantity(NamedTuple):
+class Deviation(NamedTuple):
     """How far something is from what it must be, how far it may be, in which unit, and where it is so."""
 
     name: str
@@ -48,11 +48,11 @@ class Finding:
 
     check: str
     verdict: str
-    quantities: tuple[Quantity, ...] = ()
+    quantities: tuple[Deviation, ...] = ()
     reason: str = ""
 
     @property
-    def worst(self) -> Quantity | None:
+    def worst(self) -> Deviation | None:
         """The quantity nearest to its bound, or farthest beyond it."""
         return max(self.quantities, key=lambda quantity: quantity.excess, default=None)
 
@@ -65,9 +65,9 @@ class Finding:
         return fields | {"reason": self.reason, "quantities": [quantity.as_dict() for quantity in self.quantities]}
 
 
-def judged(check: str, quantities: Iterable[Quantity]) -> Finding:
+def judged(check: str, quantities: Iterable[Deviation]) -> Finding:
     """The verdict on a check: passed where each quantity is within its bound."""
-    worst: dict[str, Quantity] = {}
+    worst: dict[str, Deviation] = {}
     for quantity in quantities:
         kept = worst.get(quantity.name)
         if kept is None or quantity.excess > kept.excess:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 from ase import Atoms
 
-from equitensor.verification.finding import Quantity, Refusal
+from equitensor.verification.finding import Deviation, Refusal
 from equitensor.verification.subject import Subject, Values, energy_of, moved, refusal
 
 REPEATS, LITTLE = 15, 1e-3  # Angstrom
 
 
-def determinism(subject: Subject) -> Iterator[Quantity]:
+def determinism(subject: Subject) -> Iterator[Deviation]:
     """The same structure, another one in between: the same values, but for the order of sums."""
     displaced = moved(subject.base, 0.01 * subject.random.standard_normal(subject.base.positions.shape))
     energy_bound = 1e-5 + 1e-6 * len(subject.base)
@@ -20,11 +20,11 @@ def determinism(subject: Subject) -> Iterator[Quantity]:
         subject(displaced)
         again = subject(subject.base)
         where = f"computed again ({number + 1})"
-        yield Quantity("energy", abs(again.energy - subject.values.energy), energy_bound, "eV", where)
-        yield Quantity("forces", abs(again.forces - subject.values.forces).max(), force_bound, "eV/Angstrom", where)
+        yield Deviation("energy", abs(again.energy - subject.values.energy), energy_bound, "eV", where)
+        yield Deviation("forces", abs(again.forces - subject.values.forces).max(), force_bound, "eV/Angstrom", where)
 
 
-def stale_results(subject: Subject) -> Iterator[Quantity]:
+def stale_results(subject: Subject) -> Iterator[Deviation]:
     """Each kind of change of one Atoms object is seen: results are those of the same structure computed afresh."""
     yield from _little_step(subject)
     for name, change in _changes(subject).items():
@@ -36,7 +36,7 @@ def stale_results(subject: Subject) -> Iterator[Quantity]:
         yield from subject.differences(_afresh(subject, atoms), values, f"after {name}")
 
 
-def _little_step(subject: Subject) -> Iterator[Quantity]:
+def _little_step(subject: Subject) -> Iterator[Deviation]:
     """The atom with the largest force moves along it by 1e-3 Angstrom: the energy falls by about their product."""
     values = subject(subject.base)  # what a memory of rounded positions may hold is that of the base
     atom = int(np.linalg.norm(values.forces, axis=1).argmax())
@@ -47,9 +47,9 @@ def _little_step(subject: Subject) -> Iterator[Quantity]:
     missing = abs(after.energy - values.energy + LITTLE * force)
     bound = 0.5 * LITTLE * force + 8 * subject.rounding.energy
     where = f"after {subject.name(atom)} moved by {LITTLE} Angstrom"
-    yield Quantity("energy", missing, bound, "eV", where)
+    yield Deviation("energy", missing, bound, "eV", where)
     old = after.energy == values.energy and np.array_equal(after.forces, values.forces)
-    yield Quantity("old results", float(old), 0.0, "times", where)
+    yield Deviation("old results", float(old), 0.0, "times", where)
 
 
 def _changes(subject: Subject) -> dict:
@@ -119,14 +119,14 @@ def _afresh(subject: Subject, atoms: Atoms) -> Values:
     return values
 
 
-def after_an_error(subject: Subject) -> Iterator[Quantity]:
+def after_an_error(subject: Subject) -> Iterator[Deviation]:
     """A structure that cannot be computed gets no results of another one, and leaves the next one's right."""
     displaced = moved(subject.base, 0.01 * subject.random.standard_normal(subject.base.positions.shape))
     expected = subject(displaced, stress=True)
     for name, impossible in _impossible(subject).items():
         before = subject(subject.base)
         old = _old_results(subject, impossible, before)
-        yield Quantity("old results", old, 0.0, "times", f"asked about {name}")
+        yield Deviation("old results", old, 0.0, "times", f"asked about {name}")
         values = subject(displaced, stress=True)
         yield from subject.differences(expected, values, f"after it was asked about {name}")
 

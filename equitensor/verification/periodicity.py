@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from equitensor.verification.finding import Quantity
+from equitensor.verification.finding import Deviation
 from equitensor.verification.subject import Subject, moved
 
 LARGEST_SUPERCELL = 300  # atoms
 
 
-def lattice_translation(subject: Subject) -> Iterator[Quantity]:
+def lattice_translation(subject: Subject) -> Iterator[Deviation]:
     """One atom, then all, moved by lattice vectors."""
     periodic, count = subject.periodic(), len(subject.base)
     one, all_ = np.zeros((count, 3)), np.zeros((count, 3))
@@ -21,7 +21,7 @@ def lattice_translation(subject: Subject) -> Iterator[Quantity]:
         yield from subject.differences(subject.values, translated, f"{where} by lattice vectors")
 
 
-def equivalent_cells(subject: Subject) -> Iterator[Quantity]:
+def equivalent_cells(subject: Subject) -> Iterator[Deviation]:
     """Other vectors of the same lattice: sheared ones, and a left-handed set."""
     for matrix in _unimodular(subject.periodic()):
         atoms = subject.base.copy()
@@ -53,7 +53,7 @@ def _unimodular(periodic: np.ndarray) -> list[np.ndarray]:
     return [flipped, sheared, skewed]
 
 
-def supercells(subject: Subject) -> Iterator[Quantity]:
+def supercells(subject: Subject) -> Iterator[Deviation]:
     """Twice, three times the cell: so many times the energy, and the same forces and stress."""
     periodic, count = subject.periodic(), len(subject.base)
     trials = [(axis, factor) for factor in (2, 3) for axis in periodic]

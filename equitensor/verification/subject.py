@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from equitensor.errors import InputError
-from equitensor.verification.finding import NotApplicable, Quantity, Refusal
+from equitensor.verification.finding import Deviation, NotApplicable, Refusal
 from equitensor.verification.rounding import Rounding, of_smooth_motions, stuck
 
 DISPLACEMENT, STRAIN = 0.03, 0.01  # Angstrom and relative: forces and stress should be of the usual size, not zero
@@ -144,18 +144,18 @@ class Subject:
             raise NotApplicable("the structure is not periodic")
         return np.flatnonzero(self.base.pbc)
 
-    def differences(self, expected: Values, actual: Values, where: str, copies: int = 1) -> list[Quantity]:
+    def differences(self, expected: Values, actual: Values, where: str, copies: int = 1) -> list[Deviation]:
         """Energy, forces and stress of one structure written in two ways; or of `copies` times that structure."""
         rounding = self.rounding
         energy = abs(actual.energy - copies * expected.energy)
         forces = abs(actual.forces - np.tile(expected.forces, (copies, 1))).max(initial=0.0)
         quantities = [
-            Quantity("energy", energy, copies * rounding.energy_bound, "eV", where),
-            Quantity("forces", forces, rounding.force_bound, "eV/Angstrom", where),
+            Deviation("energy", energy, copies * rounding.energy_bound, "eV", where),
+            Deviation("forces", forces, rounding.force_bound, "eV/Angstrom", where),
         ]
         if expected.stress is not None and actual.stress is not None:
             stress = abs(actual.stress - expected.stress).max()
-            quantities.append(Quantity("stress", stress, rounding.stress_bound, "eV/Angstrom^3", where))
+            quantities.append(Deviation("stress", stress, rounding.stress_bound, "eV/Angstrom^3", where))
         return quantities
 
 

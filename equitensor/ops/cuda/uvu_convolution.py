@@ -11,7 +11,7 @@ from equitensor.ops.cuda import module
 from equitensor.ops.cuda.edges import Remembered, assert_below, by_node
 from equitensor.ops.cuda.proof import Draw, few
 from equitensor.ops.cuda.source import source
-from equitensor.ops.cuda.uvu_tables import Shape, Terms, build_problem, tables
+from equitensor.ops.cuda.uvu_tables import Shape, WantedTerms, build_problem, tables
 from equitensor.ops.uvu_paths import unpack_paths
 
 FILE = "uvu_convolution.cu"
@@ -34,9 +34,9 @@ class Compiled:
 
     def __init__(self, table: Tensor, plan: Tensor, widths: tuple[int, int, int, int], dtype: torch.dtype) -> None:
         self.problem = build_problem(unpack_paths(plan.cpu(), table.cpu()), widths, dtype)
-        self.texts: dict[Terms, tuple[str, Shape]] = {}
+        self.texts: dict[WantedTerms, tuple[str, Shape]] = {}
 
-    def get(self, device: torch.device, terms: Terms) -> tuple[module.Kernels, Shape]:
+    def get(self, device: torch.device, terms: WantedTerms) -> tuple[module.Kernels, Shape]:
         if terms not in self.texts:
             self.texts[terms] = tables(self.problem, terms)
         text, shape = self.texts[terms]
@@ -102,7 +102,7 @@ def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
 def values(x, y, w, sender, receiver, table, plan, width):
     z = x.new_zeros(x.shape[0], width)
     at = _operands(x, x, y, None, w, None, None)
-    if launch := _prepare(at, width, sender, receiver, table, plan, Terms(moved_x=True, sums=True)):
+    if launch := _prepare(at, width, sender, receiver, table, plan, WantedTerms(moved_x=True, sums=True)):
         launch.receive(launch.channels_last(at), z, None, False)
     return z
 
@@ -113,7 +113,7 @@ def gradients(x, y, w, g, need_x, need_y, need_w, sender, receiver, table, plan,
         for t, need in zip((x, y, w), (need_x, need_y, need_w), strict=True)
     )
     at = _operands(x, x, y, None, w, w, g)
-    terms = Terms(moved_x=True, wanted_y=need_y, wanted_w=need_w, sends=need_x, gradients=True)
+    terms = WantedTerms(moved_x=True, wanted_y=need_y, wanted_w=need_w, sends=need_x, gradients=True)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
     if launch and (need_y or need_w):
@@ -129,7 +129,7 @@ def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     at = _operands(x, h_x, y, h_y, w, h_w, g)
     moved = [t is not None for t in (h_x, h_y, h_w)]
     need_y, need_w, sends = moved[0] or moved[2], moved[0] or moved[1], moved[1] or moved[2]
-    terms = Terms(*moved, sums=True, wanted_y=need_y, wanted_w=need_w, sends=sends)
+    terms = WantedTerms(*moved, sums=True, wanted_y=need_y, wanted_w=need_w, sends=sends)
     if launch := _prepare(at, width, sender, receiver, table, plan, terms):
         at = launch.channels_last(at)
         by_y = launch.receive(at, of_g, of_w if need_w else None, need_y)
@@ -143,7 +143,7 @@ def _operands(*tensors: Tensor | None) -> Operands:
     return Operands(*(None if t is None else t.contiguous() for t in tensors))
 
 
-def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: Terms) -> Launch | None:
+def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: WantedTerms) -> Launch | None:
     """None where there is nothing to compute."""
     nodes = at.x.shape[0]
     compiled = _compiled(table, plan, (at.x.shape[1], at.y.shape[1], at.w.shape[1], width), at.x.dtype)

@@ -24,7 +24,7 @@ VECTOR = 16  # bytes that a thread reads of M at once
 MOST_SHARED = 40960  # bytes of M of one edge; more does not fit beside the rest
 
 
-class Terms(NamedTuple):
+class WantedTerms(NamedTuple):
     """What is asked for: the operands that are moved (to a, M', b); z, dy, dw, dx wanted; gradients: b is w for dx."""
 
     moved_x: bool = False
@@ -83,7 +83,7 @@ def _entries(path: UVUPath, coupling: Tensor) -> Iterator[tuple[int, int, list]]
             yield (entry // path.k, entry % path.k, terms)
 
 
-def tables(problem: Problem, terms: Terms) -> tuple[str, Shape]:
+def tables(problem: Problem, terms: WantedTerms) -> tuple[str, Shape]:
     """The text of problem.h, and how to launch."""
     size = torch.finfo(problem.dtype).bits // 8
     limit = REGISTERS // size // (2 if terms.wanted_y or terms.wanted_w else 1)

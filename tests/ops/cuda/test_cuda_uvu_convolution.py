@@ -7,7 +7,7 @@ from equitensor.nn import Convolution
 from equitensor.ops import uvu_convolution as reference
 from equitensor.ops.cuda import uvu_convolution as kernels
 from equitensor.ops.cuda.source import Unsupported
-from equitensor.ops.cuda.uvu_tables import Terms, build_problem, tables
+from equitensor.ops.cuda.uvu_tables import WantedTerms, build_problem, tables
 from equitensor.ops.uvu_paths import UVUPath
 
 DOUBLE, SINGLE = torch.float64, torch.float32
@@ -95,5 +95,5 @@ def test_high_degrees_are_cut_into_parts():
     conv = Convolution(irreps, irreps.replace("64x", ""), irreps)
     paths = reference.unpack_paths(conv.map.plan, conv.map.coupling)
     widths = (conv.irreps_in.dim, conv.irreps_edge.dim, conv.weight_numel, conv.irreps_out.dim)
-    _, shape = tables(build_problem(paths, widths, SINGLE), Terms(moved_x=True, sums=True))
+    _, shape = tables(build_problem(paths, widths, SINGLE), WantedTerms(moved_x=True, sums=True))
     assert shape.lanes == 64 and shape.tiles == 1 and shape.receiver_parts > 4
