@@ -160,7 +160,7 @@ System made(const Model& model, int precision, int threads, const char* instruct
   return System(system);
 }
 
-struct Found {
+struct Evaluated {
   double energy = 0;
   Doubles energies, forces, features;  // forces and virials of ghosts are added to their owners'
   Doubles virials;
@@ -168,49 +168,49 @@ struct Found {
 };
 
 // False where the evaluator refuses, with its reason in equitensor_message().
-bool evaluated(const Model& model, const System& system, const Structure& s, bool everything, Found& found) {
+bool evaluated(const Model& model, const System& system, const Structure& s, bool everything, Evaluated& out) {
   if (equitensor_system_neighbors(system.get(), s.owned, s.total(), s.z.data(), s.start.data(), s.sender.data())) return false;
   Doubles forces(3 * s.total()), virials(6 * s.total());
-  found.energies.assign(s.owned, 0), found.features.assign(everything ? s.owned * equitensor_model_num_features(model.get()) : 0, 0);
+  out.energies.assign(s.owned, 0), out.features.assign(everything ? s.owned * equitensor_model_num_features(model.get()) : 0, 0);
   equitensor_result result{};
   result.forces = forces.data();
-  if (everything) result.energies = found.energies.data(), result.virials = virials.data(), result.features = found.features.data();
+  if (everything) result.energies = out.energies.data(), result.virials = virials.data(), result.features = out.features.data();
   Doubles sums(everything ? equitensor_model_num_sums(model.get()) : 0);
-  found.forces_std.assign(sums.empty() ? 0 : s.owned, -1), found.novelty = found.forces_std;
-  if (!sums.empty()) result.forces_std = found.forces_std.data(), result.novelty = found.novelty.data(), result.sums = sums.data();
+  out.forces_std.assign(sums.empty() ? 0 : s.owned, -1), out.novelty = out.forces_std;
+  if (!sums.empty()) result.forces_std = out.forces_std.data(), result.novelty = out.novelty.data(), result.sums = sums.data();
   Exchange context{&s};
   const equitensor_exchange exchange{&context, s.owned, forward, reverse, nullptr};
   const bool has_ghosts = s.total() > s.owned;
   if (equitensor_system_evaluate(system.get(), s.pos.data(), s.shifted ? s.shift.data() : nullptr, has_ghosts ? &exchange : nullptr, &result)) return false;
-  found.energy = result.energy;
-  found.energy_std.assign(sums.empty() ? 0 : 1, sums.empty() ? 0 : equitensor_model_energy_std(model.get(), sums.data()));
-  found.forces.assign(3 * s.owned, 0), found.virials.assign(6 * s.owned, 0);
+  out.energy = result.energy;
+  out.energy_std.assign(sums.empty() ? 0 : 1, sums.empty() ? 0 : equitensor_model_energy_std(model.get(), sums.data()));
+  out.forces.assign(3 * s.owned, 0), out.virials.assign(6 * s.owned, 0);
   for (int64_t k = 0; k < s.total(); k++) {
-    for (int a = 0; a < 3; a++) found.forces[3 * s.owner[k] + a] += forces[3 * k + a];
-    for (int a = 0; a < 6; a++) found.virials[6 * s.owner[k] + a] += virials[6 * k + a];
+    for (int a = 0; a < 3; a++) out.forces[3 * s.owner[k] + a] += forces[3 * k + a];
+    for (int a = 0; a < 6; a++) out.virials[6 * s.owner[k] + a] += virials[6 * k + a];
   }
   return true;
 }
 
-void compare(const std::string& what, const Doubles& found, const Doubles& expected, double tolerance) {
+void compare(const std::string& what, const Doubles& actual, const Doubles& expected, double tolerance) {
   double largest = 1;
   for (double value : expected)
     if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
-  if (found.size() != expected.size()) fail(what + ": other sizes");
-  for (size_t k = 0; k < found.size(); k++)
-    if (found[k] != expected[k] && !(std::fabs(found[k] - expected[k]) <= tolerance * largest))  // infinite ones are equal
-      fail(what + ": " + std::to_string(found[k]) + " at " + std::to_string(k) + ", not " + std::to_string(expected[k]));
+  if (actual.size() != expected.size()) fail(what + ": other sizes");
+  for (size_t k = 0; k < actual.size(); k++)
+    if (actual[k] != expected[k] && !(std::fabs(actual[k] - expected[k]) <= tolerance * largest))  // infinite ones are equal
+      fail(what + ": " + std::to_string(actual[k]) + " at " + std::to_string(k) + ", not " + std::to_string(expected[k]));
 }
 
-void compare(const std::string& what, const Found& found, const Found& expected, double tolerance) {
-  compare(what + ", energy", Doubles{found.energy}, Doubles{expected.energy}, tolerance);
-  compare(what + ", energies", found.energies, expected.energies, tolerance);
-  compare(what + ", forces", found.forces, expected.forces, tolerance);
-  compare(what + ", virials", found.virials, expected.virials, tolerance);
-  compare(what + ", features", found.features, expected.features, tolerance);
-  compare(what + ", forces_std", found.forces_std, expected.forces_std, tolerance);
-  compare(what + ", novelty", found.novelty, expected.novelty, tolerance);
-  compare(what + ", energy_std", found.energy_std, expected.energy_std, tolerance);
+void compare(const std::string& what, const Evaluated& actual, const Evaluated& expected, double tolerance) {
+  compare(what + ", energy", Doubles{actual.energy}, Doubles{expected.energy}, tolerance);
+  compare(what + ", energies", actual.energies, expected.energies, tolerance);
+  compare(what + ", forces", actual.forces, expected.forces, tolerance);
+  compare(what + ", virials", actual.virials, expected.virials, tolerance);
+  compare(what + ", features", actual.features, expected.features, tolerance);
+  compare(what + ", forces_std", actual.forces_std, expected.forces_std, tolerance);
+  compare(what + ", novelty", actual.novelty, expected.novelty, tolerance);
+  compare(what + ", energy_std", actual.energy_std, expected.energy_std, tolerance);
 }
 
 std::vector<int32_t> elements_of(const Model& model) {
@@ -223,14 +223,14 @@ std::vector<std::string> files(const std::string& folder, std::vector<std::strin
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     if (entry.path().extension() == ".eqt") paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());
-  std::vector<std::string> found;
+  std::vector<std::string> contents;
   for (const auto& path : paths) {
     std::ifstream file(path, std::ios::binary);
-    found.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    contents.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
     if (names) names->push_back(path.filename().string());
   }
-  if (found.empty()) fail(folder + " holds no *.eqt");
-  return found;
+  if (contents.empty()) fail(folder + " holds no *.eqt");
+  return contents;
 }
 
 void models(const std::string& folder) {
@@ -244,19 +244,19 @@ void models(const std::string& folder) {
     const std::vector<Structure> kinds = structures(elements_of(model), equitensor_model_cutoff(model.get()), random);
     for (int precision : {64, 32}) {
       const double tolerance = precision == 64 ? 1e-10 : 2e-4;
-      std::vector<Found> expected(kinds.size());
+      std::vector<Evaluated> expected(kinds.size());
       bool first = true;
       for (int which = 0; const char* instructions = equitensor_instructions(which); which++)
         for (int threads : {1, 2}) {
           const System system = made(model, precision, threads, instructions);
           for (size_t s = 0; s < kinds.size(); s++) {
             const std::string what = names[k] + ", " + kinds[s].name + ", " + instructions + ", float" + std::to_string(precision) + ", threads " + std::to_string(threads);
-            Found found, less;
-            if (!evaluated(model, system, kinds[s], true, found)) fail(what + ": " + equitensor_message());
+            Evaluated actual, less;
+            if (!evaluated(model, system, kinds[s], true, actual)) fail(what + ": " + equitensor_message());
             if (!evaluated(model, system, kinds[s], false, less)) fail(what + ": " + equitensor_message());
-            compare(what + ", once more", less.forces, found.forces, 0);
-            if (first) expected[s] = found;
-            compare(what, found, expected[s], tolerance);
+            compare(what + ", once more", less.forces, actual.forces, 0);
+            if (first) expected[s] = actual;
+            compare(what, actual, expected[s], tolerance);
             evaluations += 2;
           }
           first = false;
@@ -353,14 +353,14 @@ void damaged_files(const std::string& folder, size_t count) {
     const double cutoff = equitensor_model_cutoff(model.get());
     std::vector<Structure> kinds = structures(elements_of(model), std::min(cutoff, 6.0), random);
     const int sets = [] {
-      int found = 0;
-      while (equitensor_instructions(found)) found++;
-      return found;
+      int count = 0;
+      while (equitensor_instructions(count)) count++;
+      return count;
     }();
     const System system = made(model, random() % 2 ? 32 : 64, 1 + static_cast<int>(random() % 2), equitensor_instructions(static_cast<int>(random() % sets)));
     for (size_t s : {1 + below(random, 3), below(random, kinds.size())}) {
-      Found found;
-      unevaluated += !evaluated(model, system, kinds[s], random() % 2, found);
+      Evaluated actual;
+      unevaluated += !evaluated(model, system, kinds[s], random() % 2, actual);
     }
   }
   std::printf("%zu damaged files: %zu refused, %zu evaluated, of which %zu evaluations were refused\n", count, refused, count - refused, unevaluated);
@@ -383,13 +383,13 @@ void threads(const std::string& folder) {
         const std::vector<Structure> kinds = structures(elements_of(model), equitensor_model_cutoff(model.get()), random);
         for (int precision : {32, 64}) {
           const System system = made(model, precision, 1, instructions);
-          std::vector<Found> before(kinds.size());
+          std::vector<Evaluated> before(kinds.size());
           for (int again = 0; again < 3; again++)
             for (size_t s = 0; s < kinds.size(); s++) {
-              Found found;
-              if (!evaluated(model, system, kinds[s], true, found)) fail(equitensor_message());
-              if (again) compare("thread " + std::to_string(t), found, before[s], 0);
-              before[s] = found;
+              Evaluated actual;
+              if (!evaluated(model, system, kinds[s], true, actual)) fail(equitensor_message());
+              if (again) compare("thread " + std::to_string(t), actual, before[s], 0);
+              before[s] = actual;
               equitensor_model* none = nullptr;
               const std::string cut = all[t].substr(0, 10 + t);
               if (!equitensor_model_read(cut.data(), static_cast<int64_t>(cut.size()), &none)) fail("a cut file was read");

@@ -118,14 +118,14 @@ def committee(folder: Path, options: argparse.Namespace) -> dict:
             command("train", config)
     data = [folder / "train.xyz", "--calibrate", folder / "valid.xyz"]
     command("uncertainty", members[0], *data, "--committee", *members[1:])
-    found = {"epochs_of_each": EPOCHS, "members": MEMBERS}
+    results = {"epochs_of_each": EPOCHS, "members": MEMBERS}
     for kind, models in (("committee", members), ("first_by_itself", members[0])):
         seen = {name: compared(models, options.data / f"test_MD_{name}.xyz") for name in TESTS}
-        found[kind] = {
+        results[kind] = {
             "errors": {name: errors(each) for name, each in seen.items()},
             "error_bars": {name: each.metrics() for name, each in seen.items()},
         }
-    return found
+    return results
 
 
 def compared(model, path: Path) -> Calibration:
@@ -192,8 +192,8 @@ def novelty(model: Path, data: Path, folder: Path, usual: Calibration) -> dict:
 
     reached = max(angle(f) for f in ase.io.read(folder / "train.xyz", ":") if len(f) > 1)
     scan = ase.io.read(data / "test_dihedral.xyz", ":")
-    along = [[angle(frame), highest(frame)] for frame in scan]
-    beyond = [high for at, high in along if at > reached]
+    scanned = [[angle(frame), highest(frame)] for frame in scan]
+    beyond = [high for at, high in scanned if at > reached]
     transfer = [highest(frame) for frame in ase.io.read(data / "test_H_transfer.xyz", ":")]
 
     def auroc(strange):
@@ -206,7 +206,7 @@ def novelty(model: Path, data: Path, folder: Path, usual: Calibration) -> dict:
         "frames_dihedral_beyond": len(beyond),
         "highest_at_300K_median_90_max": np.quantile(known, [0.5, 0.9, 1]).round(3).tolist(),
         "highest_along_H_transfer": np.round(transfer, 3).tolist(),
-        "highest_along_dihedral": np.round(along, 3).tolist(),
+        "highest_along_dihedral": np.round(scanned, 3).tolist(),
     }
 
 

@@ -22,7 +22,7 @@ bool PairEquitensor::wants_error_bars() const {
   return error_bars && (eflag_global || novelty.asked || forces_std.asked);
 }
 
-void PairEquitensor::make_room_for_error_bars(equitensor_result& result) {
+void PairEquitensor::allocate_error_bars(equitensor_result& result) {
   novelty_of_row.resize(owned);
   forces_std_of_row.resize(owned);
   sums.resize(equitensor_model_num_sums(model));
@@ -34,8 +34,8 @@ void PairEquitensor::make_room_for_error_bars(equitensor_result& result) {
 /* On steps without error bars those of atoms are not numbers, rather than those of another step. */
 void PairEquitensor::add_error_bars(const equitensor_result& result) {
   const bool computed = result.sums; // a rank without atoms has sums, too
-  const size_t room = std::max(atom->nlocal, 1);
-  for (OfAtoms* of_atoms : {&novelty, &forces_std}) of_atoms->values.assign(room, computed ? 0.0 : NAN);
+  const size_t count = std::max(atom->nlocal, 1);
+  for (OfAtoms* of_atoms : {&novelty, &forces_std}) of_atoms->values.assign(count, computed ? 0.0 : NAN);
   if (!computed) return;
   for (int r = 0; r < owned; r++) {
     novelty.values[atom_of[r]] = novelty_of_row[r];

@@ -87,8 +87,8 @@ void PairEquitensor::open_model(const char* name) {
   std::vector<char> bytes;
   bigint size = -1;
   if (comm->me == 0) {
-    const std::string found = utils::get_potential_file_path(name);
-    FILE* file = found.empty() ? nullptr : fopen(found.c_str(), "rb");
+    const std::string path = utils::get_potential_file_path(name);
+    FILE* file = path.empty() ? nullptr : fopen(path.c_str(), "rb");
     if (file) {
       char part[65536];
       for (size_t n = fread(part, 1, sizeof part, file); n > 0; n = fread(part, 1, sizeof part, file))
@@ -235,7 +235,7 @@ void PairEquitensor::compute(int eflag, int vflag) {
   result.energies = eflag_atom ? energies.data() : nullptr;
   result.forces = forces.data();
   result.virials = vflag_atom ? virials.data() : nullptr;
-  if (wants_error_bars()) make_room_for_error_bars(result);
+  if (wants_error_bars()) allocate_error_bars(result);
   const equitensor_exchange exchange = {this, border, forward, reverse, wait};
   const bool alone = comm->nprocs == 1;
   const double* shifts = shift.empty() ? nullptr : shift.data();

@@ -78,7 +78,7 @@ class PairEquitensor : public Pair {
   void find_shifts();
   void add_results(const equitensor_result&);
   bool wants_error_bars() const;
-  void make_room_for_error_bars(equitensor_result&);
+  void allocate_error_bars(equitensor_result&);
   void add_error_bars(const equitensor_result&);
   void sum_error_bars();
   void require(int failed);
@@ -122,7 +122,7 @@ class PairEquitensor : public Pair {
   OfAtoms novelty, forces_std;
   std::vector<double> novelty_of_row, forces_std_of_row, sums;
 
-  // What is exchanged: rows of `width` numbers of `bits` bits, `bytes` in all; see exchange.cpp.
+  // What is exchanged: rows of `width` values of `bits` bits, `bytes` in all; see exchange.cpp.
   std::vector<Peer> sends, receives;
   std::vector<int32_t> sent_rows;       // of atoms that other ranks need, rank after rank
   std::vector<char> outgoing, incoming; // these rows on their way there, and what comes back, unless they are in place

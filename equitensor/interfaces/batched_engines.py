@@ -48,8 +48,8 @@ class _Batched:
             bars = self.error_bars.of(numbers[mine], features[mine])
             energy_std[k] = bars["energy_std"]
             of_atoms[:, mine] = bars["forces_std"], bars["novelty"]
-        found = {"energy_std": energy_std, "forces_std": of_atoms[0], "novelty": of_atoms[1]}
-        return out | {name: torch.from_numpy(values).to(self.device) for name, values in found.items()}
+        error_bars = {"energy_std": energy_std, "forces_std": of_atoms[0], "novelty": of_atoms[1]}
+        return out | {name: torch.from_numpy(values).to(self.device) for name, values in error_bars.items()}
 
     def __getstate__(self):  # neighbours are found again when needed
         return self.__dict__ | {"neighbors": BatchedList(self.model.cutoff, self.skin, self.device), "_known": None}

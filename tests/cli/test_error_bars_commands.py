@@ -69,7 +69,7 @@ def test_predictions_are_written_with_them(bars):
     assert frame.info["energy_std"] == pytest.approx(calc.results["energy_std"], rel=1e-6)
     for name in ("forces_std", "novelty"):
         np.testing.assert_allclose(frame.arrays[name], calc.results[name], atol=1e-6)
-    assert main(["eval", "model.eqt", "predicted.xyz"]) == 0  # its own labels are found among these
+    assert main(["eval", "model.eqt", "predicted.xyz"]) == 0  # its own labels are written among these
 
 
 def test_without_held_out_data_it_says_that_it_is_not_calibrated(bars, capsys):
@@ -180,10 +180,10 @@ def test_commands_take_a_committee(committee, backend, capsys):
     assert figures["forces"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
     assert figures["energy"].keys() == {"coverage_90", "sharpness", "spearman"}
     calc = Calculator(committee, device="cpu", dtype="float64")
-    found = ase.io.read("out.xyz", 3)
+    written = ase.io.read("out.xyz", 3)
     calc.calculate(ase.io.read("valid.xyz", 3))
-    assert found.get_potential_energy() == pytest.approx(calc.results["energy"], abs=1e-7)
-    np.testing.assert_allclose(found.arrays["forces_std"], calc.results["forces_std"], rtol=1e-4)
+    assert written.get_potential_energy() == pytest.approx(calc.results["energy"], abs=1e-7)
+    np.testing.assert_allclose(written.arrays["forces_std"], calc.results["forces_std"], rtol=1e-4)
     for command in (["md", "--steps", "1", "--interval", "1"], ["relax", "--steps", "0"]):
         run = [command[0], "model.eqt", "molecule.xyz", *command[1:], *others, *how, "--out", f"{command[0]}.extxyz"]
         limit = ["--max-forces-std", "1e-6", "--on-limit", "dump"]

@@ -140,13 +140,13 @@ def test_an_unknown_element_is_named(padded):
 @pytest.mark.parametrize("precision, tolerance", [("float64", 1e-9), ("float32", 1e-4)])
 def test_the_calculator_gives_those_of_torch(padded, precision, tolerance):
     for atoms in structures().values():
-        found = []
+        results = []
         for backend, dtype in (("core", precision), ("torch", "float64")):
             calc = Calculator(padded.name, device="cpu", backend=backend, dtype=dtype)
             calc.calculate(atoms)
-            found.append(calc.results)
+            results.append(calc.results)
         for name in ("energy_std", "forces_std", "novelty"):
-            np.testing.assert_allclose(found[0][name], found[1][name], rtol=tolerance)
+            np.testing.assert_allclose(results[0][name], results[1][name], rtol=tolerance)
 
 
 def parts(path):

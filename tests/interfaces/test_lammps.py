@@ -138,7 +138,7 @@ def run(lammps, potential, tmp_path):
     return run
 
 
-def numbers(printed, word="found"):
+def parsed(printed, word="found"):
     """The numbers of the line that the input printed after a word."""
     return np.array(re.search(rf"^{word} (.*)$", printed, re.MULTILINE)[1].split(), dtype=float)
 
@@ -161,9 +161,9 @@ def test_per_atom_values_sum_to_those_of_all(run, potential):
         + shown("P", *(f"{name}*vol" for name in ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")))
         + shown("S", *(f"c_S[{k}]" for k in range(1, 7)))
     )
-    total, summed = numbers(printed)
+    total, summed = parsed(printed)
     assert summed == pytest.approx(total, rel=1e-12)
-    np.testing.assert_allclose(numbers(printed, "S"), -numbers(printed, "P"), rtol=1e-9)
+    np.testing.assert_allclose(parsed(printed, "S"), -parsed(printed, "P"), rtol=1e-9)
 
 
 def test_energies_of_atoms_are_those_of_the_calculator(run, potential, tmp_path):
@@ -177,7 +177,7 @@ def test_energies_of_atoms_are_those_of_the_calculator(run, potential, tmp_path)
 def test_real_units(run):
     lines = "compute s all stress/atom NULL virial\ncompute S all reduce sum c_s[4]\n"
     lines += "thermo_style custom step pe press c_S\nrun 0\n" + shown("found", "pe", "press", "c_S")
-    metal, real = numbers(run(lines)), numbers(run(lines, units="real"))
+    metal, real = parsed(run(lines)), parsed(run(lines, units="real"))
     per_atmosphere = 1 / 1.01325  # LAMMPS's constants of the two sets of units agree to seven digits
     np.testing.assert_allclose(real, metal * [23.060549, per_atmosphere, per_atmosphere], rtol=3e-7)
 
@@ -190,27 +190,31 @@ def test_real_units(run):
     ],
 )
 def test_sums_with_other_styles(run, other, coefficients):
-    alone = numbers(run(ENERGY))
+    alone = parsed(run(ENERGY))
     word = other.split()[0]
     rest = f"pair_style {other}\n" + "".join(f"pair_coeff {line.replace(word + ' ', '')}\n" for line in coefficients)
     both = f"pair_style hybrid/overlay equitensor float64 {other}\npair_coeff * * equitensor {{model}} {{types}}\n"
     both += "".join(f"pair_coeff {line}\n" for line in coefficients)
     forces = "fix 1 all nve\nrun 20\n" + ENERGY  # the exchange of a substyle has room for what it sends
-    np.testing.assert_allclose(numbers(run(ENERGY, pair=both)), alone + numbers(run(ENERGY, pair=rest)), rtol=1e-12)
-    np.testing.assert_allclose(numbers(run(forces, pair=both, ranks=1)), numbers(run(forces, pair=both)), rtol=1e-9)
+    np.testing.assert_allclose(
+        parsed(run(ENERGY, pair=both)), alone + parsed(run(ENERGY, pair=rest)), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        parsed(run(forces, pair=both, ranks=1)), parsed(run(forces, pair=both)), rtol=1e-9
+    )
 
 
 def test_threads_of_a_rank(run):
     lines = "fix 1 all nve\nrun 10\n" + ENERGY
-    np.testing.assert_allclose(numbers(run(lines, threads=3)), numbers(run(lines)), rtol=1e-12)
+    np.testing.assert_allclose(parsed(run(lines, threads=3)), parsed(run(lines)), rtol=1e-12)
 
 
 def test_atoms_without_an_element_take_no_part(run):
     atoms = alloy((3, 3, 3))
     pair = "pair_style hybrid/overlay equitensor float64 zbl 0.5 0.6\npair_coeff * * equitensor {model} Al NULL\n"
     pair += "pair_coeff 1 1 zbl 13 13\npair_coeff 1 2 zbl 13 29\npair_coeff 2 2 zbl 29 29\n"  # too short to be felt
-    without = numbers(run(ENERGY, atoms[atoms.symbols == "Al"]))
-    np.testing.assert_allclose(numbers(run(ENERGY, pair=pair)), without, rtol=1e-12)
+    without = parsed(run(ENERGY, atoms[atoms.symbols == "Al"]))
+    np.testing.assert_allclose(parsed(run(ENERGY, pair=pair)), without, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,7 @@ def test_any_division_into_parts(run, ranks, grid, after):
     """Rows of periodic images are those of their origins, whatever the order of exchanges."""
     lines = "fix 1 all nve\nrun 10\n" + ENERGY
     np.testing.assert_allclose(
-        numbers(run(after + lines, ranks=ranks, first=grid)), numbers(run(lines, ranks=1)), rtol=1e-12
+        parsed(run(after + lines, ranks=ranks, first=grid)), parsed(run(lines, ranks=1)), rtol=1e-12
     )
 
 
@@ -258,10 +262,10 @@ def test_restart_continues_the_run(run, potential):
     steps = "fix 1 all npt temp 300 300 0.1 tri 0 0 1.0\nthermo_modify norm no\nrun {}\n"
     start = "velocity all create 300 7\nchange_box all triclinic\ntimestep 0.001\n"
     end = shown("found", "pe", "vol", "xy")
-    whole = numbers(run(start + steps.format(20) + "run 20\n" + end))
+    whole = parsed(run(start + steps.format(20) + "run 20\n" + end))
     run(start + steps.format(20) + "write_restart half\n")
     again = f"clear\nread_restart half\ntimestep 0.001\npair_coeff * * {potential} Al Cu\n"
-    restarted = numbers(run(again + steps.format(20) + end))
+    restarted = parsed(run(again + steps.format(20) + end))
     np.testing.assert_allclose(restarted, whole, rtol=1e-8, atol=1e-9)
     with pytest.raises(InputError, match="coeff"):
         run("clear\nread_restart half\nrun 0\n")
@@ -271,15 +275,15 @@ def test_restart_of_hybrid_styles(run, potential):
     styles = "pair_style hybrid/overlay equitensor float64 zbl 3.0 4.0\n"
     coefficients = f"pair_coeff * * equitensor {potential} Al Cu\npair_coeff 1 1 zbl 13 13\n"
     coefficients += "pair_coeff 1 2 zbl 13 29\npair_coeff 2 2 zbl 29 29\n"
-    alone = numbers(run(ENERGY + "write_restart there\n", pair=styles + coefficients))
-    restarted = numbers(run("clear\nread_restart there\n" + coefficients + ENERGY))
+    alone = parsed(run(ENERGY + "write_restart there\n", pair=styles + coefficients))
+    restarted = parsed(run("clear\nread_restart there\n" + coefficients + ENERGY))
     np.testing.assert_allclose(restarted, alone, rtol=1e-13)  # as float64: the style's setting is kept
 
 
 def test_minimization(run):
     before, after = shown("before", "pe", "fnorm"), shown("found", "pe", "fnorm")
     printed = run(f"run 0\n{before}minimize 0 1e-3 200 1000\n{after}")
-    (before, rough), (after, smooth) = numbers(printed, "before"), numbers(printed)
+    (before, rough), (after, smooth) = parsed(printed, "before"), parsed(printed)
     assert after < before - 0.1 and smooth < 0.2 * rough
 
 
@@ -288,8 +292,8 @@ def test_types_that_change_without_new_neighbors(run):
     lines = "neigh_modify every 100 delay 100 check no\nfix 1 all nve\n"
     lines += "fix 2 all atom/swap 5 20 1234 1e8 ke no types 1 2\nthermo 10\nrun 10\n"
     printed = run(lines + shown("swaps", "f_2[2]") + shown("before", "pe") + ENERGY)
-    assert numbers(printed, "swaps") > 5
-    assert numbers(printed) == pytest.approx(numbers(printed, "before"), rel=1e-12)
+    assert parsed(printed, "swaps") > 5
+    assert parsed(printed) == pytest.approx(parsed(printed, "before"), rel=1e-12)
 
 
 HEAT = "compute k all ke/atom\ncompute p all pe/atom\ncompute s all stress/atom NULL virial\n"
@@ -348,16 +352,16 @@ def test_a_model_that_lacks_its_dispersion(lammps, run, potential, without_its_d
     with pytest.raises(InputError, match=r"learned labels without their dispersion \(D3 of pbe-bj\).*hybrid/overlay"):
         run(ENERGY, pair=alone)
     told = alone.replace("float64", "float64 without_d3")
-    bare = numbers(run(ENERGY + "write_restart there\n", pair=told))
-    np.testing.assert_array_equal(bare, numbers(run(ENERGY)))
+    bare = parsed(run(ENERGY + "write_restart there\n", pair=told))
+    np.testing.assert_array_equal(bare, parsed(run(ENERGY)))
     coefficients = f"pair_coeff * * {rest} Al Cu\n"
-    np.testing.assert_array_equal(numbers(run("clear\nread_restart there\n" + coefficients + ENERGY)), bare)
+    np.testing.assert_array_equal(parsed(run("clear\nread_restart there\n" + coefficients + ENERGY)), bare)
     box = inputs.box(alloy((3, 3, 3)))
     script = inputs.setup(box, "atoms.data", rest, "float64")
     pair = script[script.index("pair_style hybrid") :].replace("31.75 21.17", "9.0 6.0")
     dispersion = "pair_style dispersion/d3 bj pbe 9.0 6.0\npair_coeff * * Al Cu\n"
-    both = numbers(run(ENERGY, pair=pair))
-    np.testing.assert_allclose(both, bare + numbers(run(ENERGY, pair=dispersion)), rtol=1e-12)
+    both = parsed(run(ENERGY, pair=pair))
+    np.testing.assert_allclose(both, bare + parsed(run(ENERGY, pair=dispersion)), rtol=1e-12)
 
 
 def test_a_damping_that_hybrid_styles_lack(potential, lacking_d3):

@@ -53,10 +53,10 @@ def run(path, tmp_path):
         if "units" in options:
             head = head.replace("units metal", f"units {options.pop('units')}")
         printed = program.run(first + head + lines, tmp_path, ranks, timeout=120, **options)
-        found = re.findall(r"^found (.*)$", printed, re.MULTILINE)
+        values = re.findall(r"^found (.*)$", printed, re.MULTILINE)
         frames = (tmp_path / "atoms").read_text().split("ITEM: TIMESTEP")[1:] if (tmp_path / "atoms").exists() else []
         tables = [np.array([line.split() for line in frame.splitlines()[9:]], dtype=float) for frame in frames]
-        return np.array([line.split() for line in found], dtype=float), tables
+        return np.array([line.split() for line in values], dtype=float), tables
 
     return run
 
@@ -67,9 +67,9 @@ def expected(path, atoms):
     return calc.results
 
 
-def compare(found, table, results, tolerance=1e-9):
+def compare(values, table, results, tolerance=1e-9):
     of_all = [results["energy_std"], results["novelty"].max()]
-    np.testing.assert_allclose(found, of_all, rtol=tolerance)
+    np.testing.assert_allclose(values, of_all, rtol=tolerance)
     np.testing.assert_allclose(table[:, 3], results["novelty"], rtol=tolerance)
     np.testing.assert_allclose(table[:, 4], results["forces_std"], rtol=tolerance)
 
@@ -80,22 +80,22 @@ def test_numbers_of_the_calculator(run, path, name):
     results = expected(path, atoms)
     for ranks in (1, 2, 4):
         first = f"processors 1 1 {ranks}\n" if name == "slab" else ""  # the last rank has vacuum only
-        found, tables = run(ONCE, atoms, ranks, first)
-        compare(found[0], tables[0], results)
+        values, tables = run(ONCE, atoms, ranks, first)
+        compare(values[0], tables[0], results)
 
 
 def test_they_follow_the_atoms(run, path):
     """Through dynamics in which atoms change ranks, at the steps that ask for them and at no other."""
     lines = FIX.format(every=5, trigger=1) + SHOWN.format(steps=5) + "fix move all nve\nvelocity all create 3000 7\n"
     atoms = alloy()
-    found, tables = run(lines + "thermo 5\nrun 20\n" + FOUND, atoms, ranks=2)
+    values, tables = run(lines + "thermo 5\nrun 20\n" + FOUND, atoms, ranks=2)
     assert len(tables) == 5
     frame = inputs.box(atoms)
     moved = frame.atoms.copy()
     moved.set_cell(frame.prism.lammps_cell)
     moved.positions = tables[-1][:, :3]
     assert np.abs(tables[-1][:, 3] - tables[0][:, 3]).max() > 0.1
-    compare(found[0], tables[-1], expected(path, moved), tolerance=1e-8)  # of positions that are printed
+    compare(values[0], tables[-1], expected(path, moved), tolerance=1e-8)  # of positions that are printed
 
 
 def test_without_a_trigger_they_are_there_at_every_step(run, tmp_path):
@@ -122,27 +122,29 @@ def hybrid(path, elements):
 def test_under_hybrid_overlay_and_after_a_restart(run, path):
     other = hybrid(path, "Al Cu")
     (alone,), (of_alone,) = run(ONCE)
-    (found,), (table,) = run(other + ONCE, ranks=2)
-    np.testing.assert_allclose(found, alone, rtol=1e-12)
+    (values,), (table,) = run(other + ONCE, ranks=2)
+    np.testing.assert_allclose(values, alone, rtol=1e-12)
     np.testing.assert_allclose(table, of_alone, rtol=1e-10, atol=1e-12)
     run("write_restart there\n")
-    (found,), _ = run(f"clear\nread_restart there\npair_coeff * * {path} Al Cu\n" + ONCE)
-    np.testing.assert_allclose(found, alone, rtol=1e-12)
+    (values,), _ = run(f"clear\nread_restart there\npair_coeff * * {path} Al Cu\n" + ONCE)
+    np.testing.assert_allclose(values, alone, rtol=1e-12)
 
 
 def test_a_style_that_is_said_again(run, path):
     """Its system is one of the new settings."""
     atoms = alloy()
-    found, (table,) = run("run 0\npair_style equitensor float64 error_bars\n" + ONCE, atoms, style="equitensor float32")
-    compare(found[0], table, expected(path, atoms))
+    values, (table,) = run(
+        "run 0\npair_style equitensor float64 error_bars\n" + ONCE, atoms, style="equitensor float32"
+    )
+    compare(values[0], table, expected(path, atoms))
 
 
 def test_atoms_without_an_element_have_none(run, path):
     atoms = alloy()
-    found, (table,) = run(hybrid(path, "Al NULL") + ONCE, atoms)
+    values, (table,) = run(hybrid(path, "Al NULL") + ONCE, atoms)
     aluminium = atoms.symbols == "Al"
     results = expected(path, atoms[aluminium])
-    compare(found[0], table[aluminium], results)
+    compare(values[0], table[aluminium], results)
     assert not table[~aluminium, 3:].any()
 
 

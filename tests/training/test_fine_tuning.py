@@ -315,8 +315,8 @@ def test_a_new_head_is_that_of_a_new_model_and_all_else_of_the_file(tuning, pret
         expected, other = (new, old) if name in readout else (old, new)
         assert torch.equal(weight, dict(expected.backbone.named_parameters())[name].to(weight)), name
         assert not torch.equal(weight, dict(other.backbone.named_parameters())[name].to(weight)), name
-    found = statistics(run.train, run.labels)
-    assert (model.scale, model.shift) == (found.scale, found.shift)
+    measured = statistics(run.train, run.labels)
+    assert (model.scale, model.shift) == (measured.scale, measured.shift)
     assert run.e0s.values == prepared(tuning(data=data, seed=5))[0].e0s.values
 
 

@@ -33,13 +33,13 @@ Tensors::Tensors(const char* bytes, size_t size) {
   const Json index = parse_json(bytes + 8, length);
   if (index.kind != Json::object) fail("is not a model file");
   const char* data = bytes + 8 + length;
-  const uint64_t room = size - 8 - length;
+  const uint64_t data_size = size - 8 - length;
   for (const auto& [name, entry] : index.members) {
     if (name == "__metadata__") {
-      if (const Json* found = entry.find("equitensor"); found && found->kind == Json::string) header = found->text;
+      if (const Json* about = entry.find("equitensor"); about && about->kind == Json::string) header = about->text;
       continue;
     }
-    add(name, entry, data, room);
+    add(name, entry, data, data_size);
   }
 }
 
@@ -96,12 +96,12 @@ bool Tensors::any_ends_in(const std::string& end) const {
 }
 
 const Tensors::Tensor& Tensors::find(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) fail("has no tensor \"" + name + "\"");
-  return found->second;
+  const auto tensor = tensors_.find(name);
+  if (tensor == tensors_.end()) fail("has no tensor \"" + name + "\"");
+  return tensor->second;
 }
 
-void Tensors::add(const std::string& name, const Json& entry, const char* data, uint64_t room) {
+void Tensors::add(const std::string& name, const Json& entry, const char* data, uint64_t data_size) {
   Tensor tensor{entry.at("dtype", Json::string).text, {}, nullptr, 1};
   for (const Json& item : entry.at("shape", Json::array).items) {
     if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9))
@@ -114,7 +114,7 @@ void Tensors::add(const std::string& name, const Json& entry, const char* data, 
   const auto& offsets = entry.at("data_offsets", Json::array).items;
   if (offsets.size() != 2 || offsets[0].kind != Json::number || offsets[1].kind != Json::number ||
       !(offsets[0].value >= 0 && offsets[0].value <= offsets[1].value &&
-        offsets[1].value <= static_cast<double>(room)))
+        offsets[1].value <= static_cast<double>(data_size)))
     fail("its \"" + name + "\" lies beyond its end: it is cut short, or damaged");
   const uint64_t first = static_cast<uint64_t>(offsets[0].value), last = static_cast<uint64_t>(offsets[1].value);
   const int bytes = size_of(tensor.dtype);

@@ -17,7 +17,7 @@ class Tensors {
  public:
   Tensors(const char* bytes, size_t size);
 
-  // The numbers of a tensor, which must have this shape; none of them is infinite unless that is said, or not a number.
+  // The values of a tensor, which must have this shape; none of them is infinite unless that is said, or not a number.
   std::vector<double> read(const std::string& name, std::initializer_list<int64_t> shape, bool finite = true) const;
   // The whole numbers of a matrix with so many rows.
   std::vector<int64_t> integers(const std::string& name, int64_t rows) const;
@@ -38,7 +38,7 @@ class Tensors {
   std::map<std::string, Tensor> tensors_;
 
   const Tensor& find(const std::string& name) const;
-  void add(const std::string& name, const Json& entry, const char* data, uint64_t room);
+  void add(const std::string& name, const Json& entry, const char* data, uint64_t data_size);
   template <class From, class To>
   static void copy(const Tensor& tensor, To* out);
 };

@@ -45,7 +45,7 @@ class Typed : public Simulation {
     if constexpr (std::is_same<T, float>::value) s_.pairs = tables_.of(s_.species, network_);
     take_edges(owned, total, start, sender);
     lay_out(owned, total);
-    make_room(owned, total);
+    allocate(owned, total);
     s_.owned = owned, s_.total = total;
   }
 
@@ -179,7 +179,7 @@ class Typed : public Simulation {
     s_.slot_of.assign(s_.sender.size(), -1);
   }
 
-  void make_room(size_t owned, size_t total) {
+  void allocate(size_t owned, size_t total) {
     const Network<T>& n = network_;
     const size_t slots = s_.slots + 64 + s_.threads, places = s_.places + 64;
     for (int a = 0; a < 3; a++) {
@@ -202,10 +202,10 @@ class Typed : public Simulation {
     int64_t longest = 16;
     for (size_t i = 0; i < owned; i++) longest = std::max(longest, s_.row[i + 1] - s_.row[i]);
     for (size_t j = 0; j < total; j++) longest = std::max(longest, s_.leaving_row[j + 1] - s_.leaving_row[j]);
-    for (Scratch<T>& w : s_.scratch) make_room(w, longest);
+    for (Scratch<T>& w : s_.scratch) allocate(w, longest);
   }
 
-  void make_room(Scratch<T>& w, int64_t longest) {
+  void allocate(Scratch<T>& w, int64_t longest) {
     const Network<T>& n = network_;
     constexpr int lanes = PAD_BYTES / sizeof(T);
     const size_t e = longest, G = std::max(n.Gp, n.cp), C = std::max(n.Cp, n.cp);

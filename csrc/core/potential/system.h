@@ -15,7 +15,7 @@ constexpr int BLOCK = 8;
 // What one thread needs for the atoms of a block; see engine.inl.
 template <class T>
 struct Scratch {
-  int64_t longest = 0;  // row that there is room for, of each atom
+  int64_t longest = 0;  // row of an atom that the buffers can hold
   Aligned<T> harmonics, by_harmonics, turned, by_distance, basis;
   Aligned<const Spline*> tables;
   Aligned<int32_t> knot;
