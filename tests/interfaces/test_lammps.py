@@ -196,12 +196,8 @@ def test_sums_with_other_styles(run, other, coefficients):
     both = f"pair_style hybrid/overlay equitensor float64 {other}\npair_coeff * * equitensor {{model}} {{types}}\n"
     both += "".join(f"pair_coeff {line}\n" for line in coefficients)
     forces = "fix 1 all nve\nrun 20\n" + ENERGY  # the exchange of a substyle has room for what it sends
-    np.testing.assert_allclose(
-        parsed(run(ENERGY, pair=both)), alone + parsed(run(ENERGY, pair=rest)), rtol=1e-12
-    )
-    np.testing.assert_allclose(
-        parsed(run(forces, pair=both, ranks=1)), parsed(run(forces, pair=both)), rtol=1e-9
-    )
+    np.testing.assert_allclose(parsed(run(ENERGY, pair=both)), alone + parsed(run(ENERGY, pair=rest)), rtol=1e-12)
+    np.testing.assert_allclose(parsed(run(forces, pair=both, ranks=1)), parsed(run(forces, pair=both)), rtol=1e-9)
 
 
 def test_threads_of_a_rank(run):
