@@ -62,8 +62,10 @@ def precision(parts, rows, change, shrinkage) -> dict:
     of_energies, of_forces, best = rows["train"].T @ rows["train"], change.T @ change, (np.inf, None)
     for weight in WEIGHTS:
         root = root_of_inverse(weight * of_energies + of_forces, shrinkage)
-        found = {name: np.linalg.norm(each @ root, axis=1) for name, each in rows.items()}
-        best = min(best, (deviance(parts["valid"].errors, found["valid"] ** 2), found), key=lambda each: each[0])
+        deviations = {name: np.linalg.norm(each @ root, axis=1) for name, each in rows.items()}
+        best = min(
+            best, (deviance(parts["valid"].errors, deviations["valid"] ** 2), deviations), key=lambda each: each[0]
+        )
     return best[1]
 
 
@@ -100,7 +102,7 @@ def estimates(parts) -> tuple[dict, float]:
     mean = rows["train"].mean(axis=0)
     distance = root_of_inverse(np.cov(rows["train"].T, bias=True), 1e-3)
     used, less = (precision(parts, rows, change, shrinkage) for shrinkage in (USED, LESS))
-    found = {
+    by_method = {
         "used": used,
         "less_regularised": less,
         "times_root_mean_square_forces_std": {
@@ -111,13 +113,13 @@ def estimates(parts) -> tuple[dict, float]:
     }
     errors = parts["valid"].errors
     power = min(POWERS, key=lambda p: deviance(errors, less["valid"] ** (2 * p)))
-    return found | {"less_regularised_to_a_power": {k: less[k] ** power for k in less}}, round(float(power), 2)
+    return by_method | {"less_regularised_to_a_power": {k: less[k] ** power for k in less}}, round(float(power), 2)
 
 
-def judged(parts, found) -> dict:
+def judged(parts, by_method) -> dict:
     """Rank correlation and the share that the calibrated 90 % intervals hold."""
     figures = {}
-    for name, std in found.items():
+    for name, std in by_method.items():
         factor = conformal_factor(np.column_stack([np.abs(parts["valid"].errors), std["valid"]]))
         figures[name] = {}
         for test in TESTS:
@@ -159,9 +161,9 @@ def main() -> None:
         files = {name: options.run / f"{name}.xyz" for name in ("train", "valid")}
         files |= {name: options.data / f"test_MD_{name}.xyz" for name in TESTS}
         parts = {name: Part(engine, path) for name, path in files.items()}
-        found, power = estimates(parts)
+        by_method, power = estimates(parts)
         rmse = {name: round(1000 * float(np.sqrt(np.mean(parts[name].errors ** 2))), 2) for name in TESTS}
-        result["seeds"][seed] = {"energy_rmse_meV": rmse, "power": power, "estimates": judged(parts, found)}
+        result["seeds"][seed] = {"energy_rmse_meV": rmse, "power": power, "estimates": judged(parts, by_method)}
         print(seed, rmse, power, *result["seeds"][seed]["estimates"].items(), sep="\n", flush=True)
     write(result, options.out)
 

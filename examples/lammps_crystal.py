@@ -84,7 +84,7 @@ script = (folder / "start.in").read_text().replace("thermo 100", "thermo 10").re
 print(script.replace(f"{Path.cwd()}/", ""))
 
 # %% [markdown]
-# ## Are they the same numbers?
+# ## Do both give the same values?
 #
 # Energy, forces and virials of LAMMPS beside those of the ASE calculator, in float64, on one rank and on two.
 
