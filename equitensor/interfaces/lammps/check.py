@@ -92,10 +92,10 @@ def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str =
         )
         printed = program.run(script, folder, ranks)
         rows = np.loadtxt(Path(folder, "forces"), skiprows=9, ndmin=2)
-    found = re.search(r"^found (.*)$", printed, re.MULTILINE)
-    if found is None:
+    shown = re.search(r"^found (.*)$", printed, re.MULTILINE)
+    if shown is None:
         raise InputError(f"LAMMPS ended without its results: {printed.strip()[-500:]}")
-    numbers = found[1].split()
+    numbers = shown[1].split()
     energy, pressures = float(numbers[0]), -_BAR * np.array(numbers[1:], dtype=float)
     stress = None
     if atoms.pbc.all():
