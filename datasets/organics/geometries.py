@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 HOT = (300, 1000)  # K, between which each frame has a temperature of its own
-DYNAMICS = (250, 0.5, 0.02)  # steps before each frame, femtoseconds, friction in 1/fs
+DYNAMICS = (120, 0.5, 0.02)  # steps before each frame, femtoseconds, friction in 1/fs
 CLOSE, FAR = 0.75, 1.4  # of the sum of van der Waals radii, between which molecules begin side by side
 _BOLTZMANN = 0.0019872  # kcal/mol/K
 _ACCELERATION = 4.184e-4  # kcal/mol/Angstrom/u in Angstrom/fs^2

@@ -9,7 +9,8 @@ import numpy as np
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator
 
-STEPS = 80  # of a relaxation, at most
+STEPS = 20  # of a relaxation, at most
+RARER = 1.4  # ratio of the numbers of the steps that are kept
 CONVERGED = 1e-3  # Hartree/Bohr, the largest component of the gradient: 0.05 eV/Angstrom
 LONGEST = 0.3  # Bohr, of one step of one atom
 MEMORY = 12  # pairs of steps and changes of the gradient
@@ -46,7 +47,15 @@ class Labels:
         return None
 
     def relaxation(self, positions: np.ndarray) -> list[Frame]:
-        """All frames of an L-BFGS relaxation, the first at `positions`; it ends early where the charges do."""
+        """Frames of an L-BFGS relaxation: 0 to 5, then ever rarer, as they differ ever less, and the last.
+
+        The first is at `positions`; it ends early where the charges do.
+        """
+        frames = self._relaxation(positions)
+        kept = {0, *(round(RARER**power) for power in range(STEPS)), len(frames) - 1}
+        return [frame for step, frame in enumerate(frames) if step in kept]
+
+    def _relaxation(self, positions: np.ndarray) -> list[Frame]:
         frames, pairs = [], []
         while len(frames) < STEPS:
             frame = self.frame(positions)

@@ -3,9 +3,10 @@
     pip install rdkit tblite lmdb
     OMP_NUM_THREADS=1 python datasets/organics/prepare.py runs/organics/data --processes 2
 
-A shard is one LMDB file of a hundred molecules of one part. Shards that are there are not made again, so a run that was
+A shard is one LMDB file of 20 molecules of one part. Shards that are there are not made again, so a run that was
 stopped goes on; any shard can be made alone (--parts train --shards 3:4) and is the same, whatever was made before.
-`molecules.csv` lists all molecules, with the parts that they are in: a part is decided by the scaffold alone.
+`molecules.csv` lists all molecules, with the parts that they are in: a part is decided by the scaffold alone, so that
+what one seed holds out no other seed trains on. A folder is of one seed and size, which `made.json` names.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import multiprocessing
 import pickle
 import shutil
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -24,16 +26,18 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
+import rdkit
 from geometries import conformers, hot, side_by_side, squeezed, stretched
 from labels import Frame, Labels
 from molecules import FRAGMENTS, molecules
 from rdkit import Chem
 
-SHARD = 100  # molecules
+SHARD = 20  # molecules
+AT_ONCE = {"train": 5, "dimers": 2}  # shards of a part before the next part's turn; of others one
 BOHR = 0.529177210544  # Angstrom
 STRONGEST = 1.0  # Hartree/Bohr, of a gradient: 51 eV/Angstrom
 COUNTS = {"molecules": 9000, "larger": 150, "dimers": 3000}
-LARGER = (51, 80)  # atoms
+MOST, LARGER = 50, (51, 80)  # atoms
 SHARES = {"test": 0.03, "valid": 0.02}  # of scaffolds; the others are trained on
 UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
 
@@ -63,15 +67,22 @@ def part_of(scaffold: str) -> str:
     return "train"
 
 
-def listed(seed: int) -> list[dict]:
+def listed(seed: int, most: int = MOST) -> list[dict]:
     """All molecules and pairs, with their parts."""
     rows = [
         {"part": part_of(molecule.scaffold), "smiles": molecule.smiles, "atoms": molecule.atoms}
-        for molecule in itertools.islice(molecules(seed), COUNTS["molecules"])
+        for molecule in itertools.islice(molecules(seed, most=MOST), COUNTS["molecules"])
     ]
     larger = itertools.islice(molecules(seed, *LARGER), COUNTS["larger"])
     pairs = _pairs(seed, [row["smiles"] for row in rows if row["atoms"] <= 16 and row["part"] == "train"])
-    return [*rows, *({"part": "larger", "smiles": each.smiles, "atoms": each.atoms} for each in larger), *pairs]
+    rows = [*rows, *pairs, *({"part": "larger", "smiles": each.smiles, "atoms": each.atoms} for each in larger)]
+    return rows if most == MOST else up_to(most, rows)
+
+
+def up_to(most: int, rows: list[dict]) -> list[dict]:
+    """Rows of at most that many atoms; those of `test` that have more are the larger ones then."""
+    larger = [row | {"part": "larger"} for row in rows if row["part"] == "test" and row["atoms"] > most]
+    return [*(row for row in rows if row["part"] != "larger" and row["atoms"] <= most), *larger]
 
 
 def _pairs(seed: int, small: list[str]) -> list[dict]:
@@ -87,6 +98,25 @@ def _pairs(seed: int, small: list[str]) -> list[dict]:
             smiles = ".".join(parts)
             atoms = Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
             rows.append({"part": "test_dimers" if any(held_out) else "dimers", "smiles": smiles, "atoms": atoms})
+    return rows
+
+
+def kept_list(out: Path, seed: int, most: int) -> list[dict]:
+    """The list of a folder: made by the first call, read by later ones. Ends the program where it is another one's."""
+    made, table = out / "made.json", out / "molecules.csv"
+    now = {"seed": seed, "most": most, "rdkit": rdkit.__version__, "numpy": np.__version__}
+    if made.exists():
+        if (before := json.loads(made.read_text())) != now:
+            sys.exit(f"error: {out} was begun with {before}, this is {now}: take another folder")
+        with open(table, newline="") as file:
+            return [row | {"atoms": int(row["atoms"])} for row in csv.DictReader(file)]
+    rows = listed(seed, most)
+    with open(table, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["part", "smiles", "atoms"])
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "isolated_atoms.xyz").write_text(isolated_atoms())
+    made.write_text(json.dumps(now) + "\n")
     return rows
 
 
@@ -111,14 +141,12 @@ class Molecule:
         self.counts["geometries without charges"] += sum(frame is None for frame in frames)
         labelled = [frame for frame in frames if frame is not None]
         stages = {"gfn2": self._usable(relaxed), "gfn2_md": self._usable(labelled)}
+        halves = self._halves(mol, numbers, stages) if self.row["part"] == "test_dimers" else {}
         if not any(stages.values()):
             self.counts["molecules without a label"] += 1
             return {}
-        records = {"": _record(self.row["smiles"], numbers, stages)}
-        if self.row["part"] == "test_dimers":
-            records |= self._halves(mol, numbers, stages)
         self.counts["molecules"] += 1
-        return records
+        return {"": _record(self.row["smiles"], numbers, stages), **halves}
 
     def _start(self):
         parts = [conformers(smiles, 2, self.seed) for smiles in self.row["smiles"].split(".")]
@@ -144,14 +172,26 @@ class Molecule:
         return usable
 
     def _halves(self, mol, numbers, stages) -> dict[str, dict]:
-        """Each half of a pair in all its frames, as it is beside the other: for energies of interaction."""
-        halves = {}
-        for name, atoms in zip("ab", Chem.GetMolFrags(mol), strict=True):
-            atoms = list(atoms)
-            labels = Labels(numbers[atoms], mol.GetConformer(0).GetPositions()[atoms] / BOHR)
-            alone = {stage: [labels.frame(frame.positions[atoms]) for frame in rows] for stage, rows in stages.items()}
-            halves[name] = _record("", numbers[atoms], alone)
-        return halves
+        """Each half of a pair in all its frames, as it is beside the other: for energies of interaction.
+
+        Frames of which a half has no charges are taken out of `stages`.
+        """
+        fragments = [list(atoms) for atoms in Chem.GetMolFrags(mol)]
+        start = mol.GetConformer(0).GetPositions() / BOHR
+        labels = [Labels(numbers[atoms], start[atoms]) for atoms in fragments]
+        alone = {}
+        for stage, rows in stages.items():
+            of_frames = [
+                [each.frame(frame.positions[atoms]) for each, atoms in zip(labels, fragments, strict=True)]
+                for frame in rows
+            ]
+            whole = [None not in halves for halves in of_frames]
+            stages[stage] = list(itertools.compress(rows, whole))
+            alone[stage] = list(itertools.compress(of_frames, whole))
+        return {
+            name: _record("", numbers[atoms], {stage: [row[side] for row in rows] for stage, rows in alone.items()})
+            for side, (name, atoms) in enumerate(zip("ab", fragments, strict=True))
+        }
 
 
 def _record(smiles: str, numbers: np.ndarray, stages: dict[str, list[Frame]]) -> dict:
@@ -180,7 +220,9 @@ def make(task: Task) -> str:
             number = task.number * SHARD + place
             molecule = Molecule(row, task.seed, number)
             for suffix, record in molecule.records().items():
-                transaction.put(f"{number:09}{suffix}".encode(), gzip.compress(pickle.dumps(record), mtime=0))
+                transaction.put(
+                    f"{task.part} {number:06}{suffix}".encode(), gzip.compress(pickle.dumps(record), mtime=0)
+                )
             counts += molecule.counts
     environment.copy(str(_emptied(building.with_suffix(".copy"))), compact=True)
     environment.close()
@@ -222,24 +264,20 @@ def tasks(rows: list[dict], out: Path, parts: set[str] | None, shards: slice, se
             file.parent.mkdir(parents=True, exist_ok=True)
             if not file.exists():
                 pending.append(Task(part, number, piece, file, seed))
-    return sorted(pending, key=lambda task: task.number)  # something of every part early
+    return sorted(pending, key=lambda task: task.number // AT_ONCE.get(task.part, 1))  # something of every part early
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=MOST, help="atoms of a molecule; default %(default)s")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
     parser.add_argument("--shards", default=":", help="first:end of each part, default all")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = listed(options.seed)
-    with open(options.out / "molecules.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["part", "smiles", "atoms"])
-        writer.writeheader()
-        writer.writerows(rows)
-    (options.out / "isolated_atoms.xyz").write_text(isolated_atoms())
+    rows = kept_list(options.out, options.seed, options.most)
     shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
     todo = tasks(rows, options.out, set(options.parts or ()), shards, options.seed)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:

@@ -1,0 +1,49 @@
+"""Put a trained model where `organics` is found by name, with its card: card.yaml, its data, its errors.
+
+    python datasets/organics/ship.py runs/organics/model/model.eqt runs/organics/errors.json
+
+Errors are those that evaluate.py measured with the same model.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from equitensor.data import Store, coverage
+from equitensor.models import read_header, write_card
+from equitensor.models.by_name import SHIPPED
+
+HERE = Path(__file__).resolve().parent
+
+
+def data_of(store: Path) -> dict[str, int]:
+    """How much was trained on."""
+    found = coverage(Store(store))
+    return {
+        "training frames": found.structures,
+        "training molecules and pairs": found.groups,
+        "atoms of the largest": found.atoms_range[1],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("errors", type=Path, help="JSON of evaluate.py")
+    parser.add_argument("--train", type=Path, default=Path("runs/organics/train.lmdb"), help="the store it learned")
+    options = parser.parse_args()
+    card = yaml.safe_load((HERE / "card.yaml").read_text())
+    card["data"] = data_of(options.train)
+    card["errors"] = json.loads(options.errors.read_text())
+    write_card(options.model, card)
+    SHIPPED.mkdir(exist_ok=True)
+    shutil.copyfile(options.model, SHIPPED / "organics.eqt")
+    print(f"{SHIPPED / 'organics.eqt'}: {(SHIPPED / 'organics.eqt').stat().st_size / 1e6:.2f} MB")
+    print(f"elements {read_header('organics')['elements']}")
+
+
+if __name__ == "__main__":
+    main()
