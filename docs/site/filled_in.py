@@ -3,6 +3,7 @@
 import re
 
 import api_reference
+import cards
 import command_line
 import house
 import key_tables
@@ -15,6 +16,7 @@ _WRITERS = {
     "labels": key_tables.labels_table,
     "api": api_reference.page,
     "house": house.drawing,
+    "organics": cards.organics,
 }
 
 

@@ -3,6 +3,7 @@
 from equitensor.cli.committee import add_committee_option, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
+from equitensor.cli.trained import MODEL_HELP
 
 
 def add_parser(subparsers):
@@ -14,7 +15,7 @@ def add_parser(subparsers):
         "Of structures without labels print what the model predicts.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file")
+    add("model", metavar="MODEL", help=MODEL_HELP)
     add("data", metavar="DATA", help="a store, or any file, folder or quoted pattern that data convert takes")
     add("--json", metavar="FILE", help="write the errors as JSON (eV, eV/Angstrom, eV/Angstrom^3)")
     add("--plots", metavar="DIR", help="draw parity plots and errors by element into this folder")

@@ -1,5 +1,7 @@
 """`equitensor info`: versions, devices and kernels, or the card of a model."""
 
+from equitensor.cli.trained import MODEL_HELP
+
 
 def add_parser(subparsers):
     """Register the command."""
@@ -8,17 +10,38 @@ def add_parser(subparsers):
         help="versions, devices and kernels; with MODEL, its card",
         description="Print versions, devices, threads and kernels, or, with MODEL, what a model file holds.",
     )
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model file")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.set_defaults(run=run)
 
 
 def run(args) -> int:
     """Print."""
-    lines = _card(args.model) if args.model else _machine()
+    if args.model:
+        _print_card(args.model)
+    else:
+        _print(_machine())
+    return 0
+
+
+def _print(lines, columns=None):
+    """(name, value) lines, the values below each other, wrapped where columns are given."""
+    import textwrap
+
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        print(f"{name:{width}}  {value}")
-    return 0
+        line = f"{name:{width}}  {value}"
+        print(textwrap.fill(line, columns, subsequent_indent=" " * (width + 2)) if columns else line)
+
+
+def _print_card(path):
+    """What the model is for, where it has a card, and what its file holds."""
+    from equitensor.models import card_lines, read_header
+
+    header = read_header(path)
+    if card := header.pop("card", None):
+        _print(card_lines(card), columns=110)
+        print()
+    _print(_of_file(path, header))
 
 
 def _machine():
@@ -28,6 +51,7 @@ def _machine():
     import torch
 
     from equitensor.interfaces.lammps import plugin
+    from equitensor.models import shipped_models
     from equitensor.versions import versions
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -39,6 +63,7 @@ def _machine():
         ("threads", f"{torch.get_num_threads()} (inside an operation)"),
         ("simulations", _simulations()),
         ("LAMMPS", plugin.status()),
+        ("models", f"{', '.join(shipped_models())}: equitensor info NAME"),
         *_kernels(),
     ]
 
@@ -92,16 +117,15 @@ def _gpu_kernels():
     return [*lines, ("others, GPU", "plain torch: they have no CUDA kernel yet")]
 
 
-def _card(path):
-    """(name, value) lines about a model file."""
+def _of_file(path, header):
+    """(name, value) lines about a model file with this header."""
     from ase.data import chemical_symbols
 
-    from equitensor import models
     from equitensor.interfaces.backend import backend_of
+    from equitensor.models import model_path
 
-    header = models.read_header(path)
     backend, why = backend_of(path)
-    lines = [("file", path), ("backend", f"{backend}: {why}")]
+    lines = [("file", model_path(path)), ("backend", f"{backend}: {why}")]
     if header.get("error_bars") is None:
         lines.append(("error bars", f"none: equitensor uncertainty {path} TRAIN puts them in"))
     for name, value in _flat(header):

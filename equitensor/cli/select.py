@@ -2,6 +2,7 @@
 
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.data import add_reading_options, reading_options
+from equitensor.cli.trained import MODEL_HELP
 
 
 def add_parser(subparsers):
@@ -13,7 +14,7 @@ def add_parser(subparsers):
         "(equitensor uncertainty): each is the most uncertain one after those before it have been learned.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file with error bars")
+    add("model", metavar="MODEL", help=MODEL_HELP + "; with error bars")
     add("pool", metavar="POOL", help="structures, labels not needed: a trajectory, a store, or what data convert takes")
     add("--count", type=int, required=True, metavar="N", help="how many")
     add("--out", metavar="FILE", help="write them as extended xyz; default POOL-selected.extxyz here")

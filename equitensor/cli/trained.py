@@ -1,4 +1,6 @@
-"""What a model was trained on, where a command asks it for something else."""
+"""Models on the command line: how they are named, what they were trained on."""
+
+MODEL_HELP = "a model file, or by its name one that comes with equitensor: organics"
 
 
 def warn_untrained(model, *labels: str) -> None:

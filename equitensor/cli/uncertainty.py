@@ -34,9 +34,10 @@ def run(args) -> int:
     from equitensor.data import open_snapshots
     from equitensor.errors import InputError
     from equitensor.interfaces.backend import open_engine
-    from equitensor.models import write_error_bars
+    from equitensor.models import own_file, write_error_bars
     from equitensor.training.uncertainty import calibrate, calibrate_committee, fit_error_bars
 
+    own_file(args.model)  # before minutes are spent on what could not be written
     if args.remove:
         write_error_bars(args.model, None)
         print(f"{args.model}: it has no error bars now")

@@ -1,6 +1,7 @@
 """`equitensor verify`: whether a model, or any ASE calculator, keeps to physics and its own derivatives here."""
 
 from equitensor.cli.computing import add_computing_options, computing_options
+from equitensor.cli.trained import MODEL_HELP
 
 
 def add_parser(subparsers):
@@ -18,7 +19,7 @@ def add_parser(subparsers):
         "inputs",
         metavar="MODEL [STRUCTURE ...]",
         nargs="*",
-        help="a model file; any files that ASE reads, stores, LMDB shards, or FILE@3",
+        help=MODEL_HELP + "; any files that ASE reads, stores, LMDB shards, or FILE@3",
     )
     add(
         "--calculator",

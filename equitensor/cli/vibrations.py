@@ -1,6 +1,7 @@
 """`equitensor vibrations`: frequencies of a molecule, and its zero-point energy."""
 
 from equitensor.cli.computing import add_computing_options, computing_options
+from equitensor.cli.trained import MODEL_HELP, warn_untrained
 
 RELAXED = 0.01  # eV/Angstrom
 
@@ -14,7 +15,7 @@ def add_parser(subparsers):
         "second derivatives in float64. Held atoms stay where they are. Exit code 1: --relax did not converge.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file")
+    add("model", metavar="MODEL", help=MODEL_HELP)
     add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
     add("--relax", action="store_true", help="relax first (`equitensor relax` writes what it finds into a file)")
     add("--fmax", type=float, default=0.001, metavar="F", help="of --relax, eV/Angstrom; default 0.001")
@@ -28,7 +29,6 @@ def run(args) -> int:
     """Relax where asked for, print the table, write; 1 when not converged."""
     import sys
 
-    from equitensor.cli.trained import warn_untrained
     from equitensor.errors import InputError
     from equitensor.interfaces import Calculator
     from equitensor.interfaces.stability import UnstableError

@@ -47,7 +47,8 @@ class Calculator(AseCalculator):
     | forces_std          | (n,)   | eV/Angstrom  | the same of each component of the force on an atom     |
     | novelty             | (n,)   | 1            | of the atom's surroundings; 1: rarer in training data  |
 
-    Args: model, a model file or a Potential (which is copied, not changed), or a list of them: a committee, which gives
+    Args: model, a model file, by its name one that comes with equitensor ("organics"), or a Potential (which is copied,
+    not changed), or a list of them: a committee, which gives
     the means, with error bars from how far its members differ (`equitensor uncertainty --committee`); device, "auto"
     takes a GPU where there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how
     far beyond the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,

@@ -8,6 +8,7 @@ from safetensors.numpy import load, load_file
 
 from equitensor.errors import InputError
 from equitensor.graph import Structure
+from equitensor.models.by_name import model_path
 from equitensor.models.error_bars import digest
 
 
@@ -93,7 +94,7 @@ def _check_alike(first: str, one, name: str, other) -> None:
 def digest_of(model) -> str:
     """Of the weights of a model file or a Potential."""
     if isinstance(model, str | Path):
-        return digest(load_file(model))
+        return digest(load_file(model_path(model)))
     from equitensor.models import to_bytes
 
     return digest(load(to_bytes(model)))

@@ -5,13 +5,13 @@ import json
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 
 from equitensor.errors import InputError
 from equitensor.interfaces.evaluator_library import EXCHANGE, WAIT, Exchange, Result, library, why_not
+from equitensor.models.by_name import model_path
 from equitensor.models.error_bars import of_bytes
 from equitensor.models.header import refuse_without_d3
 
@@ -29,14 +29,12 @@ class Model:
     """
 
     def __init__(self, source, without_d3: bool = False):
-        """source: a path, or the bytes of a model file."""
+        """source: a path, the name of a shipped model, or the bytes of a model file."""
         self._without_d3 = without_d3
         if isinstance(source, bytes):
             self.name, self._bytes = "the model", source
-        elif Path(source).is_file():
-            self.name, self._bytes = str(source), Path(source).read_bytes()
         else:
-            raise InputError(f"{source}: there is no such model file")
+            self.name, self._bytes = str(source), model_path(source).read_bytes()
         self._open()
 
     def _open(self):

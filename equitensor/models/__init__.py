@@ -9,6 +9,11 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names below
     from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
     from equitensor.models.architectures import build as build
     from equitensor.models.backbone import Backbone as Backbone
+    from equitensor.models.by_name import model_path as model_path
+    from equitensor.models.by_name import own_file as own_file
+    from equitensor.models.by_name import shipped_models as shipped_models
+    from equitensor.models.card import card_lines as card_lines
+    from equitensor.models.card import write_card as write_card
     from equitensor.models.dimenet import load_pyg_weights as load_pyg_weights
     from equitensor.models.dispersion import D3 as D3
     from equitensor.models.dispersion import d3_of as d3_of
@@ -27,13 +32,18 @@ _LAZY = {
     "ErrorBars": "equitensor.models.error_bars",
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
+    "card_lines": "equitensor.models.card",
     "d3_of": "equitensor.models.dispersion",
     "extended": "equitensor.models.adaptation",
     "load": "equitensor.models.model_file",
     "load_pyg_weights": "equitensor.models.dimenet",
+    "model_path": "equitensor.models.by_name",
+    "own_file": "equitensor.models.by_name",
     "read_header": "equitensor.models.header",
     "save": "equitensor.models.model_file",
+    "shipped_models": "equitensor.models.by_name",
     "to_bytes": "equitensor.models.model_file",
+    "write_card": "equitensor.models.card",
     "write_error_bars": "equitensor.models.error_bars",
 }
 

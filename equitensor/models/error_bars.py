@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save_file
 
+from equitensor.models.by_name import own_file
 from equitensor.models.header import TABLES, read_header
 from equitensor.whole_file import whole_file
 
@@ -138,6 +139,7 @@ def of_bytes(packed: bytes, header: dict) -> ErrorBars | None:
 
 def write_error_bars(path: str | Path, bars: ErrorBars | None) -> None:
     """Put error bars into a model file, or take them out (None); nothing else of it changes."""
+    path = own_file(path)
     header = read_header(path)
     with safe_open(path, framework="np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118

@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 
 from equitensor import __version__
 from equitensor.errors import InputError
+from equitensor.models.by_name import model_path
 
 FORMAT = 3  # 2 lacks the tables by which models are evaluated without torch
 FORMAT_WITH_D3 = 4  # for what earlier readers, which would leave the dispersion out, must not take
@@ -26,10 +27,11 @@ KINDS = {  # what a header must hold
 
 
 def read_header(path: str | Path) -> dict:
-    """The header of a model file. Raises InputError where it is not one, or of a newer format than this reads."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such model file")
+    """The header of a model file, or of a shipped model by its name.
+
+    Raises InputError where it is not one, or of a newer format than this reads.
+    """
+    path = model_path(path)
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get("equitensor")

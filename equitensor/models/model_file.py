@@ -13,6 +13,7 @@ from equitensor import __version__
 from equitensor.errors import InputError
 from equitensor.models.architectures import build, packages
 from equitensor.models.backbone import EvaluatedBackbone
+from equitensor.models.by_name import model_path
 from equitensor.models.error_bars import PREFIX, digest, of_tensors
 from equitensor.models.header import FORMAT, FORMAT_WITH_D3, TABLES, read_header, refuse_without_d3
 from equitensor.models.potential import Potential
@@ -87,9 +88,11 @@ def load(
 ) -> Potential:
     """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given.
 
+    path: the file, or the name of a model that comes with equitensor, as "organics".
     without_d3: take one that learned labels without their dispersion (its `d3` says which), whose own energies lack it.
     Raises InputError for such a file where this is not said.
     """
+    path = model_path(path)
     header = read_header(path)
     if not without_d3:
         refuse_without_d3(path, header.get("d3"))

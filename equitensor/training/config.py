@@ -216,7 +216,7 @@ class TrainConfig(_Section):
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of weights and features")
     device: str = Field("auto", description="cpu, cuda, cuda:1; auto: a GPU where there is one")
     threads: PositiveInt | None = Field(None, description="threads inside operations; null: torch's own number")
-    init_from: str | None = Field(None, description="a model file from which weights are taken: fine-tuning")
+    init_from: str | None = Field(None, description="a model file, or organics, whose weights are taken: fine-tuning")
     head: Literal["keep", "new"] = Field(
         "keep", description="readout of the model of init_from: kept, or as in a new model of these data"
     )

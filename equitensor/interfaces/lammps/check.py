@@ -11,6 +11,7 @@ from equitensor.errors import InputError
 from equitensor.graph import Structure
 from equitensor.interfaces.backend import dispersion
 from equitensor.interfaces.lammps import inputs, program
+from equitensor.models import model_path
 
 # Largest differences in float64, relative: of the energy to itself, of forces to their root mean square, of the stress
 # to its largest component.
@@ -87,9 +88,8 @@ def of_lammps(model, atoms, ranks: int = 1, dtype: str = "float64", first: str =
     prepared = inputs.box(atoms)
     with tempfile.TemporaryDirectory() as folder:
         inputs.write_data(Path(folder, "atoms.data"), prepared)
-        script = (
-            first + inputs.setup(prepared, "atoms.data", Path(model).resolve(), dtype, without_d3=not both) + _OUTPUT
-        )
+        path = model_path(model).resolve()
+        script = first + inputs.setup(prepared, "atoms.data", path, dtype, without_d3=not both) + _OUTPUT
         printed = program.run(script, folder, ranks)
         rows = np.loadtxt(Path(folder, "forces"), skiprows=9, ndmin=2)
     shown = re.search(r"^found (.*)$", printed, re.MULTILINE)

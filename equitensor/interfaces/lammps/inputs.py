@@ -14,7 +14,7 @@ from equitensor.errors import InputError
 from equitensor.graph.geometry import check_cell
 from equitensor.interfaces.constraints import names, simplified
 from equitensor.interfaces.structure_check import StructureCheck
-from equitensor.models import read_header
+from equitensor.models import model_path, read_header
 from equitensor.whole_file import whole_file, write_whole
 
 
@@ -128,7 +128,7 @@ def write(model, atoms: Atoms, name, dtype: str = "float32", overwrite: bool = F
     script, data = paths(name, overwrite)
     prepared = box(atoms)
     head = f"# Written by equitensor for {len(atoms)} atoms, {atoms.symbols.formula:metal}. Change what you like.\n\n"
-    text = head + setup(prepared, data.name, Path(model).resolve(), dtype) + dynamics(prepared)
+    text = head + setup(prepared, data.name, model_path(model).resolve(), dtype) + dynamics(prepared)
     write_data(data, prepared)
     write_whole(script, text)
     return script, data
