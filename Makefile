@@ -54,6 +54,7 @@ lint: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	git ls-files csrc examples/cpp | grep -E '\.(cpp|h|cu|inl)$$' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/python .ci/words.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml

@@ -140,8 +140,7 @@ void clear(T* data, int64_t count) {
 template <class T, size_t N, class F>
 void add_in_order(int64_t items, int64_t operations_each, int threads, const std::array<Total<T>, N>& totals,
                   const F& body) {
-  const int64_t ranges =
-      std::max<int64_t>(1, std::min<int64_t>(threads, items / items_per_task(operations_each)));
+  const int64_t ranges = std::max<int64_t>(1, std::min<int64_t>(threads, items / items_per_task(operations_each)));
   std::vector<std::array<Buffer<T>, N>> own(ranges);
   std::vector<std::array<T*, N>> at(ranges);
   for (int64_t r = 0; r < ranges; r++)

@@ -21,8 +21,7 @@ inline void product_block(const ProductPlan<T>& plan, const T* x, const T* y, T*
 }
 
 template <class T>
-void channel_product(const ProductPlan<T>& plan, int64_t first, int64_t last, int64_t C, const T* x, const T* y,
-                     T* z) {
+void channel_product(const ProductPlan<T>& plan, int64_t first, int64_t last, int64_t C, const T* x, const T* y, T* z) {
   constexpr int W = Simd<T>::width;
   const int64_t dx = plan.size_first, dy = plan.size_second, dz = plan.size_out;
   std::vector<T> tail((dx + dy + dz) * W);

@@ -15,8 +15,8 @@ int equitensor_density_product(int precision, int64_t atoms, int64_t components,
     for (int64_t i = 0; i < atoms; i++)
       require(0 <= species[i] && species[i] < elements, "density_product: species ", species[i], " is beyond the ",
               elements, " elements of weight");
-    DensityProduct<T> d{components,     channels, order, degrees, mix ? paths : 0, invariants != 0,
-                        symmetric != 0, {},       {},    species};
+    DensityProduct<T> d{components,      channels,       order, degrees, mix ? paths : 0,
+                        invariants != 0, symmetric != 0, {},    {},      species};
     for (int slot = 0; slot < 3; slot++)
       d.plans[slot] = plan<T>(index, coefficients, entries, {components, components, components}, slot);
     for (const Group& group : d.plans[2].groups)
@@ -28,9 +28,9 @@ int equitensor_density_product(int precision, int64_t atoms, int64_t components,
         {{into<T>(dweight), elements * order * degrees * channels}, {into<T>(dmix), paths * channels}}};
     const auto kernel = tangents ? kernels<T>().density_product_tangents : kernels<T>().density_product;
     add_in_order(atoms, operations, threads, totals, [&](int64_t first, int64_t last, const auto& sums) {
-      const DensityArrays<T> at{from<T>(x),        from<T>(weight), from<T>(mix), from<T>(g), from<T>(h_x),
-                                from<T>(h_weight), from<T>(h_mix),  into<T>(out), into<T>(dx), sums[0],
-                                sums[1]};
+      const DensityArrays<T> at{from<T>(x),   from<T>(weight),   from<T>(mix),   from<T>(g),
+                                from<T>(h_x), from<T>(h_weight), from<T>(h_mix), into<T>(out),
+                                into<T>(dx),  sums[0],           sums[1]};
       kernel(d, first, last, at);
     });
   });

@@ -45,12 +45,15 @@ struct PowerPass {
 
   EQUITENSOR_INLINE N* power(int64_t k) const { return P + k * d.components; }
   EQUITENSOR_INLINE N* gradient(int64_t k) const { return gP + k * d.components; }
-  EQUITENSOR_INLINE int64_t powers() const { return d.invariants ? std::max<int64_t>(1, d.order - d.order / 2) : d.order; }
+  EQUITENSOR_INLINE int64_t powers() const {
+    return d.invariants ? std::max<int64_t>(1, d.order - d.order / 2) : d.order;
+  }
   EQUITENSOR_INLINE int64_t weights() const { return d.order * (d.invariants ? 1 : d.degrees); }
 
   // All powers; without `highest` (features and no gradient in the weights) the last one enters nothing.
   EQUITENSOR_INLINE void raise(bool highest) const {
-    for (int64_t k = 1; k < powers() - !(highest || d.invariants); k++) couple(d.plans[2], mix, power(k - 1), P, power(k), T(1), false);
+    for (int64_t k = 1; k < powers() - !(highest || d.invariants); k++)
+      couple(d.plans[2], mix, power(k - 1), P, power(k), T(1), false);
   }
 
   EQUITENSOR_INLINE N overlap(int64_t k) const {  // sum_m P_a,m P_b,m, a + b = k + 1 for the k-th weight

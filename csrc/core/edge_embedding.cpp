@@ -17,8 +17,8 @@ void check(const Sizes& n, const int64_t* species, const int64_t* sender) {
     require(0 <= species[i] && species[i] < n.elements, "edge_embedding: species ", species[i], " is beyond the ",
             n.elements, " elements of the tables");
   for (int64_t slot = 0; slot < n.slots(); slot++)
-    require(0 <= sender[slot] && sender[slot] < n.atoms, "edge_embedding: the sender ", sender[slot],
-            " is beyond the ", n.atoms, " atoms");
+    require(0 <= sender[slot] && sender[slot] < n.atoms, "edge_embedding: the sender ", sender[slot], " is beyond the ",
+            n.atoms, " atoms");
 }
 
 // Adds the rows of each slot to those of its element in `sums`, or of the element that `sender` names.
@@ -79,10 +79,10 @@ int equitensor_edge_embedding_first(int precision, int64_t atoms, int64_t width,
   });
 }
 
-int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width, int64_t num_radial,
-                                     int64_t channels, const void* radial, const void* out, const void* before,
-                                     const void* g, const void* back, const void* h_functions, void* dradial,
-                                     void* dout, void* dbefore, void* dg, int threads) {
+int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width, int64_t num_radial, int64_t channels,
+                                     const void* radial, const void* out, const void* before, const void* g,
+                                     const void* back, const void* h_functions, void* dradial, void* dout,
+                                     void* dbefore, void* dg, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const int64_t slots = atoms * width, size = slots * channels;
@@ -91,8 +91,8 @@ int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width
     const T *by_hidden = parts.take(size), *by_before = parts.take(size);
     const Buffer<T> h_before(size), h_hidden(size);
     layers.linear(slots, 1, num_radial, channels, from<T>(h_functions), from<T>(radial), h_before.data());
-    done(equitensor_silu_second(precision, size, before, by_hidden, h_before.data(), h_hidden.data(), dbefore,
-                                threads));
+    done(
+        equitensor_silu_second(precision, size, before, by_hidden, h_before.data(), h_hidden.data(), dbefore, threads));
     layers.linear(slots, 1, channels, channels, h_hidden.data(), from<T>(out), into<T>(dg));
     layers.outer(slots, 1, channels, channels, h_hidden.data(), from<T>(g), into<T>(dout));
     layers.outer(slots, 1, num_radial, channels, from<T>(h_functions), by_before, into<T>(dradial));

@@ -34,8 +34,8 @@ int equitensor_edge_gather(int precision, int64_t atoms, int64_t width, int64_t 
 }
 
 int equitensor_edge_read(int precision, int64_t atoms, int64_t width, int64_t components, int64_t channels,
-                         const void* harmonics, const void* features, const void* factor, const int64_t* rev,
-                         void* out, int threads) {
+                         const void* harmonics, const void* features, const void* factor, const int64_t* rev, void* out,
+                         int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const auto f = form<T>(atoms, width, components, channels, harmonics, rev);
@@ -46,10 +46,10 @@ int equitensor_edge_read(int precision, int64_t atoms, int64_t width, int64_t co
 }
 
 int equitensor_edge_gradient(int precision, int64_t atoms, int64_t width, int64_t components, int64_t channels,
-                             int64_t tangents, const void* harmonics, const void* a, const void* b, const void* features,
-                             const int64_t* rev, const void* h_harmonics, const void* h_a, const void* h_b,
-                             const void* h_features, void* dharmonics, void* da, void* db, void* dfeatures,
-                             int threads) {
+                             int64_t tangents, const void* harmonics, const void* a, const void* b,
+                             const void* features, const int64_t* rev, const void* h_harmonics, const void* h_a,
+                             const void* h_b, const void* h_features, void* dharmonics, void* da, void* db,
+                             void* dfeatures, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const auto f = form<T>(atoms, width, components, channels, harmonics, rev);

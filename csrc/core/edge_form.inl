@@ -109,8 +109,7 @@ void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, co
   T *p = scratch.take(rows), *q = scratch.take(rows), *g = scratch.take(f.components * Cp);
   for (int64_t i = first; i < last; i++) {
     const T* G = padded_rows(f.components, f.channels, features + i * f.components * f.channels, g, Cp);
-    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, G, Cp, q, Cp,
-             false);
+    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, G, Cp, q, Cp, false);
     T* row = place_of_rows(f, i, p, out, Cp);
     times(rows, take_rows(f, i, a, p, Cp), q, row);
     put_rows(f, i, row, Cp, out);

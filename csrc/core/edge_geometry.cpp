@@ -11,8 +11,8 @@ EdgeGeometry geometry(int64_t num_radial, int64_t lmax, int64_t entries, double 
   EdgeGeometry e{(lmax + 1) * (lmax + 1), num_radial, cutoff, {}};
   for (int64_t t = 0; t < entries; t++) {
     const int32_t out = index[t], in = index[entries + t], axis = index[2 * entries + t];
-    require(0 <= in && in < out && out < e.components && 0 <= axis && axis < 3,
-            "edge_geometry: the index holds ", out, ", ", in, ", ", axis, ", beyond degree ", lmax);
+    require(0 <= in && in < out && out < e.components && 0 <= axis && axis < 3, "edge_geometry: the index holds ", out,
+            ", ", in, ", ", axis, ", beyond degree ", lmax);
     e.raising.push_back({out, in, axis, coefficients[t]});
   }
   return e;
@@ -23,8 +23,8 @@ EdgeGeometry geometry(int64_t num_radial, int64_t lmax, int64_t entries, double 
 int equitensor_edge_geometry(int precision, int64_t edges, int64_t num_radial, int64_t lmax, int64_t entries,
                              double cutoff, const void* vectors, const void* h, const void* g_harmonics,
                              const void* g_functions, const void* g_radial, const int32_t* index,
-                             const double* coefficients, void* harmonics, void* functions, void* radial,
-                             void* dvectors, int threads) {
+                             const double* coefficients, void* harmonics, void* functions, void* radial, void* dvectors,
+                             int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const EdgeGeometry e = geometry(num_radial, lmax, entries, cutoff, index, coefficients);

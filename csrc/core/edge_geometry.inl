@@ -39,7 +39,8 @@ EQUITENSOR_INLINE Dual<N> root(const Dual<N>& x) {
   return {value, 0.5 * (x.tangent / value)};
 }
 
-EQUITENSOR_INLINE Block<double, 1> below_one(const Block<double, 1>& x, const Block<double, 1>& y) {  // y where x < 1, else 0
+EQUITENSOR_INLINE Block<double, 1> below_one(const Block<double, 1>& x,
+                                             const Block<double, 1>& y) {  // y where x < 1, else 0
   Block<double, 1> z;
   z.part[0] = x.part[0] < 1.0 ? y.part[0] : vec<double>{};
   return z;
@@ -111,7 +112,8 @@ struct EdgePass {
       now = next;
     }
     by_length += by_envelope * envelope_derivative();
-    const N radial_part = by_direction[0] * direction[0] + by_direction[1] * direction[1] + by_direction[2] * direction[2];
+    const N radial_part =
+        by_direction[0] * direction[0] + by_direction[1] * direction[1] + by_direction[2] * direction[2];
     for (int a = 0; a < 3; a++)
       dr[a] = (by_direction[a] - radial_part * direction[a]) / length + by_length * direction[a];
   }

@@ -30,8 +30,7 @@ struct Inner {
 template <class T>
 struct Back : Inner<T> {
   T *hidden, *shared;
-  Back(const Sizes& n, T* start)
-      : Inner<T>(n, start), hidden(this->before + n.rows()), shared(hidden + n.rows()) {}
+  Back(const Sizes& n, T* start) : Inner<T>(n, start), hidden(this->before + n.rows()), shared(hidden + n.rows()) {}
 };
 
 template <class T>
@@ -69,8 +68,7 @@ int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t 
     layers.linear(atoms, 1, channels, edge_channels, s.data(), from<T>(w_scalars), shared.data());
     for (int64_t i = 0; i < atoms; i++)
       for (int64_t c = 0; c < edge_channels; c++) shared.data()[i * edge_channels + c] += from<T>(bias)[c];
-    layers.linear(n.slots(), 1, edge_channels, edge_channels, from<T>(messages), from<T>(w_messages), at.before,
-                  true);
+    layers.linear(n.slots(), 1, edge_channels, edge_channels, from<T>(messages), from<T>(w_messages), at.before, true);
     add_to_slots(n, shared.data(), at.before);
     done(equitensor_silu(precision, n.rows(), at.before, hidden, threads));
     std::copy_n(from<T>(messages), n.rows(), into<T>(updated));
@@ -79,14 +77,13 @@ int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t 
 }
 
 int equitensor_edge_update_first(int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t channels,
-                                 int64_t edge_channels, int64_t num_radial, const void* messages,
-                                 const void* features, const void* radial, const void* harmonics,
-                                 const void* w_radial, const void* matrices, const void* w_messages,
-                                 const void* w_scalars, const void* out, const int64_t* rev, const void* inner,
-                                 const void* hidden, const void* g, const void* more_inner, void* dmessages,
-                                 void* dfeatures, void* dradial, void* dharmonics, void* dw_radial, void* dmatrices,
-                                 void* dw_messages, void* dw_scalars, void* dbias, void* dout, void* back,
-                                 int threads) {
+                                 int64_t edge_channels, int64_t num_radial, const void* messages, const void* features,
+                                 const void* radial, const void* harmonics, const void* w_radial, const void* matrices,
+                                 const void* w_messages, const void* w_scalars, const void* out, const int64_t* rev,
+                                 const void* inner, const void* hidden, const void* g, const void* more_inner,
+                                 void* dmessages, void* dfeatures, void* dradial, void* dharmonics, void* dw_radial,
+                                 void* dmatrices, void* dw_messages, void* dw_scalars, void* dbias, void* dout,
+                                 void* back, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const Sizes n{atoms, width, degrees, channels, edge_channels, num_radial};
@@ -141,16 +138,14 @@ int equitensor_edge_update_second(int precision, int64_t atoms, int64_t width, i
     const Inner<T> gradient(n, into<T>(dinner));
     const Buffer<T> scratch(3 * n.rows() + n.mixed());
     Consecutive<T> parts(scratch.data());
-    T *h_factor = h_radial ? parts.take(n.rows()) : nullptr;
-    T *h_mixed = h_features ? parts.take(n.mixed()) : nullptr;
+    T* h_factor = h_radial ? parts.take(n.rows()) : nullptr;
+    T* h_mixed = h_features ? parts.take(n.mixed()) : nullptr;
     T *h_before = parts.take(n.rows()), *rows = parts.take(n.rows());
-    if (h_radial)
-      layers.linear(slots, 1, num_radial, c, from<T>(h_radial), from<T>(w_radial), h_factor);
-    if (h_features)
-      layers.linear(atoms, degrees, channels, c, from<T>(h_features), from<T>(matrices), h_mixed);
+    if (h_radial) layers.linear(slots, 1, num_radial, c, from<T>(h_radial), from<T>(w_radial), h_factor);
+    if (h_features) layers.linear(atoms, degrees, channels, c, from<T>(h_features), from<T>(matrices), h_mixed);
     done(equitensor_edge_gradient(precision, atoms, width, n.components(), c, 1, harmonics, at.factor, by.before,
-                                  at.mixed, rev, h_harmonics, h_factor, nullptr, h_mixed, dharmonics,
-                                  gradient.factor, h_before, gradient.mixed, threads));
+                                  at.mixed, rev, h_harmonics, h_factor, nullptr, h_mixed, dharmonics, gradient.factor,
+                                  h_before, gradient.mixed, threads));
     if (h_messages) layers.linear(slots, 1, c, c, from<T>(h_messages), from<T>(w_messages), h_before, true);
     Buffer<T> h_scalars;
     if (h_features) {

@@ -116,9 +116,8 @@ EQUITENSOR_API int equitensor_density_product(int precision, int64_t atoms, int6
                                               int64_t entries, int64_t invariants, int64_t symmetric, int64_t tangents,
                                               const void* x, const void* weight, const void* mix, const void* g,
                                               const void* h_x, const void* h_weight, const void* h_mix,
-                                              const int64_t* species, const int32_t* index,
-                                              const double* coefficients, void* out, void* dx, void* dweight,
-                                              void* dmix, int threads);
+                                              const int64_t* species, const int32_t* index, const double* coefficients,
+                                              void* out, void* dx, void* dweight, void* dmix, int threads);
 
 /* Polynomials z_M = sum over entries of W[element] x_k v_node of features x (atoms, components, channels), W = sum of
  * weight[element, path] reduction[path, r] basis[r, position]; weight (elements, paths, channels), reduction (paths,
@@ -128,13 +127,12 @@ EQUITENSOR_API int equitensor_density_product(int precision, int64_t atoms, int6
  *
  * Without g, out. With g, the gradients with respect to x and weight; with `tangents`, the JVP of out and of these
  * gradients with the tangents h (NULL: zero). */
-EQUITENSOR_API int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t elements,
-                                        int64_t paths, int64_t rank, int64_t basis_size, int64_t table_length,
-                                        int64_t tangents, const void* x, const void* weight, const void* g,
-                                        const void* h_x, const void* h_weight, const int64_t* element,
-                                        const void* reduction, const void* basis, const int32_t* table,
-                                        const int64_t* sizes, const int64_t* strides, void* out, void* dx,
-                                        void* dweight, int threads);
+EQUITENSOR_API int equitensor_many_body(int precision, int64_t atoms, int64_t channels, int64_t elements, int64_t paths,
+                                        int64_t rank, int64_t basis_size, int64_t table_length, int64_t tangents,
+                                        const void* x, const void* weight, const void* g, const void* h_x,
+                                        const void* h_weight, const int64_t* element, const void* reduction,
+                                        const void* basis, const int32_t* table, const int64_t* sizes,
+                                        const int64_t* strides, void* out, void* dx, void* dweight, int threads);
 
 /* Products channel by channel: path p takes components x[i], y[j] and weights w[row] to z[k] with its couplings (k, i,
  * j) in table; plan (paths, 7): where its blocks start in the components of x and y, its row of w, where its block of z
@@ -227,31 +225,22 @@ EQUITENSOR_API int equitensor_message_density(int precision, int64_t atoms, int6
                                               const void* weight, const void* mix, const int64_t* species,
                                               const int32_t* index, const double* coefficients, void* out, void* inner,
                                               void* sum, int threads);
-EQUITENSOR_API int equitensor_message_density_first(int precision, int64_t atoms, int64_t width, int64_t degrees,
-                                                    int64_t edge_channels, int64_t num_radial, int64_t gathered,
-                                                    int64_t channels, int64_t elements, int64_t order, int64_t paths,
-                                                    int64_t entries, int64_t invariants, int64_t symmetric,
-                                                    const void* messages, const void* radial, const void* harmonics,
-                                                    const void* w_messages, const void* w_radial, const void* matrices,
-                                                    const void* weight, const void* mix, const int64_t* species,
-                                                    const int32_t* index, const double* coefficients,
-                                                    const void* inner, const void* sum, const void* g,
-                                                    const void* more_inner, void* dmessages, void* dradial,
-                                                    void* dharmonics, void* dw_messages, void* dw_radial,
-                                                    void* dmatrices, void* dweight, void* dmix, void* back,
-                                                    void* back_sum, int threads);
-EQUITENSOR_API int equitensor_message_density_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
-                                                     int64_t edge_channels, int64_t num_radial, int64_t gathered,
-                                                     int64_t channels, int64_t elements, int64_t order, int64_t paths,
-                                                     int64_t entries, int64_t invariants, int64_t symmetric,
-                                                     const void* harmonics, const void* w_messages,
-                                                     const void* w_radial, const void* matrices, const void* weight,
-                                                     const void* mix, const int64_t* species, const int32_t* index,
-                                                     const double* coefficients, const void* inner, const void* g,
-                                                     const void* back, const void* back_sum, const void* h_messages,
-                                                     const void* h_radial, const void* h_harmonics, void* dharmonics,
-                                                     void* dw_messages, void* dw_radial, void* dmatrices,
-                                                     void* dweight, void* dmix, void* dinner, void* dg, int threads);
+EQUITENSOR_API int equitensor_message_density_first(
+    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels, int64_t num_radial,
+    int64_t gathered, int64_t channels, int64_t elements, int64_t order, int64_t paths, int64_t entries,
+    int64_t invariants, int64_t symmetric, const void* messages, const void* radial, const void* harmonics,
+    const void* w_messages, const void* w_radial, const void* matrices, const void* weight, const void* mix,
+    const int64_t* species, const int32_t* index, const double* coefficients, const void* inner, const void* sum,
+    const void* g, const void* more_inner, void* dmessages, void* dradial, void* dharmonics, void* dw_messages,
+    void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* back, void* back_sum, int threads);
+EQUITENSOR_API int equitensor_message_density_second(
+    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels, int64_t num_radial,
+    int64_t gathered, int64_t channels, int64_t elements, int64_t order, int64_t paths, int64_t entries,
+    int64_t invariants, int64_t symmetric, const void* harmonics, const void* w_messages, const void* w_radial,
+    const void* matrices, const void* weight, const void* mix, const int64_t* species, const int32_t* index,
+    const double* coefficients, const void* inner, const void* g, const void* back, const void* back_sum,
+    const void* h_messages, const void* h_radial, const void* h_harmonics, void* dharmonics, void* dw_messages,
+    void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* dinner, void* dg, int threads);
 
 /* New messages m + silu(x) V, x = read(Y, P A, f) + m W + s S + bias with f = R F and s the scalars of features P (atoms,
  * degrees^2, channels): m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width, degrees^2), rev as
@@ -268,27 +257,24 @@ EQUITENSOR_API int equitensor_edge_update(int precision, int64_t atoms, int64_t 
                                           const void* messages, const void* features, const void* radial,
                                           const void* harmonics, const void* w_radial, const void* matrices,
                                           const void* w_messages, const void* w_scalars, const void* bias,
-                                          const void* out, const int64_t* rev, void* updated, void* inner,
-                                          void* hidden, int threads);
-EQUITENSOR_API int equitensor_edge_update_first(int precision, int64_t atoms, int64_t width, int64_t degrees,
-                                                int64_t channels, int64_t edge_channels, int64_t num_radial,
-                                                const void* messages, const void* features, const void* radial,
-                                                const void* harmonics, const void* w_radial, const void* matrices,
-                                                const void* w_messages, const void* w_scalars, const void* out,
-                                                const int64_t* rev, const void* inner, const void* hidden,
-                                                const void* g, const void* more_inner, void* dmessages,
-                                                void* dfeatures, void* dradial, void* dharmonics, void* dw_radial,
-                                                void* dmatrices, void* dw_messages, void* dw_scalars, void* dbias,
-                                                void* dout, void* back, int threads);
+                                          const void* out, const int64_t* rev, void* updated, void* inner, void* hidden,
+                                          int threads);
+EQUITENSOR_API int equitensor_edge_update_first(
+    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t channels, int64_t edge_channels,
+    int64_t num_radial, const void* messages, const void* features, const void* radial, const void* harmonics,
+    const void* w_radial, const void* matrices, const void* w_messages, const void* w_scalars, const void* out,
+    const int64_t* rev, const void* inner, const void* hidden, const void* g, const void* more_inner, void* dmessages,
+    void* dfeatures, void* dradial, void* dharmonics, void* dw_radial, void* dmatrices, void* dw_messages,
+    void* dw_scalars, void* dbias, void* dout, void* back, int threads);
 EQUITENSOR_API int equitensor_edge_update_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
                                                  int64_t channels, int64_t edge_channels, int64_t num_radial,
                                                  const void* harmonics, const void* w_radial, const void* matrices,
                                                  const void* w_messages, const void* w_scalars, const void* out,
-                                                 const int64_t* rev, const void* inner, const void* g,
-                                                 const void* back, const void* h_messages, const void* h_features,
-                                                 const void* h_radial, const void* h_harmonics, void* dharmonics,
-                                                 void* dw_radial, void* dmatrices, void* dw_messages, void* dw_scalars,
-                                                 void* dout, void* dinner, void* dg, int threads);
+                                                 const int64_t* rev, const void* inner, const void* g, const void* back,
+                                                 const void* h_messages, const void* h_features, const void* h_radial,
+                                                 const void* h_harmonics, void* dharmonics, void* dw_radial,
+                                                 void* dmatrices, void* dw_messages, void* dw_scalars, void* dout,
+                                                 void* dinner, void* dg, int threads);
 
 #ifdef __cplusplus
 }

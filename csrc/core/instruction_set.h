@@ -30,8 +30,7 @@
 // would meet it.
 #if defined(__clang__)
 #define EQUITENSOR_PRAGMA(text) _Pragma(#text)
-#define EQUITENSOR_BEGIN(set) \
-  EQUITENSOR_PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
+#define EQUITENSOR_BEGIN(set) EQUITENSOR_PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
 #define EQUITENSOR_END _Pragma("clang attribute pop")
 #else
 #define EQUITENSOR_PRAGMA(text) _Pragma(#text)

@@ -14,16 +14,15 @@ namespace kernel_baseline {
 namespace {
 
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-}
+bool has_avx512() { return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"); }
 
 }  // namespace
 
 template <class T>
 const Kernels<T>& kernels() {
-  static const Kernels<T>& chosen = has_avx512() ? avx512_kernels<T>() : has_avx2() ? avx2_kernels<T>()
-                                                                                    : kernel_baseline::table<T>;
+  static const Kernels<T>& chosen = has_avx512() ? avx512_kernels<T>()
+                                    : has_avx2() ? avx2_kernels<T>()
+                                                 : kernel_baseline::table<T>;
   return chosen;
 }
 

@@ -43,8 +43,7 @@ inline void read_atoms(const Strided<const T>& from, const Strided<const T>& tan
     for (int64_t i = 0; i < components; i++) {
       Dual<B>& number = to[i * A + a];
       number.value = read_strided<B>(from.at(atoms[a], i, c), from.channel, count);
-      number.tangent =
-          tangent.data ? read_strided<B>(tangent.at(atoms[a], i, c), tangent.channel, count) : B::zero();
+      number.tangent = tangent.data ? read_strided<B>(tangent.at(atoms[a], i, c), tangent.channel, count) : B::zero();
     }
 }
 
@@ -197,7 +196,8 @@ void many_body_atoms(const ManyBody<T>& p, const ManyBodyArrays<T>& at, const Po
   if (!at.dx.data && !at.dweight) return;
   read_atoms<A>(at.g, at.g, atoms, p.outputs, c, count, scratch.g);
   for (int64_t i = 0; i < nodes * A; i++) scratch.dnode[i] = N::zero();
-  polynomial_gradients<A>(p, scratch.monomials, scratch.node, scratch.g, scratch.dnode, at.dweight ? scratch.gradient : nullptr);
+  polynomial_gradients<A>(p, scratch.monomials, scratch.node, scratch.g, scratch.dnode,
+                          at.dweight ? scratch.gradient : nullptr);
   if (!at.dx.data) return;
   lower_gradients<A>(p, scratch.node, scratch.dnode);
   write_atoms<A>(scratch.dnode, atoms, p.components, c, count, at.dx);

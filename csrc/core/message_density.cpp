@@ -50,23 +50,23 @@ struct Product {
 }  // namespace
 
 int equitensor_message_density(int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels,
-                               int64_t num_radial, int64_t gathered, int64_t channels, int64_t elements,
-                               int64_t order, int64_t paths, int64_t entries, int64_t invariants, int64_t symmetric,
-                               const void* messages, const void* radial, const void* harmonics,
-                               const void* w_messages, const void* w_radial, const void* matrices,
-                               const void* weight, const void* mix, const int64_t* species, const int32_t* index,
-                               const double* coefficients, void* out, void* inner, void* sum, int threads) {
+                               int64_t num_radial, int64_t gathered, int64_t channels, int64_t elements, int64_t order,
+                               int64_t paths, int64_t entries, int64_t invariants, int64_t symmetric,
+                               const void* messages, const void* radial, const void* harmonics, const void* w_messages,
+                               const void* w_radial, const void* matrices, const void* weight, const void* mix,
+                               const int64_t* species, const int32_t* index, const double* coefficients, void* out,
+                               void* inner, void* sum, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const Sizes n{atoms, width, degrees, edge_channels, num_radial, gathered, channels};
     const Layers<T> layers{threads};
     const Inner<T> at(n, into<T>(inner));
-    const Product product{precision, elements, order, paths, entries, invariants, symmetric,
-                          weight, mix, species, index, coefficients, threads};
+    const Product product{precision, elements, order,   paths, entries,      invariants, symmetric,
+                          weight,    mix,      species, index, coefficients, threads};
     layers.linear(n.slots(), 1, edge_channels, gathered, from<T>(messages), from<T>(w_messages), at.a);
     layers.linear(n.slots(), 1, num_radial, gathered, from<T>(radial), from<T>(w_radial), at.b);
-    done(equitensor_edge_gather(precision, atoms, width, n.components(), gathered, harmonics, at.a, at.b, sum,
-                                threads));
+    done(
+        equitensor_edge_gather(precision, atoms, width, n.components(), gathered, harmonics, at.a, at.b, sum, threads));
     layers.linear(atoms, degrees, gathered, channels, into<T>(sum), from<T>(matrices), at.mixed);
     product(n, at.mixed, nullptr, nullptr, out, nullptr, nullptr, nullptr);
   });
@@ -86,8 +86,8 @@ int equitensor_message_density_first(
     const Layers<T> layers{threads};
     const Inner<const T> at(n, from<T>(inner)), more(n, from<T>(more_inner));
     const Inner<T> by(n, into<T>(back));
-    const Product product{precision, elements, order, paths, entries, invariants, symmetric,
-                          weight, mix, species, index, coefficients, threads};
+    const Product product{precision, elements, order,   paths, entries,      invariants, symmetric,
+                          weight,    mix,      species, index, coefficients, threads};
     T* by_sum = into<T>(back_sum);
     product(n, at.mixed, g, nullptr, nullptr, by.mixed, dweight, dmix);
     layers.add(n.mixed(), more.mixed, by.mixed);
@@ -105,29 +105,31 @@ int equitensor_message_density_first(
   });
 }
 
-int equitensor_message_density_second(
-    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels, int64_t num_radial,
-    int64_t gathered, int64_t channels, int64_t elements, int64_t order, int64_t paths, int64_t entries,
-    int64_t invariants, int64_t symmetric, const void* harmonics, const void* w_messages, const void* w_radial,
-    const void* matrices, const void* weight, const void* mix, const int64_t* species, const int32_t* index,
-    const double* coefficients, const void* inner, const void* g, const void* back, const void* back_sum,
-    const void* h_messages, const void* h_radial, const void* h_harmonics, void* dharmonics, void* dw_messages,
-    void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* dinner, void* dg, int threads) {
+int equitensor_message_density_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
+                                      int64_t edge_channels, int64_t num_radial, int64_t gathered, int64_t channels,
+                                      int64_t elements, int64_t order, int64_t paths, int64_t entries,
+                                      int64_t invariants, int64_t symmetric, const void* harmonics,
+                                      const void* w_messages, const void* w_radial, const void* matrices,
+                                      const void* weight, const void* mix, const int64_t* species, const int32_t* index,
+                                      const double* coefficients, const void* inner, const void* g, const void* back,
+                                      const void* back_sum, const void* h_messages, const void* h_radial,
+                                      const void* h_harmonics, void* dharmonics, void* dw_messages, void* dw_radial,
+                                      void* dmatrices, void* dweight, void* dmix, void* dinner, void* dg, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
     const Sizes n{atoms, width, degrees, edge_channels, num_radial, gathered, channels};
     const Layers<T> layers{threads};
     const Inner<const T> at(n, from<T>(inner)), by(n, from<T>(back));
     const Inner<T> gradient(n, into<T>(dinner));
-    const Product product{precision, elements, order, paths, entries, invariants, symmetric,
-                          weight, mix, species, index, coefficients, threads};
+    const Product product{precision, elements, order,   paths, entries,      invariants, symmetric,
+                          weight,    mix,      species, index, coefficients, threads};
     const Buffer<T> rows(2 * n.rows()), sums(n.sums()), h_mixed(n.mixed());
     T *h_a = h_messages ? rows.data() : nullptr, *h_b = h_radial ? rows.data() + n.rows() : nullptr;
     layers.linear(n.slots(), 1, edge_channels, gathered, from<T>(h_messages), from<T>(w_messages), h_a);
     layers.linear(n.slots(), 1, num_radial, gathered, from<T>(h_radial), from<T>(w_radial), h_b);
-    done(equitensor_edge_gradient(precision, atoms, width, n.components(), gathered, 1, harmonics, at.a, at.b,
-                                  back_sum, nullptr, h_harmonics, h_a, h_b, nullptr, dharmonics, gradient.a,
-                                  gradient.b, sums.data(), threads));
+    done(equitensor_edge_gradient(precision, atoms, width, n.components(), gathered, 1, harmonics, at.a, at.b, back_sum,
+                                  nullptr, h_harmonics, h_a, h_b, nullptr, dharmonics, gradient.a, gradient.b,
+                                  sums.data(), threads));
     layers.linear(atoms, degrees, gathered, channels, sums.data(), from<T>(matrices), h_mixed.data());
     layers.outer(atoms, degrees, gathered, channels, sums.data(), by.mixed, into<T>(dmatrices));
     product(n, at.mixed, g, h_mixed.data(), dg, gradient.mixed, dweight, dmix);

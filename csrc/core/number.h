@@ -86,7 +86,9 @@ struct Dual {
     return *this;
   }
   friend EQUITENSOR_INLINE Dual operator+(Dual a, const Dual& b) { return a += b; }
-  friend EQUITENSOR_INLINE Dual operator-(const Dual& a, const Dual& b) { return {a.value - b.value, a.tangent - b.tangent}; }
+  friend EQUITENSOR_INLINE Dual operator-(const Dual& a, const Dual& b) {
+    return {a.value - b.value, a.tangent - b.tangent};
+  }
   friend EQUITENSOR_INLINE Dual operator*(const Dual& a, const Dual& b) {
     return {a.value * b.value, a.tangent * b.value + a.value * b.tangent};
   }
@@ -95,7 +97,9 @@ struct Dual {
     return {quotient, (a.tangent - quotient * b.tangent) / b.value};
   }
   friend EQUITENSOR_INLINE Dual operator*(const N& c, const Dual& a) { return {c * a.value, c * a.tangent}; }
-  friend EQUITENSOR_INLINE Dual operator*(scalar factor, const Dual& a) { return {factor * a.value, factor * a.tangent}; }
+  friend EQUITENSOR_INLINE Dual operator*(scalar factor, const Dual& a) {
+    return {factor * a.value, factor * a.tangent};
+  }
 };
 
 // The number at `offset` of an array, for duals with that of a tangent (null: zero).

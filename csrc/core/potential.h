@@ -63,8 +63,8 @@ EQUITENSOR_API void equitensor_system_free(equitensor_system* system);
  * them. z (total,) atomic numbers, 0 for an atom that takes no part. The neighbours of atom i are sender[start[i]] ..
  * sender[start[i + 1]], every pair of owned atoms in both rows ("full list"); pairs beyond the cutoff are passed over at
  * every evaluation, so that the list may hold more. */
-EQUITENSOR_API int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total, const int32_t* z,
-                                               const int64_t* start, const int32_t* sender);
+EQUITENSOR_API int equitensor_system_neighbors(equitensor_system* system, int64_t owned, int64_t total,
+                                               const int32_t* z, const int64_t* start, const int32_t* sender);
 
 /* How owners and ghosts meet, once per round of messages; null where there are no ghosts. Rows of `width` values of
  * `precision` bits lie one after another for all atoms. forward: fill the ghosts' rows from their owners'. reverse: add the
@@ -89,12 +89,12 @@ typedef struct {
  * owners and have to be added there. Virials are -sum r (x) dE/dr, in the order xx, yy, zz, xy, xz, yz; an edge's is
  * shared by its two atoms. */
 typedef struct {
-  double energy;     /* E0s included */
+  double energy; /* E0s included */
   double virial[6];
-  double* energies;  /* (owned,) */
-  double* forces;    /* (total, 3), added to */
-  double* virials;   /* (total, 6), added to */
-  double* features;  /* (owned, num_features): no rotation, reflection or translation changes them */
+  double* energies; /* (owned,) */
+  double* forces;   /* (total, 3), added to */
+  double* virials;  /* (total, 6), added to */
+  double* features; /* (owned, num_features): no rotation, reflection or translation changes them */
   /* Error bars, an error where the model has none. 0 of an atom that takes no part. */
   double* forces_std; /* (owned,), eV/Angstrom: of each component of the force on an atom */
   double* novelty;    /* (owned,): 1 where most training atoms of the element were more usual */

@@ -25,8 +25,7 @@ struct Padded {
     ld = kernels<T>().padded(columns), turned_ld = kernels<T>().padded(rows);
     values.assign(rows * ld, T(0)), turned.assign(ld * turned_ld, T(0));
     for (int64_t r = 0; r < rows; r++)
-      for (int64_t c = 0; c < columns; c++)
-        values[r * ld + c] = turned[c * turned_ld + r] = matrix[r * columns + c];
+      for (int64_t c = 0; c < columns; c++) values[r * ld + c] = turned[c * turned_ld + r] = matrix[r * columns + c];
   }
   explicit operator bool() const { return !values.empty(); }
 };
@@ -209,9 +208,8 @@ void run(const Call<T>& call, int64_t operations_each, int threads) {
       {{call.dx, made.nodes() * made.v.last_x}, {call.dmatrix, call.matrix.rows * call.matrix.ld}}};
   add_in_order(made.nodes(), operations_each, threads, totals, [&](int64_t first, int64_t last, const auto& sums) {
     const Buffers<T> scratch(call);
-    in_chunks(made, first, last, [&](const UVUConvolution<T>& v, const Chunk& c) {
-      do_chunk(call, scratch, v, c, sums[0], sums[1]);
-    });
+    in_chunks(made, first, last,
+              [&](const UVUConvolution<T>& v, const Chunk& c) { do_chunk(call, scratch, v, c, sums[0], sums[1]); });
   });
 }
 
@@ -222,11 +220,11 @@ using namespace equitensor;
 
 int equitensor_radial_convolution(int precision, int64_t nodes, int64_t edges, int64_t width_x, int64_t width_y,
                                   int64_t rows, int64_t width_w, int64_t width_z, int64_t paths, int64_t table_length,
-                                  int64_t tangents, const void* x, const void* y, const void* hidden, const void* matrix,
-                                  const void* g, const void* h_x, const void* h_y, const void* h_hidden,
-                                  const void* h_matrix, const int64_t* sender, const int64_t* receiver,
-                                  const void* table, const int64_t* plan, void* z, void* dx, void* dy, void* dhidden,
-                                  void* dmatrix, int threads) {
+                                  int64_t tangents, const void* x, const void* y, const void* hidden,
+                                  const void* matrix, const void* g, const void* h_x, const void* h_y,
+                                  const void* h_hidden, const void* h_matrix, const int64_t* sender,
+                                  const int64_t* receiver, const void* table, const int64_t* plan, void* z, void* dx,
+                                  void* dy, void* dhidden, void* dmatrix, int threads) {
   using namespace radial_convolution;
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);

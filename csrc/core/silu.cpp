@@ -13,9 +13,8 @@ constexpr int64_t NUMBERS_PER_TASK = 1 << 15;
 int equitensor_silu(int precision, int64_t count, const void* x, void* y, int threads) {
   return in_precision(precision, [&](auto number) {
     using T = decltype(number);
-    parallel_for(count, NUMBERS_PER_TASK, threads, [&](int64_t i, int64_t end) {
-      kernels<T>().silu(end - i, from<T>(x) + i, into<T>(y) + i);
-    });
+    parallel_for(count, NUMBERS_PER_TASK, threads,
+                 [&](int64_t i, int64_t end) { kernels<T>().silu(end - i, from<T>(x) + i, into<T>(y) + i); });
   });
 }
 

@@ -78,15 +78,14 @@ inline void multiply_columns(int64_t M, int64_t K, const T* a, int64_t am, int64
                              int64_t ldc, bool add) {
   constexpr int R = V == 4 ? 3 : 4;
   int64_t m = 0;
-  for (; m + R <= M; m += R)
-    multiply_block<T, R, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc, add);
+  for (; m + R <= M; m += R) multiply_block<T, R, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc, add);
   for (; m < M; m++) multiply_block<T, 1, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc, add);
 }
 
 // c (M, N) = a b, or += where `add`; N is a multiple of the register width. a_mk = a[m * am + k * ak].
 template <class T>
-inline void multiply(int64_t M, int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb,
-                     T* c, int64_t ldc, bool add) {
+inline void multiply(int64_t M, int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, T* c,
+                     int64_t ldc, bool add) {
   constexpr int W = Simd<T>::width;
   int64_t n = 0;
   for (; n + 4 * W <= N; n += 4 * W) multiply_columns<T, 4>(M, K, a, am, ak, b + n, ldb, c + n, ldc, add);

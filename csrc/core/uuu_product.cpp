@@ -77,7 +77,7 @@ int equitensor_uuu_product(int precision, int64_t items, int64_t channels, int64
     add_paths(u, plan, paths, from<T>(table), table_length);
     const auto kernel = tangents ? kernels<T>().uuu_product_tangents : kernels<T>().uuu_product;
     const auto body = [&](int64_t first, int64_t last, T* sum) {
-      const UUUArrays<T> at{from<T>(x),   from<T>(y), from<T>(w), from<T>(g),  from<T>(h_x), from<T>(h_y),
+      const UUUArrays<T> at{from<T>(x),   from<T>(y), from<T>(w),  from<T>(g),  from<T>(h_x), from<T>(h_y),
                             from<T>(h_w), into<T>(z), into<T>(dx), into<T>(dy), sum};
       kernel(u, first, last, at);
     };

@@ -140,8 +140,7 @@ void uuu_pass(const UUUProduct<T>& u, int64_t first, int64_t last, const UUUArra
       if (at.z) write_components(Z, row(at.z, n, d3 * C), u.z, c, count);
       if (at.dx) write_components(gX, row(at.dx, n, d1 * C), u.x, c, count);
       if (at.dy) write_components(gY, row(at.dy, n, d2 * C), u.y, c, count);
-      for (int64_t p = 0; at.dw && p < P; p++)
-        add_weight(result(gW[p]), row(at.dw, n, u.width_w), u.w[p], c, count);
+      for (int64_t p = 0; at.dw && p < P; p++) add_weight(result(gW[p]), row(at.dw, n, u.width_w), u.w[p], c, count);
     }
   }
 }

@@ -70,8 +70,7 @@ struct UVUPass {
       most_g = std::max(most_g, p.i * p.j);
     }
     for (const PullGroup& group : groups) most_g = std::max(most_g, group.size_of_G);
-    return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * N::size + 2 * v.last_z +
-           2 * longest();
+    return 2 * matrix.back() + PORTION * v.width_y * (1 + One::size) + most_g * N::size + 2 * v.last_z + 2 * longest();
   }
 
   EQUITENSOR_APART void rows_of_edges(int64_t begin, int64_t end, EdgeRows<T>& edges) const {
@@ -172,8 +171,7 @@ struct UVUPass {
     for (int64_t c = 0; c < widest; c += N::size) {
       for (const PullGroup& group : groups) {
         if (c >= group.mul) continue;
-        for (size_t n = 0; n < group.paths.size(); n++)
-          fold_gradient(group.paths[n], c, G + group.G[n] * N::size);
+        for (size_t n = 0; n < group.paths.size(); n++) fold_gradient(group.paths[n], c, G + group.G[n] * N::size);
         for (int64_t part = 0; part < N::size && c + part < group.mul; part += One::size) {
           const int64_t channels = std::min<int64_t>(One::size, group.mul - c - part);
           body({group, rows, w, c + part, channels, G + part, gradients, v.width_y, v.streams_dw});
@@ -184,7 +182,8 @@ struct UVUPass {
 
   // body() for every portion of every node's edges, between before(node) and after(node).
   template <class Before, class F, class After>
-  EQUITENSOR_INLINE void portions(int64_t first, int64_t last, const Before& before, const F& body, const After& after) {
+  EQUITENSOR_INLINE void portions(int64_t first, int64_t last, const Before& before, const F& body,
+                                  const After& after) {
     const int64_t stop = v.start[last];
     for (int64_t node = first; node < last; node++) {
       before(node);

@@ -176,7 +176,9 @@ void run(const Problem<T>& made, const Arrays<T>& arrays, int64_t rows_x, bool t
   prepare(arrays.dw, edges * made.v.width_w, made.every_weight);
   UVUConvolution<T> v = made.v;
   v.streams_dw = arrays.dw && edges * v.width_w * sizeof(T) >= STREAMED_BYTES && in_lines(v, arrays.dw);
-  const auto kernel = !arrays.g ? kernels<T>().uvu_values : tangents ? kernels<T>().uvu_tangents : kernels<T>().uvu_gradients;
+  const auto kernel = !arrays.g  ? kernels<T>().uvu_values
+                      : tangents ? kernels<T>().uvu_tangents
+                                 : kernels<T>().uvu_gradients;
   const auto body = [&](int64_t first, int64_t last, T* sums) {
     UVUArrays<T> at = arrays;
     at.x = x.data(), at.h_x = h_x.data(), at.dx = sums;
@@ -186,7 +188,8 @@ void run(const Problem<T>& made, const Arrays<T>& arrays, int64_t rows_x, bool t
   const Total<T> total{dx.data(), rows_x * made.v.last_x};
   if (own_rows) {
     clear(total.data, total.count);
-    parallel_for(nodes, items_per_task(each), threads, [&](int64_t first, int64_t last) { body(first, last, dx.data()); });
+    parallel_for(nodes, items_per_task(each), threads,
+                 [&](int64_t first, int64_t last) { body(first, last, dx.data()); });
   } else {
     add_in_order(nodes, each, threads, std::array<Total<T>, 1>{{total}},
                  [&](int64_t first, int64_t last, const auto& sums) { body(first, last, sums[0]); });

@@ -44,11 +44,10 @@ EQUITENSOR_DEVICE void slot_terms(const Arrays& at, Index slot, Index row, int c
 
 // The gradient w.r.t. Y in parts (tiles of channels, atoms, width, components); the other gradients like their operands.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    edge_form(Index atoms, Index width, const Index* __restrict__ rev, const T* __restrict__ Y,
-              const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ G,
-              const T* __restrict__ h_Y, const T* __restrict__ h_a, const T* __restrict__ h_b,
-              const T* __restrict__ h_G, T* __restrict__ of_Y, T* __restrict__ of_a, T* __restrict__ of_b,
-              T* __restrict__ of_G) {
+    edge_form(Index atoms, Index width, const Index* __restrict__ rev, const T* __restrict__ Y, const T* __restrict__ a,
+              const T* __restrict__ b, const T* __restrict__ G, const T* __restrict__ h_Y, const T* __restrict__ h_a,
+              const T* __restrict__ h_b, const T* __restrict__ h_G, T* __restrict__ of_Y, T* __restrict__ of_a,
+              T* __restrict__ of_b, T* __restrict__ of_G) {
   __shared__ T warps[WANTED_Y ? ROWS * SLOTS * WARPS * COMPONENTS : 1];
   const Arrays at{Y, a, b, G, h_Y, h_a, h_b, h_G};
   const Index atom = Index(blockIdx.x) * ROWS + threadIdx.y;

@@ -70,9 +70,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   unroll<0, WIDTH_X>([&](auto m) { take(pass.x[m], x, h_x, place(item, WIDTH_X, PLACE_X[m.value], c)); });
   unroll<0, WIDTH_Y>([&](auto m) { take(pass.y[m], y, h_y, place(item, WIDTH_Y, PLACE_Y[m.value], c)); });
   if constexpr (ANY_GRADIENT)
-    unroll<0, WIDTH_Z>([&](auto m) {
-      take(pass.g[m], g, static_cast<const T*>(nullptr), place(item, WIDTH_Z, PLACE_Z[m.value], c));
-    });
+    unroll<0, WIDTH_Z>(
+        [&](auto m) { take(pass.g[m], g, static_cast<const T*>(nullptr), place(item, WIDTH_Z, PLACE_Z[m.value], c)); });
   unroll<0, PATHS>([&](auto p) {
     static constexpr Path path = PATH[p.value];
     const Index row = (path.weight * (OWN ? items : 1) + (OWN ? item : 0)) * (EACH ? CHANNELS : 1) + (EACH ? c : 0);
@@ -82,8 +81,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if constexpr (WANTED_W) of_w[(path.weight * items + item) * CHANNELS + c] = result(of_weight);
   });
   const auto write = [&](T* out, const auto& values, auto width, const Component* places) {
-    unroll<0, decltype(width)::value>(
-        [&](auto m) { out[place(item, width, places[m.value], c)] = result(values[m]); });
+    unroll<0, decltype(width)::value>([&](auto m) { out[place(item, width, places[m.value], c)] = result(values[m]); });
   };
   if constexpr (WANTED_Z) write(z, pass.z, Int<WIDTH_Z>{}, PLACE_Z);
   if constexpr (WANTED_X) write(of_x, pass.of_x, Int<WIDTH_X>{}, PLACE_X);

@@ -226,8 +226,8 @@ EQUITENSOR_DEVICE void send_path(const Operands& at, Index edge, Index to, int c
   unroll<0, p.k>([&](auto k) { g[k] = at.g[to * WIDTH_Z + p.z + k * p.mul + c]; });
   const T* own = M + p.first - BASE;
   if constexpr (SENT_W)
-    over_entries<p.first, p.last>(
-        own, [&](auto n, T m) { back[Plan::ENTRY[n.value].i] += m * g[Plan::ENTRY[n.value].k]; });
+    over_entries<p.first, p.last>(own,
+                                  [&](auto n, T m) { back[Plan::ENTRY[n.value].i] += m * g[Plan::ENTRY[n.value].k]; });
   if constexpr (MOVED_Y)
     over_entries<p.first, p.last>(
         own + MOST_ENTRIES, [&](auto n, T m) { turned_back[Plan::ENTRY[n.value].i] += m * g[Plan::ENTRY[n.value].k]; });
@@ -272,10 +272,10 @@ constexpr int STAGE = ROWS * EDGES * MATRICES * MOST_ENTRIES;
 
 // z, the gradient w.r.t. w, and that w.r.t. y in parts (blocks of paths and channels, edges, width of y).
 extern "C" __global__ void EQUITENSOR_BOUNDS
-    uvu_receive(Index nodes, Index count, const Index* __restrict__ order, const Index* __restrict__ start,
-                const Index* __restrict__ sender, const T* __restrict__ x, const T* __restrict__ a,
-                const T* __restrict__ y, const T* __restrict__ h_y, const T* __restrict__ w, const T* __restrict__ b,
-                const T* __restrict__ g, T* __restrict__ z, T* __restrict__ of_y, T* __restrict__ of_w) {
+uvu_receive(Index nodes, Index count, const Index* __restrict__ order, const Index* __restrict__ start,
+            const Index* __restrict__ sender, const T* __restrict__ x, const T* __restrict__ a, const T* __restrict__ y,
+            const T* __restrict__ h_y, const T* __restrict__ w, const T* __restrict__ b, const T* __restrict__ g,
+            T* __restrict__ z, T* __restrict__ of_y, T* __restrict__ of_w) {
   alignas(16) __shared__ T stage[STAGE];
   __shared__ T warps[WANTED_Y ? ROWS * EDGES * WARPS * WIDTH_Y : 1];
   const Edges edges(nodes, order, start);
@@ -286,10 +286,12 @@ extern "C" __global__ void EQUITENSOR_BOUNDS
 }
 
 // The gradient w.r.t. x.
-extern "C" __global__ void EQUITENSOR_BOUNDS
-    uvu_send(Index nodes, const Index* __restrict__ order, const Index* __restrict__ start,
-             const Index* __restrict__ receiver, const T* __restrict__ y, const T* __restrict__ h_y,
-             const T* __restrict__ w, const T* __restrict__ b, const T* __restrict__ g, T* __restrict__ of_x) {
+extern "C" __global__ void EQUITENSOR_BOUNDS uvu_send(Index nodes, const Index* __restrict__ order,
+                                                      const Index* __restrict__ start,
+                                                      const Index* __restrict__ receiver, const T* __restrict__ y,
+                                                      const T* __restrict__ h_y, const T* __restrict__ w,
+                                                      const T* __restrict__ b, const T* __restrict__ g,
+                                                      T* __restrict__ of_x) {
   alignas(16) __shared__ T stage[STAGE];
   const Edges edges(nodes, order, start);
   const Operands at{nullptr, nullptr, y, h_y, w, b, g};

@@ -24,6 +24,6 @@ inline int atomic_number(const char* symbol) {
   return 0;
 }
 
-} // namespace equitensor_lammps
+}  // namespace equitensor_lammps
 
 #endif

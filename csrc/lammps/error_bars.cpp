@@ -14,7 +14,10 @@ using namespace LAMMPS_NS;
 
 void PairEquitensor::refuse_without_error_bars() {
   if (error_bars && equitensor_model_num_sums(model) == 0)
-    error->all(FLERR, "{} has no error bars: equitensor uncertainty MODEL TRAIN puts them in; or leave out the word error_bars", path);
+    error->all(
+        FLERR,
+        "{} has no error bars: equitensor uncertainty MODEL TRAIN puts them in; or leave out the word error_bars",
+        path);
 }
 
 /* Whether this step needs them: a compute pair, which needs the energy tallied, or a fix pair may ask for them. */
@@ -33,7 +36,7 @@ void PairEquitensor::allocate_error_bars(equitensor_result& result) {
 
 /* On steps without error bars those of atoms are not numbers, rather than those of another step. */
 void PairEquitensor::add_error_bars(const equitensor_result& result) {
-  const bool computed = result.sums; // a rank without atoms has sums, too
+  const bool computed = result.sums;  // a rank without atoms has sums, too
   const size_t count = std::max(atom->nlocal, 1);
   for (OfAtoms* of_atoms : {&novelty, &forces_std}) of_atoms->values.assign(count, computed ? 0.0 : NAN);
   if (!computed) return;

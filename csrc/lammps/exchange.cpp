@@ -15,7 +15,7 @@
 
 using namespace LAMMPS_NS;
 
-static constexpr int TAG = 14; // LAMMPS's own messages have 0
+static constexpr int TAG = 14;  // LAMMPS's own messages have 0
 
 /* ---- the owner of every ghost, through LAMMPS ---- */
 
@@ -79,7 +79,7 @@ void PairEquitensor::complete(std::vector<MPI_Request>& pending) {
 
 int PairEquitensor::forward(void* pair, void* rows, int width, int bits) {
   auto self = static_cast<PairEquitensor*>(pair);
-  complete(self->sending); // of the round before
+  complete(self->sending);  // of the round before
   self->start(rows, width, bits, false);
   self->outgoing.resize(self->sent_rows.size() * self->bytes);
   for (const Peer& peer : self->receives) self->receive(peer, self->row(self->owned + peer.first));

@@ -23,7 +23,7 @@ static bool within(double reach, const double* a, const double* b) {
 }
 
 void PairEquitensor::update_neighbors() {
-  const bool fresh = neighbor->ago == 0 || !listed; // the same on all ranks, which agree on their exchange then
+  const bool fresh = neighbor->ago == 0 || !listed;  // the same on all ranks, which agree on their exchange then
   if (fresh) {
     find_owners();
     read_list();
@@ -44,7 +44,7 @@ bool PairEquitensor::types_changed() const {
 
 /* near: LAMMPS's neighbours of each atom of this rank, from near_start on, that may be of use. */
 void PairEquitensor::read_list() {
-  std::vector<int> counts(atom->nlocal, 0); // LAMMPS's list does not set the rows of other atoms
+  std::vector<int> counts(atom->nlocal, 0);  // LAMMPS's list does not set the rows of other atoms
   for (int k = 0; k < list->inum; k++) counts[list->ilist[k]] = list->numneigh[list->ilist[k]];
   near_start.assign(atom->nlocal + 1, 0);
   near.clear();
@@ -72,7 +72,7 @@ void PairEquitensor::order_rows() {
     Owner owner;
     int atom;
   };
-  std::vector<Image> images; // of atoms of other ranks
+  std::vector<Image> images;  // of atoms of other ranks
   // By atom: one more than the first peer that needs it, so that the rows of a peer lie together where they can; after
   // these, atoms that have neighbours elsewhere; 0 for inner ones.
   std::vector<int> part(atom->nlocal, 0);
@@ -90,7 +90,7 @@ void PairEquitensor::order_rows() {
     return a.owner.atom != b.owner.atom ? a.owner.atom < b.owner.atom : a.atom < b.atom;
   });
   std::vector<Owner> wanted;
-  std::vector<int> first; // image of each of them
+  std::vector<int> first;  // image of each of them
   row_of.assign(atom->nlocal + atom->nghost, -1);
   for (const Image& image : images) {
     if (wanted.empty() || wanted.back().rank != image.owner.rank || wanted.back().atom != image.owner.atom) {
@@ -124,7 +124,8 @@ void PairEquitensor::find_rows_in_place() {
   for (Peer& peer : sends) {
     const int32_t* const rows = &sent_rows[peer.first];
     peer.in_place = true;
-    for (int k = 0; k < peer.count; k++) peer.in_place = peer.in_place && rows[k] == rows[0] + k && needed[rows[k]] == 1;
+    for (int k = 0; k < peer.count; k++)
+      peer.in_place = peer.in_place && rows[k] == rows[0] + k && needed[rows[k]] == 1;
   }
 }
 

@@ -24,10 +24,10 @@ PairEquitensor::PairEquitensor(LAMMPS* lmp) : Pair(lmp) {
   restartinfo = 1;
   one_coeff = 1;
   manybody_flag = 1;
-  no_virial_fdotr_compute = 1;              // the virial is summed over edges
-  centroidstressflag = CENTROID_NOTAVAIL;   // needs dE_i/dr_kj for every atom i, not their sum
-  pvector = new double[2]();                // of error bars
-  comm_forward = 1;                         // the owners of ghosts; features take another way
+  no_virial_fdotr_compute = 1;             // the virial is summed over edges
+  centroidstressflag = CENTROID_NOTAVAIL;  // needs dE_i/dr_kj for every atom i, not their sum
+  pvector = new double[2]();               // of error bars
+  comm_forward = 1;                        // the owners of ghosts; features take another way
 }
 
 PairEquitensor::~PairEquitensor() {
@@ -55,7 +55,10 @@ void PairEquitensor::settings(int narg, char** arg) {
     else if (k == 0 && (word == "float32" || word == "float64"))
       precision = word == "float64" ? 64 : 32;
     else
-      error->all(FLERR, "pair_style equitensor {}: say float32 (the default) or float64, then what you want of error_bars and without_d3", word);
+      error->all(
+          FLERR,
+          "pair_style equitensor {}: say float32 (the default) or float64, then what you want of error_bars and without_d3",
+          word);
   }
   take_settings();
 }
@@ -68,9 +71,11 @@ void PairEquitensor::take_settings() {
 void PairEquitensor::coeff(int narg, char** arg) {
   const int n = atom->ntypes;
   if (narg < 3 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
-    error->all(FLERR, "pair_coeff for equitensor is: pair_coeff * * MODEL and one element, or NULL, for each atom type");
+    error->all(FLERR,
+               "pair_coeff for equitensor is: pair_coeff * * MODEL and one element, or NULL, for each atom type");
   if (narg - 3 != n)
-    error->all(FLERR, "pair_coeff names {} elements, but there are {} atom types: name one, or NULL, for each type", narg - 3, n);
+    error->all(FLERR, "pair_coeff names {} elements, but there are {} atom types: name one, or NULL, for each type",
+               narg - 3, n);
   if (!allocated) {
     memory->create(setflag, n + 1, n + 1, "pair:setflag");
     memory->create(cutsq, n + 1, n + 1, "pair:cutsq");
@@ -128,7 +133,8 @@ void PairEquitensor::map_types(int n, char** elements) {
     if (!number) error->all(FLERR, "pair_coeff: {} (atom type {}) is not a chemical element", symbol, i);
     bool known_element = false;
     for (int k = 0; k < count; k++) known_element = known_element || has[k] == number;
-    if (!known_element) error->all(FLERR, "{} knows the elements {}, but not {} (atom type {})", path, names, symbol, i);
+    if (!known_element)
+      error->all(FLERR, "{} knows the elements {}, but not {} (atom type {})", path, names, symbol, i);
     z_of_type[i] = number;
     any = true;
   }
@@ -138,8 +144,10 @@ void PairEquitensor::map_types(int n, char** elements) {
 /* ---- before a run ---- */
 
 void PairEquitensor::init_style() {
-  if (!model) error->all(FLERR, "pair_style equitensor needs its pair_coeff (restart files keep the style, not the model)");
-  if (!force->newton_pair) error->all(FLERR, "pair_style equitensor needs newton on, as ghost atoms carry forces of others");
+  if (!model)
+    error->all(FLERR, "pair_style equitensor needs its pair_coeff (restart files keep the style, not the model)");
+  if (!force->newton_pair)
+    error->all(FLERR, "pair_style equitensor needs newton on, as ghost atoms carry forces of others");
   if (strcmp(update->unit_style, "metal") == 0)
     scale = 1.0;
   else if (strcmp(update->unit_style, "real") == 0)
@@ -165,7 +173,9 @@ void PairEquitensor::refuse_excluded_pairs() {
   if (atom->molecular != Atom::ATOMIC && atom->nbonds > 0)
     for (int k = 1; k <= 3; k++)
       if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
-        error->all(FLERR, "bonded neighbours are left out of the list: say special_bonds lj/coul 1 1 1 for pair_style equitensor");
+        error->all(
+            FLERR,
+            "bonded neighbours are left out of the list: say special_bonds lj/coul 1 1 1 for pair_style equitensor");
   if (neighbor->nex_group || neighbor->nex_mol || neighbor->includegroup)
     error->all(FLERR, "pair_style equitensor cannot leave out neighbours: remove neigh_modify exclude or include");
   for (int k = 0; k < neighbor->nex_type; k++)
@@ -212,7 +222,10 @@ void PairEquitensor::refuse_pairs_of_other_styles() {
   for (int i = 1; i <= n; i++)
     for (int j = i; j <= n; j++)
       if (z_of_type[i] && z_of_type[j] && !known[i * (n + 1) + j])
-        error->all(FLERR, "atom types {} and {} have elements in pair_style equitensor, but another style has this pair: use hybrid/overlay", i, j);
+        error->all(
+            FLERR,
+            "atom types {} and {} have elements in pair_style equitensor, but another style has this pair: use hybrid/overlay",
+            i, j);
   pairs_checked = true;
 }
 
@@ -293,6 +306,6 @@ double PairEquitensor::memory_usage() {
   const size_t reals = near_start.capacity() + start_of.capacity() + shift.capacity() + position.capacity() +
                        energies.capacity() + forces.capacity() + virials.capacity() + novelty.values.capacity() +
                        forces_std.values.capacity() + novelty_of_row.capacity() + forces_std_of_row.capacity();
-  return Pair::memory_usage() +
-         static_cast<double>(integers * sizeof(int32_t) + reals * sizeof(double) + outgoing.capacity() + incoming.capacity());
+  return Pair::memory_usage() + static_cast<double>(integers * sizeof(int32_t) + reals * sizeof(double) +
+                                                    outgoing.capacity() + incoming.capacity());
 }

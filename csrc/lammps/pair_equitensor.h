@@ -48,9 +48,10 @@ class PairEquitensor : public Pair {
   void* extract_peratom(const char*, int&) override;
 
   struct Owner {
-    int32_t rank, atom; // where the rank has it
+    int32_t rank, atom;  // where the rank has it
   };
-  struct Peer { // a rank that rows go to or come from: which of the message's, and whether they lie so in the core, too
+  struct
+      Peer {  // a rank that rows go to or come from: which of the message's, and whether they lie so in the core, too
     int rank, first, count;
     bool in_place = false;
   };
@@ -95,28 +96,28 @@ class PairEquitensor : public Pair {
   equitensor_model* model = nullptr;
   equitensor_system* system = nullptr;
   int precision = 32, threads = 0;
-  bool without_d3 = false;        // a model that lacks its dispersion is wanted so
-  double scale = 1.0;             // energies of eV in the units of the simulation
-  std::string path;               // of the model file, for messages
-  std::vector<int32_t> z_of_type; // 0: takes no part
-  std::vector<char> known;        // whether LAMMPS gave this style the pair of types
+  bool without_d3 = false;         // a model that lacks its dispersion is wanted so
+  double scale = 1.0;              // energies of eV in the units of the simulation
+  std::string path;                // of the model file, for messages
+  std::vector<int32_t> z_of_type;  // 0: takes no part
+  std::vector<char> known;         // whether LAMMPS gave this style the pair of types
   bool pairs_checked = false;
 
   // The neighbour list, LAMMPS's and then by rows of the core; see neighbors.cpp.
-  std::vector<Owner> owner; // of LAMMPS's atoms
+  std::vector<Owner> owner;  // of LAMMPS's atoms
   std::vector<int64_t> near_start, start_of;
   std::vector<int32_t> near, row_of, atom_of, z, sender, image;
   int owned = 0, border = 0;
   bool listed = false;
-  std::vector<double> shift; // empty where no neighbour is an image
-  double box[6] = {};        // that the shifts are of
-  std::vector<double> position, energies, forces, virials; // by rows
+  std::vector<double> shift;                                // empty where no neighbour is an image
+  double box[6] = {};                                       // that the shifts are of
+  std::vector<double> position, energies, forces, virials;  // by rows
 
   // Error bars; see error_bars.cpp.
   bool error_bars = false;
   struct OfAtoms {
-    std::vector<double> values{NAN}; // of LAMMPS's atoms, and never without an address
-    int asked = 0;                   // whether a fix pair wants them at this step, which it says itself if `triggered`
+    std::vector<double> values{NAN};  // of LAMMPS's atoms, and never without an address
+    int asked = 0;                    // whether a fix pair wants them at this step, which it says itself if `triggered`
     bool triggered = false;
   };
   OfAtoms novelty, forces_std;
@@ -124,8 +125,8 @@ class PairEquitensor : public Pair {
 
   // What is exchanged: rows of `width` values of `bits` bits, `bytes` in all; see exchange.cpp.
   std::vector<Peer> sends, receives;
-  std::vector<int32_t> sent_rows;       // of atoms that other ranks need, rank after rank
-  std::vector<char> outgoing, incoming; // these rows on their way there, and what comes back, unless they are in place
+  std::vector<int32_t> sent_rows;        // of atoms that other ranks need, rank after rank
+  std::vector<char> outgoing, incoming;  // these rows on their way there, and what comes back, unless they are in place
   std::vector<MPI_Request> sending, receiving;
   char* rows = nullptr;
   int width = 0, bits = 0;
@@ -133,6 +134,6 @@ class PairEquitensor : public Pair {
   bool returning = false;
 };
 
-} // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -6,7 +6,7 @@
 #include "pair_equitensor.h"
 
 #ifndef EQUITENSOR_LAMMPS_VERSION
-#define EQUITENSOR_LAMMPS_VERSION nullptr // LAMMPS does not compare then
+#define EQUITENSOR_LAMMPS_VERSION nullptr  // LAMMPS does not compare then
 #endif
 
 // Of LAMMPS's C interface; absent where LAMMPS does not export it.
@@ -15,7 +15,7 @@ extern "C" __attribute__((weak)) int lammps_extract_setting(void* lammps, const 
 namespace {
 
 struct Style {
-  const char* version; // of the LAMMPS whose headers were used; LAMMPS warns where it is another
+  const char* version;  // of the LAMMPS whose headers were used; LAMMPS warns where it is another
   const char* style;
   const char* name;
   const char* info;
@@ -36,16 +36,23 @@ bool same_integers(void* lammps) {
          lammps_extract_setting(lammps, "imageint") == static_cast<int>(sizeof(LAMMPS_NS::imageint));
 }
 
-} // namespace
+}  // namespace
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lammps, void* handle, void* regfunc) {
   if (!same_integers(lammps)) {
-    std::fprintf(stderr,
-                 "pair_style equitensor is not loaded: it was compiled for other sizes of integers than this LAMMPS has; "
-                 "build it with CXXFLAGS=-DLAMMPS_BIGBIG, or as `lmp -h` says under compile time flags\n");
+    std::fprintf(
+        stderr,
+        "pair_style equitensor is not loaded: it was compiled for other sizes of integers than this LAMMPS has; "
+        "build it with CXXFLAGS=-DLAMMPS_BIGBIG, or as `lmp -h` says under compile time flags\n");
     return;
   }
   // LAMMPS copies it.
-  Style style = {EQUITENSOR_LAMMPS_VERSION, "pair", "equitensor", "potentials trained by equitensor", "equitensor", create, handle};
+  Style style = {EQUITENSOR_LAMMPS_VERSION,
+                 "pair",
+                 "equitensor",
+                 "potentials trained by equitensor",
+                 "equitensor",
+                 create,
+                 handle};
   reinterpret_cast<Register>(regfunc)(&style, lammps);
 }

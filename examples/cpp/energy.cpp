@@ -42,7 +42,8 @@ int main(int argc, char** argv) {
   result.forces = forces.data();
   check(equitensor_system_evaluate(system, pos.data(), nullptr, nullptr, &result));
   std::printf("%.12f\n", result.energy);
-  for (int64_t i = 0; i < n; i++) std::printf("%.12f %.12f %.12f\n", forces[3 * i], forces[3 * i + 1], forces[3 * i + 2]);
+  for (int64_t i = 0; i < n; i++)
+    std::printf("%.12f %.12f %.12f\n", forces[3 * i], forces[3 * i + 1], forces[3 * i + 2]);
 
   equitensor_system_free(system);
   equitensor_model_close(model);

@@ -100,9 +100,7 @@ class Engine {
   void radial(const Segment& segment, const Row& row, T* values, T* gradients) const;
   void bessel(const Row& row) const;
   void locate(const Row& row) const;
-  INLINE Between between(int64_t e) const {
-    return Between(w.knot[e], w.between[e]);
-  }
+  INLINE Between between(int64_t e) const { return Between(w.knot[e], w.between[e]); }
   void embed(const Row& row, int species) const;
   void activate(int q, const Row& row, int64_t i, bool first) const;
   void state(int r, const Row& row, int64_t i, bool forward) const;

@@ -31,8 +31,8 @@ ErrorBars::ErrorBars(const Tensors& tensors, int64_t k, int64_t d)
       sums_width_(padded<double>(sums_)),
       by_element_(sums_ > k + d) {
   if (sums_ != k * d + k && sums_ != d + k)
-    throw std::runtime_error("its error bars are of " + std::to_string(sums_) + " sums, but it has " + std::to_string(k) +
-                             " elements and " + std::to_string(d) +
+    throw std::runtime_error("its error bars are of " + std::to_string(sums_) + " sums, but it has " +
+                             std::to_string(k) + " elements and " + std::to_string(d) +
                              " features; `equitensor uncertainty MODEL TRAIN --remove` takes them out");
   const auto read = [&](const char* name, std::initializer_list<int64_t> shape, bool finite = true) {
     return tensors.read(std::string("error_bars.") + name, shape, finite);

@@ -153,16 +153,11 @@ void Engine<T>::harmonics_of(const Row& row, const Aligned<T>* direction) const 
 template <class T>
 void Engine<T>::harmonics(const Row& row, const Aligned<T>* direction) const {
   switch (n.L) {
-    case 1:
-      return harmonics_of<1>(row, direction);
-    case 2:
-      return harmonics_of<2>(row, direction);
-    case 3:
-      return harmonics_of<3>(row, direction);
-    case 4:
-      return harmonics_of<4>(row, direction);
-    default:
-      return harmonics_of<-1>(row, direction);
+    case 1: return harmonics_of<1>(row, direction);
+    case 2: return harmonics_of<2>(row, direction);
+    case 3: return harmonics_of<3>(row, direction);
+    case 4: return harmonics_of<4>(row, direction);
+    default: return harmonics_of<-1>(row, direction);
   }
 }
 
@@ -170,16 +165,11 @@ template <class T>
 void Engine<T>::direction_gradient(const Row& row, const Aligned<T>* direction, const T* inverse, const T* by_distance,
                                    T* out) const {
   switch (n.L) {
-    case 1:
-      return direction_gradient_of<1>(row, direction, inverse, by_distance, out);
-    case 2:
-      return direction_gradient_of<2>(row, direction, inverse, by_distance, out);
-    case 3:
-      return direction_gradient_of<3>(row, direction, inverse, by_distance, out);
-    case 4:
-      return direction_gradient_of<4>(row, direction, inverse, by_distance, out);
-    default:
-      return direction_gradient_of<-1>(row, direction, inverse, by_distance, out);
+    case 1: return direction_gradient_of<1>(row, direction, inverse, by_distance, out);
+    case 2: return direction_gradient_of<2>(row, direction, inverse, by_distance, out);
+    case 3: return direction_gradient_of<3>(row, direction, inverse, by_distance, out);
+    case 4: return direction_gradient_of<4>(row, direction, inverse, by_distance, out);
+    default: return direction_gradient_of<-1>(row, direction, inverse, by_distance, out);
   }
 }
 
@@ -229,7 +219,7 @@ void Engine<T>::direction_gradient_of(const Row& row, const Aligned<T>* directio
                  by_length = by_distance ? load(by_distance + e) : vec<T>{};
     T vectors[4 * W<T>] __attribute__((aligned(PAD_BYTES)));
     store_vectors4(vectors, (gx - radial * x) * scale + by_length * x, (gy - radial * y) * scale + by_length * y,
-                (gz - radial * z) * scale + by_length * z, vec<T>{});
+                   (gz - radial * z) * scale + by_length * z, vec<T>{});
     for (int k = 0; k < 4 * W<T>; k += W<T>) store(out + 4 * e + k, load(out + 4 * e + k) + load(vectors + k));
   }
 }

@@ -53,12 +53,8 @@ class Parser {
     if (at_ == end_) fail("it ends early");
     Json value;
     switch (*at_) {
-      case '{':
-        members(value, depth);
-        return value;
-      case '[':
-        items(value, depth);
-        return value;
+      case '{': members(value, depth); return value;
+      case '[': items(value, depth); return value;
       case '"':
         value.kind = Json::string;
         value.text = quoted();
@@ -72,9 +68,7 @@ class Parser {
         word("false");
         value.kind = Json::boolean;
         return value;
-      case 'n':
-        word("null");
-        return value;
+      case 'n': word("null"); return value;
       default:
         value.kind = Json::number;
         value.value = digits();

@@ -16,7 +16,7 @@ constexpr int FORMAT = 3, FORMAT_WITH_D3 = 4;
 constexpr int64_t MOST_RADIAL_FUNCTIONS = 1 << 14;  // their splines and what is sampled for them take 1 GiB
 const char* const KNOWN[] = {"architecture", "cutoff",        "channels",    "edge_channels", "lmax",
                              "layers",       "gathered",      "correlation", "product",       "num_radial",
-                             "smoothness",   "num_neighbors", "zbl",         "normalized", "repulsion"};
+                             "smoothness",   "num_neighbors", "zbl",         "normalized",    "repulsion"};
 const char* const CONVENTION = "e3nn-0.6";
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }

@@ -122,14 +122,10 @@ bool equals(const Model& model) {
 int gaunt_degree(const Model& model) {
   if (model.paths) return 0;
   switch (model.lmax) {
-    case 1:
-      return equals<1>(model) ? 1 : 0;
-    case 2:
-      return equals<2>(model) ? 2 : 0;
-    case 3:
-      return equals<3>(model) ? 3 : 0;
-    case 4:
-      return equals<4>(model) ? 4 : 0;
+    case 1: return equals<1>(model) ? 1 : 0;
+    case 2: return equals<2>(model) ? 2 : 0;
+    case 3: return equals<3>(model) ? 3 : 0;
+    case 4: return equals<4>(model) ? 4 : 0;
   }
   return 0;
 }

@@ -68,9 +68,10 @@ equitensor::Model read_bytes(const void* bytes, int64_t size) {
 
 void require_whole(const equitensor::Model& model) {
   if (!model.d3.empty())
-    throw std::runtime_error("learned labels without their dispersion (D3 of " + model.d3 +
-                             "), which its energies and forces lack: open it with equitensor_model_read_without_d3 and " +
-                             "add that dispersion");
+    throw std::runtime_error(
+        "learned labels without their dispersion (D3 of " + model.d3 +
+        "), which its energies and forces lack: open it with equitensor_model_read_without_d3 and " +
+        "add that dispersion");
 }
 
 }  // namespace

@@ -181,14 +181,10 @@ INLINE void gaunt_blocks(const Network<T>& n, const T* density, T* P, T* gP, con
 template <class T, class F>
 INLINE void blocks(const Network<T>& n, const Product<T>& product, const T* density, T* P, T* gP, const F& body) {
   switch (n.gaunt) {
-    case 1:
-      return gaunt_blocks<T, 1>(n, density, P, gP, body);
-    case 2:
-      return gaunt_blocks<T, 2>(n, density, P, gP, body);
-    case 3:
-      return gaunt_blocks<T, 3>(n, density, P, gP, body);
-    case 4:
-      return gaunt_blocks<T, 4>(n, density, P, gP, body);
+    case 1: return gaunt_blocks<T, 1>(n, density, P, gP, body);
+    case 2: return gaunt_blocks<T, 2>(n, density, P, gP, body);
+    case 3: return gaunt_blocks<T, 3>(n, density, P, gP, body);
+    case 4: return gaunt_blocks<T, 4>(n, density, P, gP, body);
   }
   constexpr int B = EQUITENSOR_BYTES == 64 ? 2 : 4;
   const T* paths = product.paths.size() ? product.paths.data() : nullptr;

@@ -176,12 +176,14 @@ void columns(int64_t M, int64_t K, const T* a, int64_t am, int64_t ak, const T* 
   case R:                                                                                         \
     if constexpr (R <= most) tile<T, R, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc, add); \
     break;
+      // clang-format off
       EQUITENSOR_TILE(1)
       EQUITENSOR_TILE(2)
       EQUITENSOR_TILE(3)
       EQUITENSOR_TILE(4) EQUITENSOR_TILE(5) EQUITENSOR_TILE(6) EQUITENSOR_TILE(7) EQUITENSOR_TILE(8) EQUITENSOR_TILE(9)
           EQUITENSOR_TILE(10) EQUITENSOR_TILE(11) EQUITENSOR_TILE(12) EQUITENSOR_TILE(13) EQUITENSOR_TILE(14)
               EQUITENSOR_TILE(15) EQUITENSOR_TILE(16)
+      // clang-format on
 #undef EQUITENSOR_TILE
     }
     m += rows;

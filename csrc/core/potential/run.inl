@@ -10,12 +10,9 @@ template <class T, int L, class Width>
 void run_paired(const Engine<T>& engine, Stage stage, int64_t first, int64_t last) {
   blocks_of(first, last, [&](Atoms atoms) {
     switch (stage) {
-      case Stage::forward:
-        return engine.template paired_forward<L, Width>(atoms);
-      case Stage::last:
-        return engine.template paired_last<Width>(atoms);
-      default:
-        return engine.template paired_backward<L, Width>(atoms);
+      case Stage::forward: return engine.template paired_forward<L, Width>(atoms);
+      case Stage::last: return engine.template paired_last<Width>(atoms);
+      default: return engine.template paired_backward<L, Width>(atoms);
     }
   });
 }
@@ -23,16 +20,11 @@ void run_paired(const Engine<T>& engine, Stage stage, int64_t first, int64_t las
 template <class T, class Width>
 void run_paired_of(const Engine<T>& engine, int L, Stage stage, int64_t first, int64_t last) {
   switch (L) {
-    case 0:
-      return run_paired<T, 0, Width>(engine, stage, first, last);
-    case 1:
-      return run_paired<T, 1, Width>(engine, stage, first, last);
-    case 2:
-      return run_paired<T, 2, Width>(engine, stage, first, last);
-    case 3:
-      return run_paired<T, 3, Width>(engine, stage, first, last);
-    case 4:
-      return run_paired<T, 4, Width>(engine, stage, first, last);
+    case 0: return run_paired<T, 0, Width>(engine, stage, first, last);
+    case 1: return run_paired<T, 1, Width>(engine, stage, first, last);
+    case 2: return run_paired<T, 2, Width>(engine, stage, first, last);
+    case 3: return run_paired<T, 3, Width>(engine, stage, first, last);
+    case 4: return run_paired<T, 4, Width>(engine, stage, first, last);
   }
 }
 
@@ -49,18 +41,10 @@ void run(System<T>& system, Stage stage, int round, int thread, int64_t first, i
   if (stage == Stage::forward) return blocks_of(first, last, [&](Atoms atoms) { engine.forward(round, atoms); });
   if (stage == Stage::backward) return blocks_of(first, last, [&](Atoms atoms) { engine.backward(round, atoms); });
   for (int64_t i = first; i < last; i++) switch (stage) {
-      case Stage::arrive:
-        engine.arrive(i);
-        break;
-      case Stage::leave:
-        engine.leave(i);
-        break;
-      case Stage::read:
-        engine.read(round, i);
-        break;
-      case Stage::last:
-        engine.last(i);
-        break;
+      case Stage::arrive: engine.arrive(i); break;
+      case Stage::leave: engine.leave(i); break;
+      case Stage::read: engine.read(round, i); break;
+      case Stage::last: engine.last(i); break;
       case Stage::unread: {  // of a ghost
         const int64_t count = system.network->D * system.network->cp;
         T* const by_features = system.by_read_features[round].data() + i * count;
@@ -68,11 +52,8 @@ void run(System<T>& system, Stage stage, int round, int thread, int64_t first, i
         engine.unread(round, i, by_features);
         break;
       }
-      case Stage::forces:
-        engine.forces(i);
-        break;
-      default:
-        break;
+      case Stage::forces: engine.forces(i); break;
+      default: break;
     }
 }
 

@@ -64,7 +64,8 @@ std::vector<double> Tensors::read(const std::string& name, std::initializer_list
   else
     fail("its \"" + name + "\" is not of floating point");
   for (double value : out)
-    if (std::isnan(value) || (finite && std::isinf(value))) fail("its \"" + name + "\" has a number that is not finite");
+    if (std::isnan(value) || (finite && std::isinf(value)))
+      fail("its \"" + name + "\" has a number that is not finite");
   return out;
 }
 
@@ -104,8 +105,7 @@ const Tensors::Tensor& Tensors::find(const std::string& name) const {
 void Tensors::add(const std::string& name, const Json& entry, const char* data, uint64_t data_size) {
   Tensor tensor{entry.at("dtype", Json::string).text, {}, nullptr, 1};
   for (const Json& item : entry.at("shape", Json::array).items) {
-    if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9))
-      fail("its \"" + name + "\" has no shape");
+    if (item.kind != Json::number || !(item.value >= 0 && item.value <= 1e9)) fail("its \"" + name + "\" has no shape");
     tensor.shape.push_back(static_cast<int64_t>(item.value));
     if (tensor.shape.back() > 0 && tensor.count > (int64_t(1) << 40) / tensor.shape.back())
       fail("its \"" + name + "\" is too large");

@@ -30,9 +30,8 @@ class Typed : public Simulation {
     s_.scratch.resize(threads);
     s_.coincident.resize(threads);
     const int rounds = network_.layers - 1;
-    for (auto* arrays :
-         {&s_.density, &s_.read_features, &s_.by_read_features, &s_.scalars, &s_.by_scalars, &s_.read, &s_.hidden,
-          &s_.by_activation})
+    for (auto* arrays : {&s_.density, &s_.read_features, &s_.by_read_features, &s_.scalars, &s_.by_scalars, &s_.read,
+                         &s_.hidden, &s_.by_activation})
       arrays->resize(rounds);
   }
 

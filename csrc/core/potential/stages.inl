@@ -71,7 +71,8 @@ void Engine<T>::head(Atoms atoms) const {
   const int64_t size = n.D * n.Cp, Cp = n.Cp, powers = n.order * size;
   T *const scalars = w.small.data(), *const hidden = scalars + BLOCK * Cp;
   for (int64_t b = 0; b < atoms.count(); b++)
-    if (s.species[atoms.first + b] >= 0 && n.usual_crowding > 0) normalize(atoms.first + b, w.density.data() + b * size);
+    if (s.species[atoms.first + b] >= 0 && n.usual_crowding > 0)
+      normalize(atoms.first + b, w.density.data() + b * size);
   for (int64_t b = 0; b < atoms.count(); b++)
     if (s.species[atoms.first + b] >= 0)
       invariants(n, s.species[atoms.first + b], w.density.data() + b * size, w.powers.data() + b * powers,

@@ -52,8 +52,9 @@ struct System {
   std::vector<int32_t> count, leaving_count, slot_of;
   Aligned<int32_t> from, place, slot;  // sender and place of each slot; slot of each place
   Aligned<T> direction[3], distance, leaving_direction[3], leaving_inverse;
-  Aligned<T> length, stretch, push;  // by slot, where pairs repel: lengths that are true, their derivatives of those that
-                                     // are seen, and of the repulsion
+  Aligned<T> length, stretch,
+      push;  // by slot, where pairs repel: lengths that are true, their derivatives of those that
+             // are seen, and of the repulsion
   Aligned<T> edge, gradient, leaving_gradient;  // four values each: direction and length by slot; dE/dr by slot, and
                                                 // its part that read-outs have, by place
 
