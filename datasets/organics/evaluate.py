@@ -84,11 +84,11 @@ def of_pairs(calc, folder: Path) -> dict[str, float]:
 def evaluate(model: str, folder: Path) -> dict[str, dict[str, float]]:
     """The errors of every held-out set, rounded to three digits."""
     calc = Calculator(model, device="cpu", threads=1, error_bars=False)
-    found = {name: of_molecules(calc, folder, part) for name, part in SETS.items()}
-    found["unseen pairs"] = of_pairs(calc, folder)
+    errors = {name: of_molecules(calc, folder, part) for name, part in SETS.items()}
+    errors["unseen pairs"] = of_pairs(calc, folder)
     return {
         name: {what: value if isinstance(value, int) else float(f"{value:.3g}") for what, value in numbers.items()}
-        for name, numbers in found.items()
+        for name, numbers in errors.items()
     }
 
 

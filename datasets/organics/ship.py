@@ -21,11 +21,11 @@ HERE = Path(__file__).resolve().parent
 
 def data_of(store: Path) -> dict[str, int]:
     """How much was trained on."""
-    found = coverage(Store(store))
+    covered = coverage(Store(store))
     return {
-        "training frames": found.structures,
-        "training molecules and pairs": found.groups,
-        "atoms of the largest": found.atoms_range[1],
+        "training frames": covered.structures,
+        "training molecules and pairs": covered.groups,
+        "atoms of the largest": covered.atoms_range[1],
     }
 
 

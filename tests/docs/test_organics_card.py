@@ -45,7 +45,7 @@ def record(frames: list[Atoms], shift: float = 0.0) -> bytes:
 
 
 @pytest.fixture
-def data(tmp_path):
+def held_out(tmp_path):
     """A folder with the parts that are held out, of water, methanol and pairs of waters."""
     rng = np.random.default_rng(0)
 
@@ -72,8 +72,8 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_errors_are_those_of_the_labels(recipe, data):
-    errors = recipe("evaluate").evaluate("organics", data)
+def test_errors_are_those_of_the_labels(recipe, held_out):
+    errors = recipe("evaluate").evaluate("organics", held_out)
     assert errors["unseen molecules"]["frames"] == 3 and errors["larger molecules"]["atoms of the largest"] == 6
     for name in ("unseen molecules", "larger molecules"):
         assert errors[name]["force MAE (meV/A)"] < 0.1 < errors[name]["RMS force (meV/A)"]
