@@ -75,12 +75,12 @@ def test_the_figures_of_other_estimates_are_those_of_the_result():
     seeds = result["seeds"].values()
     hot = [{name: each["600K"] for name, each in seed["estimates"].items()} for seed in seeds]
     used = [each["used"] for each in hot]
-    assert "trainings have {:.2f} and {:.2f} there".format(*(each["spearman"] for each in used)) in page
+    assert "trainings have rank correlations of {:.2f} and {:.2f}".format(*(each["spearman"] for each in used)) in page
     assert all(abs(other["spearman"] - mine["used"]["spearman"]) <= 0.01 for mine in hot for other in mine.values())
-    assert "make likeliest, {} and {},".format(*(seed["power"] for seed in seeds)) in page
+    assert "the likelihood of the held-out errors, {} and {},".format(*(seed["power"] for seed in seeds)) in page
     widened = [each["less_regularised_to_a_power"]["coverage_90"] for each in hot]
     shares = [f"{100 * share:.1f} %" for share in (*widened, *(each["coverage_90"] for each in used))]
-    assert "hold {} and {} of the energies there instead of {} and {}".format(*shares) in page
+    assert "contain {} and {} of the energies there instead of {} and {}".format(*shares) in page
 
 
 def test_the_figures_of_error_bars_are_those_of_the_result():
