@@ -16,7 +16,7 @@ NAMES = {
     r"found": "what it is: errors, edges, results",
     r"along|_?along_\w+|\w+_along": "tangent, direction, derivative",
     r"slopes?|\w+_slopes?": "gradient, derivative",
-    r"room|\w+_room": "buffer, capacity, workspace, memory",
+    r"(?:\w*_)?room(?:_\w+)?": "buffer, capacity, workspace, memory",
     r"Three|Four|four|fours": "what it holds: Register, Vector3",
     r"maybe|of_result|moved_values": "what it is",
 }

@@ -1,4 +1,4 @@
-"""What several rooms' tests share."""
+"""What several packages' tests share."""
 
 import os
 from pathlib import Path

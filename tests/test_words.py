@@ -21,6 +21,7 @@ def words():
     [
         ("a.py", "found = [1, 2]", "errors, edges, results"),
         ("a.py", "x = f(along)", "tangent"),
+        ("a.py", "def _room_for_rows(): ...", "buffer"),
         ("a.py", "def numbers(shape): ...", "values"),
         ("a.py", "def like(x): ...", "what it returns"),
         ("a.py", "# the slope of the energy", "gradient"),

@@ -166,7 +166,7 @@ class System:
         energies, forces = np.zeros(self._owned), np.zeros((self._total, 3))
         virials = np.zeros((self._total, 6)) if virials else None
         features = np.zeros((self._owned, self.model.num_features)) if features else None
-        forces_std, novelty, sums = self._room_for_error_bars(self._owned) if error_bars else (None, None, None)
+        forces_std, novelty, sums = self._error_bar_arrays(self._owned) if error_bars else (None, None, None)
         result = Result()
         result.energies, result.forces = energies.ctypes.data, forces.ctypes.data
         result.virials, result.features = _address(virials), _address(features)
@@ -185,7 +185,7 @@ class System:
         virial = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         return Evaluated(result.energy, virial, energies, forces, virials, features, forces_std, novelty, sums)
 
-    def _room_for_error_bars(self, owned: int) -> tuple[np.ndarray, ...]:
+    def _error_bar_arrays(self, owned: int) -> tuple[np.ndarray, ...]:
         return np.empty(owned), np.empty(owned), np.empty(self.model.num_sums)
 
     def _check(self, code: int) -> None:

@@ -38,6 +38,6 @@ def test_irreps_text():
         as_irreps("4x1q")
 
 
-def test_rooms_load_without_e3nn():
+def test_packages_load_without_e3nn():
     code = "import sys, equitensor.nn, equitensor.o3; sys.exit('e3nn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -48,9 +48,12 @@ def trainer_of(config, count):
     return made
 
 
-def one_step(config, count, indices):
-    """Loss, residuals and gradients of one batch in `count` shards."""
+def one_step(config, count, indices, hooks=()):
+    """Loss, residuals and gradients of one batch in `count` shards, with hooks on every parameter."""
     trainer = trainer_of(config, count)
+    for parameter in trainer.parameters:
+        for hook in hooks:
+            parameter.register_hook(hook)
     part = split([trainer.data.train[i] for i in indices], count)
     with trainer.shards as shards:
         assert len(shards.processes) == count - 1
@@ -70,6 +73,16 @@ def test_two_shards_take_the_step_of_one(mixed, stress):
     assert len(errors["stress"]) == (int(labelled(STRESS, graphs[0]).sum()) if stress else 0)
     for one, other in zip(gradients, two[2], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_hooks_of_parameters_are_called_for_every_shard(mixed):
+    seen = []
+    hooks = (seen.append, lambda gradient: gradient / 2)  # one that only looks, one that changes what it is given
+    _, _, gradients, _ = one_step(mixed(), 1, range(8))
+    _, _, halves, _ = one_step(mixed(), 2, range(8), hooks)
+    assert len(seen) > len(gradients)
+    for one, other in zip(gradients, halves, strict=True):
+        torch.testing.assert_close(one / 2, other, rtol=1e-8, atol=1e-10)
 
 
 def test_a_shard_without_periodic_structures_has_no_stress_and_spoils_none(mixed):
