@@ -1,4 +1,5 @@
-/* pair_style equitensor [float32|float64] [error_bars] [without_d3]: a potential trained by equitensor, in LAMMPS, over any number of MPI ranks.
+/* pair_style equitensor [float32|float64] [error_bars] [without_d3]: a potential trained by equitensor, in LAMMPS, over any
+ * number of MPI ranks.
  *
  *     pair_style equitensor
  *     pair_coeff * * model.eqt Al Cu        # elements of the types 1, 2, ...; NULL under hybrid/overlay
@@ -50,8 +51,8 @@ class PairEquitensor : public Pair {
   struct Owner {
     int32_t rank, atom;  // where the rank has it
   };
-  struct
-      Peer {  // a rank that rows go to or come from: which of the message's, and whether they lie so in the core, too
+  // A rank that rows go to or come from: which of the message's, and whether they lie so in the core, too.
+  struct Peer {
     int rank, first, count;
     bool in_place = false;
   };

@@ -33,8 +33,8 @@ def left(self, *error):
     leave(self, *error)
 
 shards.Shards.__enter__, shards.Shards.__exit__, plots._write = entered, left, lambda figure, path: path
-found = check(config)["megabytes"] if sys.argv[1] == "check" else fit(config)
-print(json.dumps([needed[0], found if sys.argv[1] == "check" else needed[1]]))
+told = check(config)["megabytes"] if sys.argv[1] == "check" else fit(config)
+print(json.dumps([needed[0], told if sys.argv[1] == "check" else needed[1]]))
 """
 
 
