@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +19,12 @@ from equitensor.o3.gaunt_grid import stack_rows
 from equitensor.o3.irreps import as_irreps
 from equitensor.o3.paths import find_paths
 from equitensor.o3.wigner import wigner_3j
+
+if TYPE_CHECKING:
+    from e3nn.o3 import Irreps
+
+Matrices: TypeAlias = tuple[Tensor, Tensor, Tensor]  # A (R, d1), B (R, d2), C (R, d3)
+Spaces: TypeAlias = "tuple[Irreps, Irreps, Irreps]"  # of both operands and the output
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class CPFactors:
     a: Tensor
     b: Tensor
     c: Tensor
-    irreps: tuple
+    irreps: Spaces
     path_weights: Tensor
     coupling_error: float
     equivariance_error: float
@@ -43,17 +50,18 @@ class CPFactors:
         return len(self.a)
 
     @classmethod
-    def measure(cls, matrices: tuple, irreps: tuple, path_weights: Tensor | None = None) -> CPFactors:
+    def measure(cls, matrices: Matrices, irreps: Spaces, path_weights: Tensor | None = None) -> CPFactors:
         """The matrices A, B, C with their errors; path weights of one where none are given."""
         paths = len(find_paths("cp", *irreps))
         weights = torch.ones(paths, dtype=torch.float64) if path_weights is None else path_weights
         errors = measure_errors(matrices, irreps, weights)
-        return cls(*matrices, tuple(irreps), weights, *errors)
+        return cls(*matrices, irreps, weights, *errors)
 
 
-def all_degrees(lmax: int) -> tuple:
+def all_degrees(lmax: int) -> Spaces:
     """Three times "0e+1e+...": every coupling of degrees up to lmax, as TDN's layer has it (no inversion)."""
-    return (as_irreps([(1, (l, 1)) for l in range(lmax + 1)]),) * 3
+    space = as_irreps([(1, (l, 1)) for l in range(lmax + 1)])
+    return space, space, space
 
 
 def path_tensors(irreps1, irreps2, irreps_out) -> Tensor:
@@ -69,7 +77,7 @@ def path_tensors(irreps1, irreps2, irreps_out) -> Tensor:
     return stack
 
 
-def _placed_couplings(irreps: tuple) -> Iterator[tuple[tuple, Tensor]]:
+def _placed_couplings(irreps: Spaces) -> Iterator[tuple[tuple, Tensor]]:
     """Slices and Wigner 3j of each path."""
     slices = [space.slices() for space in irreps]
     for path in find_paths("cp", *irreps):
@@ -82,7 +90,7 @@ def assemble(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.einsum("rij,rk->ijk", a[:, :, None] * b[:, None, :], c)
 
 
-def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor) -> tuple[float, float]:
+def measure_errors(matrices: Matrices, irreps: Spaces, path_weights: Tensor) -> tuple[float, float]:
     """Coupling error and equivariance error of A, B, C for the tensor sum_p c_p W^p over three irreps.
 
     With That = I + N, I its part along the W^p, the mean over rotations of |R That - That|^2 is 2 |N|^2.
@@ -93,13 +101,13 @@ def measure_errors(matrices: tuple, irreps: tuple, path_weights: Tensor) -> tupl
     for place, coupling in _placed_couplings(irreps):
         projections.append(float((rest[place] * coupling).sum()))
         rest[place] -= projections[-1] * coupling
-    projections = torch.tensor(projections, dtype=torch.float64)
-    off = math.hypot(float(rest.norm()), float((projections - path_weights).norm()))
+    wrong = torch.tensor(projections, dtype=torch.float64) - path_weights
+    off = math.hypot(float(rest.norm()), float(wrong.norm()))
     equivariance = math.sqrt(2) * float(rest.norm()) / norm if norm else math.inf
     return off / float(path_weights.norm()), equivariance
 
 
-def on_parities(matrices: tuple, irs1, irs2, irs_out) -> tuple[Tensor, Tensor, Tensor]:
+def on_parities(matrices: Matrices, irs1, irs2, irs_out) -> Matrices:
     """Factors T of all degrees 0 ... lmax turned into a product of irreps (sequences of Irrep) under O(3).
 
     With x = x_e + x_o by parity, z_e = T(x_e, y_e) + T(x_o, y_o) and z_o = T(x_e, y_o) + T(x_o, y_e): inversion
@@ -112,7 +120,8 @@ def on_parities(matrices: tuple, irs1, irs2, irs_out) -> tuple[Tensor, Tensor, T
         for term in _parity_terms(*spaces)
     ]
     stacked = zip(*rows, strict=True) if rows else ((), (), ())
-    return tuple(stack_rows(list(blocks), irs) for blocks, irs in zip(stacked, spaces, strict=True))
+    a, b, c = (stack_rows(list(blocks), irs) for blocks, irs in zip(stacked, spaces, strict=True))
+    return a, b, c
 
 
 def _parity_terms(irs1, irs2, irs_out) -> list[tuple[dict, dict, dict]]:
@@ -128,7 +137,7 @@ def _columns(irs, matrix: Tensor, factors: dict) -> Tensor:
     return torch.cat([factors.get(ir.p, 0.0) * matrix[:, ir.l**2 : (ir.l + 1) ** 2] for ir in irs], dim=1)
 
 
-def factors_on(factors: CPFactors, irreps: tuple) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def factors_on(factors: CPFactors, irreps: Spaces) -> tuple[Matrices, Tensor]:
     """Matrices for three irreps of multiplicity one and the path weights that they stand for.
 
     Factors of all degrees up to some lmax (`all_degrees`) serve any irreps within it, others only their own.
@@ -148,7 +157,7 @@ def factors_on(factors: CPFactors, irreps: tuple) -> tuple[tuple[Tensor, Tensor,
     return on_parities(matrices, *spaces), in_path_order(weights, irreps)
 
 
-def in_path_order(weights: dict[tuple, Tensor], irreps: tuple) -> Tensor:
+def in_path_order(weights: dict[tuple, Tensor], irreps: Spaces) -> Tensor:
     """(P,) weights by (l1, l2, l3) for the paths of find_paths("cp", *irreps)."""
     degrees = [[ir.l for _, ir in space] for space in irreps]
     paths = (tuple(d[i] for d, i in zip(degrees, path, strict=True)) for path in find_paths("cp", *irreps))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
+from equitensor.o3.cp import Matrices
 from equitensor.o3.cp_fit import ROUNDING, balanced, levenberg_marquardt, normal_block, pulled, refine
 
 WARM_UP = (1e-1, 1e-2, 1e-3, 1e-4)  # ridges, relative to none: a few steps each keep the first terms apart
@@ -40,8 +41,8 @@ class CyclicFactors:
     def normal(self, factors: list[Tensor]) -> Tensor:
         """Rows of A against the unknowns behind A, B and C, three times for the symmetry."""
         numel = self.shape[0] * self.shape[1]
-        total = sum(normal_block(factors, 0, m)[:, :, self.orders[m].argsort()] for m in range(3))
-        total = 3 * total.reshape(numel, numel)
+        blocks = [normal_block(factors, 0, m)[:, :, self.orders[m].argsort()] for m in range(3)]
+        total = 3 * (blocks[0] + blocks[1] + blocks[2]).reshape(numel, numel)
         return (total + total.T) / 2
 
 
@@ -66,9 +67,7 @@ def fit_cyclic(target: Tensor, rank: int, symmetric: int, seed: int, ridge: floa
     return form.factors(levenberg_marquardt(form, theta, target, ridge * norm**2, steps, ROUNDING * norm))
 
 
-def fit_from_cyclic(
-    target: Tensor, rank: int, symmetric: int, seed: int, ridge: float, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def fit_from_cyclic(target: Tensor, rank: int, symmetric: int, seed: int, ridge: float, steps: int) -> Matrices:
     """Free factors from `fit_cyclic`, balanced. Arguments as there; steps of each fit.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
-from equitensor.o3.cp import CPFactors, all_degrees, assemble, path_tensors
+from equitensor.o3.cp import CPFactors, Matrices, Spaces, all_degrees, assemble, path_tensors
 from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 MAX_CANCELLATION = 100.0  # a fit whose terms cancel more than this loses two digits: degenerate
@@ -45,11 +45,11 @@ def fit_cp(
     return CPFactors.measure(matrices, spaces, weights)
 
 
-def _multiplicity_one(irreps) -> tuple:
-    spaces = tuple(map(as_irreps, irreps))
+def _multiplicity_one(irreps: Sequence[IrrepsLike]) -> Spaces:
+    spaces = [as_irreps(own) for own in irreps]
     if len(spaces) != 3 or any(mul != 1 for space in spaces for mul, _ in space):
         raise InputError(f"irreps are {irreps}: give lmax, or three irreps of multiplicity one")
-    return spaces
+    return spaces[0], spaces[1], spaces[2]
 
 
 def fit_factors(
@@ -60,7 +60,7 @@ def fit_factors(
     ridge: float = 0.0,
     steps: int = 300,
     tolerance: float = 1e-13,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Matrices:
     """A (R, d1), B (R, d2), C (R, d3), float64, with sum_r A_ri B_rj C_rk close to target (d1, d2, d3).
 
     `ridge` adds ridge |T|^2 (|A|^2 + |B|^2 + |C|^2) to the squared error: below the exact rank the best factors run
@@ -72,34 +72,34 @@ def fit_factors(
         InputError: a target that is not a finite, non-zero 3-tensor, or a rank or number of starts below one.
     """
     target = _checked(target, rank, starts)
-    best = None
+    scores, fits = [], []
     for start in range(starts):
         factors = balanced(_fit_once(target, rank, seed + start, ridge, steps))
         error = relative_error(factors, target)
         lost = cancellation(factors)
-        score = (lost > MAX_CANCELLATION, max(error, tolerance), lost)
-        if best is None or score < best[0]:
-            best = (score, factors)
+        scores.append((lost > MAX_CANCELLATION, max(error, tolerance), lost))
+        fits.append(factors)
         if error < tolerance and lost < GOOD_CANCELLATION:
             break
-    return best[1]
+    return fits[scores.index(min(scores))]
 
 
-def relative_error(factors: tuple, target: Tensor) -> float:
+def relative_error(factors: Matrices, target: Tensor) -> float:
     """|sum_r a b c - T| / |T|, Frobenius norms."""
     return float((assemble(*factors) - target).norm() / target.norm())
 
 
-def cancellation(factors: tuple) -> float:
+def cancellation(factors: Matrices) -> float:
     """|sum_r |a| |b| |c|| / |T|: by how much rounding errors of the terms are larger than those of the sum."""
     return float(assemble(*(f.abs() for f in factors)).norm() / assemble(*factors).norm())
 
 
-def balanced(factors: tuple) -> tuple[Tensor, Tensor, Tensor]:
+def balanced(factors: Sequence[Tensor]) -> Matrices:
     """The same tensor with |a_r| = |b_r| = |c_r| for each r."""
+    a, b, c = factors
     norms = torch.stack([f.norm(dim=1) for f in factors])
     scale = norms.prod(0) ** (1 / 3) / norms.clamp_min(1e-300)
-    return tuple(f * s[:, None] for f, s in zip(factors, scale, strict=True))
+    return a * scale[0, :, None], b * scale[1, :, None], c * scale[2, :, None]
 
 
 def _checked(target: Tensor, rank: int, starts: int) -> Tensor:

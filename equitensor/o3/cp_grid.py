@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from equitensor.errors import InputError
-from equitensor.o3.cp import CPFactors, factors_on, in_path_order, on_parities
+from equitensor.o3.cp import CPFactors, Matrices, Spaces, factors_on, in_path_order, on_parities
 from equitensor.o3.cp_table import CHOSEN_RANKS, chosen_factors, factors_of_rank, factors_within
 from equitensor.o3.gaunt import gaunt_coefficient
 from equitensor.o3.gaunt_grid import gaunt_grid
 from equitensor.o3.poisson import poisson_coefficient, poisson_grid
+
+Degrees: TypeAlias = tuple[int, int, int]
 
 
 class CPProduct(NamedTuple):
@@ -25,8 +27,16 @@ class CPProduct(NamedTuple):
     path_weights: Tensor
 
 
+class GridProduct(NamedTuple):
+    """The same matrices from quadrature grids; the weights of paths by their degrees (l1, l2, l3)."""
+
+    matrices: Matrices
+    source: str
+    weights: dict[Degrees, Tensor]
+
+
 def cp_product(
-    irreps: tuple, rank: int | None = None, tolerance: float | None = None, factors: CPFactors | None = None
+    irreps: Spaces, rank: int | None = None, tolerance: float | None = None, factors: CPFactors | None = None
 ) -> CPProduct:
     """The matrices of a CP product between three irreps of multiplicity one.
 
@@ -43,15 +53,12 @@ def cp_product(
         raise InputError(f"{' and '.join(given)} are given: a CP product takes one of them")
     if factors is not None and not isinstance(factors, CPFactors):
         raise InputError(f"factors is a {type(factors).__name__}: give the CPFactors that o3.fit_cp returns")
-    if not given:
-        return default_product(*irreps)
     lmax = max(space.lmax for space in irreps)
     if rank is not None:
         factors = factors_of_rank(lmax, rank)
     elif tolerance is not None:
         factors = factors_within(lmax, tolerance)
-    matrices, weights = factors_on(factors, irreps)
-    return CPProduct(*matrices, _evaluations(matrices, factors), weights)
+    return _of_factors(factors, irreps) if factors else default_product(*irreps)
 
 
 def default_product(irreps1, irreps2, irreps_out) -> CPProduct:
@@ -63,24 +70,24 @@ def default_product(irreps1, irreps2, irreps_out) -> CPProduct:
     """
     irreps = (irreps1, irreps2, irreps_out)
     grids = [form(*([ir for _, ir in space] for space in irreps)) for form in (grid_product, grid_over_parities)]
-    candidates = [grid._replace(path_weights=in_path_order(grid.path_weights, irreps)) for grid in grids]
+    candidates = [CPProduct(*grid.matrices, grid.source, in_path_order(grid.weights, irreps)) for grid in grids]
     lmax = max(space.lmax for space in irreps)
     if lmax in CHOSEN_RANKS:
-        factors = chosen_factors(lmax)
-        matrices, weights = factors_on(factors, irreps)
-        candidates.insert(0, CPProduct(*matrices, _evaluations(matrices, factors), weights))
+        candidates.insert(0, _of_factors(chosen_factors(lmax), irreps))
     return min(candidates, key=lambda product: len(product.a))
 
 
-def _evaluations(matrices: tuple, factors: CPFactors) -> str:
+def _of_factors(factors: CPFactors, irreps: Spaces) -> CPProduct:
+    matrices, weights = factors_on(factors, irreps)
     count = len(matrices[0]) // factors.rank
-    return f"{count} x rank {factors.rank}" if count > 1 else f"rank {factors.rank}"
+    return CPProduct(*matrices, f"{count} x rank {factors.rank}" if count > 1 else f"rank {factors.rank}", weights)
 
 
-def grid_product(irs1, irs2, irs_out) -> CPProduct:
+def grid_product(irs1, irs2, irs_out) -> GridProduct:
     """Gaunt and Poisson grids on top of each other, degrees rescaled so that path weights are near one."""
     spaces = (irs1, irs2, irs_out)
-    parts, sources, weights = [], [], {}
+    parts, sources = [], []
+    weights: dict[Degrees, Tensor] = {}
     for name, grid, coefficient in (
         ("grid", gaunt_grid, gaunt_coefficient),
         ("Poisson brackets", poisson_grid, poisson_coefficient),
@@ -93,22 +100,22 @@ def grid_product(irs1, irs2, irs_out) -> CPProduct:
             parts.append([_rescaled(m, *pair) for m, *pair in zip(grid(*spaces), spaces, scales, strict=True)])
             sources.append(f"{name} of {len(parts[-1][0])} rows")
             weights |= {(i, j, k): size * inner[i] * inner[j] * outer[k] for (i, j, k), size in sizes.items()}
-    matrices = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
-    return CPProduct(*matrices, " and ".join(sources), weights)
+    a, b, c = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
+    return GridProduct((a, b, c), " and ".join(sources), weights)
 
 
-def grid_over_parities(irs1, irs2, irs_out) -> CPProduct:
+def grid_over_parities(irs1, irs2, irs_out) -> GridProduct:
     """Both grids as one tensor of all degrees, evaluated by parity: half the rows where all irreps are even."""
     spaces = (irs1, irs2, irs_out)
     natural = [[type(irs1[0])(l, (-1) ** l) for l in range(1 + max(ir.l for ir in irs))] for irs in spaces]
     pseudo = [type(ir)(ir.l, -ir.p) for ir in natural[2]]
-    a, b, c, source, weights = grid_product(natural[0], natural[1], natural[2] + pseudo)
+    (a, b, c), source, weights = grid_product(natural[0], natural[1], natural[2] + pseudo)
     matrices = on_parities((a, b, c[:, : c.shape[1] // 2] + c[:, c.shape[1] // 2 :]), *spaces)
     count = len(matrices[0]) // len(a)
-    return CPProduct(*matrices, source if count == 1 else f"{count} x ({source})", weights)
+    return GridProduct(matrices, source if count == 1 else f"{count} x ({source})", weights)
 
 
-def balanced_degrees(paths: list[tuple], weights: Tensor) -> tuple[Tensor, Tensor]:
+def balanced_degrees(paths: list[Degrees], weights: Tensor) -> tuple[Tensor, Tensor]:
     """Scales u, v by degree that bring all w_p u_l1 u_l2 v_l3 as near to one as can be: least squares of logarithms.
 
     Both operands share u, so that a product that is symmetric or antisymmetric under their exchange stays so.

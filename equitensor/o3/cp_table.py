@@ -66,9 +66,8 @@ def load_factors(name: str) -> CPFactors:
     """
     arrays = _read(name)
     lmax = round(arrays["a"].shape[-1] ** 0.5) - 1
-    matrices = tuple(arrays[part] for part in "abc")
     try:
-        factors = CPFactors.measure(matrices, all_degrees(lmax), arrays["path_weights"])
+        factors = CPFactors.measure((arrays["a"], arrays["b"], arrays["c"]), all_degrees(lmax), arrays["path_weights"])
     except (RuntimeError, IndexError) as error:
         raise _damaged(name, "shapes that do not fit") from error
     measured = torch.tensor([factors.coupling_error, factors.equivariance_error], dtype=torch.float64)

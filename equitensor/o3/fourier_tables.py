@@ -14,10 +14,10 @@ class OrderTable(NamedTuple):
     """Components gathered by order |m|: index (V, K), and a matrix per order, zero where K is padded.
 
     To coefficients: matrix (V, 2 T U, K), real parts before imaginary ones, T terms, u in the order of an FFT.
-    From coefficients: matrix (V, K, 2 T U), and index (d,) is where each component lies in (V, K).
+    From coefficients: matrix (V, K, 2 T U), and indices (d,) are where each component lies in (V, K).
     """
 
-    index: torch.Tensor
+    indices: torch.Tensor
     matrix: torch.Tensor
 
 

@@ -57,13 +57,14 @@ def poisson_grid(
     points, weights = quadrature(max(0, sum(lmax) - 1))
     first, second = (tangential_derivatives(l, points) for l in lmax[:2])
     out = weights[:, None] * spherical_harmonics(lmax[2], points)
-    rows = ([], [], [])
+    rows: tuple[list, list, list] = ([], [], [])
     for term in signal_terms(*spaces, bracket=True):
         for one, other, sign in ((0, 1, 1.0), (1, 0, -1.0)):
             rows[0].append(signal_columns(irs1, first[one], term.first))
             rows[1].append(signal_columns(irs2, second[other], term.second))
             rows[2].append(sign * signal_columns(irs_out, out, term.out))
-    return tuple(stack_rows(blocks, irs) for blocks, irs in zip(rows, spaces, strict=True))
+    a, b, c = (stack_rows(blocks, irs) for blocks, irs in zip(rows, spaces, strict=True))
+    return a, b, c
 
 
 def tangential_derivatives(lmax: int, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -105,7 +105,7 @@ def _merged(classes: list[tuple[list, list]], overhead: int) -> list[tuple[list,
     while len(classes) > 1:
         pairs = [(i, j) for j in range(len(classes)) for i in range(j)]
         zeros = {(i, j): _zeros_between(classes[i], classes[j]) for i, j in pairs}
-        i, j = min(pairs, key=zeros.get)
+        i, j = min(pairs, key=zeros.__getitem__)
         if zeros[i, j] > overhead:
             break
         (rows, columns), (more_rows, more_columns) = classes[i], classes.pop(j)

@@ -83,7 +83,7 @@ def _joined_rows(matrix: Tensor) -> list[Tensor]:
 
 def _columns(plan: PolynomialBlocks, d: int) -> list[tuple[int, ...]]:
     """The variables of each column, the constant left out."""
-    columns = [(i,) for i in range(d)] + [()]
+    columns: list[tuple[int, ...]] = [*((i,) for i in range(d)), ()]
     for i, j in plan.products:
         columns = [columns[a] + ((b,) if b < d else ()) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
     return columns
@@ -91,7 +91,8 @@ def _columns(plan: PolynomialBlocks, d: int) -> list[tuple[int, ...]]:
 
 def _nodes(monomials: list[tuple[int, ...]], d: int) -> dict[tuple[int, ...], int]:
     """Monomial -> node; whatever a product is made from comes before it."""
-    nodes = {(i,): i for i in range(d)} | {(): d}
+    nodes: dict[tuple[int, ...], int] = {(i,): i for i in range(d)}
+    nodes[()] = d
     for monomial in sorted(set(monomials), key=lambda m: (len(m), m)):
         for length in range(2, len(monomial) + 1):
             nodes.setdefault(monomial[:length], len(nodes))

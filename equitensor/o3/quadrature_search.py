@@ -7,6 +7,7 @@ nodes (kept on the sphere by their own residuals) and the weights. Writes quadra
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ import torch
 from equitensor.o3.quadrature import NODES_FILE, moment_error
 from equitensor.o3.spherical_harmonics import spherical_harmonics
 
+Nodes: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # points (n, 3), weights (n,)
 SETS = {6: 18, 12: 60}  # degree: number of nodes
 
 
-def find_nodes(degree: int, count: int, starts: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+def find_nodes(degree: int, count: int, starts: int = 200) -> Nodes:
     """The first solution with positive weights from starts 0, 1, ...: points (count, 3), weights (count,)."""
     for seed in range(starts):
         generator = torch.Generator().manual_seed(seed)
@@ -44,18 +46,19 @@ def _jacobian(points: torch.Tensor, weights: torch.Tensor, degree: int) -> torch
     for axis in range(3):
         step = torch.zeros_like(points)
         step[:, axis] = 1.0
-        values, derivative = torch.func.jvp(lambda p: spherical_harmonics(degree, p), (points,), (step,))
+        derivative = torch.func.jvp(lambda p: spherical_harmonics(degree, p), (points,), (step,))[1]
         columns.append(torch.cat([(weights[:, None] * derivative).T, torch.diag(2 * points[:, axis])]))
+    values = spherical_harmonics(degree, points)
     columns.append(torch.cat([values.T, torch.zeros(count, count, dtype=torch.float64)]))
     return torch.cat(columns, dim=1)
 
 
-def _moved(points: torch.Tensor, weights: torch.Tensor, step: torch.Tensor) -> tuple:
+def _moved(points: torch.Tensor, weights: torch.Tensor, step: torch.Tensor) -> Nodes:
     count = len(points)
     return points + step[: 3 * count].reshape(3, count).T, weights + step[3 * count :]
 
 
-def _levenberg_marquardt(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int = 150) -> tuple:
+def _levenberg_marquardt(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int = 150) -> Nodes:
     damping = 1e-1
     residual = _residual(points, weights, degree)
     for _ in range(steps):
@@ -63,7 +66,7 @@ def _levenberg_marquardt(points: torch.Tensor, weights: torch.Tensor, degree: in
         normal = jacobian.T @ jacobian
         normal.diagonal().add_(damping)
         trial = _moved(points, weights, torch.linalg.solve(normal, -jacobian.T @ residual))
-        new = _residual(*trial, degree)
+        new = _residual(trial[0], trial[1], degree)
         if new.norm() < residual.norm():
             (points, weights), residual, damping = trial, new, damping / 3
         else:
@@ -73,18 +76,17 @@ def _levenberg_marquardt(points: torch.Tensor, weights: torch.Tensor, degree: in
     return points, weights
 
 
-def _polish(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int = 6) -> tuple:
+def _polish(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int = 6) -> Nodes:
     """Minimum-norm Newton steps; the best iterate, since the last digit wanders."""
-    best = None
+    errors, iterates = [], []
     for _ in range(steps):
         step = -torch.linalg.pinv(_jacobian(points, weights, degree), rtol=1e-8) @ _residual(points, weights, degree)
         points, weights = _moved(points, weights, step)
         points = points / points.norm(dim=1, keepdim=True)
-        error = moment_error(points, weights, degree)
-        if best is None or error < best[0]:
-            best = (error, points, weights)
-    print(f"degree {degree}: moments right to {best[0]:.1e}")
-    return best[1], best[2]
+        errors.append(moment_error(points, weights, degree))
+        iterates.append((points, weights))
+    print(f"degree {degree}: moments right to {min(errors):.1e}")
+    return iterates[errors.index(min(errors))]
 
 
 def main() -> None:
@@ -94,7 +96,7 @@ def main() -> None:
         points, weights = find_nodes(degree, count)
         arrays[f"degree{degree}_points"] = points.numpy()
         arrays[f"degree{degree}_weights"] = weights.numpy()
-    np.savez(NODES_FILE, **arrays)
+    np.savez(NODES_FILE, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":
