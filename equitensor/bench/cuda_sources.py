@@ -7,13 +7,13 @@ from typing import NamedTuple
 from unittest import mock
 
 import torch
-from torch import Tensor
 
 from equitensor.bench.products import natural
 from equitensor.nn import Convolution, Interaction
 from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.ops.cuda import channel_product, density_product, edge_form, module, uuu_product, uvu_convolution
 from equitensor.ops.cuda.source import Source
+from equitensor.ops.density_product import SparseTensor
 
 ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -34,9 +34,11 @@ def resources(log: str) -> list[Resources]:
     """From the log of the compiler."""
     usage = []
     for text in log.split("ptxas info    : Compiling entry function")[1:]:
-        spills, shared = SPILLS.search(text), SHARED.search(text)
-        registers = int(USED.search(text).group(1))
+        spills, shared, used = SPILLS.search(text), SHARED.search(text), USED.search(text)
         name = text.split("'")[1]
+        if used is None:
+            raise ValueError(f"the compiler's log says of no registers that {name} uses")
+        registers = int(used.group(1))
         if registers > 4 or (shared and int(shared.group(1))):  # a kernel that is not wanted is an empty one
             spilled = sum(map(int, spills.groups())) if spills else 0
             usage.append(Resources(name, registers, int(shared.group(1)) if shared else 0, spilled))
@@ -92,7 +94,8 @@ def _uvu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
 
 def _uuu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
     """Weights of each item and channel."""
-    product = Interaction(*[natural(lmax, channels)] * 3, form="paths").map.to(dtype)
+    irreps = natural(lmax, channels)
+    product = Interaction(irreps, irreps, irreps, form="paths").map.to(dtype)
     paths = len(product.plan)
     x, w = torch.zeros(1, channels * (lmax + 1) ** 2, dtype=dtype), torch.zeros(paths, 1, channels, dtype=dtype)
     constants = (product.coupling, product.plan, *product.flat_layout)
@@ -104,31 +107,37 @@ def _uuu(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
 
 
 def _channel_product(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
-    tensor, d = natural_coupling(lmax, "gaunt"), (lmax + 1) ** 2
+    (index, coefficients, _), d = _coupling(lmax, "gaunt"), (lmax + 1) ** 2
     x = torch.zeros(1, d, channels, dtype=dtype)
-    return (lambda: channel_product.product(x, x, *tensor[:2], (d, d, d), 2),)
+    return (lambda: channel_product.product(x, x, index, coefficients, (d, d, d), 2),)
 
 
 def _edge_form(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
     d, rev = (lmax + 1) ** 2, torch.zeros(1, dtype=torch.int64)
     shapes = ((1, 1, d), (1, channels), (1, channels), (1, d, channels))
-    at = [torch.zeros(shape, dtype=dtype) for shape in shapes]
+    y, a, b, features = (torch.zeros(shape, dtype=dtype) for shape in shapes)
     return (
-        lambda: edge_form.gather(*at[:3]),
-        lambda: edge_form.first(*at, rev, [True] * 4),
-        lambda: edge_form.second(*at, rev, *at, [True] * 4),
+        lambda: edge_form.gather(y, a, b),
+        lambda: edge_form.first(y, a, b, features, rev, [True] * 4),
+        lambda: edge_form.second(y, a, b, features, rev, y, a, b, features, [True] * 4),
     )
 
 
 def _density_product(lmax: int, channels: int, dtype: torch.dtype) -> tuple:
     """Features of order 3."""
-    tensor, d = natural_coupling(lmax, "cg"), (lmax + 1) ** 2
-    paths = int(tensor.index[:, 3].max()) + 1
+    (index, coefficients, symmetric), d = _coupling(lmax, "cg"), (lmax + 1) ** 2
+    paths = int(index[:, 3].max()) + 1
     shapes = ((1, d, channels), (1, 3, lmax + 1, channels), (paths, channels))
-    at: list[Tensor] = [torch.zeros(shape, dtype=dtype) for shape in shapes]
-    constants = (torch.zeros(1, dtype=torch.int64), *tensor[:2], False, tensor.symmetric)
+    x, weight, mix = (torch.zeros(shape, dtype=dtype) for shape in shapes)
+    constants = (torch.zeros(1, dtype=torch.int64), index, coefficients, False, symmetric)
     return (
-        lambda: density_product.values(*at, *constants),
-        lambda: density_product.first(*at, at[0], *constants, [True] * 3),
-        lambda: density_product.second(*at, at[0], *at, *constants, [True] * 4),
+        lambda: density_product.values(x, weight, mix, *constants),
+        lambda: density_product.first(x, weight, mix, x, *constants, [True] * 3),
+        lambda: density_product.second(x, weight, mix, x, x, weight, mix, *constants, [True] * 4),
     )
+
+
+def _coupling(lmax: int, product: str) -> SparseTensor:
+    tensor = natural_coupling(lmax, product)
+    assert tensor is not None, f"{product} is bilinear"
+    return tensor

@@ -47,7 +47,7 @@ def uvu_candidates(lmax: int, channels: int, edges: int) -> tuple[dict, list[Ten
     layer, edge_index = uvu_layer(lmax, channels, edges)
     nodes, (sender, receiver) = edges // NEIGHBORS, edge_index
     arguments = (layer.irreps_in, layer.irreps_edge, layer.irreps_out, layer.instructions)
-    theirs, ours = (cls(*arguments, shared_weights=False) for cls in (_peer(), TensorProduct))
+    theirs, ours = _peer()(*arguments, shared_weights=False), TensorProduct(*arguments, shared_weights=False)
 
     def summed(product) -> Callable:
         def call(x, y, w):
@@ -84,8 +84,9 @@ def _uuu(lmax: int, channels: int, items: int, own: bool) -> tuple[dict, list[Te
     irreps = natural(lmax, channels)
     layer = Interaction(irreps, irreps, irreps, internal_weights=False)
     arguments = (irreps, irreps, irreps, layer.instructions)
-    options = {"shared_weights": not own, "internal_weights": False}
-    calls = {"e3nn": _peer()(*arguments, **options), "drop-in": TensorProduct(*arguments, **options)}
+    calls: dict[str, Callable] = {}
+    for name, product in (("e3nn", _peer()), ("drop-in", TensorProduct)):
+        calls[name] = product(*arguments, shared_weights=not own, internal_weights=False)
     calls["Interaction"] = layer
     weights = (items, layer.weight_numel) if own else (layer.weight_numel,)
     return calls, operands(((items, layer.irreps_in1.dim), (items, layer.irreps_in1.dim), weights))
@@ -151,7 +152,7 @@ def harmonics_step(call: Callable, inputs: list[Tensor], probe: Tensor) -> tuple
     return torch.autograd.grad((force**2).sum(), inputs)
 
 
-TASKS = {
+TASKS: dict[str, Callable[..., object]] = {
     "values": values,
     "values + gradients": gradients,
     "force step": force_step,

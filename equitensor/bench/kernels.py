@@ -79,7 +79,7 @@ def costs(layer: Convolution, inputs: list[Tensor], probe: Tensor) -> dict[str, 
         "force step": (values, gradients, tangents),
         "harmonics step": (values, by_y, tangents_y, gradients),
     }
-    return {task: tuple(map(sum, zip(*parts, strict=True))) for task, parts in tasks.items()}
+    return {task: (sum(size for size, _ in parts), sum(count for _, count in parts)) for task, parts in tasks.items()}
 
 
 def thread_scaling(lmax: int = 2, channels: int = 64, edges: int = 20000, rounds: int = 7) -> dict[str, float]:
@@ -89,7 +89,7 @@ def thread_scaling(lmax: int = 2, channels: int = 64, edges: int = 20000, rounds
     layer = calls["Convolution"]
     probe = torch.randn_like(layer(*inputs).detach())
     source, target, matrix = torch.randn(NUMBERS), torch.empty(NUMBERS), torch.randn(1024, 1024)
-    candidates = {task: partial(run, layer, inputs, probe) for task, run in TASKS.items()}
+    candidates: dict[str, Callable[[], object]] = {t: partial(run, layer, inputs, probe) for t, run in TASKS.items()}
     candidates |= {"copy": lambda: target.copy_(source), "matrix product": lambda: matrix @ matrix}
     try:
         for threads in (1, 2):
@@ -137,7 +137,9 @@ def radial_layer(lmax: int = 2, channels: int = 128, edges: int = 20000, hidden:
     }
     probe, timed = torch.randn(rows, layer.irreps_out.dim), {}
     for task, run in TASKS.items():
-        candidates = {name: partial(run, call, inputs, probe) for name, call in calls.items()}
+        candidates: dict[str, Callable[[], object]] = {
+            name: partial(run, call, inputs, probe) for name, call in calls.items()
+        }
         timed[task] = {"milliseconds": medians(candidates, rounds, time.process_time)}
         if CLEAR_PEAK.exists():
             timed[task]["peak MiB"] = {name: _peak(call) for name, call in candidates.items()}

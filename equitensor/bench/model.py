@@ -1,5 +1,7 @@
 """The default model, untrained: a force call and a training step."""
 
+from functools import partial
+
 import torch
 
 from equitensor import models
@@ -17,11 +19,11 @@ def time_model(dtype=torch.float32, rounds: int = 20) -> dict[str, dict[str, flo
     elements = {1: 0.0, 6: 0.0, 8: 0.0, 14: 0.0}
     built = {product: _model(product, elements).to(dtype) for product in ("gaunt", "cg")}
     timed = {
-        case: medians({product: lambda m=model, g=graph: _forces(m, g) for product, model in built.items()}, rounds)
+        case: medians({product: partial(_forces, model, graph) for product, model in built.items()}, rounds)
         for case, graph in batches.items()
     }
     timed["training step, 10 acac"] = medians(
-        {product: lambda m=model: _step(m, step) for product, model in built.items()}, rounds
+        {product: partial(_step, model, step) for product, model in built.items()}, rounds
     )
     return timed
 

@@ -153,7 +153,7 @@ class Directional(EvaluatedBackbone):
         if tensor is None:
             return {}
         return {
-            "coupling.index": tensor.index[2].contiguous(),
+            "coupling.index": tensor.indices[2].contiguous(),
             "coupling.coefficients": tensor.coefficients[2].contiguous(),
         }
 

@@ -54,6 +54,11 @@ class ErrorBars:
     forces_scale: np.ndarray
     novelty_scale: np.ndarray
     about: dict = field(default_factory=dict)
+    _joined: np.ndarray = field(init=False, repr=False, compare=False)
+    _origins: np.ndarray = field(init=False, repr=False, compare=False)
+    _scales: np.ndarray = field(init=False, repr=False, compare=False)
+    _by_element: bool = field(init=False, repr=False, compare=False)
+    _last: tuple = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         k, d = len(self.elements), len(self.forces)
@@ -129,7 +134,8 @@ def of_tensors(tensors: Mapping[str, np.ndarray], header: dict) -> ErrorBars | N
     if entry is None:
         return None
     elements = np.array(header["elements"], dtype=np.int64)
-    return ErrorBars(elements, *(tensors[PREFIX + name] for name in _ARRAYS), about=entry)
+    energy, forces, whitening, means, forces_scale, novelty_scale = (tensors[PREFIX + name] for name in _ARRAYS)
+    return ErrorBars(elements, energy, forces, whitening, means, forces_scale, novelty_scale, entry)
 
 
 def of_bytes(packed: bytes, header: dict) -> ErrorBars | None:

@@ -41,7 +41,8 @@ def linear_on_core(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
 def _matrices(weight: Tensor) -> tuple[int, int, int]:
     if weight.dim() != 3:
         raise RuntimeError(f"degree_linear: weight has shape {list(weight.shape)}, expected (L+1, in, out)")
-    return weight.shape
+    degrees, rows, columns = weight.shape
+    return degrees, rows, columns
 
 
 def outer_on_core(x: Tensor, g: Tensor, degrees: int) -> Tensor:

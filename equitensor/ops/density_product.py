@@ -24,14 +24,14 @@ MOST_ENTRIES_ON_GPU = 400  # lmax 3; kernels for more take minutes to compile
 class SparseTensor(NamedTuple):
     """T (paths, d, d, d) as `channel_product.sort_entries` lays it out; symmetric in its two operands or not."""
 
-    index: Tensor
+    indices: Tensor
     coefficients: Tensor
     symmetric: bool
 
 
 def has_product_kernel(x: Tensor, tensor: SparseTensor) -> bool:
     """Whether kernels of these operators take these tensors."""
-    return availability.has_kernel(x, on_gpu=tensor.index.shape[2] <= MOST_ENTRIES_ON_GPU)
+    return availability.has_kernel(x, on_gpu=tensor.indices.shape[2] <= MOST_ENTRIES_ON_GPU)
 
 
 def density_features(x: Tensor, weight: Tensor, mix: Tensor | None, species: Tensor, tensor: SparseTensor) -> Tensor:

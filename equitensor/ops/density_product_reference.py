@@ -6,6 +6,7 @@ what multiplies two arrays is `_times`, all else is linear and takes both alike.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,8 @@ class _Pass:
 
     def out(self) -> Tensor:
         if not self.invariants:
-            return sum(_times(self.rows[:, :, k, self.degree], p) for k, p in enumerate(self.powers))
+            terms = [_times(self.rows[:, :, k, self.degree], p) for k, p in enumerate(self.powers)]
+            return functools.reduce(torch.add, terms)
         total = _times(self.rows[:, :, 0], self.x[:, :, :1])
         for k, a, b in self._pairs():
             total = total + _times(self.rows[:, :, k], self._overlap(a, b))
@@ -60,16 +62,20 @@ class _Pass:
         return _times(self.powers[a], self.powers[b]).sum(2, keepdim=True)
 
     def gradients(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """By x, the rows of weights, and for each entry of the tensor its path's weight, summed over atoms."""
+        """By x, the rows of weights, and for each entry of the tensor its path's weight, summed over atoms.
+
+        None for the last where there are no weights of paths, or no powers but the first.
+        """
         of_powers, of_rows = [torch.zeros_like(p) for p in self.powers], torch.zeros_like(self.rows)
-        of_mix = None if self.mix is None else 0
+        of_mix: Tensor | None = None
         (self._down_invariants if self.invariants else self._down_features)(g, of_powers, of_rows)
         to, first, second, _, factor = self.tables
         for k in range(len(self.powers) - 1, 0, -1):
             p, r = self.powers[k - 1][:, :, first], of_powers[k][:, :, to] * factor
             q = self.x[:, :, second]
             if self.mix is not None:
-                of_mix = of_mix + _times(r, _times(p, q)).sum(1)
+                of_order = _times(r, _times(p, q)).sum(1)
+                of_mix = of_order if of_mix is None else of_mix + of_order
                 r = _times(r, self.mix)
             of_powers[k - 1].index_add_(2, first, _times(r, q))
             of_powers[0].index_add_(2, second, _times(r, p))
@@ -138,12 +144,17 @@ def _passes(operands, species, index, coefficients, invariants):
 
 def _gradients(operands, g, species, index, coefficients, invariants) -> list[Tensor | None]:
     """By x, weight and mix, and the output."""
-    of_x, of_weight, of_mix = (None if t is None else torch.zeros_like(t) for t in operands)
+    x, weight, mix = operands
+    of_x, of_weight, of_mix = (
+        torch.zeros_like(x),
+        torch.zeros_like(weight),
+        None if mix is None else torch.zeros_like(mix),
+    )
     out = torch.zeros_like(g)
     for powers, part in _passes(operands, species, index, coefficients, invariants):
         of_x[:, part], of_rows, of_entries = powers.gradients(g[:, part])
         of_weight.index_add_(1, species[part], of_rows)
-        if of_mix is not None and torch.is_tensor(of_entries):
+        if of_mix is not None and of_entries is not None:
             of_mix.index_add_(1, powers.tables.path, of_entries)
         out[:, part] = powers.out()
     return [of_x, of_weight, of_mix, out]

@@ -70,8 +70,8 @@ def _sizes(harmonics: Size, rows: tuple[Size, ...], features: Size | None, rev: 
             raise RuntimeError(f"edge_form: an array of rows has shape {list(shape)}, expected {expected}")
     channels = rows[0][1]
     if features is not None and features != (atoms, components, channels):
-        expected = [atoms, components, channels]
-        raise RuntimeError(f"edge_form: features has shape {list(features)}, expected {expected}")
+        wanted = [atoms, components, channels]
+        raise RuntimeError(f"edge_form: features has shape {list(features)}, expected {wanted}")
     if rev is not None and rev.numel() != atoms * width:
         raise RuntimeError(f"edge_form: rev has shape {list(rev)}, expected {atoms * width} entries")
     return atoms, width, components, channels
@@ -108,15 +108,15 @@ def gradient_on_core(
     point: tuple, rev: Tensor | None, tangents: tuple | None, wanted: list[bool]
 ) -> tuple[Tensor, ...]:
     """The wanted gradients of F, or their JVP where there are tangents."""
-    harmonics, a, b, features = point = [t.contiguous() for t in point]
+    harmonics, a, b, features = operands = [t.contiguous() for t in point]
     _check_one_precision(harmonics, a, b, features)
     sizes, rev = _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev)), contiguous(rev)
     h = (None,) * 4 if tangents is None else [contiguous(t) for t in tangents]
-    for t, like in zip(h, point, strict=True):
+    for t, like in zip(h, operands, strict=True):
         if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
             raise RuntimeError(f"edge_form: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
-    out = [allocate(t, want) for t, want in zip(point, wanted, strict=True)]
-    _GRADIENT(harmonics.dtype, (*sizes, tangents is not None), (*point, rev, *h, *out))
+    out = [allocate(t, want) for t, want in zip(operands, wanted, strict=True)]
+    _GRADIENT(harmonics.dtype, (*sizes, tangents is not None), (*operands, rev, *h, *out))
     return tuple(out)
 
 

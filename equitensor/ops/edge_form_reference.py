@@ -30,9 +30,9 @@ def second(harmonics, a, b, features, rev, h_harmonics, h_a, h_b, h_features, wa
     for moved, tangent in enumerate(tangents):
         if tangent is None:
             continue
-        at = [*operands[:moved], tangent, *operands[moved + 1 :]]
+        y, one, other, f = (tangent if slot == moved else t for slot, t in enumerate(operands))
         others = [want and slot != moved for slot, want in enumerate(wanted)]
-        for slot, term in enumerate(first(*at, rev, others)):
+        for slot, term in enumerate(first(y, one, other, f, rev, others)):
             if others[slot]:
                 totals[slot] += term
     return tuple(totals)

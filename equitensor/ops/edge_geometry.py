@@ -57,8 +57,12 @@ def _run(vectors, tangent, gradients, constants, results) -> None:
 
 
 def _results(vectors: Tensor, num_radial: int, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
-    widths = ((lmax + 1) ** 2, num_radial, num_radial)
-    return tuple(vectors.new_empty(vectors.shape[0], width) for width in widths)
+    edges = vectors.shape[0]
+    return (
+        vectors.new_empty(edges, (lmax + 1) ** 2),
+        vectors.new_empty(edges, num_radial),
+        vectors.new_empty(edges, num_radial),
+    )
 
 
 def _on_core(vectors, *constants):

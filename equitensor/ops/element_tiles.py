@@ -41,9 +41,9 @@ def element_tiles(element_index: Tensor, num_elements: int) -> Tiles:
                 element.append(len(present))
             present.append(number)
     order = torch.argsort(element_index, stable=True)
-    place = torch.tensor(sorted_places, device=order.device)
-    atoms = order.new_zeros(len(element) * length).index_copy(0, place, order)
-    places = order.new_zeros(len(order)).index_copy(0, order, place)
+    occupied = torch.tensor(sorted_places, device=order.device)
+    atoms = order.new_zeros(len(element) * length).index_copy(0, occupied, order)
+    places = order.new_zeros(len(order)).index_copy(0, order, occupied)
     return Tiles(
         atoms, places, torch.tensor(present, device=order.device), torch.tensor(element, device=order.device), length
     )

@@ -39,5 +39,5 @@ def second_by_parts(
         )
         wrt = [point for point in points if point is not None]
         *gradients, by_g = torch.autograd.grad(first, [*wrt, g], [h for _, h in moving], allow_unused=True)
-    gradients = iter(gradients)
-    return *(None if point is None else next(gradients) for point in points), by_g
+    given = iter(gradients)
+    return *(None if point is None else next(given) for point in points), by_g

@@ -126,8 +126,11 @@ def proofs(kernels: Forms, reference: Forms, shape: Callable, small: Callable) -
         h = [None if h is None else draw.normal(*t.shape) for t, h in pairs]
         return (*operands, draw.normal(*shape(*operands, *constants)), *h, *constants)
 
-    forms = zip(kernels, reference, (values, gradients, tangents), strict=True)
-    return tuple(Proof(*form) for form in forms)
+    return (
+        Proof(kernels.values, reference.values, values),
+        Proof(kernels.gradients, reference.gradients, gradients),
+        Proof(kernels.tangents, reference.tangents, tangents),
+    )
 
 
 def _on_core(name: str, kernel: Callable, shape: Callable, count: int) -> Forms:

@@ -18,7 +18,7 @@ from equitensor.ops.cuda.proof import Proof
 LIBRARY = torch.library.Library("equitensor", "FRAGMENT")
 PRECISIONS = {torch.float32: core.PRECISIONS["float32"], torch.float64: core.PRECISIONS["float64"]}
 _PLAIN = {Tensor, torch.nn.Parameter}
-_LEAF = type(torch.zeros(1, requires_grad=True).view(1).grad_fn.next_functions[0][0])
+_LEAF = type(torch.autograd.graph.get_gradient_edge(torch.zeros(1, requires_grad=True)).node)
 
 
 KERNELS: list[Kernel] = []  # all there are, for the test that compares them with the header
@@ -139,9 +139,9 @@ def _node(name: str, kernel: Callable, setup: Callable, differentiate: Callable)
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(differentiate)}
-    function = type(name, (torch.autograd.Function,), members)
+    function: type[torch.autograd.Function] = type(name, (torch.autograd.Function,), members)
     # The apply that Function inherits: its own adds what transforms need, of which there are none here.
-    return super(torch.autograd.Function, function).apply
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]  # of C, which torch has no types of
 
 
 def _in_own_precision(function: Callable) -> Callable:

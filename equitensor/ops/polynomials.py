@@ -21,10 +21,10 @@ OPERANDS = ((1, 2), (0, 2), (0, 1))  # the two operands that lead to slots 0, 1 
 
 
 class Products(NamedTuple):
-    """sum_r u_r x_i(r) y_j(r): where i, then j, start in a table of integers, how many they are, rows of x and y."""
+    """sum_r u_r x_i(r) y_j(r): where i, then j, start in a table of integers, how many terms, rows of x and y."""
 
     start: int
-    count: int
+    terms: int
     first: int
     second: int
 
@@ -114,22 +114,22 @@ def sum_products(
     first: Tensor, second: Tensor, table: Tensor, products: Products, slot: int, scratch: int = SCRATCH
 ) -> Tensor:
     """`sparse_product` in plain operations, some products at a time."""
-    i = table.narrow(0, products.start, products.count)
-    j = table.narrow(0, products.start + products.count, products.count)
+    i = table.narrow(0, products.start, products.terms)
+    j = table.narrow(0, products.start + products.terms, products.terms)
     if torch.is_grad_enabled():  # in TorchScript only: what follows works in place
         if slot == 0:
             return first.index_select(0, i) * second.index_select(0, j)
         terms = first * second.index_select(0, j if slot == 1 else i)
         return _zeros(first, products, slot).index_add(0, i if slot == 1 else j, terms)
     step = max(1, scratch // max(1, first.shape[1] * first.shape[2]))
-    if slot == 0 and products.count <= step:
+    if slot == 0 and products.terms <= step:
         return first.index_select(0, i).mul_(second.index_select(0, j))
     if slot == 0:
-        out = first.new_empty([products.count, first.shape[1], first.shape[2]])
+        out = first.new_empty([products.terms, first.shape[1], first.shape[2]])
     else:
         out = _zeros(first, products, slot)
-    for start in range(0, products.count, step):
-        count = min(step, products.count - start)
+    for start in range(0, products.terms, step):
+        count = min(step, products.terms - start)
         if slot == 0:
             part = out.narrow(0, start, count)
             # PyG replaces torch.index_select by a function that TorchScript cannot read.

@@ -113,9 +113,13 @@ def _portions(x: Tensor, groups: list[Group]) -> Iterator[slice]:
 
 def _output(x: Tensor, groups: list[Group], width: int) -> tuple[Tensor, dict]:
     """z, and of each path whether it is the first that writes to its place; zeros where none does."""
-    seen, first = set(), {}
+    seen: set[int] = set()
+    first: dict[int, list[bool]] = {}
     for group in groups:
-        first[group.x] = [p.z not in seen and not seen.add(p.z) for _, p in group.paths]
+        first[group.x] = []
+        for _, p in group.paths:
+            first[group.x].append(p.z not in seen)
+            seen.add(p.z)
     written = sum({p.z: p.mul * p.k for group in groups for _, p in group.paths}.values())
     make = x.new_empty if written == width else x.new_zeros
     return make(x.shape[0], width), first

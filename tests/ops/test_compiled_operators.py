@@ -274,7 +274,7 @@ def test_rows_that_are_not_contiguous(in_plain_torch):
 def density_operands(atoms=2):
     """Operands of message_density at lmax 1."""
     tensor = natural_coupling(1, "cg")
-    paths = int(tensor.index[0, 3].max()) + 1
+    paths = int(tensor.indices[0, 3].max()) + 1
     data = (values(3 * atoms, 6), values(3 * atoms, 4), values(atoms, 3, 4))
     weights = (values(6, 5), values(4, 5), values(2, 5, 3), values(2, 3, 2, 3), values(paths, 3))
     return (*data, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)

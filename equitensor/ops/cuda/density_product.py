@@ -19,7 +19,15 @@ PLANS = (("ByFirst", 0), ("BySecond", 1), ("Product", 2))
 
 
 class Operands(NamedTuple):
-    """x (n, d, C), weight (elements, order, degrees or 1, C), mix (paths, C), or their tangents."""
+    """x (n, d, C), weight (elements, order, degrees or 1, C), mix (paths, C)."""
+
+    x: Tensor
+    weight: Tensor
+    mix: Tensor | None
+
+
+class Tangents(NamedTuple):
+    """Of the operands; None where they are zero."""
 
     x: Tensor | None
     weight: Tensor | None
@@ -88,23 +96,23 @@ def small(operands: int) -> Callable[[Draw, tuple], tuple]:
 def values(x, weight, mix, species, index, coefficients, invariants, symmetric):
     """(n, d, C), or for invariants (n, 1, C)."""
     form = Form(invariants, symmetric, False, (False, False, False, True))
-    return _run(Operands(x, weight, mix), None, Operands(None, None, None), species, index, coefficients, form)[3]
+    return _run(Operands(x, weight, mix), None, Tangents(None, None, None), species, index, coefficients, form)[3]
 
 
 def first(x, weight, mix, g, species, index, coefficients, invariants, symmetric, wanted):
     """The gradients; those that are not wanted are empty."""
     form = Form(invariants, symmetric, False, (wanted[0], wanted[1], wanted[2] and mix is not None, False))
-    return _run(Operands(x, weight, mix), g, Operands(None, None, None), species, index, coefficients, form)[:3]
+    return _run(Operands(x, weight, mix), g, Tangents(None, None, None), species, index, coefficients, form)[:3]
 
 
 def second(x, weight, mix, g, h_x, h_weight, h_mix, species, index, coefficients, invariants, symmetric, wanted):
     """Forward-mode derivatives (JVP) of the gradients, and that of the output."""
     form = Form(invariants, symmetric, True, (wanted[0], wanted[1], wanted[2] and mix is not None, wanted[3]))
 
-    return _run(Operands(x, weight, mix), g, Operands(h_x, h_weight, h_mix), species, index, coefficients, form)
+    return _run(Operands(x, weight, mix), g, Tangents(h_x, h_weight, h_mix), species, index, coefficients, form)
 
 
-def _run(at: Operands, g: Tensor | None, tangents: Operands, species, index, coefficients, form: Form) -> tuple:
+def _run(at: Operands, g: Tensor | None, tangents: Tangents, species, index, coefficients, form: Form) -> tuple:
     atoms, components, channels = at.x.shape
     width = 1 if form.invariants else components
     paths = 0 if at.mix is None else len(at.mix)

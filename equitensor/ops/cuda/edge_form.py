@@ -22,8 +22,8 @@ class Form(NamedTuple):
     """Which derivative: the gradient, or its JVP with the tangents that are not None; the gradients that are wanted."""
 
     first: bool
-    moved: tuple[bool, bool, bool, bool]
-    wanted: tuple[bool, bool, bool, bool]
+    moved: tuple[bool, ...]
+    wanted: tuple[bool, ...]
     reversed: bool
 
 

@@ -94,15 +94,16 @@ def settle(unproved: Unproved, proof: Proof, arguments: tuple, dtype: torch.dtyp
         except Exception as error:  # of the driver, of CuPy: the type depends on their versions
             _settled[source, device] = f"the kernel {source.name} cannot be loaded ({type(error).__name__}: {error})"
             return
+        settled: Kernels | str = kernels
         if choice() != "never":
             judged = _judge(source, device, code, kernels, proof, arguments, dtype)
             verdicts.append(judged)
             if judged.refused is not None:
                 reason = f"the kernel {source.name} {judged.refused} on {words(judged.on)}"
-                kernels = f"{reason}, and is not used; {VARIABLE}=always compares it again"
+                settled = f"{reason}, and is not used; {VARIABLE}=always compares it again"
             elif judged.not_in_graphs is not None:
-                kernels = _NotInGraphs(kernels, device, f"the kernel {source.name} {judged.not_in_graphs}")
-        _settled[source, device] = kernels
+                settled = _NotInGraphs(kernels, device, f"the kernel {source.name} {judged.not_in_graphs}")
+        _settled[source, device] = settled
 
 
 def build(source: Source, device: torch.device) -> tuple[bytes, Kernels]:

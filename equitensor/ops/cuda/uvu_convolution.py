@@ -62,7 +62,7 @@ class Launch(NamedTuple):
         of_y = at.y.new_empty(parts) if need_y else None
         lists = (len(self.sender), order, start, self.sender)
         self._launch("uvu_receive", self.shape.receiver_parts, (*lists, *at, z, of_y, of_w))
-        return of_y.sum(0) if need_y else None
+        return None if of_y is None else of_y.sum(0)
 
     def send(self, at: Operands, of_x: Tensor) -> None:
         """Fill of_x."""
@@ -72,12 +72,10 @@ class Launch(NamedTuple):
     def channels_last(self, at: Operands) -> Operands:
         """x, a and g with their blocks (C, 2 l + 1) turned."""
         x = self._turned("uvu_turn_x", at.x)
-        a = x if at.a is at.x else self._turned("uvu_turn_x", at.a)
-        return at._replace(x=x, a=a, g=self._turned("uvu_turn_z", at.g))
+        a = x if at.a is at.x else None if at.a is None else self._turned("uvu_turn_x", at.a)
+        return at._replace(x=x, a=a, g=None if at.g is None else self._turned("uvu_turn_z", at.g))
 
-    def _turned(self, name: str, rows: Tensor | None) -> Tensor | None:
-        if rows is None:
-            return None
+    def _turned(self, name: str, rows: Tensor) -> Tensor:
         turned = torch.empty_like(rows)
         self.kernels.launch(name, (len(rows), 1, 1), (self.shape.lanes * self.shape.rows, 1, 1), (rows, turned))
         return turned
@@ -139,8 +137,9 @@ def tangents(x, y, w, g, h_x, h_y, h_w, sender, receiver, table, plan, width):
     return of_g, of_x, of_y, of_w
 
 
-def _operands(*tensors: Tensor | None) -> Operands:
-    return Operands(*(None if t is None else t.contiguous() for t in tensors))
+def _operands(x: Tensor, a, y: Tensor, h_y, w: Tensor, b, g) -> Operands:
+    a, h_y, b, g = (None if t is None else t.contiguous() for t in (a, h_y, b, g))
+    return Operands(x.contiguous(), a, y.contiguous(), h_y, w.contiguous(), b, g)
 
 
 def _prepare(at: Operands, width: int, sender, receiver, table, plan, terms: WantedTerms) -> Launch | None:

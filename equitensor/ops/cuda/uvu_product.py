@@ -13,8 +13,8 @@ from equitensor.ops.uvu_paths import pack_paths, unpack_groups
 
 def small(draw: Draw, operands: tuple, constants: tuple) -> tuple[tuple, tuple]:
     """Of the convolution whose kernels these are: with them it may have more than one edge for a node."""
-    table, plan, width = constants
-    return uvu_convolution.small(draw, operands, (*_constants(*operands[:2], table, plan), width))
+    (x, y, _), (table, plan, width) = operands, constants
+    return uvu_convolution.small(draw, operands, (*_constants(x, y, table, plan), width))
 
 
 def values(x, y, w, table, plan, width):
