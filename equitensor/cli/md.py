@@ -68,7 +68,7 @@ def run(args) -> int:
     if not args.structure and not args.restart:
         raise InputError("STRUCTURE is missing: name a file to start from, or a trajectory with --restart")
     out = trajectory_path(args.out or args.restart or path_for(args.structure, "-md.traj"))
-    atoms, *first = _start(args, settings)
+    atoms, first_step, first_time = _start(args, settings)
     models, how = model_or_committee(args), computing_options(args)
     atoms.calc = Calculator(models, args.device, args.dtype, error_bars=bool(limits(args)), **how)
     for model in model_files(args):
@@ -77,14 +77,15 @@ def run(args) -> int:
     compute_first(atoms, args.restart or args.structure)
     append = args.restart is not None and out.resolve() == Path(args.restart).resolve()
     try:
-        with _Progress(args.steps, first[0]) as progress:
+        with _Progress(args.steps, first_step) as progress:
 
             def on_step(sample):
                 progress.show(sample)
                 if watch:
                     watch.check(sample.step)
 
-            summary = run_md(atoms, args.steps, settings, out, *first, append, args.overwrite, on_step)
+            start = (first_step, first_time)
+            summary = run_md(atoms, args.steps, settings, out, *start, append, args.overwrite, on_step)
     except UnstableError as error:
         print(f"equitensor: {error}", file=sys.stderr)
         if out.exists():

@@ -77,7 +77,9 @@ class CoreEngine:
 
     def descriptors(self, structure: Structure) -> np.ndarray:
         """(n, d) features that no rotation, reflection or translation changes."""
-        return self._evaluate(structure, features=True).features
+        features = self._evaluate(structure, features=True).features
+        assert features is not None  # they are asked for
+        return features
 
     def _evaluate(self, structure, features=False, error_bars=False) -> Evaluated:
         self.neighbors.follow(structure)

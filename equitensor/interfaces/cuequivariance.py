@@ -5,6 +5,8 @@ Its package is never imported: classes are known by their names, what they compu
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -40,22 +42,23 @@ def is_bare_polynomial(module: nn.Module, parent: nn.Module) -> bool:
     return not inside and (PACKAGE, "SegmentedPolynomial") in map(swap.origin, type(module).__mro__)
 
 
-def reason_to_leave(layer: nn.Module) -> str | None:
+def reason_to_leave(layer: Any) -> str | None:
     """Why a layer of theirs cannot be replaced, or None."""
-    if swap.origin(type(layer)) != (PACKAGE, _name(layer)):
+    name = _name(layer)
+    if name is None or swap.origin(type(layer)) != (PACKAGE, name):
         return f"{type(layer).__name__} is a class of its own and may compute something else"
     if any(map(swap.has_hooks, layer.modules())):
         return "it has hooks"
     if "forward" in vars(layer):
         return "its forward is not that of its class"
-    groups = {value.irrep_class.__name__ for name, value in vars(layer).items() if name.startswith("irreps_")}
+    groups = {value.irrep_class.__name__ for key, value in vars(layer).items() if key.startswith("irreps_")}
     if not groups <= set(GROUPS):
         return f"its group is {', '.join(sorted(groups))}: only O3 is known"
     if getattr(layer.f, "method", "naive") != "naive":
         return "it has a GPU kernel of cuEquivariance's"
-    if _name(layer) == "Linear" and not (layer.internal_weights and layer.weight_classes == 1):
+    if name == "Linear" and not (layer.internal_weights and layer.weight_classes == 1):
         return "its weights come with the call, or are those of several classes"
-    return None if _is_known(layer) else "it does not hold the polynomial that we know for it"
+    return None if _is_known(layer, name) else "it does not hold the polynomial that we know for it"
 
 
 def replacement(layer: nn.Module, of_species: bool = False, like: Tensor | None = None) -> layers.Layer:
@@ -81,19 +84,20 @@ def convolution(product: nn.Module, like: Tensor | None = None) -> products.Conv
 
 
 def _checked(layer: nn.Module) -> str:
-    reason = reason_to_leave(layer) if is_layer(layer) else "it is not a layer of cuEquivariance's that we know"
-    if reason:
+    name = _name(layer)
+    reason = "it is not a layer of cuEquivariance's that we know" if name is None else reason_to_leave(layer)
+    if name is None or reason:
         raise InputError(f"{type(layer).__name__} cannot be replaced: {reason}")
-    return _name(layer)
+    return name
 
 
-def _like(layer: nn.Module, like: Tensor | None) -> Tensor:
+def _like(layer: Any, like: Tensor | None) -> Tensor:
     if layer.weight is not None:
         return layer.weight
     return torch.empty(0) if like is None else like
 
 
-def _name(module: nn.Module) -> str | None:
+def _name(module: object) -> str | None:
     """The name of the layer of theirs that a module is, or derives from."""
     names = (name for package, name in map(swap.origin, type(module).__mro__) if package == PACKAGE)
     return next((name for name in names if name in _PRODUCTS or name == _CONTRACTION), None)
@@ -105,17 +109,17 @@ def _terms(layer: nn.Module) -> list:
     return [] if polynomial is None else [term for _, term in polynomial.operations]
 
 
-def _is_known(layer: nn.Module) -> bool:
+def _is_known(layer: Any, name: str) -> bool:
     forms = [str(term.subscripts) for term in _terms(layer)]
-    if _name(layer) != _CONTRACTION:
-        known = forms == [_PRODUCTS[_name(layer)]]
+    if name != _CONTRACTION:
+        known = forms == [_PRODUCTS[name]]
     else:
         known = forms == [",".join("u" * (order + 2)) for order in range(1, layer.contraction_degree + 1)]
     sizes = [shape for term in _terms(layer) for operand in term.operands for shape in operand.segments]
     return known and all(0 not in shape for shape in sizes) and all(term.num_paths > 0 for term in _terms(layer))
 
 
-def _polynomial(layer: nn.Module) -> Polynomial:
+def _polynomial(layer: Any) -> Polynomial:
     """Its paths; constants that were loaded from a state dict win, as they do in theirs."""
     segments, constants = [], {}
     for number, term in enumerate(_terms(layer)):

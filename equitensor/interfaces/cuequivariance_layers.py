@@ -7,6 +7,7 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 """
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from equitensor.errors import InputError
 from equitensor.interfaces.cuequivariance_polynomial import Polynomial, polynomial_term
 from equitensor.interfaces.e3nn import linear
-from equitensor.interfaces.e3nn.linear_plan import LinearInstruction, Output
+from equitensor.interfaces.e3nn.linear_plan import LinearInstruction, Output, add_term
 from equitensor.nn.many_body_coupling import ElementPolynomials
 from equitensor.o3 import as_irreps
+
+if TYPE_CHECKING:
+    from e3nn.o3 import Irreps
 
 
 class Layer(nn.Module):
@@ -28,7 +32,16 @@ class Layer(nn.Module):
 
     __e3nn_compile_mode__ = "script"  # e3nn.util.jit.compile reads it
 
-    def __init__(self, theirs: nn.Module, polynomial: Polynomial, like: Tensor) -> None:
+    if TYPE_CHECKING:  # TorchScript reads what stands here, too, and knows no Parameter
+        weight: nn.Parameter | None
+        _like: Tensor
+        irreps_in: Irreps
+        irreps_in1: Irreps
+        irreps_in2: Irreps
+        irreps_out: Irreps
+        shared_weights: bool
+
+    def __init__(self, theirs: Any, polynomial: Polynomial, like: Tensor) -> None:
         super().__init__()
         self._polynomial = polynomial
         self.register_buffer("_like", like.detach().new_empty(0), persistent=False)
@@ -39,7 +52,7 @@ class Layer(nn.Module):
             self.add_module(name, child)
         self.train(theirs.training)
 
-    def _note(self, theirs: nn.Module) -> None:
+    def _note(self, theirs: Any) -> None:
         """Attributes and layouts."""
         for name in ("irreps_in", "irreps_in1", "irreps_in2", "irreps_out"):
             if hasattr(theirs, name):
@@ -98,10 +111,13 @@ class UnstoredLinear(Unstored, linear.Linear):
 class Linear(Layer):
     """Ours for cuEquivariance's layer of that name, with weights of its own of one class."""
 
+    if TYPE_CHECKING:
+        weight: nn.Parameter
+
     _outputs: list[Output]
     _shapes: list[list[tuple[int, int]]]
 
-    def _note(self, theirs: nn.Module) -> None:
+    def _note(self, theirs: Any) -> None:
         super()._note(theirs)
         before, after = theirs.transpose_in.source.name, theirs.transpose_out.target.name
         self._components_first = before == after == "ir_mul"
@@ -113,16 +129,15 @@ class Linear(Layer):
             shape = (self.irreps_in[i].mul, self.irreps_out[j].mul)
             items.append(LinearInstruction(i, j, shape, float(constant)))
         pairs = [(item.i_in, item.i_out) for item in items]
-        given = {"internal_weights": False, "shared_weights": True, "instructions": pairs}
-        self.linear = UnstoredLinear(self.irreps_in, self.irreps_out, **given)
+        self.linear = UnstoredLinear(
+            self.irreps_in, self.irreps_out, internal_weights=False, shared_weights=True, instructions=pairs
+        )
         self.linear.instructions = items
         self.linear._plan()
         self.linear.to(self._like)
         self._outputs = [Output(ir.dim, mul, [], [], [], [], -1) for mul, ir in self.irreps_out]
         for part, item in enumerate(items):
-            columns = (item.i_in, item.path_shape[0], part, item.path_weight)
-            for column, value in zip(self._outputs[item.i_out][2:6], columns, strict=True):
-                column.append(value)
+            add_term(self._outputs[item.i_out], item.i_in, item.path_shape[0], part, item.path_weight)
         self._sizes = [mul * ir.dim for mul, ir in self.irreps_in]
         self._weight_sizes = [math.prod(item.path_shape) for item in items]
 
@@ -160,9 +175,13 @@ class Linear(Layer):
 class SymmetricContraction(Layer):
     """Ours for cuEquivariance's layer of that name, in its own basis of paths or in MACE's."""
 
+    if TYPE_CHECKING:
+        weight: nn.Parameter
+        projection: Tensor | None
+
     _shapes: list[list[tuple[int, int]]]
 
-    def _note(self, theirs: nn.Module) -> None:
+    def _note(self, theirs: Any) -> None:
         super()._note(theirs)
         self.contraction_degree, self.num_elements = theirs.contraction_degree, theirs.num_elements
         self.weight_shape = theirs.weight_shape
@@ -176,9 +195,10 @@ class SymmetricContraction(Layer):
         paths, d_out = self.weight_shape[0], sum(ir.dim for _, ir in self.irreps_out)
         by_order = map(self._polynomial.paths, range(len(self._polynomial.segments)))
         terms = [polynomial_term(own, projection, d_out) for own in by_order]
-        exact = projection is None or self.projection.dtype == torch.float64
-        given = {"channels_last": True, "rounding": 1e-12 if exact else 1e-6}
-        self.polynomials = ElementPolynomials(terms, paths, self._d, d_out, **given).to(self._like)
+        exact = self.projection is None or self.projection.dtype == torch.float64
+        rounding = 1e-12 if exact else 1e-6
+        polynomials = ElementPolynomials(terms, paths, self._d, d_out, channels_last=True, rounding=rounding)
+        self.polynomials = polynomials.to(self._like)
 
     def forward(self, x: Tensor, indices: Tensor) -> Tensor:
         """x (atoms, irreps_in.dim), indices (atoms,) of their elements -> (atoms, irreps_out.dim)."""

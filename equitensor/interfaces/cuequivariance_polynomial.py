@@ -58,7 +58,8 @@ def instruction(slots: list[int], constant: Tensor, irreps: tuple, mode: str) ->
     factor = float((constant * coupling).sum() / coupling.square().sum())
     if (constant - factor * coupling).abs().max() > ROUNDING * constant.abs().max():
         raise InputError(f"its constants for {ir1} x {ir2} -> {ir_out} are not the coupling tensor of O(3)")
-    return Instruction(*slots, mode, True, factor, weight_shape(mode, u, v, w))
+    i_in1, i_in2, i_out = slots
+    return Instruction(i_in1, i_in2, i_out, mode, True, factor, weight_shape(mode, u, v, w))
 
 
 def polynomial_term(paths: list[tuple[tuple, Tensor]], projection: Tensor | None, d_out: int) -> PolynomialTerm:

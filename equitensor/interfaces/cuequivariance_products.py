@@ -3,8 +3,10 @@
 TorchScript reads the annotations, unquoted: no `from __future__ import annotations` here.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equitensor.interfaces.cuequivariance_layers import Layer, Unstored, shapes, transposed
 from equitensor.interfaces.cuequivariance_polynomial import Polynomial, instruction
@@ -28,7 +30,7 @@ class Product(Layer):
 
     _shapes: list[list[tuple[int, int]]]
 
-    def _note(self, theirs: nn.Module) -> None:
+    def _note(self, theirs: Any) -> None:
         super()._note(theirs)
         self._shapes = [
             shapes(self.irreps_in1, theirs.transpose_in1.source.name, "mul_ir"),
@@ -36,14 +38,14 @@ class Product(Layer):
             shapes(self.irreps_out, "mul_ir", theirs.transpose_out.target.name),
         ]
 
-    def _make(self, cls: type) -> None:
+    def _make(self, cls: type[tensor_product.TensorProduct]) -> None:
         """The product of e3nn's with this class; its factors hold the signs."""
         irreps, items = (self.irreps_in1, self.irreps_in2, self.irreps_out), []
         for (_, *slots), constant in sorted(self._polynomial.paths(0), key=lambda path: path[0][0]):
             items.append(instruction(slots, constant, irreps, self._mode(self.irreps_in2[slots[1]].mul)))
         product, plain = cls.__new__(cls), [tuple(item)[:5] for item in items]
-        given = {"internal_weights": False, "shared_weights": self.shared_weights}
-        tensor_product.TensorProduct.__init__(product, *irreps, plain, **given)
+        shared = self.shared_weights
+        tensor_product.TensorProduct.__init__(product, *irreps, plain, internal_weights=False, shared_weights=shared)
         product.instructions, product._signs = items, dict.fromkeys(product._signs, 1)
         product._plan()
         self.product = product.to(self._like)
@@ -63,7 +65,7 @@ class FullyConnectedTensorProduct(Product):
         of_species: x2 says the element of each atom, one-hot.
     """
 
-    def __init__(self, theirs: nn.Module, polynomial: Polynomial, like: Tensor, of_species: bool = False) -> None:
+    def __init__(self, theirs: Any, polynomial: Polynomial, like: Tensor, of_species: bool = False) -> None:
         self._of_species = of_species
         super().__init__(theirs, polynomial, like)
 
@@ -85,14 +87,28 @@ class FullyConnectedTensorProduct(Product):
         return transposed(self.product(x, y, weight), self._shapes[2])
 
 
-class ChannelWiseTensorProduct(Product):
-    """Ours for cuEquivariance's layer of that name; with indices of both sides it is one operation."""
+class ChannelWise(Product):
+    """Base of the products copy by copy."""
 
     def _plan(self) -> None:
         self._make(UnstoredConvolution)
 
     def _mode(self, copies: int) -> str:
         return "uvu" if copies == 1 else "uvuv"
+
+    def _each(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        weight = weight.reshape(-1) if self.shared_weights else weight
+        return transposed(self.product._evaluate(x, y, weight), self._shapes[2])
+
+    def _convolve(self, x: Tensor, y: Tensor, weight: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+        edges = sender.shape[0]
+        weight = weight.reshape(-1) if self.shared_weights else weight.expand(edges, -1)
+        z = self.product._convolve(x, y.expand(edges, -1), weight, sender.long(), receiver.long())
+        return transposed(z, self._shapes[2])
+
+
+class ChannelWiseTensorProduct(ChannelWise):
+    """Ours for cuEquivariance's layer of that name; with indices of both sides it is one operation."""
 
     def forward(
         self,
@@ -120,18 +136,8 @@ class ChannelWiseTensorProduct(Product):
         rows = torch.zeros([size_out, z.shape[1]], dtype=z.dtype, device=z.device)
         return rows.index_add(0, indices_out, z.expand(indices_out.shape[0], -1))
 
-    def _each(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        weight = weight.reshape(-1) if self.shared_weights else weight
-        return transposed(self.product._evaluate(x, y, weight), self._shapes[2])
 
-    def _convolve(self, x: Tensor, y: Tensor, weight: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
-        edges = sender.shape[0]
-        weight = weight.reshape(-1) if self.shared_weights else weight.expand(edges, -1)
-        z = self.product._convolve(x, y.expand(edges, -1), weight, sender.long(), receiver.long())
-        return transposed(z, self._shapes[2])
-
-
-class Convolution(ChannelWiseTensorProduct):
+class Convolution(ChannelWise):
     """`ChannelWiseTensorProduct` between the gather and the sum of an interaction block of MACE's."""
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor, edge_index: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ TorchScript reads the annotations, unquoted: no `from __future__ import annotati
 
 import importlib.util
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Contraction(nn.Module):
     @torch.jit.export
     def path_weights(self) -> list[Tensor]:
         """(elements, paths, C) of each order, the highest first."""
-        parts = [self.weights_max]
+        parts: list[Tensor] = [self.weights_max]
         for weight in self.weights:
             parts.append(weight)
         return parts
@@ -99,14 +100,12 @@ class SymmetricContraction(nn.Module):
             raise InputError("SymmetricContraction holds its weights: leave internal_weights out")
         if use_reduced_cg and importlib.util.find_spec("cuequivariance"):
             raise InputError("SymmetricContraction: use_reduced_cg takes cuequivariance's basis: use `replacement`")
-        for name, value in (("correlation", correlation), ("num_elements", num_elements)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"SymmetricContraction: {name} is {value!r}: give a whole number >= 1")
+        correlation, elements = _positive("correlation", correlation), _positive("num_elements", num_elements)
         self.internal_weights, self.shared_weights = True, shared_weights
         irreps_in, irreps_out = as_irreps(irreps_in), as_irreps(irreps_out)
         inner = tuple(ir for _, ir in irreps_in)
         couplings = [[coupling_tensor(inner, ir, order) for order in range(1, correlation + 1)] for _, ir in irreps_out]
-        self._assemble(irreps_in, irreps_out, couplings, num_elements)
+        self._assemble(irreps_in, irreps_out, couplings, elements)
 
     def _assemble(self, irreps_in, irreps_out, couplings: list[list[Tensor]], num_elements: int) -> None:
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
@@ -134,7 +133,8 @@ class SymmetricContraction(nn.Module):
             self._check(x, y)
         parts: list[Tensor] = []
         for contraction in self.contractions:
-            parts.extend(contraction.path_weights())
+            # The list's members are plain modules to its type. TorchScript wants nothing behind the comment.
+            parts.extend(contraction.path_weights())  # type: ignore[operator]
         weight = torch.cat(parts, dim=1)
         element = y.argmax(dim=1)
         if y.requires_grad or not is_one_hot(y, element):
@@ -144,6 +144,11 @@ class SymmetricContraction(nn.Module):
         if len(self._sizes) == 1:
             return z.flatten(1)
         return torch.cat([block.flatten(1) for block in z.split(self._sizes, dim=2)], dim=1)
+
+    @torch.jit.unused
+    def _contractions(self) -> list[Contraction]:
+        """TorchScript iterates over the list of modules alone."""
+        return [contraction for contraction in self.contractions if isinstance(contraction, Contraction)]
 
     @torch.jit.unused
     def _check(self, x: Tensor, y: Tensor) -> None:
@@ -164,7 +169,7 @@ class SymmetricContraction(nn.Module):
         """Coupling tensors of other signs, or of another basis, win over those of the installed e3nn."""
         super()._load_from_state_dict(state_dict, prefix, *args)
         couplings, changed = [], False
-        for index, contraction in enumerate(self.contractions):
+        for index, contraction in enumerate(self._contractions()):
             couplings.append([])
             for order in range(1, contraction.correlation + 1):
                 own = getattr(contraction, f"U_matrix_{order}")
@@ -173,12 +178,18 @@ class SymmetricContraction(nn.Module):
                 changed = changed or (stored.shape == own.shape and not _same(stored, own))
         if changed:
             self._plan(exact_couplings(couplings, self.irreps_in, self.irreps_out))
-            self.polynomials.to(self.contractions[0].weights_max)
+            self.polynomials.to(self._contractions()[0].weights_max)
 
     def __repr__(self) -> str:
-        paths = sum(weight.shape[1] for c in self.contractions for weight in c.path_weights())
+        paths = sum(weight.shape[1] for c in self._contractions() for weight in c.path_weights())
         sizes = f"{paths} paths | {self._num_elements} elements"
         return f"SymmetricContraction({self.irreps_in} -> {self.irreps_out} | {sizes})"
+
+
+def _positive(name: str, value: int | None) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InputError(f"SymmetricContraction: {name} is {value!r}: give a whole number >= 1")
+    return value
 
 
 def is_one_hot(y: Tensor, element: Tensor) -> bool:
@@ -230,7 +241,7 @@ def _same(stored: Tensor, own: Tensor) -> bool:
     return bool(difference <= ROUNDING * own.abs().max())
 
 
-def replacement(contraction: nn.Module) -> SymmetricContraction:
+def replacement(contraction: Any) -> SymmetricContraction:
     """Ours for a SymmetricContraction of MACE: its coupling tensors, whatever made them, and its very parameters.
 
     Raises:
@@ -248,7 +259,7 @@ def replacement(contraction: nn.Module) -> SymmetricContraction:
     irreps = as_irreps(contraction.irreps_in), as_irreps(contraction.irreps_out)
     ours._assemble(*irreps, exact_couplings(couplings, *irreps), num_elements)
     ours.to(theirs[0].weights_max)
-    for own, other in zip(ours.contractions, theirs, strict=True):
+    for own, other in zip(ours._contractions(), theirs, strict=True):
         own.weights_max = other.weights_max
         own.weights = nn.ParameterList(other.weights)
     return ours.train(contraction.training)

@@ -26,7 +26,8 @@ class Convolution(TensorProduct):
         self.add_table("edge_coupling", table)
         self.add_table("edge_plan", plan)
 
-    def forward(self, x: Tensor, y: Tensor, weight: Tensor, edge_index: Tensor) -> Tensor:
+    # It takes the edges as well. TorchScript wants nothing behind the comment of the next line.
+    def forward(self, x: Tensor, y: Tensor, weight: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
         """(nodes, irreps_in1.dim), (edges, irreps_in2.dim), (edges, weight_numel): (nodes, irreps_out.dim).
 
         edge_index (2, edges): sender j and receiver i.

@@ -71,13 +71,15 @@ def path_tables(items: list[Instruction], couplings: list[Tensor], irreps: tuple
     """(paths sorted by output, sizes of their weights, table) of `ops.tensor_product`."""
     paths, blocks, start, weights = [], [couplings[0].new_zeros(1)] if couplings else [torch.zeros(1).double()], 1, []
     for item, block in zip(items, couplings, strict=True):
-        sizes = (*(space[slot].mul for space, slot in zip(irreps, item[:3], strict=True)), *block.shape)
+        u, v, w = (space[slot].mul for space, slot in zip(irreps, item[:3], strict=True))
+        i, j, k = block.shape
         dense = min(block.shape) > 1
         index = len(weights) if item.has_weight else -1
-        order = cheapest_order(*sizes) if item.connection_mode == "uvw" else 0
+        order = cheapest_order(u, v, w, i, j, k) if item.connection_mode == "uvw" else 0
         place = (start, block.numel()) if dense else (0, 1)
         scale = float(block[0, 0, 0])
-        paths.append(ProductPath(item.connection_mode, *item[:3], *sizes, scale, *place, index, order))
+        slots = (item.i_in1, item.i_in2, item.i_out)
+        paths.append(ProductPath(item.connection_mode, *slots, u, v, w, i, j, k, scale, *place, index, order))
         if item.has_weight:
             weights.append(math.prod(item.path_shape))
         if dense:

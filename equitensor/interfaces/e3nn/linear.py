@@ -54,7 +54,7 @@ class Linear(nn.Module):
         self.instructions = self._normalised(self._pairs(instructions), f_in, rule) + self._bias_terms(biases)
         self.weight_numel = sum(math.prod(i.path_shape) for i in self.instructions if i.i_in >= 0)
         self.bias_numel = sum(math.prod(i.path_shape) for i in self.instructions if i.i_in < 0)
-        self._features = (0, 0) if f_in is None else (f_in, f_out)
+        self._features = (f_in or 0, f_out or 0)
         self._set_up_weights(internal_weights, shared_weights)
         self._in_dim, self._out_dim = self.irreps_in.dim, self.irreps_out.dim
         self._plan()
@@ -132,9 +132,11 @@ class Linear(nn.Module):
         if self._features[0] > 0:
             return self._over_features(features, weight, bias)
         if self.shared_weights and weight.dim() == 1:
-            z = self._apply_matrices(features.reshape([_count(features.shape[:-1]), expected]), weight, bias.flatten())
+            z = self._apply_matrices(
+                features.reshape([_count(list(features.shape[:-1])), expected]), weight, bias.flatten()
+            )
             return z.reshape(features.shape[:-1] + (self._out_dim,))  # noqa: RUF005  TorchScript knows no (*shape, n)
-        rows = features.reshape([_count(features.shape[:-1]), 1, expected])
+        rows = features.reshape([_count(list(features.shape[:-1])), 1, expected])
         items = [rows.shape[0], 1, 1, weight.shape[-1]] if not self.shared_weights else [1, 1, 1, weight.shape[-1]]
         weight = weight.expand(features.shape[:-1] + weight.shape[-1:]) if not self.shared_weights else weight
         z = self._apply_paths(rows, weight.reshape(items), self._bias_rows(bias, 1))
@@ -142,8 +144,8 @@ class Linear(nn.Module):
 
     def _over_features(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         f_in, f_out = self._features
-        rows = features.reshape([_count(features.shape[:-2]), f_in, self._in_dim])
-        weight = weight.reshape([_count(weight.shape[:-3]), f_in, f_out, weight.shape[-1]])
+        rows = features.reshape([_count(list(features.shape[:-2])), f_in, self._in_dim])
+        weight = weight.reshape([_count(list(weight.shape[:-3])), f_in, f_out, weight.shape[-1]])
         z = self._apply_paths(rows, weight, self._bias_rows(bias, f_out))
         return z.reshape(features.shape[:-2] + (f_out, self._out_dim))  # noqa: RUF005
 

@@ -57,11 +57,17 @@ def plan(instructions: list[LinearInstruction], irreps_in, irreps_out) -> tuple[
     for term in terms:
         out = outputs[term.out]
         copies = (term.end - term.start) // out.dim
-        columns = (cuts.index(term.start), copies, len(sizes), term.factor)
-        for column, value in zip(out[2:6], columns, strict=True):
-            column.append(value)
+        add_term(out, cuts.index(term.start), copies, len(sizes), term.factor)
         sizes.append(copies * out.mul)
     return outputs, [end - start for start, end in pairwise(cuts)], sizes
+
+
+def add_term(out: Output, slot: int, copies: int, part: int, factor: float) -> None:
+    """One more term of an output."""
+    out.slots.append(slot)
+    out.copies.append(copies)
+    out.parts.append(part)
+    out.factors.append(factor)
 
 
 def side_by_side(terms: list[Term]) -> list[Term]:

@@ -25,16 +25,18 @@ class FullyConnectedTensorProduct(TensorProduct):
         path_normalization: str | None = None,
         **kwargs: Any,
     ) -> None:
-        irreps = tuple(map(as_irreps, (irreps_in1, irreps_in2, irreps_out)))
+        irreps1, irreps2, out = as_irreps(irreps_in1), as_irreps(irreps_in2), as_irreps(irreps_out)
         instructions = [
             (i1, i2, i_out, "uvw", True)
-            for i1, (_, ir1) in enumerate(irreps[0])
-            for i2, (_, ir2) in enumerate(irreps[1])
-            for i_out, (_, ir_out) in enumerate(irreps[2])
+            for i1, (_, ir1) in enumerate(irreps1)
+            for i2, (_, ir2) in enumerate(irreps2)
+            for i_out, (_, ir_out) in enumerate(out)
             if ir_out in ir1 * ir2
         ]
         super().__init__(
-            *irreps,
+            irreps1,
+            irreps2,
+            out,
             instructions,
             irrep_normalization=irrep_normalization,
             path_normalization=path_normalization,

@@ -42,7 +42,8 @@ class TensorSquare(TensorProduct):
         super().__init__(irreps, irreps, out, instructions, irrep_normalization="none", **kwargs)
         self.irreps_in = irreps
 
-    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    # It takes one operand, as that of e3nn. TorchScript wants nothing behind the comment of the next line.
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(..., irreps_in.dim) -> (..., irreps_out.dim); weight as `TensorProduct.forward`."""
         return self._evaluate(x, x, weight)
 

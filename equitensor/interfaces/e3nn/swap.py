@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,7 +23,9 @@ from equitensor.interfaces.e3nn.tensor_product import TensorProduct
 from equitensor.o3 import as_irreps
 
 _PRODUCTS = (TensorProduct, FullyConnectedTensorProduct, FullTensorProduct, ElementwiseTensorProduct, TensorSquare)
-_OURS = {cls.__name__: cls for cls in (*_PRODUCTS, Linear)}
+_PRODUCT_OF: dict[str, type[TensorProduct]] = {cls.__name__: cls for cls in _PRODUCTS}
+_KNOWN = (*_PRODUCT_OF, Linear.__name__)
+_P = TypeVar("_P", bound=TensorProduct)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -40,7 +42,8 @@ def has_hooks(module: nn.Module) -> bool:
 
 def is_product(module: object) -> bool:
     """Whether it is a tensor product of e3nn's, or one that TorchScript has compiled."""
-    return _name_in_e3nn(module) in [cls.__name__ for cls in _PRODUCTS]
+    name = _name_in_e3nn(module)
+    return name is not None and name in _PRODUCT_OF
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -61,7 +64,7 @@ def reason_to_leave(module: Any) -> str | None:
     return None
 
 
-def replacement(product: Any, cls: type | None = None) -> TensorProduct:
+def replacement(product: Any, cls: type[TensorProduct] | None = None) -> TensorProduct:
     """Our product with the instructions, parameters, signs and mode of one of e3nn's.
 
     Args:
@@ -69,10 +72,15 @@ def replacement(product: Any, cls: type | None = None) -> TensorProduct:
     Raises:
         InputError: for a module that is not exactly one of e3nn's products.
     """
+    # The check below refuses a module of another name.
+    return _replaced(product, cls or _PRODUCT_OF.get(type(product).__name__, TensorProduct))
+
+
+def _replaced(product: Any, cls: type[_P]) -> _P:
     reason = reason_to_leave(product) if is_product(product) else "it is not a tensor product of e3nn"
     if reason:
         raise InputError(f"{type(product).__name__} cannot be replaced: {reason}")
-    ours = _untrained(product, cls or _OURS[type(product).__name__])
+    ours = _untrained(product, cls)
     # The same tables: neither the factors nor the signs are computed anew.
     ours.instructions = [Instruction(*item) for item in product.instructions]
     ours._plan()
@@ -86,12 +94,12 @@ def replacement(product: Any, cls: type | None = None) -> TensorProduct:
 
 def convolution(product: Any) -> Convolution:
     """`replacement` with the gather before a product and the sum behind it."""
-    return replacement(product, Convolution)
+    return _replaced(product, Convolution)
 
 
 def species_product(product: Any, of_species: bool) -> SpeciesProduct:
     """`replacement` of a FullyConnectedTensorProduct whose second operand says the species of each atom."""
-    ours = replacement(product, SpeciesProduct)
+    ours = _replaced(product, SpeciesProduct)
     ours.of_species = of_species
     return ours
 
@@ -125,7 +133,7 @@ def linear(module: Any) -> Linear:
     return ours.train(module.training)
 
 
-def _untrained(product: Any, cls: type) -> TensorProduct:
+def _untrained(product: Any, cls: type[_P]) -> _P:
     """The same class and irreps, whatever the arguments were that its instructions come from."""
     ours = cls.__new__(cls)
     TensorProduct.__init__(
@@ -145,10 +153,10 @@ def _untrained(product: Any, cls: type) -> TensorProduct:
     return ours
 
 
-def _name_in_e3nn(module: nn.Module) -> str | None:
+def _name_in_e3nn(module: object) -> str | None:
     """The name of the class of e3nn's that a module is, or derives from."""
     if isinstance(module, torch.jit.ScriptModule):
         name = getattr(module, "original_name", "")
-        return name if name in _OURS else None
+        return name if name in _KNOWN else None
     names = (origin(cls) for cls in type(module).__mro__)
-    return next((name for package, name in names if package == "e3nn" and name in _OURS), None)
+    return next((name for package, name in names if package == "e3nn" and name in _KNOWN), None)
