@@ -3,9 +3,11 @@
 The dynamics only make geometries; their energies are not kept. Angstrom throughout.
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import AllChem
+from rdkit.Chem import AllChem, rdMolTransforms
 
 HOT = (300, 1000)  # K, between which each frame has a temperature of its own
 DYNAMICS = (120, 0.5, 0.02)  # steps before each frame, femtoseconds, friction in 1/fs
@@ -23,6 +25,35 @@ def conformers(smiles: str, count: int, seed: int) -> Chem.Mol | None:
     options.pruneRmsThresh = 0.3
     options.maxIterations = 30
     return mol if len(AllChem.EmbedMultipleConfs(mol, count, options)) else None
+
+
+def first_conformers(rows: Iterable[dict], seed: int = 0) -> Iterator[tuple[dict, Chem.Mol]]:
+    """Rows of a list of molecules, each with the molecule and one conformer; those without one are passed over."""
+    for row in rows:
+        mol = conformers(row["smiles"], 1, seed)
+        if mol is not None:
+            yield row, mol
+
+
+def minimized(mol: Chem.Mol) -> np.ndarray | None:
+    """Positions of the first conformer after at most 2000 steps of `force_field`; None where there is none."""
+    field = force_field(mol)
+    if field is None:
+        return None
+    field.Initialize()
+    field.Minimize(maxIts=2000)
+    return np.reshape(field.Positions(), (-1, 3))
+
+
+def turned(mol: Chem.Mol, dihedral: list[int], degrees: float) -> np.ndarray:
+    """Positions with this dihedral (four atoms), all else relaxed by MMFF94."""
+    copy = Chem.Mol(mol)
+    rdMolTransforms.SetDihedralDeg(copy.GetConformer(0), *dihedral, degrees)
+    field = force_field(copy)
+    field.Initialize()
+    field.MMFFAddTorsionConstraint(*dihedral, False, degrees, degrees, 1e4)
+    field.Minimize(maxIts=2000)
+    return np.reshape(field.Positions(), (-1, 3))
 
 
 def force_field(mol: Chem.Mol, conformer: int = 0):

@@ -7,6 +7,7 @@ import cards
 import command_line
 import house
 import key_tables
+import organics_checks
 from sphinx.application import Sphinx
 
 _MARK = re.compile(r"^<!-- filled in: (.*?) -->$", re.MULTILINE)
@@ -17,6 +18,7 @@ _WRITERS = {
     "api": api_reference.page,
     "house": house.drawing,
     "organics": cards.organics,
+    "organics checks": organics_checks.section,
 }
 
 
