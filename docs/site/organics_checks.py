@@ -13,9 +13,9 @@ CHECKS = (
     (
         "dynamics",
         False,
-        "Molecular dynamics of unseen molecules, {picoseconds:g} ps of Langevin dynamics and {nve:g} ps of NVE "
-        "each, in steps of {timestep:g} fs. Where a bond breaks, GFN2-xTB goes on from a while before, and relaxes the broken "
-        "geometry.",
+        "Molecular dynamics of unseen molecules, {picoseconds:g} ps of Langevin dynamics and {nve:g} ps of NVE each, "
+        "in steps of {timestep:g} fs. Where a bond breaks, GFN2-xTB goes on from a while before, and relaxes the "
+        "broken geometry.",
     ),
     (
         "relaxations",
