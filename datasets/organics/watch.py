@@ -32,7 +32,7 @@ class Break:
 class Watch:
     """Molecules as they move: bonds that broke, in `breaks`, and the step at which others flew apart, in `flown`.
 
-    A broken bond is counted once; the bonds that there are then are those that count from there on. `step` is how many
+    A broken bond is counted once; from then on the others count, and those that have formed. `step` is how many
     steps there were in all. Args: system; of_molecules, the bonds of each at the start, (m, 2) pairs of its atoms.
     """
 
@@ -51,9 +51,12 @@ class Watch:
         self._restart()
 
     def _restart(self) -> None:
-        """With the molecules that are left; none is remembered as it was before."""
-        self.past: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=BEFORE)
+        """With the molecules that are left, which are remembered as they are now and not as they were before."""
+        self.past = deque([self._now()], maxlen=BEFORE)
         self._join()
+
+    def _now(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.system.pos.copy(), self.system.vel.copy()
 
     def _join(self) -> None:
         first = np.cumsum([0, *self.system.sizes])
@@ -68,18 +71,19 @@ class Watch:
             self._take(k, [row for row in torn if system.owner[self._pairs[row, 0]] == k])
         if len(torn):
             self._join()
-        self.past.append((system.pos.copy(), system.vel.copy()))
+        self.past.append(self._now())
 
     def _take(self, k: int, torn: list[int]) -> None:
         system = self.system
-        pos, vel = self.past[0] if self.past else (system.pos, system.vel)
-        before, now = system.molecule(k, pos, vel), system.molecule(k)
+        before, now = system.molecule(k, *self.past[0]), system.molecule(k)
         first = np.flatnonzero(system.owner == k)[0]
         for row in torn:
             pair = tuple(int(atom - first) for atom in self._pairs[row])
             length = float(lengths(self._pairs[[row]], system.pos)[0])
             self.breaks.append(Break(system.left[k], self.step, pair, length, before, now))
-        self.of_molecules[system.left[k]] = bonds(now)
+        whole = self.of_molecules[system.left[k]]
+        whole = whole[~broken(whole, now.numbers, now.positions)]
+        self.of_molecules[system.left[k]] = np.unique(np.concatenate([whole, bonds(now)]), axis=0)
 
 
 def run(

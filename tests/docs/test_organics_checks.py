@@ -76,16 +76,22 @@ def test_molecules_keep_their_energy_and_each_moves_by_itself(script):
 
 
 def test_a_broken_bond_is_counted_once_and_what_flies_apart_is_taken_out(script):
-    slow, fast = moving("H2O", 1, 0.0), moving("CH3OH", 2, 9.0)
-    slow.positions[1] += slow.positions[1] - slow.positions[0]  # the bond O-H, twice as long
-    start = molecule("H2O")
-    system = script("dynamics").Molecules("organics", [slow, fast])
-    bonds = script("shapes").bonds
-    watch = script("watch").Watch(system, [bonds(start), bonds(fast)])
-    system.step = lambda conditions, rng: None  # where they are, they stay
-    script("watch").run(watch, script("dynamics").Conditions(300.0, 0.5), 30, None, lambda: None)
+    molecules = [moving("H2O"), moving("CH3OH", 2, 9.0)]
+    system = script("dynamics").Molecules("organics", molecules)
+    watch = script("watch").Watch(system, [script("shapes").bonds(atoms) for atoms in molecules])
+    far = np.zeros_like(molecules[0].positions)
+    far[1] = molecules[0].positions[1] - molecules[0].positions[0]
+
+    def step(conditions, rng):  # nothing moves but, at step 15, one hydrogen of water
+        if watch.step == 15:
+            system.pos = system.pos + far
+
+    system.step = step
+    script("watch").run(watch, script("dynamics").Conditions(300.0, 0.5), 40, None, lambda: None)
     assert watch.flown == {1: 1} and system.left == [0] and len(system.z) == 3
-    assert [(event.molecule, event.step, event.pair) for event in watch.breaks] == [(0, 10, (0, 1))]
+    assert [(event.molecule, event.step, event.pair) for event in watch.breaks] == [(0, 20, (0, 1))]
+    before, now = (atoms.get_distance(0, 1) for atoms in (watch.breaks[0].before, watch.breaks[0].now))
+    assert watch.breaks[0].length == now == pytest.approx(2 * before)
 
 
 @pytest.mark.parametrize(("depth", "verdict"), [(5.0, "kept"), (1e-4, "broken too")])
