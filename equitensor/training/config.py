@@ -7,286 +7,36 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from types import GenericAlias
+from typing import Annotated, Any, TypeVar, Union
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_serializer,
-)
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, create_model
 
 from equitensor.data import formats
 from equitensor.data.yaml_values import parse_yaml
 from equitensor.errors import InputError
-from equitensor.graph.labels import Label, labels, version
-from equitensor.models import D3, architectures
-from equitensor.models.architectures import CUTOFF, DEFAULT
+from equitensor.graph.labels import labels, version
+from equitensor.models import architectures
+from equitensor.models.architectures import DEFAULT
 from equitensor.settings import left_out
+from equitensor.training.config_sections import (
+    REPLAY,
+    TEST,
+    TRAIN,
+    VALID,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Replay,
+    Section,
+    Source,
+    TrainConfig,
+)
+
+_S = TypeVar("_S", bound=Section)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value, info):
-        """pydantic takes true for 1."""
-        truth = cls.model_fields[info.field_name].annotation in (bool, bool | None)
-        values = value.values() if info.field_name in ("e0s", "lr") and isinstance(value, dict) else [value]
-        if not truth and any(isinstance(each, bool) for each in values):
-            raise ValueError("true and false are no values of this key")
-        return value
-
-
-class Subtract(_Section):
-    """What is taken off the labels before a model learns them, and added to its predictions: d3, as "pbe-bj"."""
-
-    d3: str | None = Field(None, description="DFT-D3 that the labels hold: functional and damping, as pbe-bj")
-    zbl: bool = Field(False, description="always false: model.zbl makes the ZBL repulsion part of the model")
-
-    @field_validator("d3")
-    @classmethod
-    def _known(cls, value):
-        try:
-            return value if value is None else D3(value).name
-        except InputError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("zbl")
-    @classmethod
-    def _part_of_the_model(cls, value):
-        if value:
-            raise ValueError("model.zbl: true makes it part of the model, which then learns the rest: leave this out")
-        return value
-
-
-TRAIN = "what to train on: a path, a pattern, a mapping with a path and reader options, or a list of these"
-VALID = "what to validate on, as `train`; null: a part of `train`"
-TEST = "what errors are also told of at the end, as `train`, or several sets by name"
-REPLAY = "data of an earlier training, and their share in each epoch"
-
-
-class DataConfig(_Section):
-    """Where the snapshots are, how they are read, and what is held out."""
-
-    train: Any = Field(description=TRAIN)
-    valid: Any = Field(None, description=VALID)
-    test: Any = Field(None, description=TEST)
-    replay: Any = Field(None, description=REPLAY)
-    valid_fraction: float = Field(0.1, ge=0, lt=1, description="share of `train` that is held out without `valid`")
-    valid_by: Literal["group", "frame"] = Field("group", description="whether whole groups are held out, or frames")
-    fixed_forces: bool = Field(
-        False, description="whether forces on atoms marked fixed are learned too, where they are not zero"
-    )
-    e0s: dict[str | int, float] | str | None = Field(
-        None,
-        description="energies of isolated atoms in eV, by element; a file of them; isolated (those in the data); fit "
-        "(least squares); null: isolated where all are there, else fit",
-    )
-    subtract: Subtract = Field(Subtract(), description="what is taken off the labels and added to predictions")
-    format: str = Field("auto", description="format of the files; auto: found out from each")
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="processes that read batches ahead; auto: none until steps wait for data"
-    )
-
-    def reading_options(self) -> dict:
-        """What `open_snapshots` takes beside the path, where given."""
-        options = {name: getattr(self, name) for name in formats.all_settings()}
-        return {"format": self.format} | {name: value for name, value in options.items() if value is not None}
-
-
-class Source(_Section):
-    """Data with options of its own: what `open_snapshots` takes as a mapping."""
-
-    path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
-    weight: PositiveFloat = Field(1.0, description="by which the weight of its structures in the loss is multiplied")
-    format: str | None = Field(None, description="format of its files; null: data.format")
-
-    @model_serializer(mode="wrap")
-    def _what_is_given(self, handler):
-        return {name: value for name, value in handler(self).items() if value is not None}
-
-
-class Replay(_Section):
-    """Data that a model was trained on before, the share of them in each epoch, and the labels to learn from."""
-
-    path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
-    share: float = Field(0.2, gt=0, lt=1, description="of an epoch's structures, by weight")
-    labels: list[str] | None = Field(None, description="labels to learn from; null: all that are there")
-    format: str | None = Field(None, description="format of its files; null: data.format")
-
-    def source(self) -> dict:
-        """What `open_snapshots` takes."""
-        return self.model_dump(exclude={"share", "labels"}, exclude_none=True)
-
-
-def _kind_of_source(value) -> str:
-    if isinstance(value, list):
-        return "<list>"
-    if isinstance(value, Source) or (isinstance(value, dict) and "path" in value):
-        return "<source>"
-    return "<names>" if isinstance(value, dict) else "<path>"
-
-
-def _reading(section: type[_Section]) -> type[_Section]:
-    """The section with the options of all formats."""
-    return create_model(section.__name__, __base__=section, **formats.all_settings())
-
-
-def _data_section() -> type[DataConfig]:
-    """With the options of all formats, for all data and for each source."""
-    source = _reading(Source)
-
-    def one_of(**kinds):
-        tagged = tuple(Annotated[kind, Tag(f"<{tag}>")] for tag, kind in kinds.items())
-        return Annotated[Union[tagged], Discriminator(_kind_of_source)]  # noqa: UP007 (made of a tuple)
-
-    one = one_of(path=str, source=source)
-    several = {"path": str, "source": source, "list": list[one]}
-    return create_model(
-        "DataConfig",
-        __base__=DataConfig,
-        train=(one_of(**several), Field(description=TRAIN)),
-        valid=(one_of(**several) | None, Field(None, description=VALID)),
-        test=(one_of(**several, names=dict[str, one]) | None, Field(None, description=TEST)),
-        replay=(_reading(Replay) | None, Field(None, description=REPLAY)),
-        **formats.all_settings(),
-    )
-
-
-class ModelConfig(_Section):
-    """The architecture, with the settings of all; one that is left out takes the architecture's own default."""
-
-    architecture: str = Field(DEFAULT, description="the backbone: directional, dimenet++ or an installed package's")
-    cutoff: PositiveFloat = Field(CUTOFF, description="Angstrom: how far atoms see each other")
-    zbl: bool = Field(False, description="add the ZBL repulsion of nuclei at short distances")
-    repulsion: bool | None = Field(
-        None,
-        description="below the distances of the training data ZBL repels and nothing else changes; null: in training "
-        "as the data ask for",
-    )
-
-    def settings(self) -> dict:
-        """The arguments of `models.build`."""
-        return self.model_dump(exclude_none=True)
-
-
-def _model_section(names: tuple[str, ...]) -> type[ModelConfig]:
-    declared = left_out([architectures.settings(name) for name in names])
-    own = {name: field for name, field in declared.items() if name not in ModelConfig.model_fields}
-    return create_model("ModelConfig", __base__=ModelConfig, **own)
-
-
-_Rates = Annotated[
-    Annotated[PositiveFloat, Tag("<rate>")] | Annotated[dict[str, PositiveFloat], Tag("<by part>")],
-    Discriminator(lambda value: "<by part>" if isinstance(value, dict) else "<rate>"),
-]
-
-
-class TrainConfig(_Section):
-    """How long, how fast, in what precision, and on what."""
-
-    batch_size: PositiveInt | None = Field(None, description="structures of a batch at most")
-    batch_edges: PositiveInt | None = Field(
-        None, description="edges of a batch at most; where neither is given, those of ten structures, 4500 at most"
-    )
-    accumulate: PositiveInt = Field(1, description="batches of a step, on each rank")
-    max_epochs: PositiveInt | None = Field(None, description="epochs after which the run ends")
-    max_time: str | None = Field(
-        None,
-        description="HH:MM:SS or seconds: time after which the run ends",
-        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
-    )
-    optimizer: Literal["soap", "adam", "muon"] = Field("soap", description="what makes steps of gradients")
-    lr: _Rates | None = Field(
-        None, description="learning rate of weight matrices, or one by part of the model; null: the optimiser's own"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="of weight matrices, decoupled as in AdamW")
-    constant: float = Field(0.3, ge=0, le=1, description="share of the run before the learning rate falls as a cosine")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of weights, which the model file has")
-    clip: PositiveFloat | None = Field(None, description="largest norm of the gradient of a step; null: any")
-    dtype: Literal["float32", "float64"] = Field("float32", description="precision of weights and features")
-    device: str = Field("auto", description="cpu, cuda, cuda:1; auto: a GPU where there is one")
-    threads: PositiveInt | None = Field(None, description="threads inside operations; null: torch's own number")
-    init_from: str | None = Field(None, description="a model file, or organics, whose weights are taken: fine-tuning")
-    head: Literal["keep", "new"] = Field(
-        "keep", description="readout of the model of init_from: kept, or as in a new model of these data"
-    )
-    freeze: list[str] = Field(
-        [],
-        description="parts of the model that are not trained",
-        json_schema_extra={"type": ["array", "string"]},
-    )
-    patience: PositiveInt | None = Field(
-        None, description="validations without a better model after which the run ends"
-    )
-    loggers: list[Literal["tensorboard", "wandb"]] = Field([], description="where metrics go beside metrics.csv")
-
-    @property
-    def by_part(self) -> bool:
-        """Whether a model is trained further, or its parts in different ways."""
-        return self.init_from is not None or bool(self.freeze) or isinstance(self.lr, dict)
-
-    @field_validator("freeze", mode="before")
-    @classmethod
-    def _one_part(cls, value):
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("max_time", mode="before")
-    @classmethod
-    def _clock(cls, value):
-        """A whole number is one of seconds."""
-        if isinstance(value, int) and value >= 0:
-            return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
-        if value is not None and seconds(value) == 0:
-            raise ValueError("no time at all")
-        return value
-
-
-class LossConfig(_Section):
-    """L = forces |dF|^2 + energy (dE / n)^2 + stress (V |dS| / n)^2, each label that is there; the table of labels has
-    the terms and their default weights. From `late` of the run on, energy_late for energy.
-
-    Errors count linearly beyond `huber` times the RMS of the labelled forces or, where that is less, times three times
-    their usual size (that number in eV/Angstrom of forces, in eV of energies per atom), of virials per atom beyond
-    `huber` times three times their usual size; null: squared too.
-    """
-
-    late: float = Field(0.75, ge=0, le=1, description="share of the run after which energies weigh `energy_late`")
-    huber: PositiveFloat | None = Field(
-        1.0, description="errors beyond so many times the usual size count linearly; null: all are squared"
-    )
-
-    def weights(self, late: bool) -> dict[str, float]:
-        """label -> weight of its term, before or after `late`."""
-        return {label.name: getattr(self, loss_key(label, late)) for label in labels()}
-
-
-def loss_key(label: Label, late: bool) -> str:
-    """The key of `loss` that weighs a label's term, before or after `late`."""
-    return f"{label.name}_late" if late and label.late is not None else label.name
-
-
-def _loss_section() -> type[LossConfig]:
-    """With the weights of all labels."""
-    fields = {}
-    for label in labels():
-        counted = f"{label.quantity.name.replace('_', ' ')} ({label.quantity.unit})"
-        fields[label.name] = (float, Field(label.weight, ge=0, description=f"weight of squared errors of {counted}"))
-        if label.late is not None:
-            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0, description="the same in the last stage"))
-    return create_model("LossConfig", __base__=LossConfig, **fields)
-
-
-class Config(_Section):
+class Config(Section):
     """A whole run."""
 
     data: DataConfig = Field(description="where the snapshots are, how they are read, what is held out")
@@ -314,17 +64,61 @@ def config_class(architecture: str | None = None) -> type[Config]:
 @lru_cache(maxsize=4)
 def _config_class(_version: int, named: tuple[tuple[str, type], ...], _formats: tuple) -> type[Config]:
     loss, model = _loss_section(), _model_section(tuple(name for name, _ in named))
-    return create_model(
-        "Config", __base__=Config, data=(_data_section(), ...), model=(model, model()), loss=(loss, loss())
-    )
+    return _with_keys(Config, {"data": (_data_section(), ...), "model": (model, model()), "loss": (loss, loss())})
 
 
-def seconds(clock: str) -> float:
-    """Seconds of "HH:MM:SS" (or "MM:SS"). Raises ValueError for anything else."""
-    parts = str(clock).split(":")
-    if not 2 <= len(parts) <= 3 or not all(part.isdigit() for part in parts):
-        raise ValueError(f"{clock!r} is not a time: write HH:MM:SS, as 00:10:00")
-    return float(sum(int(part) * 60**i for i, part in enumerate(reversed(parts))))
+def _kind_of_source(value) -> str:
+    if isinstance(value, list):
+        return "<list>"
+    if isinstance(value, Source) or (isinstance(value, dict) and "path" in value):
+        return "<source>"
+    return "<names>" if isinstance(value, dict) else "<path>"
+
+
+def _with_keys(section: type[_S], keys: dict[str, Any]) -> type[_S]:
+    """The section with further or other keys, each (type, Field or default)."""
+    return create_model(section.__name__, __base__=section, **keys)
+
+
+def _reading(section: type[_S]) -> type[_S]:
+    """The section with the options of all formats."""
+    return _with_keys(section, formats.all_settings())
+
+
+def _data_section() -> type[DataConfig]:
+    """With the options of all formats, for all data and for each source."""
+    source = _reading(Source)
+
+    def one_of(**kinds):
+        tagged = tuple(Annotated[kind, Tag(f"<{tag}>")] for tag, kind in kinds.items())
+        return Annotated[Union[tagged], Discriminator(_kind_of_source)]  # noqa: UP007 (made of a tuple)
+
+    one = one_of(path=str, source=source)
+    several = {"path": str, "source": source, "list": GenericAlias(list, (one,))}
+    keys = {
+        "train": (one_of(**several), Field(description=TRAIN)),
+        "valid": (one_of(**several) | None, Field(None, description=VALID)),
+        "test": (one_of(**several, names=GenericAlias(dict, (str, one))) | None, Field(None, description=TEST)),
+        "replay": (_reading(Replay) | None, Field(None, description=REPLAY)),
+    }
+    return _with_keys(DataConfig, keys | formats.all_settings())
+
+
+def _model_section(names: tuple[str, ...]) -> type[ModelConfig]:
+    declared = left_out([architectures.settings(name) for name in names])
+    own = {name: field for name, field in declared.items() if name not in ModelConfig.model_fields}
+    return _with_keys(ModelConfig, own)
+
+
+def _loss_section() -> type[LossConfig]:
+    """With the weights of all labels."""
+    fields = {}
+    for label in labels():
+        counted = f"{label.quantity.name.replace('_', ' ')} ({label.quantity.unit})"
+        fields[label.name] = (float, Field(label.weight, ge=0, description=f"weight of squared errors of {counted}"))
+        if label.late is not None:
+            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0, description="the same in the last stage"))
+    return _with_keys(LossConfig, fields)
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
@@ -387,14 +181,14 @@ def _override(values: dict, text: str) -> None:
         values[last] = value  # */md.xyz would be an alias
 
 
-def _once_each(problems: list[dict]) -> list[dict]:
+def _once_each(problems: Sequence[Mapping[str, Any]]) -> list[dict]:
     """Of a key that may be of several types, the problem with the one that fits best, without the types' names."""
-    best = {}
+    best: dict[tuple, dict] = {}
     for problem in problems:
         where = tuple(part for part in problem["loc"] if not re.fullmatch(r"<.*>|str|(list|dict)\[.*", str(part)))
         key = where[:2]
         if key not in best or len(where) > len(best[key]["loc"]):
-            best[key] = problem | {"loc": where}
+            best[key] = {**problem, "loc": where}
     return list(best.values())
 
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from equitensor.models import architectures
-from equitensor.training.config import Replay, Source, Subtract, config_class
+from equitensor.training.config import config_class
+from equitensor.training.config_sections import Replay, Source, Subtract
 
 _RANGES = {"minimum": "{} or more", "exclusiveMinimum": "above {}", "maximum": "{} or less", "exclusiveMaximum": "< {}"}
 _TYPES = {"string": "text", "number": "number", "integer": "integer", "boolean": "true, false", "null": "null"}

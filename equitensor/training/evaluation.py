@@ -158,6 +158,7 @@ def _add_to_groups(groups: dict, grouping: Grouping, structure: Structure, error
         group.structures, group.atoms = group.structures + 1, group.atoms + len(structure)
         return
     compared = [label for label in labels() if label.per_atom and label.term in errors]
+    keys = np.asarray(keys)
     for key, number in zip(*np.unique(keys, return_counts=True), strict=True) if compared else ():
         groups.setdefault(int(key), _Group()).atoms += int(number)
     for label in compared:
@@ -230,6 +231,7 @@ def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tup
     of_atoms = {label.key for label in labels() if label.per_atom} | {"features"}
     for graphs in batch_limits.parts(dataset[i] for i in range(len(dataset))):
         graph = AtomicGraph.collate(graphs)
+        assert graph.index is not None  # a GraphDataset sets it
         batch = model(graph.to(device), **wanted)
         out = {name: value.detach().cpu().double().numpy() for name, value in batch.items()}
         start = 0
@@ -243,9 +245,11 @@ def _in_batches(model, snapshots, indices, batch_limits, device) -> Iterator[tup
 
 def _prediction(structure: Structure, out: dict[str, np.ndarray]) -> Structure:
     """The structure with what a model returns for it as labels, None for what it does not, or has no meaning there."""
-    predicted = {}
+    predicted: dict[str, np.ndarray | float | None] = {}
     for label in labels():
         value = out.get(label.key)
-        has_meaning = value is not None and (structure.pbc.all() or not label.periodic)
-        predicted[label.name] = None if not has_meaning else value if np.ndim(value) else float(value)
+        if value is None or (label.periodic and not structure.pbc.all()):
+            predicted[label.name] = None
+        else:
+            predicted[label.name] = value if np.ndim(value) else float(value)
     return structure.replace(**predicted)

@@ -17,7 +17,8 @@ from equitensor import models
 from equitensor.errors import InputError, WriteError
 from equitensor.training.baseline import baseline
 from equitensor.training.checkpoint import read_checkpoint, run_folder, write_inputs
-from equitensor.training.config import Config, seconds
+from equitensor.training.config import Config
+from equitensor.training.config_sections import seconds
 from equitensor.training.evaluation import evaluate
 from equitensor.training.label_checks import check_predicted
 from equitensor.training.largest_step import largest_step

@@ -6,7 +6,7 @@ from equitensor.data import GraphDataset
 from equitensor.errors import InputError
 from equitensor.graph.labels import ENERGY, FORCES, STRESS, Label, labels
 from equitensor.models import Potential
-from equitensor.training.config import LossConfig
+from equitensor.training.config_sections import LossConfig
 
 
 def check_labels(train: GraphDataset, weights: LossConfig, console: Console) -> list[str]:

@@ -12,7 +12,8 @@ from rich.console import Console
 from equitensor.graph.labels import labels
 from equitensor.models import ARCHITECTURES
 from equitensor.training.checkpoint import saved_config
-from equitensor.training.config import Config, loss_key
+from equitensor.training.config import Config
+from equitensor.training.config_sections import loss_key
 
 MANY = 10  # elements
 

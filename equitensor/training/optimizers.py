@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from equitensor.models import Potential
 from equitensor.nn.weights import ElementTable
 from equitensor.training.parts import rates
 from equitensor.training.soap import SOAP, by_shape
@@ -48,6 +49,8 @@ def _by_rate(model: nn.Module, lr, default: float):
     if not isinstance(lr, Mapping):
         yield default if lr is None else lr, matrices, others
         return
+    if not isinstance(model, Potential):
+        raise TypeError(f"learning rates by part: a Potential has parts, {type(model).__name__} has none")
     of = rates(model, lr, default)
     for rate in dict.fromkeys(of.values()):
         yield rate, *([weight for weight in kind if of[id(weight)] == rate] for kind in (matrices, others))

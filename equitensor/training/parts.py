@@ -8,7 +8,7 @@ from torch import nn
 from equitensor.errors import InputError
 from equitensor.models import Potential
 from equitensor.models.parts import READOUT, parts_of
-from equitensor.training.config import TrainConfig
+from equitensor.training.config_sections import TrainConfig
 
 E0S = "e0s"  # fitted, not trained; frozen where those of train.init_from are kept
 DEFAULT = "default"  # the learning rate of the parts that are not named
@@ -26,7 +26,7 @@ def freeze(model: Potential, names: list[str]) -> None:
         raise InputError(f"train.freeze: {', '.join(names)} are all parts of the model, nothing is left to train")
 
 
-def rates(model: nn.Module, lr: Mapping[str, float], default: float) -> dict[int, float]:
+def rates(model: Potential, lr: Mapping[str, float], default: float) -> dict[int, float]:
     """Learning rate of each weight, by its id. Raises InputError for a part that is not trained."""
     parts = parts_of(model)
     _refuse_unknown("train.lr", lr, [*parts, DEFAULT], model)

@@ -1,4 +1,4 @@
-"""The loop: steps, moving average of the weights, validation, checkpoints, all paced by the run's progress.
+"""The loop: steps, validation, checkpoints, all paced by the run's progress.
 
 Lightning's Fabric moves data and joins ranks; the loop is ours, because the schedule, the validations and the end of a
 run follow the clock, which Lightning's Trainer counts in epochs and steps.
@@ -8,31 +8,26 @@ import gc
 import math
 import os
 import time
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Subset
 
 from equitensor import models
 from equitensor.data import graph_loader
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph
 from equitensor.training.checkpoint import write_checkpoint
 from equitensor.training.config import Config
 from equitensor.training.live import Live
-from equitensor.training.loss import Terms, requests
+from equitensor.training.loss import requests
 from equitensor.training.metrics_log import MetricsLog
 from equitensor.training.origin import Origin
-from equitensor.training.parts import GradientWatch
-from equitensor.training.progress import Progress, lr_factor
-from equitensor.training.ranks import Ranks
+from equitensor.training.progress import Progress
 from equitensor.training.sampler import BatchSampler
 from equitensor.training.setup import MOST_TRAIN, TRAINED
-from equitensor.training.shards import Shards, in_parts, joined, split
-from equitensor.training.validation import ValidationErrors
+from equitensor.training.shards import in_parts, split
+from equitensor.training.steps import Steps
+from equitensor.training.validation import ValidationErrors, own_graphs
 from equitensor.training.waiting import Ahead, Waiting, spare_cores
 
 VALIDATION_SHARE = 0.03  # of the time, at most, unless an epoch is longer
@@ -41,42 +36,20 @@ VALIDATION_COST = 1 / 3  # of a structure, in structures that are trained on: by
 CHECKPOINT_EVERY = 60.0  # seconds
 
 
-class Trainer:
+class Trainer(Steps):
     """Trains one potential; `attach` gives it a folder and a schedule, `run` does the rest."""
 
     def __init__(self, config: Config, fabric, model, optimizer, data) -> None:
-        self.config, self.fabric, self.data = config, fabric, data
-        self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.ema = AveragedModel(model).to(fabric.device)
-        averaged = zip(self.ema.module.parameters(), model.parameters(), strict=True)
-        self.averaged = [average for average, weight in averaged if weight.requires_grad]
-        self.watch = GradientWatch(model) if config.train.by_part else None
-        huber = config.loss.huber
-        self.limits = None if huber is None else {name: huber * limit for name, limit in data.limits.items()}
-        self.model, self.optimizer, self.ranks = model.to(fabric.device), optimizer, Ranks(fabric)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.ranks.share([*self.model.parameters(), *self.model.buffers()])
-        self.model.train()
+        super().__init__(config, fabric, model, optimizer, data)
         self.sampler = BatchSampler(
             data.sizes, data.batch_limits, config.seed, data.batches_a_step, self.ranks.rank, self.ranks.count
         )
-        threads = torch.get_num_threads()
-        count = min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1
-        self.shards = Shards(count, threads, self.model)
         self.collate = partial(in_parts, limits=data.batch_limits, count=self.shards.count)
-        auto = config.data.num_workers == "auto"
-        self.waiting = Waiting() if auto else None
-        self._load(0 if auto else config.data.num_workers)
+        workers = config.data.num_workers
+        self.waiting = Waiting() if workers == "auto" else None
+        self._load(0 if workers == "auto" else workers)
         self.best, self.since_best = float("inf"), 0
         self.trained, self.train_seconds = 0, 0.0
-        self.now = 0.0  # how far the run is, as of the last step
-
-    def _most_structures(self) -> int:
-        """That a batch can hold."""
-        limits, most = self.data.batch_limits, len(self.data.train)
-        if limits.edges is not None:
-            most = min(most, max(1, limits.edges // int(self.data.sizes.min())))
-        return most if limits.structures is None else min(most, limits.structures)
 
     def _load(self, workers: int) -> None:
         """Let so many processes read ahead from where the sampler is; 0: this one, when a step asks."""
@@ -91,9 +64,10 @@ class Trainer:
 
     def end_readers(self) -> None:
         """Now; left to the garbage collector they take 5 s each."""
-        self.loader = None
+        del self.loader
 
     def attach(self, folder: Path, progress: Progress, console, provenance: dict, origin: Origin | None) -> None:
+        """The folder of the run and what is written there; without an origin, as of other ranks, no checkpoint."""
         self.folder, self.progress, self.provenance, self.origin = folder, progress, provenance, origin
         self.live = Live(console, progress)
         self.log = MetricsLog(folder, self.config.train.loggers if self.ranks.is_first else ())
@@ -113,10 +87,6 @@ class Trainer:
     @property
     def out_of_patience(self) -> bool:
         return self.config.train.patience is not None and self.since_best >= self.config.train.patience
-
-    @property
-    def late(self) -> bool:
-        return self.now >= self.config.loss.late
 
     def _read_clock(self) -> None:
         """How far the run is, by the clock of rank 0: all ranks take the same steps and stop at the same one."""
@@ -222,83 +192,21 @@ class Trainer:
             self._load(workers)
         return workers > 0
 
-    def step(self, parts, meanwhile=None):
-        """One optimiser step on the batches of this rank, each a `Part`; residuals and loss of them together.
-
-        The loss and its gradients are those of all batches of all ranks as one: sums over labels are divided by the
-        number of labels in all of them, which is known beforehand. `meanwhile` is called where this process would wait
-        for those of other shards.
-        """
-        factor = lr_factor(self.now, self.config.train.constant)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        weights = self._weights(self.late)
-        own = [sum(each) for each in zip(*(part.counts for part in parts), strict=True)]
-        counts = self.ranks.sum(own or [0] * len(weights))
-        counts = dict(zip(weights, counts, strict=True))
-        for parameter in self.parameters:  # as optimizer.zero_grad(), in a tenth of the time
-            parameter.grad = None
-        of_parts, value = [], 0.0
-        terms = Terms(weights, self.limits, counts)
-        for part in parts:
-            graphs = [graph.to(self.fabric.device) for graph in part.graphs]
-            of_part, share = self.shards.backward(graphs, terms, meanwhile, **requests(part.counts, weights))
-            value += share
-            of_parts.append(of_part)
-        residuals = joined(of_parts) if of_parts else {}
-        if not any(weights[name] and counts[name] for name in counts):
-            return residuals, 0.0
-        (value,) = self.ranks.sum([value])
-        if not math.isfinite(value):
-            raise InputError(self._diverged(value))
-        self.ranks.sum_gradients(self.parameters)
-        if self.watch is not None:
-            self.watch.look()
-        if self.config.train.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.train.clip)
-        self.optimizer.step()
-        self._average()
-        return residuals, value
-
-    def _diverged(self, value: float) -> str:
-        clip = self.config.train.clip
-        advice = "set train.clip" if clip is None else f"lower train.clip ({clip:g})"
-        return (
-            f"the loss became {'NaN' if math.isnan(value) else 'infinite'} at step {self.progress.step}: lower "
-            f"train.lr, {advice}, or look for structures with absurd labels (named at the start of the run)"
-        )
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """The weights' exponential moving average, as AveragedModel.update_parameters without its searches."""
-        decay = self.config.train.ema if self.ema.n_averaged else 0.0
-        torch._foreach_lerp_(self.averaged, self.parameters, 1 - decay)
-        self.ema.n_averaged += 1
-
-    def _weights(self, late: bool) -> dict[str, float]:
-        return self.config.loss.weights(late)
-
     def _validate(self) -> dict[str, float]:
         """Errors of the averaged model on the validation set, and its loss with the weights of the last stage."""
         began = time.monotonic()
         self.ema.eval()
-        errors = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.limits)
+        sums = ValidationErrors(self._weights(late=self.config.loss.late < 1), self.limits)
         if self.data.valid is not None:
-            for graphs in self.data.batch_limits.parts(self._validation_graphs()):
+            for graphs in self.data.batch_limits.parts(own_graphs(self.data.valid, self.ranks, self.workers)):
                 part = split(graphs, self.shards.count)
                 graphs = [graph.to(self.fabric.device) for graph in part.graphs]
-                errors.add(self.shards.residuals(self.ema.module, graphs, **requests(part.counts)))
-        errors = errors.joined(self.ranks).values()
+                sums.add(self.shards.residuals(self.ema.module, graphs, **requests(part.counts)))
+        errors = sums.joined(self.ranks).values()
         self.last_validation = time.monotonic()
         # The first one also warms up: the quickest says what a validation costs.
         self.validation_seconds = min(self.validation_seconds, self.last_validation - began)
         return errors
-
-    def _validation_graphs(self) -> Iterable[AtomicGraph]:
-        """Those of this rank."""
-        own = Subset(self.data.valid, range(self.ranks.rank, len(self.data.valid), self.ranks.count))
-        workers = 0 if self.data.valid.keeps_graphs else min(self.workers, len(own))
-        return DataLoader(own, batch_size=None, num_workers=workers, collate_fn=_alone)
 
     def _validate_and_save(self) -> None:
         errors = self._validate()
@@ -312,7 +220,9 @@ class Trainer:
         if score <= self.best:
             self.best, self.since_best = score, 0
             provenance = self.provenance | {"validation": errors, "epoch": self.progress.epoch}
-            models.save(self.ema.module, self.folder / "model.eqt", provenance)
+            averaged = self.ema.module
+            assert isinstance(averaged, models.Potential)
+            models.save(averaged, self.folder / "model.eqt", provenance)
         self._checkpoint()
 
     def _reserve(self) -> None:
@@ -340,7 +250,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         self.last_checkpoint = time.monotonic()
-        if not self.ranks.is_first:
+        if not self.ranks.is_first or self.origin is None:
             return
         state = {
             "model": self.model.state_dict(),
@@ -383,8 +293,3 @@ class Trainer:
         if self.ranks.is_first:
             self.log.drop_after(self.recorded)
         torch.set_rng_state(state["rng"])
-
-
-def _alone(graph: AtomicGraph) -> AtomicGraph:
-    """A loader's item as it is."""
-    return graph

@@ -123,7 +123,7 @@ class _Sums:
 
     def __init__(self, elements: np.ndarray):
         self.elements, self.structures = elements, 0
-        self.energy = self.change = self.square = self.total = None
+        self.energy = self.change = self.square = self.total = np.zeros(0)  # of the first structure's shapes
         self.count = np.zeros(len(elements), dtype=np.int64)
         self.samples = [_Sample(_ATOMS_KEPT, k) for k in range(len(elements))]
 
@@ -135,7 +135,7 @@ class _Sums:
 
     def add(self, numbers: np.ndarray, features: np.ndarray) -> None:
         whole = self.of(numbers, features)
-        if self.energy is None:
+        if self.structures == 0:
             d, m = features.shape[1], len(whole)
             self.energy, self.change = np.zeros((m, m)), np.zeros((m, m))
             self.square, self.total = np.zeros((len(self.elements), d, d)), np.zeros((len(self.elements), d))
@@ -175,7 +175,7 @@ class _Sums:
         for weight in WEIGHTS:
             variance = ((sums @ self.energy_root(weight)) ** 2).sum(axis=1)
             deviance[weight] = np.log(np.mean(errors**2 / variance)) + np.mean(np.log(variance))
-        return min(deviance, key=deviance.get)
+        return min(deviance, key=deviance.__getitem__)
 
     def error_bars(self, weight: float) -> ErrorBars:
         means, square = self.means, self.square.sum(axis=0)

@@ -1,12 +1,20 @@
 """Errors on the validation set: sums and counts over its batches, from which means are taken once."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 
+from equitensor.data import GraphDataset
+from equitensor.graph import AtomicGraph
 from equitensor.graph.labels import labels
 from equitensor.training.errors import ErrorSums, quantities
 from equitensor.training.loss import square_sums
 from equitensor.training.ranks import Ranks
+
+_Item = TypeVar("_Item")
 
 
 class ValidationErrors:
@@ -45,3 +53,15 @@ class ValidationErrors:
         errors = {name: value for name, value in self.errors.values().items() if value is not None}
         errors["loss"] = sum(self.weights[name] * square / count for name, (square, count) in self.terms.items())
         return errors
+
+
+def own_graphs(data: GraphDataset, ranks: Ranks, workers: int) -> Iterable[AtomicGraph]:
+    """Those of this rank, read by so many processes at most."""
+    own = Subset(data, range(ranks.rank, len(data), ranks.count))
+    workers = 0 if data.keeps_graphs else min(workers, len(own))
+    return DataLoader(own, batch_size=None, num_workers=workers, collate_fn=_alone)
+
+
+def _alone(item: _Item) -> _Item:
+    """A loader's item as it is."""
+    return item

@@ -9,7 +9,8 @@ from equitensor import models
 from equitensor.errors import InputError
 from equitensor.training import load_config
 from equitensor.training.checkpoint import saved_config, write_inputs
-from equitensor.training.config import config_class, seconds, validate
+from equitensor.training.config import config_class, validate
+from equitensor.training.config_sections import seconds
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "datasets").glob("*/train.yaml"))
 

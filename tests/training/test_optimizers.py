@@ -165,3 +165,8 @@ def test_orthogonalised():
     values = torch.linalg.svdvals(orthogonalised(x))
     assert (values - 1).abs().max() < 0.35
     torch.testing.assert_close(orthogonalised(x.mT), orthogonalised(x).mT)
+
+
+def test_rates_by_part_need_a_model_with_parts():
+    with pytest.raises(TypeError, match="a Potential has parts, Quadratic has none"):
+        build_optimizer(Quadratic(), "adam", {"readout": 0.1})
