@@ -1,23 +1,17 @@
-"""The compiled evaluator against torch, and its own promises: threads, ghosts, refusals."""
+"""The compiled evaluator against torch, and its own promises: threads, ghosts, exchanges."""
 
-import copy
-import json
-import os
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from ase import Atoms
-from evaluator_cases import PRODUCTS, mutated, random_potential, structures
-from safetensors import safe_open
-from safetensors.numpy import save
+from evaluator_cases import PRODUCTS, random_potential, structures
+from evaluator_runs import DEEP, evaluated, listed, opened
 
 from equitensor import models
 from equitensor.errors import InputError
-from equitensor.graph import neighbor_list
 from equitensor.interfaces import Calculator
-from equitensor.interfaces.evaluator import Model, System, instruction_sets
+from equitensor.interfaces.evaluator import System, instruction_sets
 from equitensor.interfaces.evaluator_library import why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -100,25 +94,9 @@ def test_settings_with_splines_of_pairs(settings, tmp_path):
             np.testing.assert_allclose(core[name], torch[name], rtol=0, atol=2e-5 * scale)
 
 
-@pytest.fixture(scope="module", params=[{"layers": 3}, {"layers": 3, "normalized": True, "repulsion": True}], ids=str)
+@pytest.fixture(scope="module", params=DEEP, ids=str)
 def model(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp("evaluator") / "model.eqt"
-    models.save(random_potential(**request.param), path)
-    return Model(path)
-
-
-def listed(model, atoms, skin=0.0):
-    """start, sender and shift (Angstrom) of the neighbours."""
-    (sender, receiver), shift, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff + skin)
-    start = np.concatenate([[0], np.cumsum(np.bincount(receiver, minlength=len(atoms)))])
-    return start, sender, shift @ atoms.cell.array
-
-
-def evaluated(model, atoms, skin=0.0, precision="float64", threads=1, instructions=None):
-    start, sender, shift = listed(model, atoms, skin)
-    system = System(model, precision, threads, instructions)
-    system.set_neighbors(atoms.numbers, start, sender)
-    return system.evaluate(atoms.positions, shift, virials=True, features=True)
+    return opened(tmp_path_factory.mktemp("evaluator"), **request.param)
 
 
 NAMES = ("energy", "virial", "energies", "forces", "virials", "features")
@@ -302,110 +280,3 @@ def test_atoms_of_number_zero_take_no_part(model):
     assert not result.forces[-2:].any()
     assert not result.energies[-2:].any()
     assert result.energy == pytest.approx(kept.energy, rel=1e-13)
-
-
-def test_copies_and_pickles_evaluate_the_same(model):
-    atoms = structures()["slab"]
-    expected = evaluated(model, atoms)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(evaluated(twin, atoms).forces, expected.forces)
-
-
-def test_what_a_structure_cannot_be(model):
-    atoms = structures()["molecule"]
-    start, sender, _ = listed(model, atoms)
-    system = System(model)
-    with pytest.raises(InputError, match="no neighbours yet"):
-        system.evaluate(atoms.positions)
-    with pytest.raises(InputError, match=r"does not know the element 2 of atom 1"):
-        system.set_neighbors([1, 2, *atoms.numbers[2:]], start, sender)
-    with pytest.raises(InputError, match="no neighbours yet"):
-        system.evaluate(atoms.positions)
-    with pytest.raises(InputError, match="an edge comes from atom 99, which does not exist"):
-        system.set_neighbors(atoms.numbers, start, [99, *sender[1:]])
-    with pytest.raises(InputError, match="end before they start"):
-        system.set_neighbors(atoms.numbers, [0, len(sender), *start[2:]], sender)
-    with pytest.raises(InputError, match="give"):
-        system.set_neighbors(atoms.numbers, start, sender[:-1])
-    system.set_neighbors(atoms.numbers, start, sender)
-    with pytest.raises(InputError, match=r"pos is \(3, 3\): give \(9, 3\)"):
-        system.evaluate(atoms.positions[:3])
-    positions = atoms.positions.copy()
-    positions[4, 1] = np.nan
-    with pytest.raises(InputError, match="the position of atom 4 is not finite"):
-        system.evaluate(positions)
-    positions[4] = positions[0]
-    with pytest.raises(InputError, match=r"atom [04] and a neighbour of it are in the same place"):
-        system.evaluate(positions)
-    assert np.isfinite(system.evaluate(atoms.positions).energy)
-    with pytest.raises(InputError, match="threads is 0"):
-        System(model, threads=0)
-
-
-def parts(path):
-    """The header and the tensors of a model file."""
-    with safe_open(path, framework="np") as file:
-        header = json.loads(file.metadata()["equitensor"])
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-
-
-def packed(header, tensors) -> bytes:
-    return save(tensors, metadata={"equitensor": json.dumps(header)})
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda h, t: h["settings"].update(architecture="dimenet++"), r'architecture "dimenet\+\+".*torch backend'),
-        (lambda h, t: h["settings"].update(colour=3), r'setting "colour" that this does not know: upgrade'),
-        (lambda h, t: h.update(format=2), r"format 2, before evaluation without torch: load and save it"),
-        (lambda h, t: h.update(format=5), r"format 5, this reads up to 4: upgrade"),
-        (lambda h, t: h.update(harmonics="other"), r'harmonics convention "other"'),
-        (lambda h, t: h.update(cutoff=-1.0), r"cutoff is -1"),
-        (lambda h, t: h.update(elements=[]), r"knows no element"),
-        (lambda h, t: h.update(elements=[6, 1, 13]), r"rising order"),
-        (lambda h, t: h.update(elements=[1e300]), r"not atomic numbers"),
-        (lambda h, t: h["settings"].update(zbl="true"), r'"zbl" is of another kind'),
-        (lambda h, t: h["settings"].update(normalized=1), r'"normalized" is of another kind'),
-        (lambda h, t: h["settings"].update(repulsion=1), r'"repulsion" is of another kind'),
-        (
-            lambda h, t: (h["settings"].update(repulsion=True), t.pop("repulsion.begins", None)),
-            r'has no tensor "repulsion.begins"',
-        ),
-        (lambda h, t: h["settings"].update(layers=16, gathered=8192), r"has \d+ radial functions.* torch backend"),
-        (lambda h, t: h["settings"].update(channels=9), r"has shape .* its settings ask for"),
-        (lambda h, t: t.pop("backbone.head"), r'no tensor "backbone\.head"'),
-        (lambda h, t: t.update({"backbone.head": np.full_like(t["backbone.head"], np.nan)}), r"not finite"),
-        (lambda h, t: t.update({"backbone.head": t["backbone.head"].astype(np.int32)}), r"not of floating point"),
-        (lambda h, t: t.update({"coupling.index": t["coupling.index"] + 90}), r"names a component that does not exist"),
-        (lambda h, t: t.pop("coupling.index"), r'no tensor "coupling\.index"'),
-    ],
-)
-def test_model_files_that_it_refuses(model, tmp_path, change, message):
-    (tmp_path / "model.eqt").write_bytes(model._bytes)
-    header, tensors = parts(tmp_path / "model.eqt")
-    change(header, tensors)
-    with pytest.raises(InputError, match=message):
-        Model(packed(header, tensors))
-
-
-@pytest.mark.parametrize("size", [0, 7, 8, 100, 4000, -1])
-def test_a_file_that_is_cut_short(model, tmp_path, size):
-    path = tmp_path / "cut.eqt"
-    path.write_bytes(model._bytes[:size])
-    with pytest.raises(InputError, match=r"cut\.eqt"):
-        Model(path)
-    with pytest.raises(InputError, match=r"absent\.eqt: there is no such model file"):
-        Model(tmp_path / "absent.eqt")
-
-
-def test_damaged_files_are_refused_or_evaluated(model):
-    """An InputError or numbers, never a crash; `.ci/sanitize` tries ten thousand under sanitizers, in C++."""
-    count = int(os.environ.get("EQUITENSOR_MUTATIONS", "300"))
-    atoms, rng, refused = structures()["molecule"], np.random.default_rng(0), 0
-    for _ in range(count):
-        try:
-            evaluated(Model(mutated(model._bytes, rng)), atoms)
-        except InputError:
-            refused += 1
-    assert count / 3 < refused < count

@@ -1,26 +1,19 @@
 """Every compiled operator against its reference in plain torch: values, first and second derivatives."""
 
-import sys
-
 import pytest
 import torch
+from operands import density_operands, derivatives, embedding, even_coupling, involution, layer, values
 from torch.autograd import gradcheck, gradgradcheck
 
-from equitensor import core
-from equitensor.nn import Convolution, Interaction
+from equitensor.nn import Convolution
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.message_passing import AtomicDensity, EdgeUpdate
-from equitensor.nn.natural_coupling import natural_coupling
 from equitensor.o3 import wigner_3j
-from equitensor.o3.coupling_tensor import coupling_tensor
-from equitensor.o3.irreps import as_irreps
-from equitensor.ops import degree_linear as degree_linear_module
 from equitensor.ops.channel_product import channel_product, sparse_entries
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.edge_form import gather_edges, read_edges
-from equitensor.ops.operator import _needs
 from equitensor.ops.silu import silu
 
 pytestmark = pytest.mark.usefixtures("compiled_operators")
@@ -32,28 +25,6 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5}
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def values(*shape, dtype=torch.float64):
-    return torch.randn(*shape, dtype=dtype).requires_grad_(True)
-
-
-def involution(size):
-    order, rev = torch.randperm(size), torch.arange(size)
-    one, other = order[: size // 2], order[size // 2 : 2 * (size // 2)]
-    rev[one], rev[other] = other, one
-    return rev
-
-
-def derivatives(function, inputs, seeds):
-    """Values, first derivatives with a random gradient of the output, and those of their random combination."""
-    output = function()
-    outputs = list(output) if isinstance(output, tuple) else [output]
-    value = sum((out * seeds(0, k, out)).sum() for k, out in enumerate(outputs))
-    first = torch.autograd.grad(value, inputs, create_graph=True)
-    value = sum((out * seeds(1, k, out)).sum() for k, out in enumerate(first))
-    second = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
-    return [*outputs, *first, *second]
 
 
 def assert_same(compiled, reference, inputs):
@@ -68,11 +39,6 @@ def assert_same(compiled, reference, inputs):
         scale = float(theirs.detach().abs().max()) if theirs.numel() else 1.0
         tolerance = TOLERANCE[ours.dtype] * max(1.0, scale)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
-
-
-def even_coupling(lmax):
-    irs = [ir for _, ir in as_irreps("+".join(f"{l}{'eo'[l % 2]}" for l in range(lmax + 1)))]
-    return coupling_tensor(irs, irs, irs, False)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -181,23 +147,6 @@ def test_second_derivatives_of_layers_as_training_takes_them(operator, dtype, in
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-def layer(operator, dtype):
-    """A function, the data and the weights that it is of."""
-    if operator == "edge_embedding":
-        inputs, indices = embedding(5, 3, 7, dtype)
-        return lambda: edge_embedding(*inputs, *indices), inputs[:1], inputs[1:]
-    harmonics, messages = values(5, 3, 9, dtype=dtype), values(15, 5, dtype=dtype)
-    radial = values(15, 4, dtype=dtype)
-    if operator == "edge_update":
-        update, features, rev = EdgeUpdate(2, 6, 5, 4, 1.0).to(dtype), values(5, 9, 6, dtype=dtype), involution(15)
-        data = (messages, features, radial, harmonics)
-        return lambda: update(*data, rev), data, list(update.parameters())
-    product, density = DensityProduct(2, 2, 6, 3, "cg").to(dtype), AtomicDensity(2, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
-    data, species = (messages, radial, harmonics), torch.arange(5) % 2
-    weights = [*product.parameters(), *density.parameters()]
-    return lambda: product.of_messages(density, *data, species), data, weights
-
-
 @pytest.mark.parametrize("part", range(8))
 def test_part_of_the_derivatives_of_message_density(part):
     """What is asked for does not depend on what else is."""
@@ -269,127 +218,3 @@ def test_rows_that_are_not_contiguous(in_plain_torch):
     with torch.no_grad():
         for function, inputs in ((degree_linear, (x, weight)), (gather_edges, (harmonics[:, :3], rows[:12], rows[3:]))):
             torch.testing.assert_close(function(*inputs), in_plain_torch(function, *inputs), rtol=0, atol=1e-12)
-
-
-def density_operands(atoms=2):
-    """Operands of message_density at lmax 1."""
-    tensor = natural_coupling(1, "cg")
-    paths = int(tensor.indices[0, 3].max()) + 1
-    data = (values(3 * atoms, 6), values(3 * atoms, 4), values(atoms, 3, 4))
-    weights = (values(6, 5), values(4, 5), values(2, 5, 3), values(2, 3, 2, 3), values(paths, 3))
-    return (*data, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
-
-
-def update_operands():
-    data = (values(6, 5), values(2, 4, 3), values(6, 4), values(2, 3, 4))
-    weights = (values(4, 5), values(2, 3, 5), values(5, 5), values(3, 5), values(5), values(5, 5))
-    return (*data, *weights, involution(6))
-
-
-def embedding(atoms, width, channels, dtype=torch.float64):
-    """Operands of edge_embedding and its indices."""
-    shapes = ((atoms * width, 4), (4, channels), (2, channels), (2, channels), (channels,), (channels, channels))
-    indices = (torch.arange(atoms) % 2, torch.randint(max(1, atoms), (atoms * width,)))
-    return tuple(values(*shape, dtype=dtype) for shape in shapes), indices
-
-
-@pytest.mark.parametrize(
-    "operator, inputs",
-    [
-        ("message_density", density_operands),
-        ("edge_update", update_operands),
-        ("edge_embedding", lambda: sum(embedding(2, 3, 5), ())),
-        ("edge_gather", lambda: (values(2, 3, 4), values(6, 5), values(6, 5))),
-        ("edge_read", lambda: (values(2, 3, 4), values(2, 4, 5), values(6, 5), involution(6))),
-        ("degree_linear", lambda: (values(2, 4, 3), values(2, 3, 5), False)),
-        ("degree_outer", lambda: (values(2, 4, 3), values(2, 4, 5), 2)),
-        ("silu", lambda: (values(7),)),
-        (
-            "channel_product",
-            lambda: (values(2, 4, 3), values(2, 4, 3), *sparse_entries(even_coupling(1)), [4, 4, 4], 2),
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_registration(operator, inputs):
-    torch.library.opcheck(getattr(OPERATORS, operator), inputs())
-
-
-def test_wrong_shapes_say_what_was_expected():
-    with pytest.raises(RuntimeError, match=r"x has shape \[2, 4, 3\], expected \(n, 4, 6\)"):
-        OPERATORS.degree_linear(values(2, 4, 3), values(2, 6, 5), False)
-    with pytest.raises(RuntimeError, match=r"rows has shape \[5, 5\], expected \(6, channels\)"):
-        OPERATORS.edge_gather(values(2, 3, 4), values(5, 5), values(6, 5))
-    with pytest.raises(RuntimeError, match=r"rows are torch.float32, harmonics torch.float64"):
-        OPERATORS.edge_gather(values(2, 3, 4), values(6, 5, dtype=torch.float32), values(6, 5))
-
-
-def test_third_derivatives_are_refused_where_there_are_none():
-    """Not taken for zero."""
-    x = values(5)
-    first = torch.autograd.grad(silu(x).sum(), x, create_graph=True)[0]
-    second = torch.autograd.grad(first.square().sum(), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match="silu_second has no derivative"):
-        torch.autograd.grad(second.sum(), x)
-
-
-def test_weights_get_no_gradient_in_a_pass_that_wants_none(monkeypatch):
-    """Forces are such a pass."""
-    x, weight, wanted = values(2, 4, 3), values(2, 3, 5), []
-    kernel = degree_linear_module._OUTER
-    monkeypatch.setattr(degree_linear_module, "_OUTER", lambda *given: (wanted.append(1), kernel(*given)))
-    shifted = x + 1
-    torch.autograd.grad(degree_linear(shifted, weight).sum(), x)
-    assert not wanted
-    torch.autograd.grad(degree_linear(shifted, weight).sum(), [x, weight])
-    assert wanted
-
-
-def test_arguments_that_are_none_do_not_shift_whose_gradient_is_wanted():
-    wanted, x, y = [], values(3), values(3)
-
-    class Product(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, *arguments):
-            ctx.arguments = arguments
-            return arguments[1] * arguments[2]
-
-        @staticmethod
-        def backward(ctx, g):
-            wanted.append(list(_needs(ctx, ctx.needs_input_grad, ctx.arguments)))
-            return None, g, g
-
-    torch.autograd.grad(Product.apply(None, x + 1, y + 1).sum(), x)
-    assert wanted == [[False, True, False]]
-
-
-@pytest.mark.parametrize("build", ["degree linear", "density product", "convolution", "channelwise"])
-def test_two_threads_give_what_one_gives(build):
-    """Enough items for two ranges, whose sums are added up; the same bits whenever there are two."""
-    assert core.has_openmp() or sys.platform != "linux", "without OpenMP there never is more than one thread"
-    irreps = "+".join(f"16x{l}{'eo'[l % 2]}" for l in range(4))
-    if build == "degree linear":
-        inputs = (values(64, 16, 32), values(4, 32, 32))
-        layer = degree_linear
-    elif build == "density product":
-        product, species = DensityProduct(2, 3, 32, 3, "cg").double(), torch.arange(20) % 2
-        inputs = (values(20, 16, 32), *product.parameters())
-        layer = lambda x, *_: product(x, species)  # noqa: E731
-    elif build == "convolution":
-        conv, edges = Convolution(irreps, "0e+1o+2e+3o", irreps).double(), torch.randint(0, 30, (2, 300))
-        inputs = (values(30, 256), values(300, 16), values(300, conv.weight_numel))
-        layer = lambda x, y, w: conv(x, y, w, edges)  # noqa: E731
-    else:
-        layer = Interaction(irreps, irreps, irreps, form="paths").double()
-        inputs = (values(200, 256), values(200, 256), layer.weight)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 2):
-            torch.set_num_threads(threads)
-            torch.manual_seed(1)
-            results.append(derivatives(lambda: layer(*inputs), inputs, lambda *_: 1.0))
-    finally:
-        torch.set_num_threads(before)
-    for one, two, again in zip(*results, strict=True):
-        assert torch.equal(two, again)
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-12 * max(1.0, float(one.detach().abs().max())))

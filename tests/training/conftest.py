@@ -1,5 +1,7 @@
 """Small data and a small model, trained in a second or two."""
 
+import shutil
+
 import ase.io
 import numpy as np
 import pytest
@@ -122,5 +124,38 @@ def crystal():
             labels["stress"] = 0.1 * rng.normal(size=6)
         atoms.calc = SinglePointCalculator(atoms, **labels)
         return atoms
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """Where the file of the fixture `pretrained` is copied from, once a test has made it."""
+    return tmp_path_factory.mktemp("pretrained") / "model.eqt"
+
+
+@pytest.fixture
+def pretrained(config, kept, tmp_path):
+    """A model file of H, C, N, O, with ZBL, of other sizes than the defaults."""
+    first = tmp_path / "first"
+    if kept.exists():
+        first.mkdir()
+        shutil.copy(kept, first)
+    else:
+        fit(config(output=str(first), train={"max_epochs": 1}, model={"zbl": True}))
+        shutil.copy(first / "model.eqt", kept)
+    return first / "model.eqt"
+
+
+@pytest.fixture
+def tuning(settings, config, pretrained, tmp_path):
+    """tuning(**sections) -> a config that starts from it, with nothing in its model section."""
+
+    def make(**changes):
+        changes["train"] = {"init_from": str(pretrained), "lr": 1e-3, **changes.get("train", {})}
+        changes["model"] = changes.get("model", {})
+        values = settings(**changes)
+        values["model"] = changes["model"]
+        return validate(values, "the test's config")
 
     return make
