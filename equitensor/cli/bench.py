@@ -6,13 +6,13 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "bench",
         help="time the tensor products and the model on this machine",
-        description="Time the tensor products (beside e3nn's) and the default model. Values: milliseconds, medians of "
-        "rounds in which all candidates take turns.",
+        description="Time the tensor products, e3nn's for comparison, and the default model. Results are median times "
+        "in milliseconds over rounds in which all candidates take turns.",
     )
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="default 20")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: torch's")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
-    parser.add_argument("--json", metavar="FILE", help="write the times, machine and versions")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="number of rounds; default 20")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch; default: its own setting")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="precision; default float32")
+    parser.add_argument("--json", metavar="FILE", help="write times, machine and versions")
     parser.set_defaults(run=run)
 
 

@@ -8,8 +8,8 @@ def add_committee_option(parser) -> None:
         nargs="+",
         metavar="OTHER",
         default=[],
-        help="models of other seeds: MODEL OTHER ... as one, whose results are the means, and error bars the spread "
-        "(factors for it are put into MODEL by equitensor uncertainty --committee)",
+        help="models trained with other seeds: use the mean of MODEL OTHER ..., with error bars from their spread "
+        "(calibrate it first with equitensor uncertainty --committee)",
     )
 
 

@@ -7,12 +7,12 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "completion",
-        help="complete commands and options in a shell",
-        description="Print a script that makes a shell complete commands, options and file names.",
-        epilog='bash: eval "$(equitensor completion bash)" in ~/.bashrc. zsh: write it to a file _equitensor in a '
-        "folder of $fpath. fish: write it to ~/.config/fish/completions/equitensor.fish.",
+        help="print a completion script for a shell",
+        description="Print a script with which a shell completes commands, options and file names.",
+        epilog='bash: put eval "$(equitensor completion bash)" into ~/.bashrc. zsh: write the script to a file '
+        "_equitensor in a folder of $fpath. fish: write it to ~/.config/fish/completions/equitensor.fish.",
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
     parser.set_defaults(run=run)
 
 

@@ -4,18 +4,23 @@
 def add_computing_options(parser) -> None:
     """Register --device, --backend, --threads and --d3."""
     add = parser.add_argument
-    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    add("--device", default="auto", help="auto (default: a GPU if available), cpu, cuda")
     add(
         "--backend",
         default="auto",
         choices=("auto", "core", "torch"),
-        help="core: compiled, on CPUs; torch; auto: the core where it can (equitensor info MODEL says which)",
+        help="core (compiled, on CPUs), torch, or auto: the core if possible (see equitensor info MODEL)",
     )
-    add("--threads", type=int, metavar="N", help="of the core; default OMP_NUM_THREADS or all cores, one if few atoms")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of the core; default OMP_NUM_THREADS or all cores, fewer for few atoms",
+    )
     add(
         "--d3",
         metavar="METHOD-DAMPING",
-        help="add this dispersion, as pbe-bj (a model that learned labels without theirs gets it unasked)",
+        help="add D3 dispersion, as pbe-bj (automatic for models trained on labels without dispersion)",
     )
 
 

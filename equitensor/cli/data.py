@@ -6,30 +6,32 @@ from typing import get_args
 
 def add_parser(subparsers):
     """Register `data` with its commands; each sets `run`, a function of the parsed arguments."""
-    parser = subparsers.add_parser("data", help="convert data into a store, or say what data holds")
+    parser = subparsers.add_parser("data", help="convert data to a store, or print what data contain")
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     convert = commands.add_parser(
         "convert",
         help="write structures from files or folders into one LMDB store",
         description="Write the structures of one or several files or folders into one LMDB store.",
     )
-    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, folder, quoted pattern, or other store")
+    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="a file, folder, quoted pattern or store")
     convert.add_argument("out", metavar="OUT.lmdb", help="the store to write")
     convert.add_argument("--overwrite", action="store_true", help="replace OUT.lmdb if it exists")
-    convert.add_argument("--workers", type=_count, metavar="N", help="processes that read; default: as many as cores")
+    convert.add_argument(
+        "--workers", type=_count, metavar="N", help="number of reader processes; default: number of cores"
+    )
     convert.add_argument(
         "--on-bad",
         choices=("error", "report"),
         default="error",
-        help="records that cannot be used: stop at the first (default), or leave them out, list them in "
+        help="unusable records: stop at the first (default), or leave them out, list them in "
         "OUT.lmdb.left_out.csv, and end with exit code 1",
     )
     add_reading_options(convert)
     convert.set_defaults(run=run_convert)
     info = commands.add_parser(
         "info",
-        help="print what a store, file or folder holds",
-        description="Print structures, elements, labels and their ranges of a store, file or folder.",
+        help="print what a store, file or folder contains",
+        description="Print structures, elements, labels and ranges of a store, file or folder, and suspicious values.",
     )
     info.add_argument("path", metavar="PATH", nargs="+", help="a store, file, folder or quoted pattern")
     add_reading_options(info)
@@ -45,7 +47,7 @@ def _add_declared(parser):
     from equitensor.data import formats
 
     choices = ("auto", *sorted(formats.FORMATS))
-    parser.add_argument("--format", choices=choices, default="auto", help="default: found out from the file")
+    parser.add_argument("--format", choices=choices, default="auto", help="default: determined from the file")
     for name, (kind, field) in formats.all_settings().items():
         extra = field.json_schema_extra or {}
         how = {"help": (field.description or "").replace("%", "%%"), "dest": name}

@@ -11,8 +11,8 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "eval",
         help="errors of a model on labelled data, or predictions",
-        description="Print errors of energies, forces and stress; of atoms marked fixed no force is counted. "
-        "Of structures without labels print what the model predicts.",
+        description="Print the errors of energies, forces and stress. Forces on atoms marked as fixed do not count. "
+        "For structures without labels print the predictions.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL_HELP)
@@ -23,13 +23,13 @@ def add_parser(subparsers):
     add(
         "--task",
         choices=("s2ef", "is2re"),
-        help="s2ef: OC20's scores too (cosine, EFwT, EwT; as data with tags show "
-        "unasked); is2re: relax the structures, and compare the energies of the relaxed ones",
+        help="s2ef: also print OC20's scores (cosine, EFwT, EwT; the default for data "
+        "with tags); is2re: relax the structures and compare the relaxed energies",
     )
-    add("--fmax", type=float, metavar="F", help="is2re: largest force left, eV/Angstrom; default 0.02")
-    add("--steps", type=int, metavar="N", help="is2re: steps of a relaxation at most; default 200")
-    add("--batch-size", type=int, default=16, metavar="N", help="structures at once in torch; default 16")
-    add("--dtype", choices=("float32", "float64"), help="default: that of the model")
+    add("--fmax", type=float, metavar="F", help="is2re: stop when no force is larger, eV/Angstrom; default 0.02")
+    add("--steps", type=int, metavar="N", help="is2re: maximum number of steps; default 200")
+    add("--batch-size", type=int, default=16, metavar="N", help="structures per batch in torch; default 16")
+    add("--dtype", choices=("float32", "float64"), help="precision; default: that of the model")
     add_committee_option(parser)
     add_computing_options(parser)
     add_reading_options(parser)

@@ -7,20 +7,23 @@ def add_limit_options(parser) -> None:
     """Register --max-novelty, --max-forces-std and --on-limit."""
     add = parser.add_argument
     add(
-        "--max-novelty", type=float, metavar="X", help="look out for atoms of a higher novelty (1: as 1 %% in training)"
+        "--max-novelty",
+        type=float,
+        metavar="X",
+        help="watch for atoms with a higher novelty (1: exceeded by 1 %% in training)",
     )
     add(
         "--max-forces-std",
         type=float,
         metavar="F",
-        help="look out for atoms whose force has a larger standard deviation, eV/Angstrom",
+        help="watch for forces with a larger standard deviation, eV/Angstrom",
     )
     add(
         "--on-limit",
         "--on-novelty",
         choices=("warn", "stop", "dump"),
         default="warn",
-        help="with these: warn once (default), stop (exit code 1), or write such frames beside the output",
+        help="beyond these limits: warn once (default), stop (exit code 1), or write the frames next to the output",
     )
 
 

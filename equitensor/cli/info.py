@@ -7,8 +7,8 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "info",
-        help="versions, devices and kernels; with MODEL, its card",
-        description="Print versions, devices, threads and kernels, or, with MODEL, what a model file holds.",
+        help="versions, devices and kernels, or a model's card",
+        description="Print versions, devices, threads and kernels or, for MODEL, what the file contains.",
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.set_defaults(run=run)

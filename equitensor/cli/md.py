@@ -3,7 +3,7 @@
 from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
-from equitensor.cli.trained import MODEL_HELP, warn_untrained
+from equitensor.cli.trained import MODEL_HELP, STRUCTURE_HELP, warn_untrained
 
 _DEFAULTS = {
     "temperature": 300.0,
@@ -20,9 +20,9 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "md",
         help="run molecular dynamics",
-        description="Run molecular dynamics. Velocities are drawn at the temperature; those in STRUCTURE are "
-        "not used. Beside the trajectory stand a table (.csv) and a plot (.png) of energies and temperature. "
-        "Exit code 1: the structure flew apart.",
+        description="Run molecular dynamics. Initial velocities are drawn at the given temperature; "
+        "velocities in STRUCTURE are not used. A table (.csv) and a plot (.png) of energies and temperature are "
+        "written next to the trajectory. Exit code 1: the simulation blew up.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL_HELP)
@@ -30,20 +30,25 @@ def add_parser(subparsers):
         "structure",
         metavar="STRUCTURE",
         nargs="?",
-        help="a file that ASE reads, or any data: its last frame, or FILE@3; not needed with --restart",
+        help=STRUCTURE_HELP + "; not needed with --restart",
     )
     add("--steps", type=int, required=True, metavar="N", help="steps to run (with --restart: further steps)")
-    add("--temperature", type=float, metavar="K", help="default 300")
+    add("--temperature", type=float, metavar="K", help="default 300 K")
     add("--timestep", type=float, metavar="FS", help="default 0.5 fs")
-    add("--ensemble", choices=("nve", "nvt", "npt"), default="nve", help="nvt and npt are Langevin dynamics")
-    add("--friction", type=float, metavar="PER_PS", help="of nvt and npt; default 10 per ps")
-    add("--pressure", type=float, metavar="BAR", help="of npt; default 1 bar; the cell keeps its shape")
+    add(
+        "--ensemble",
+        choices=("nve", "nvt", "npt"),
+        default="nve",
+        help="default nve; nvt and npt use Langevin dynamics",
+    )
+    add("--friction", type=float, metavar="PER_PS", help="friction in nvt and npt; default 10 per ps")
+    add("--pressure", type=float, metavar="BAR", help="pressure in npt; default 1 bar; the cell keeps its shape")
     add("--interval", type=int, metavar="N", help="write a frame every N steps; default 10")
-    add("--seed", type=int, metavar="N", help="of velocities and Langevin forces; default 0")
-    add("--out", metavar="TRAJ", help=".traj or .extxyz; default STRUCTURE-md.traj here, or the restarted one")
-    add("--restart", metavar="TRAJ", help="go on after the last frame of a trajectory, with its velocities")
+    add("--seed", type=int, metavar="N", help="seed of initial velocities and Langevin forces; default 0")
+    add("--out", metavar="TRAJ", help=".traj or .extxyz; default ./STRUCTURE-md.traj, or the restarted file")
+    add("--restart", metavar="TRAJ", help="continue from the last frame of a trajectory, with its velocities")
     add("--overwrite", action="store_true", help="replace TRAJ if it exists")
-    add("--dtype", default="float32", choices=("float32", "float64"))
+    add("--dtype", default="float32", choices=("float32", "float64"), help="precision; default float32")
     add_committee_option(parser)
     add_limit_options(parser)
     add_computing_options(parser)

@@ -1,7 +1,7 @@
 """`equitensor phonons`: the band structure of a crystal's vibrations."""
 
 from equitensor.cli.computing import add_computing_options, computing_options
-from equitensor.cli.trained import MODEL_HELP, warn_untrained
+from equitensor.cli.trained import MODEL_HELP, STRUCTURE_HELP, warn_untrained
 
 IMAGINARY = 1.0  # 1/cm below zero that is more than rounding
 
@@ -11,14 +11,21 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "phonons",
         help="phonons of a crystal",
-        description="Phonons of a crystal by phonopy (pip install equitensor[phonons]) from forces in displaced "
-        "supercells, in float64, along the path of its lattice through reciprocal space. Relax it first.",
+        description="Compute the phonons of a crystal with phonopy (pip install equitensor[phonons]) from forces in "
+        "displaced supercells, in float64, along the standard path of its lattice. Relax the crystal first.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL_HELP)
-    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
-    add("--supercell", type=int, nargs=3, required=True, metavar=("A", "B", "C"), help="cells along a, b, c: 2 2 2")
-    add("--displacement", type=float, default=0.01, metavar="D", help="of an atom, Angstrom; default 0.01")
+    add("structure", metavar="STRUCTURE", help=STRUCTURE_HELP)
+    add(
+        "--supercell",
+        type=int,
+        nargs=3,
+        required=True,
+        metavar=("A", "B", "C"),
+        help="cells along a, b and c, as 2 2 2",
+    )
+    add("--displacement", type=float, default=0.01, metavar="D", help="displacement of an atom, Angstrom; default 0.01")
     add("--band", metavar="PNG", help="draw the band structure")
     add("--json", metavar="FILE", help="write the band structure")
     add_computing_options(parser)

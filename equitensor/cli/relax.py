@@ -3,25 +3,25 @@
 from equitensor.cli.committee import add_committee_option, model_files, model_or_committee
 from equitensor.cli.computing import add_computing_options, computing_options
 from equitensor.cli.extrapolation import add_limit_options, extrapolation_watch, limits
-from equitensor.cli.trained import MODEL_HELP, warn_untrained
+from equitensor.cli.trained import MODEL_HELP, STRUCTURE_HELP, warn_untrained
 
 
 def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "relax",
-        help="relax a structure, and its cell",
-        description="Relax a structure (L-BFGS). Exit code 1: not converged, or flown apart.",
+        help="relax a structure, optionally with its cell",
+        description="Relax a structure with L-BFGS. Exit code 1: not converged, or blown up.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL_HELP)
-    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
-    add("--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Angstrom; default 0.01")
+    add("structure", metavar="STRUCTURE", help=STRUCTURE_HELP)
+    add("--fmax", type=float, default=0.01, metavar="F", help="stop when no force is larger, eV/Angstrom; default 0.01")
     add("--cell", action="store_true", help="relax the lattice vectors too")
-    add("--steps", type=int, default=1000, metavar="N", help="give up after N steps; default 1000")
-    add("--out", metavar="FILE", help="any format that ASE writes; default STRUCTURE-relaxed.extxyz here")
+    add("--steps", type=int, default=1000, metavar="N", help="maximum number of steps; default 1000")
+    add("--out", metavar="FILE", help="any format that ASE writes; default ./STRUCTURE-relaxed.extxyz")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
-    add("--dtype", default="float64", choices=("float32", "float64"))
+    add("--dtype", default="float64", choices=("float32", "float64"), help="precision; default float64")
     add_committee_option(parser)
     add_limit_options(parser)
     add_computing_options(parser)

@@ -7,15 +7,26 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "report",
-        help="a run as one page of HTML to look at",
-        description="Write one page of HTML that needs no network: learning curves, parity plots and outliers whose "
-        "structures show in 3D, errors by element, size and config_type, error bars, config, versions.",
+        help="write a training run as an HTML page",
+        description="Write a single HTML page that needs no network: learning curves, parity plots, outliers with "
+        "their structures in 3D, errors by element, size and config_type, error bars, config and versions.",
     )
     add = parser.add_argument
-    add("run_folder", metavar="RUN", help="the folder of a run, which may still go on")
-    add("overrides", metavar="key.sub=value", nargs="*", help="where data have moved: data.train=NEW/PLACE.xyz")
+    add("run_folder", metavar="RUN", help="the folder of a run, finished or still in progress")
+    add(
+        "overrides",
+        metavar="key.sub=value",
+        nargs="*",
+        help="new path of data that have moved: data.train=NEW/PLACE.xyz",
+    )
     add("--out", metavar="FILE", help="default RUN/report.html")
-    add("--structures", type=int, default=1000, metavar="N", help="evaluated of each part of the data; default 1000")
+    add(
+        "--structures",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="structures of each part of the data to evaluate; default 1000",
+    )
     add_computing_options(parser)
     parser.set_defaults(run=run)
 

@@ -10,14 +10,18 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "select",
         help="choose structures to label next",
-        description="Choose structures of high uncertainty that differ from one another, by the error bars of MODEL "
-        "(equitensor uncertainty): each is the most uncertain one after those before it have been learned.",
+        description="Choose uncertain structures that differ from one another, using the error bars of MODEL (see "
+        "equitensor uncertainty): each is the most uncertain one, given that the previous ones have been learned.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help=MODEL_HELP + "; with error bars")
-    add("pool", metavar="POOL", help="structures, labels not needed: a trajectory, a store, or what data convert takes")
-    add("--count", type=int, required=True, metavar="N", help="how many")
-    add("--out", metavar="FILE", help="write them as extended xyz; default POOL-selected.extxyz here")
+    add("model", metavar="MODEL", help=MODEL_HELP + "; it must have error bars")
+    add(
+        "pool",
+        metavar="POOL",
+        help="structures without or with labels: a trajectory, a store, or what data convert takes",
+    )
+    add("--count", type=int, required=True, metavar="N", help="number of structures to choose")
+    add("--out", metavar="FILE", help="write them as extended xyz; default ./POOL-selected.extxyz")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
     add_computing_options(parser)
     add_reading_options(parser)

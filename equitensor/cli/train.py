@@ -9,16 +9,18 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "train",
         help="train a potential",
-        description="Train a potential as a YAML config says. Only data.train is needed; key.sub=value overrides.",
+        description="Train a potential from a YAML config. Only data.train is required; key.sub=value overrides a key.",
     )
-    parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="left out: that of the run to resume")
-    parser.add_argument("overrides", metavar="key.sub=value", nargs="*", help="as train.max_time=00:10:00")
-    parser.add_argument("--check", action="store_true", help="open the data, take one step, say what it needs, stop")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     parser.add_argument(
-        "--watch", action="store_true", help="show the run in a browser of this machine while it goes on"
+        "config", metavar="CONFIG.yaml", nargs="?", help="default with --resume: the config of that run"
     )
-    parser.add_argument("--port", type=int, metavar="N", help="of --watch; default: one that is free")
+    parser.add_argument("overrides", metavar="key.sub=value", nargs="*", help="for example train.max_time=00:10:00")
+    parser.add_argument(
+        "--check", action="store_true", help="open the data, take trial steps, print time and memory, stop"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
+    parser.add_argument("--watch", action="store_true", help="serve a live page of the run to browsers on this machine")
+    parser.add_argument("--port", type=int, metavar="N", help="port of --watch; default: a free one")
     parser.set_defaults(run=run)
 
 

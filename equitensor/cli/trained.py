@@ -1,6 +1,7 @@
 """Models on the command line: how they are named, what they were trained on."""
 
-MODEL_HELP = "a model file, or by its name one that comes with equitensor: organics"
+MODEL_HELP = "a model file, or the name of a model that comes with equitensor: organics"
+STRUCTURE_HELP = "a file that ASE reads, or any data: its last frame, or FILE@3 for the one with index 3"
 
 
 def warn_untrained(model, *labels: str) -> None:
@@ -16,7 +17,7 @@ def warn_untrained(model, *labels: str) -> None:
     for label in labels if trained is not None else ():
         if label not in trained:
             print(
-                f"equitensor: warning: {model} was not trained on {label}: what follows from its {label} is a guess. "
+                f"equitensor: warning: {model} was not trained on {label}: what depends on its {label} is unreliable. "
                 f"Train with labels of {label}, and loss.{label} above 0",
                 file=sys.stderr,
             )

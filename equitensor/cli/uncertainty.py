@@ -9,21 +9,21 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "uncertainty",
-        help="put error bars into a model file",
-        description="One pass over the data that MODEL was trained on gives its energies, forces and atoms error bars; "
-        "they are written into MODEL. Held-out data, of which the model has seen nothing, make 90 % mean 90 %.",
+        help="add error bars to a model file",
+        description="Compute error bars for energies and forces, and the novelty of atoms, in one pass over the data "
+        "that MODEL was trained on, and write them into MODEL. Calibrate them on data that the model has never seen.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file, which is changed")
-    add("train", metavar="TRAIN", help="what it was trained on: a store, or anything that data convert takes")
-    add("--calibrate", metavar="VALID", help="held-out data with labels; without, standard deviations are too small")
+    add("model", metavar="MODEL", help="a model file, which is modified")
+    add("train", metavar="TRAIN", help="its training data: a store, or anything that data convert takes")
+    add("--calibrate", metavar="VALID", help="held-out data with labels; without them the error bars are too small")
     add(
         "--committee",
         nargs="+",
         metavar="OTHER",
-        help="models of other seeds: factors of the committee MODEL OTHER ...",
+        help="models trained with other seeds: calibrate the committee MODEL OTHER ...",
     )
-    add("--remove", action="store_true", help="take the error bars out of MODEL; TRAIN is not read")
+    add("--remove", action="store_true", help="remove the error bars from MODEL; TRAIN is not read")
     add_computing_options(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run)

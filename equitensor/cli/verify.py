@@ -9,9 +9,9 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "verify",
         help="check a model, or any ASE calculator, on this machine",
-        description="Check forces and stress against finite differences, symmetries, cells and supercells, sums of "
-        "fragments, the cutoff, conservation of energy, stale results, and of a model every backend here beside plain "
-        "torch in float64. Without STRUCTURE a cluster and a crystal are made of the model's elements. "
+        description="Check forces and stress against finite differences, symmetries, cells and supercells, sums over "
+        "fragments, the cutoff, energy conservation and stale results, and compare every available backend of a model "
+        "with plain torch in float64. Without STRUCTURE, a cluster and a crystal of the model's elements are used. "
         "Exit code 1: a check failed.",
     )
     add = parser.add_argument
@@ -19,18 +19,23 @@ def add_parser(subparsers):
         "inputs",
         metavar="MODEL [STRUCTURE ...]",
         nargs="*",
-        help=MODEL_HELP + "; any files that ASE reads, stores, LMDB shards, or FILE@3",
+        help=MODEL_HELP + "; then any files that ASE reads, stores, LMDB shards, or FILE@3",
     )
     add(
         "--calculator",
         metavar="MODULE:FACTORY",
-        help="instead of MODEL: what returns an ASE calculator, in a module or a .py file; where it takes an argument "
-        "dtype, float64 is checked and float32 beside it",
+        help="instead of MODEL: a function in a module or .py file that returns an ASE calculator; if it has an "
+        "argument dtype, float64 is checked and float32 compared with it",
     )
-    add("--e0s", metavar="H=E,...", help="with --calculator: energies of isolated atoms in eV, where known")
+    add("--e0s", metavar="H=E,...", help="with --calculator: energies of isolated atoms in eV, if known")
     add("--json", metavar="FILE", help="write all quantities (eV, Angstrom)")
-    add("--seconds", type=float, default=50.0, metavar="S", help="for each structure, about; default 50")
-    add("--dtype", default="float64", choices=("float32", "float64"), help="of MODEL in the checks; default float64")
+    add("--seconds", type=float, default=50.0, metavar="S", help="approximate time for each structure; default 50")
+    add(
+        "--dtype",
+        default="float64",
+        choices=("float32", "float64"),
+        help="precision of MODEL in the checks; default float64",
+    )
     add_computing_options(parser)
     parser.set_defaults(run=run)
 

@@ -1,7 +1,7 @@
 """`equitensor vibrations`: frequencies of a molecule, and its zero-point energy."""
 
 from equitensor.cli.computing import add_computing_options, computing_options
-from equitensor.cli.trained import MODEL_HELP, warn_untrained
+from equitensor.cli.trained import MODEL_HELP, STRUCTURE_HELP, warn_untrained
 
 RELAXED = 0.01  # eV/Angstrom
 
@@ -10,17 +10,23 @@ def add_parser(subparsers):
     """Register the command."""
     parser = subparsers.add_parser(
         "vibrations",
-        help="frequencies of a molecule",
-        description="Harmonic frequencies and zero-point energy of a molecule, or of atoms on a surface, from analytic "
-        "second derivatives in float64. Held atoms stay where they are. Exit code 1: --relax did not converge.",
+        help="harmonic frequencies of a molecule",
+        description="Print harmonic frequencies and the zero-point energy of a molecule, or of atoms on a surface, "
+        "from analytic second derivatives in float64. Constrained atoms do not move. Exit code 1: --relax failed.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL_HELP)
-    add("structure", metavar="STRUCTURE", help="a file that ASE reads, or any data: its last frame, or FILE@3")
-    add("--relax", action="store_true", help="relax first (`equitensor relax` writes what it finds into a file)")
-    add("--fmax", type=float, default=0.001, metavar="F", help="of --relax, eV/Angstrom; default 0.001")
-    add("--steps", type=int, default=1000, metavar="N", help="of --relax, at most; default 1000")
-    add("--json", metavar="FILE", help="write frequencies, motions and the structure")
+    add("structure", metavar="STRUCTURE", help=STRUCTURE_HELP)
+    add("--relax", action="store_true", help="relax first (only `equitensor relax` writes the structure to a file)")
+    add(
+        "--fmax",
+        type=float,
+        default=0.001,
+        metavar="F",
+        help="with --relax: stop when no force is larger, eV/Angstrom; default 0.001",
+    )
+    add("--steps", type=int, default=1000, metavar="N", help="with --relax: maximum number of steps; default 1000")
+    add("--json", metavar="FILE", help="write frequencies, normal modes and the structure")
     add_computing_options(parser)
     parser.set_defaults(run=run)
 

@@ -150,7 +150,7 @@ ENERGY = Label(
     late=300.0,
     among_many=30.0,
     same=(1e-6, 0.0),
-    unit_help="eV (default, but for CP2K, ORCA, xtb and CREST Hartree), meV, kcal/mol, kJ/mol, Hartree, Rydberg",
+    unit_help="eV (default; Hartree for CP2K, ORCA, xtb, CREST), meV, kcal/mol, kJ/mol, Hartree, Rydberg",
 )
 FORCES = Label(
     name="forces",
@@ -176,7 +176,7 @@ FORCES = Label(
     term="forces",
     weight=100.0,
     same=(1e-5, 1e-6),
-    unit_help="energy/length, as Hartree/Bohr; default: energy unit / length unit; of gradients with a minus, "
+    unit_help="energy/length, as Hartree/Bohr; default: energy unit / length unit; for gradients put a minus, "
     "=-Hartree/Bohr",
 )
 STRESS = Label(
@@ -201,7 +201,7 @@ STRESS = Label(
     weight=100.0,
     same=(0.0, 0.01),
     key_help=", or of the virial,",
-    unit_help="as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa where compression is positive",
+    unit_help="as GPa or eV/Angstrom^3; default: energy unit / length unit^3; =-GPa if compression is positive",
 )
 ISOLATED_ATOM = 8  # the bit of the store's index that no label may have
 _FREE_BITS = (16, 32, 64, 128)

@@ -176,18 +176,20 @@ class DimeNetPlusPlus(Backbone):
         self,
         num_elements: int,
         cutoff: PositiveFloat = 5.0,
-        channels: Annotated[Count, Field(description="channels of a message")] = 128,
-        layers: Annotated[Count, Field(description="interaction blocks")] = 4,
-        lmax: Annotated[CountFromZero, Field(description="degree of the angular basis")] = 6,
-        num_radial: Annotated[Count, Field(description="Bessel functions of the distance")] = 6,
-        triplet_channels: Annotated[Count, Field(description="channels in which messages meet")] = 64,
+        channels: Annotated[Count, Field(description="channels (directional: on atoms; dimenet++: of messages)")] = 128,
+        layers: Annotated[Count, Field(description="interaction blocks (directional: densities)")] = 4,
+        lmax: Annotated[CountFromZero, Field(description="maximum degree of the angular basis")] = 6,
+        num_radial: Annotated[Count, Field(description="number of Bessel functions")] = 6,
+        triplet_channels: Annotated[Count, Field(description="channels of the triplet interaction")] = 64,
         basis_channels: Annotated[Count, Field(description="channels between the bases and the messages")] = 8,
         output_channels: Annotated[Count, Field(description="channels of the output blocks")] = 256,
         before_skip: Annotated[CountFromZero, Field(description="residual layers before the skip connection")] = 1,
-        after_skip: Annotated[CountFromZero, Field(description="residual layers behind it")] = 2,
-        output_layers: Annotated[CountFromZero, Field(description="layers of an output block")] = 3,
+        after_skip: Annotated[CountFromZero, Field(description="residual layers after the skip connection")] = 2,
+        output_layers: Annotated[CountFromZero, Field(description="number of layers of an output block")] = 3,
         envelope_exponent: Annotated[Count, Field(description="exponent of the polynomial envelope at the cutoff")] = 5,
-        pyg_form: Annotated[bool, Field(description="the form of PyG's DimeNet++, whose weights then fit")] = False,
+        pyg_form: Annotated[
+            bool, Field(description="use the form of PyG's DimeNet++, so that its weights can be loaded")
+        ] = False,
         num_neighbors: float | None = None,
     ) -> None:
         super().__init__()

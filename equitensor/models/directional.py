@@ -39,7 +39,9 @@ def _interaction(product: str) -> str:
 
 
 Product = Annotated[
-    str, AfterValidator(_interaction), Field(description="tensor product of the powers: cg, gaunt, cp or a package's")
+    str,
+    AfterValidator(_interaction),
+    Field(description="tensor product: cg, gaunt, cp, or one from an installed package"),
 ]
 
 
@@ -107,25 +109,23 @@ class Directional(EvaluatedBackbone):
         self,
         num_elements: int,
         cutoff: PositiveFloat,
-        channels: Annotated[Count, Field(description="channels on the atoms")] = 32,
-        edge_channels: Annotated[Count, Field(description="channels of the messages along edges")] = 32,
-        lmax: Annotated[CountFromZero, Field(description="degree of the density on the atoms")] = 3,
-        layers: Annotated[Count, Field(description="densities, with messages updated between them")] = 2,
+        channels: Annotated[Count, Field(description="channels of the atomic features")] = 32,
+        edge_channels: Annotated[Count, Field(description="channels of the messages")] = 32,
+        lmax: Annotated[CountFromZero, Field(description="maximum degree of the density")] = 3,
+        layers: Annotated[Count, Field(description="number of densities")] = 2,
         gathered: Annotated[
-            Count | None, Field(description="channels gathered on atoms; null: twice the channels")
+            Count | None, Field(description="channels summed on atoms before mixing; null: twice `channels`")
         ] = None,
-        correlation: Annotated[Count, Field(description="highest power of the density")] = 3,
+        correlation: Annotated[Count, Field(description="maximum power of the density")] = 3,
         product: Product = "gaunt",
-        num_radial: Annotated[Count, Field(description="Bessel functions of the distance")] = 8,
+        num_radial: Annotated[Count, Field(description="number of Bessel functions")] = 8,
         smoothness: Annotated[
             NonNegativeFloat, Field(description="s: the n-th Bessel function is weighted by n^-s")
         ] = 1.0,
         num_neighbors: float = 12.0,
         normalized: Annotated[
             bool | None,
-            Field(
-                description="densities are averages over neighbours, not sums; null: in training as the data ask for"
-            ),
+            Field(description="average over neighbours instead of summing; null: only for data with many elements"),
         ] = None,
     ) -> None:
         super().__init__()

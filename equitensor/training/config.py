@@ -37,14 +37,14 @@ _S = TypeVar("_S", bound=Section)
 
 
 class Config(Section):
-    """A whole run."""
+    """The config of a run."""
 
-    data: DataConfig = Field(description="where the snapshots are, how they are read, what is held out")
+    data: DataConfig = Field(description="data: where they are, how they are read, what is held out")
     model: ModelConfig = Field(ModelConfig(), description="the architecture and its settings")
-    train: TrainConfig = Field(TrainConfig(), description="how long, how fast, in what precision, on what")
-    loss: LossConfig = Field(LossConfig(), description="what errors weigh")
-    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, the split and the order of structures")
-    output: str = Field("runs/train", description="the folder of the run, which must be empty or not there yet")
+    train: TrainConfig = Field(TrainConfig(), description="duration, optimiser, precision, device")
+    loss: LossConfig = Field(LossConfig(), description="weights of the errors")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of initial weights, the split and the order of structures")
+    output: str = Field("runs/train", description="folder of the run, which must be empty or not exist yet")
 
     def resolved(self) -> dict:
         return self.model_dump(mode="json")
@@ -117,14 +117,14 @@ def _loss_section() -> type[LossConfig]:
         counted = f"{label.quantity.name.replace('_', ' ')} ({label.quantity.unit})"
         fields[label.name] = (float, Field(label.weight, ge=0, description=f"weight of squared errors of {counted}"))
         if label.late is not None:
-            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0, description="the same in the last stage"))
+            fields[f"{label.name}_late"] = (float, Field(label.late, ge=0, description="the same in the late stage"))
     return _with_keys(LossConfig, fields)
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file, or of a mapping as one would hold, with overrides "key.sub=value" (as YAML, null too).
+    """The config of a YAML file, or of an equivalent mapping, with overrides "key.sub=value" (YAML, also null).
 
-    Raises InputError naming the file and the key for anything wrong, with the nearest known key.
+    Raises InputError for anything wrong, naming the file, the key and the closest known key.
     """
     values = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _read(Path(source))
     for override in overrides:

@@ -40,8 +40,8 @@ class Section(BaseModel):
 class Subtract(Section):
     """What is taken off the labels before a model learns them, and added to its predictions: d3, as "pbe-bj"."""
 
-    d3: str | None = Field(None, description="DFT-D3 that the labels hold: functional and damping, as pbe-bj")
-    zbl: bool = Field(False, description="always false: model.zbl makes the ZBL repulsion part of the model")
+    d3: str | None = Field(None, description="DFT-D3 that the labels include: functional and damping, as pbe-bj")
+    zbl: bool = Field(False, description="must be false: model.zbl makes the ZBL repulsion part of the model")
 
     @field_validator("d3")
     @classmethod
@@ -59,10 +59,10 @@ class Subtract(Section):
         return value
 
 
-TRAIN = "what to train on: a path, a pattern, a mapping with a path and reader options, or a list of these"
-VALID = "what to validate on, as `train`; null: a part of `train`"
-TEST = "what errors are also told of at the end, as `train`, or several sets by name"
-REPLAY = "data of an earlier training, and their share in each epoch"
+TRAIN = "training data: a path, a pattern, a mapping with a path and reader options, or a list of these"
+VALID = "validation data, in the same form as `train`; null: a part of `train`"
+TEST = "test data, evaluated at the end, in the same form as `train`, or a mapping from names to several sets"
+REPLAY = "data of an earlier training to replay, and their share in each epoch"
 
 
 class DataConfig(Section):
@@ -72,20 +72,20 @@ class DataConfig(Section):
     valid: Any = Field(None, description=VALID)
     test: Any = Field(None, description=TEST)
     replay: Any = Field(None, description=REPLAY)
-    valid_fraction: float = Field(0.1, ge=0, lt=1, description="share of `train` that is held out without `valid`")
-    valid_by: Literal["group", "frame"] = Field("group", description="whether whole groups are held out, or frames")
+    valid_fraction: float = Field(0.1, ge=0, lt=1, description="share of `train` held out if `valid` is not given")
+    valid_by: Literal["group", "frame"] = Field("group", description="hold out whole groups, or single frames")
     fixed_forces: bool = Field(
-        False, description="whether forces on atoms marked fixed are learned too, where they are not zero"
+        False, description="also learn the forces on atoms marked as fixed, if they are not zero"
     )
     e0s: dict[str | int, float] | str | None = Field(
         None,
-        description="energies of isolated atoms in eV, by element; a file of them; isolated (those in the data); fit "
-        "(least squares); null: isolated where all are there, else fit",
+        description="energies of isolated atoms in eV by element; or a file with them; or isolated (from the data); "
+        "or fit (least squares); null: isolated if the data contain all of them, else fit",
     )
-    subtract: Subtract = Field(Subtract(), description="what is taken off the labels and added to predictions")
-    format: str = Field("auto", description="format of the files; auto: found out from each")
+    subtract: Subtract = Field(Subtract(), description="what is subtracted from labels and added to predictions")
+    format: str = Field("auto", description="format of the files; auto: determined for each file")
     num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="processes that read batches ahead; auto: none until steps wait for data"
+        "auto", description="processes that prepare batches; auto: none until steps have to wait for data"
     )
 
     def reading_options(self) -> dict:
@@ -98,7 +98,7 @@ class Source(Section):
     """Data with options of its own: what `open_snapshots` takes as a mapping."""
 
     path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
-    weight: PositiveFloat = Field(1.0, description="by which the weight of its structures in the loss is multiplied")
+    weight: PositiveFloat = Field(1.0, description="factor on the weights of its structures in the loss")
     format: str | None = Field(None, description="format of its files; null: data.format")
 
     @model_serializer(mode="wrap")
@@ -110,8 +110,8 @@ class Replay(Section):
     """Data that a model was trained on before, the share of them in each epoch, and the labels to learn from."""
 
     path: str | list[str] = Field(description="a file, folder, store or pattern, or several")
-    share: float = Field(0.2, gt=0, lt=1, description="of an epoch's structures, by weight")
-    labels: list[str] | None = Field(None, description="labels to learn from; null: all that are there")
+    share: float = Field(0.2, gt=0, lt=1, description="share in the structures of an epoch, by weight")
+    labels: list[str] | None = Field(None, description="labels to learn; null: all that are present")
     format: str | None = Field(None, description="format of its files; null: data.format")
 
     def source(self) -> dict:
@@ -122,13 +122,13 @@ class Replay(Section):
 class ModelConfig(Section):
     """The architecture, with the settings of all; one that is left out takes the architecture's own default."""
 
-    architecture: str = Field(DEFAULT, description="the backbone: directional, dimenet++ or an installed package's")
-    cutoff: PositiveFloat = Field(CUTOFF, description="Angstrom: how far atoms see each other")
-    zbl: bool = Field(False, description="add the ZBL repulsion of nuclei at short distances")
+    architecture: str = Field(DEFAULT, description="backbone: directional, dimenet++, or one from an installed package")
+    cutoff: PositiveFloat = Field(CUTOFF, description="cutoff radius, Angstrom")
+    zbl: bool = Field(False, description="add the ZBL repulsion between nuclei at short distances")
     repulsion: bool | None = Field(
         None,
-        description="below the distances of the training data ZBL repels and nothing else changes; null: in training "
-        "as the data ask for",
+        description="below the distances of the training data add ZBL, keep the network constant; null: only for data "
+        "with many elements",
     )
 
     def settings(self) -> dict:
@@ -145,41 +145,41 @@ _Rates = Annotated[
 class TrainConfig(Section):
     """How long, how fast, in what precision, and on what."""
 
-    batch_size: PositiveInt | None = Field(None, description="structures of a batch at most")
+    batch_size: PositiveInt | None = Field(None, description="maximum number of structures per batch")
     batch_edges: PositiveInt | None = Field(
-        None, description="edges of a batch at most; where neither is given, those of ten structures, 4500 at most"
+        None, description="maximum number of edges per batch; default: those of ten structures, at most 4500"
     )
-    accumulate: PositiveInt = Field(1, description="batches of a step, on each rank")
+    accumulate: PositiveInt = Field(1, description="batches per step on each rank")
     max_epochs: PositiveInt | None = Field(None, description="epochs after which the run ends")
     max_time: str | None = Field(
         None,
-        description="HH:MM:SS or seconds: time after which the run ends",
+        description="time after which the run ends, HH:MM:SS or seconds",
         json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
     )
-    optimizer: Literal["soap", "adam", "muon"] = Field("soap", description="what makes steps of gradients")
+    optimizer: Literal["soap", "adam", "muon"] = Field("soap", description="optimiser")
     lr: _Rates | None = Field(
         None, description="learning rate of weight matrices, or one by part of the model; null: the optimiser's own"
     )
-    weight_decay: float = Field(0.0, ge=0, description="of weight matrices, decoupled as in AdamW")
-    constant: float = Field(0.3, ge=0, le=1, description="share of the run before the learning rate falls as a cosine")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of weights, which the model file has")
-    clip: PositiveFloat | None = Field(None, description="largest norm of the gradient of a step; null: any")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of weight matrices, decoupled as in AdamW")
+    constant: float = Field(
+        0.3, ge=0, le=1, description="share of the run before the cosine decay of the learning rate"
+    )
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of weights, which is what is saved")
+    clip: PositiveFloat | None = Field(None, description="maximum norm of the gradient; null: no clipping")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of weights and features")
-    device: str = Field("auto", description="cpu, cuda, cuda:1; auto: a GPU where there is one")
-    threads: PositiveInt | None = Field(None, description="threads inside operations; null: torch's own number")
-    init_from: str | None = Field(None, description="a model file, or organics, whose weights are taken: fine-tuning")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if available")
+    threads: PositiveInt | None = Field(None, description="CPU threads; null: one per core")
+    init_from: str | None = Field(None, description="fine-tuning: start from this model file, or from organics")
     head: Literal["keep", "new"] = Field(
-        "keep", description="readout of the model of init_from: kept, or as in a new model of these data"
+        "keep", description="fine-tuning: keep the readout of init_from, or initialise a new one"
     )
     freeze: list[str] = Field(
         [],
-        description="parts of the model that are not trained",
+        description="fine-tuning: parts of the model that are not trained",
         json_schema_extra={"type": ["array", "string"]},
     )
-    patience: PositiveInt | None = Field(
-        None, description="validations without a better model after which the run ends"
-    )
-    loggers: list[Literal["tensorboard", "wandb"]] = Field([], description="where metrics go beside metrics.csv")
+    patience: PositiveInt | None = Field(None, description="stop after this many validations without improvement")
+    loggers: list[Literal["tensorboard", "wandb"]] = Field([], description="loggers in addition to metrics.csv")
 
     @property
     def by_part(self) -> bool:
@@ -203,17 +203,17 @@ class TrainConfig(Section):
 
 
 class LossConfig(Section):
-    """L = forces |dF|^2 + energy (dE / n)^2 + stress (V |dS| / n)^2, each label that is there; the table of labels has
-    the terms and their default weights. From `late` of the run on, energy_late for energy.
+    """L = forces |dF|^2 + energy (dE / n)^2 + stress (V |dS| / n)^2, over the labels that are present.
 
-    Errors count linearly beyond `huber` times the RMS of the labelled forces or, where that is less, times three times
-    their usual size (that number in eV/Angstrom of forces, in eV of energies per atom), of virials per atom beyond
-    `huber` times three times their usual size; null: squared too.
+    The table of labels has the terms and their default weights. From `late` of the run on, energy_late replaces energy.
+    Errors count linearly beyond a limit: for forces (eV/Angstrom), and with the same number for energies per atom (eV),
+    `huber` times the RMS of the labelled forces or, if that is less, three times their usual size; for virials per atom
+    `huber` times three times their own usual size. null: no limit.
     """
 
-    late: float = Field(0.75, ge=0, le=1, description="share of the run after which energies weigh `energy_late`")
+    late: float = Field(0.75, ge=0, le=1, description="share of the run after which the energy weight is `energy_late`")
     huber: PositiveFloat | None = Field(
-        1.0, description="errors beyond so many times the usual size count linearly; null: all are squared"
+        1.0, description="errors larger than this multiple of the usual size count linearly; null: all are squared"
     )
 
     def weights(self, late: bool) -> dict[str, float]:

@@ -40,11 +40,13 @@ def read(
     path: Path,
     length_unit: Annotated[str | None, LENGTH_UNIT] = None,
     weight_key: Annotated[
-        str | None, Field(description="name of the weight of a frame in the loss; default: config_weight")
+        str | None, Field(description="name of the weight of a frame in the loss; default config_weight")
     ] = None,
     group_key: Annotated[
         str | None,
-        Field(description="name of the value that says which trajectory a frame belongs to; file: each file is one"),
+        Field(
+            description="name of the value that identifies the trajectory of a frame; file: each file is a trajectory"
+        ),
     ] = None,
     elements: Annotated[list[str] | str | None, ELEMENTS] = None,
     **label_options: str | None,

@@ -12,7 +12,7 @@ from equitensor.settings import Settings, settings_of
 
 LENGTH_UNIT = Field(description="Angstrom (default), Bohr, nm")
 ELEMENTS = Field(
-    description="LAMMPS dump, deepmd: the elements of the types in their order, as Si O or Si,O",
+    description="LAMMPS dump, deepmd: the elements of types 1, 2, ..., as Si O or Si,O",
     json_schema_extra={"metavar": "SYMBOL"},
 )
 

@@ -51,18 +51,20 @@ def read(
     stages: Annotated[
         list[str] | str | None,
         Field(
-            description="PubChemQCR: an optimisation stage to read, repeatable; default: its DFT stages",
+            description="PubChemQCR: an optimisation stage to read, repeatable; default: the DFT stages",
             json_schema_extra={"option": "stage", "repeated": True},
         ),
     ] = None,
     mix_levels: Annotated[
-        bool, Field(description="PubChemQCR: allow stages of several levels of theory in one store")
+        bool, Field(description="PubChemQCR: allow stages with different levels of theory in one store")
     ] = False,
     split_file: Annotated[
         str | None,
         Field(description="PubChemQCR: a split by molecule (JSON or text)", json_schema_extra={"metavar": "FILE"}),
     ] = None,
-    subset: Annotated[str | None, Field(description="PubChemQCR: which part of the split: train, val, ...")] = None,
+    subset: Annotated[
+        str | None, Field(description="PubChemQCR: the part of the split to read: train, val, ...")
+    ] = None,
 ):
     """The steps of every molecule of a file or a folder, in eV and eV/Angstrom, one molecule at a time.
 
