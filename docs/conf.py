@@ -36,5 +36,6 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # they stand in the signature's documentation, with shapes and units
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # those of torch and ASE say nothing about ours
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

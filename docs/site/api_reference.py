@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from collections.abc import Mapping
 
 _PACKAGES = {
     "equitensor": ("load", "save", "Calculator", "hessian"),
@@ -54,6 +55,6 @@ def _entry(package: str, name: str, value) -> str:
     elif callable(value):
         lines = [f".. autofunction:: {package}.{name}"]
     else:
-        words = ", ".join(f"``{each}``" for each in value) if isinstance(value, dict) else str(value)
+        words = ", ".join(f"``{each}``" for each in value) if isinstance(value, Mapping) else str(value)
         lines = [f".. py:data:: {package}.{name}", "", f"   {words}"]
     return "\n".join(["```{eval-rst}", *lines, "```", ""])

@@ -4,7 +4,7 @@ import re
 
 from sphinx.application import Sphinx
 
-_INHERITED = ("implemented_properties", "discard_results_on_any_change")  # of ASE's calculators
+_INHERITED = ("implemented_properties", "discard_results_on_any_change", "model_config")  # of ASE and pydantic
 
 
 def setup(app: Sphinx) -> dict:

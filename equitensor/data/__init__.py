@@ -1,4 +1,4 @@
-"""Files and formats: from what people have to snapshots, stores and graphs (which alone need torch)."""
+"""Data: file formats, snapshots, stores, splits, E0s, and data sets of graphs (only these need torch)."""
 
 from typing import TYPE_CHECKING
 

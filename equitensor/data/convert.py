@@ -31,14 +31,22 @@ def convert(
     share: Callable[[float], None] | None = None,
     **options: Any,
 ) -> Store:
-    """Write the structures of one or several sources into a store at `out`, and open it.
+    """Write the structures of one or several sources into a store at `out`, checking each, and open it.
 
-    Each structure is checked. workers: processes that read; the store is the same for any number. A conversion that
-    was killed goes on where it was when it is repeated. on_bad: "error" raises InputError naming file and record at
-    the first that cannot be used, and nothing is left; "report" leaves these out and lists them in
-    `report_path(out)`; their number is provenance["left_out"]. `progress(count)` is called as structures are written,
-    `share(done)` with what is done of the input, from 0 to 1; options (energy_key, energy_unit, stage, ...) go to the
-    format.
+    A conversion that was killed continues where it stopped when it is repeated.
+
+    Args:
+        sources: files, folders, patterns or stores.
+        out: the store to write.
+        format: of the sources; "auto" determines it for each.
+        overwrite: replace an existing store.
+        progress: progress(count) is called as structures are written.
+        workers: number of reader processes; the store does not depend on it.
+        on_bad: "error" raises InputError for the first unusable record, naming file and record, and leaves nothing;
+            "report" leaves such records out and lists them in `report_path(out)`; their number is in
+            `provenance["left_out"]`.
+        share: share(done) is called with the fraction of the input that is done, from 0 to 1.
+        options: of the format (energy_key, energy_unit, stage, ...).
     """
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
     out = Path(out)

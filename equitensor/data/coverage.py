@@ -24,14 +24,15 @@ _DISTANCES = 500
 
 @dataclass
 class Coverage:
-    """Counts over a data set; ranges are (smallest, largest), None where nothing has the label.
+    """What a data set contains. Ranges are (smallest, largest), or None without any labels.
 
-    elements: atomic number -> structures that contain it; energy_per_atom in eV/atom, forces (largest norm
-    of a force) and forces_rms (per component) in eV/Angstrom; labels: name -> structures that have it; ranges: of the
-    labels beside energy and forces, per component, in their units;
-    weights_range is None where all weights are 1, `weighted` counts those that are not.
-    Beyond 20 000 structures ranges and config_types come from `sampled` of them, evenly spaced, and so do the elements
-    of a store whose index does not have them; `shortest`, the shortest distance in Angstrom, comes from 500.
+    elements: atomic number -> number of structures that contain it; energy_per_atom in eV/atom; forces (largest norm of
+    a force) and forces_rms (per component) in eV/Angstrom; labels: name -> number of structures that have it; ranges:
+    of further labels, per component, in their units; weights_range: None if all weights are 1; weighted: number of
+    structures with another weight.
+
+    Beyond 20 000 structures, ranges and config_types come from `sampled` evenly spaced ones, and so do the elements of
+    a store whose index does not contain them; shortest, the shortest distance in Angstrom, comes from 500.
     """
 
     name: str
@@ -66,9 +67,11 @@ def coverage(
     name: str | None = None,
     usual: LabelSample | None = None,
 ) -> Coverage:
-    """The coverage of a data set or of its part `indices`; its warnings say where labels or lengths break physical
-    bounds, as wrong units and signs make them, and which frames hold labels beyond what is `usual` (by default, the
-    forces of this data set)."""
+    """What a data set, or its part `indices`, contains, with warnings about suspicious values.
+
+    The warnings name labels and lengths that violate physical bounds, as wrong units and signs do, and frames whose
+    labels are far beyond the `usual` (by default the forces of this data set).
+    """
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     index = snapshots.index
     sample = evenly_spaced(indices, SAMPLE)
@@ -157,7 +160,7 @@ def _range(values):
 
 
 def coverage_table(coverages: list[Coverage]) -> "Table":
-    """A rich Table with one column per data set, units in the rows' names."""
+    """A rich Table with one column per data set and units in the names of the rows."""
     from rich.table import Table
 
     table = Table(title="Data", title_justify="left")

@@ -15,12 +15,11 @@ _CACHED_ATOMS = 100_000  # about 0.3 GB of graphs at 40 neighbours an atom
 
 
 class GraphDataset(Dataset):
-    """AtomicGraphs of `snapshots[indices]` with edges up to `cutoff` (Angstrom), built when asked for.
+    """The AtomicGraphs of `snapshots[indices]` with edges up to `cutoff` (Angstrom), built on access.
 
-    `cache` keeps built graphs in memory (in each worker that builds them); by default for sets of up to 100
-    000 atoms, whose neighbour lists would otherwise be built anew each epoch. `index` of a graph is its
-    position in `snapshots`; `left(index, structure)`, where given, is the structure with the labels that are
-    left to learn. Raises InputError, naming the record, where a graph cannot be built.
+    cache: keep graphs in memory (in each worker that builds them); the default is True up to 100 000 atoms in total.
+    `index` of a graph is its index in `snapshots`. left(index, structure), if given, returns the structure with the
+    labels to learn. Raises InputError, naming the record, if a graph cannot be built.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class GraphDataset(Dataset):
 
     @property
     def keeps_graphs(self) -> bool:
-        """Whether a graph is built once and kept."""
+        """Whether graphs are kept in memory."""
         return self._cache is not None
 
     def __getitem__(self, i: int) -> AtomicGraph:
@@ -69,5 +68,5 @@ class GraphDataset(Dataset):
 
 
 def graph_loader(dataset: GraphDataset, batch_size: int = 1, **options: Any) -> DataLoader:
-    """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, collate_fn, ...) are torch's."""
+    """A DataLoader of batched AtomicGraphs; options (shuffle, num_workers, collate_fn, ...) are those of torch."""
     return DataLoader(dataset, batch_size=batch_size, **{"collate_fn": AtomicGraph.collate, **options})

@@ -23,7 +23,7 @@ _LARGEST = 1e4  # eV: tables of linear references fill what they do not know wit
 
 @dataclass(frozen=True)
 class E0s:
-    """`values`: atomic number -> eV for each element; `origin`: in words, how they were obtained."""
+    """values: atomic number -> E0 in eV; origin: a description of how they were obtained."""
 
     values: dict[int, float]
     origin: str
@@ -32,12 +32,17 @@ class E0s:
 def resolve_e0s(
     setting: str | Path | Mapping[str | int, float] | None, snapshots: Snapshots, indices: ArrayLike | None = None
 ) -> E0s:
-    """The E0 of each element in `snapshots`, in eV.
+    """Determine the E0 of each element in `snapshots`, in eV.
 
-    setting: None or "auto" (isolated atoms found in the data, else a fit), "isolated", "fit", a mapping
-    from symbol or atomic number to eV, or a path: JSON, YAML, npz with `coeff[Z]`, or a file of single
-    atoms that ASE reads. indices: the structures to fit to (the training set); all by default. Raises
-    InputError where an element has no E0 or the setting cannot be read.
+    Args:
+        setting: None or "auto" (isolated atoms if the data contain all of them, else a fit), "isolated", "fit", a
+            mapping from symbol or atomic number to eV, or a path: JSON, YAML, npz with `coeff[Z]`, or a file of single
+            atoms that ASE reads.
+        snapshots: the data.
+        indices: the structures to fit to (the training set); None: all.
+
+    Raises:
+        InputError: an element without an E0, or a setting that cannot be read.
     """
     if isinstance(setting, Mapping):
         return _complete(_from_mapping(setting, "data.e0s"), snapshots, "given")

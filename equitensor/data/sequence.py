@@ -26,7 +26,7 @@ class Snapshots(Sequence[Structure], ABC):
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers, ascending."""
+        """Atomic numbers in ascending order."""
         return self.index.elements
 
     def __len__(self) -> int:
@@ -48,11 +48,11 @@ class Snapshots(Sequence[Structure], ABC):
 
     @abstractmethod
     def read(self, i: int) -> Structure:
-        """Structure number i, 0 <= i < len(self)."""
+        """The structure with index i, 0 <= i < len(self)."""
 
 
 class Memory(Snapshots):
-    """Snapshots held in memory, from any iterable of structures."""
+    """Snapshots in memory, from any iterable of structures."""
 
     def __init__(
         self, structures: Iterable[Structure], name: str = "structures", provenance: dict | None = None

@@ -23,16 +23,16 @@ _SAME, _SHOWN = "same calculation", 10
 
 
 def open_snapshots(path: Sources, format: str = "auto", unlabelled: bool = False, **options: Any) -> Snapshots:
-    """Snapshots of a store (read from disk as needed) or of any importable file, folder, pattern or list of these.
+    """Open a store (read from disk as needed), or any file, folder, pattern or list of these that can be imported.
 
-    A mapping {"path": ..., "weight": 2, "energy_key": ...} is a source with options of its own, which come before
-    those that are given, and a weight with which that of each structure in the loss is multiplied.
+    A mapping {"path": ..., "weight": 2, "energy_key": ...} is a source with its own options, which take precedence, and
+    a weight that multiplies those of its structures in the loss.
 
-    What is not a store is read into memory and checked, which suits files up to about a gigabyte; convert
-    larger ones with `equitensor data convert`. A pattern ("runs/*/vasprun.xml", "**" for folders at any depth) stands
-    for what matches it. Options (energy_key, energy_unit, stage, ...) go to the format; group_key="file" makes each
-    file a group, whatever the format. Files without labels are refused or, with `unlabelled`, read with a warning.
-    Raises InputError naming file and record for anything that cannot be used.
+    Everything but a store is read into memory and checked, which suits files of up to about a gigabyte; convert larger
+    ones with `equitensor data convert`. A pattern ("runs/*/vasprun.xml", "**" for folders at any depth) stands for
+    the files that match it. Options (energy_key, energy_unit, stage, ...) go to the format; group_key="file" makes
+    each file a group, for any format. Files without labels are refused or, with `unlabelled`, read with a warning.
+    Raises InputError, naming file and record, for anything that cannot be used.
     """
     if isinstance(path, Mapping):
         return _source(dict(path), format, unlabelled, options)

@@ -20,16 +20,16 @@ _SAME_PLACE = 1e-4  # Angstrom
 
 @dataclass(frozen=True)
 class Split:
-    """Sorted indices (int64) of the structures to train and to validate on."""
+    """Sorted indices (int64) of the structures for training and for validation."""
 
     train: np.ndarray
     valid: np.ndarray
 
 
 def usable(snapshots: Snapshots) -> np.ndarray:
-    """Sorted indices of the structures to learn from: those with a label, but isolated atoms (they are E0s).
+    """Sorted indices of the structures to train on: those with labels, except isolated atoms, which give E0s.
 
-    Raises InputError where there are none.
+    Raises InputError if there are none.
     """
     index = snapshots.index
     kept = np.flatnonzero(index.has_any & ~index.isolated)
@@ -45,11 +45,12 @@ def split_by_group(
     indices: ArrayLike | None = None,
     whole_groups: bool = True,
 ) -> Split:
-    """Set about `valid_fraction` of the usable structures (or of `indices`) aside, whole groups at a time.
+    """Hold out about `valid_fraction` of the usable structures (or of `indices`), whole groups at a time.
 
-    Frames without a group are their own; with whole_groups=False every frame is. Each part gets at least one
-    group, and training the groups that alone hold an element; the same seed gives the same split.
-    Raises InputError for a fraction outside [0, 1) and where a single group cannot be parted.
+    Frames without a group are groups of one; with whole_groups=False every frame is. Each part gets at least one group,
+    and groups that alone contain an element go to training. The same seed gives the same split.
+
+    Raises InputError for a fraction outside [0, 1), and if there is only one group.
     """
     if not 0 <= valid_fraction < 1:
         raise InputError(f"valid_fraction is {valid_fraction}; it must be at least 0 and below 1")
@@ -88,7 +89,7 @@ def split_notes(
     others: Sequence[int] | np.ndarray,
     name: str = "validation",
 ) -> list[str]:
-    """Sentences about frames of a held-out part that training has as well, or all but has."""
+    """Sentences about frames of a held-out part that also occur, exactly or nearly, in the training data."""
     notes = []
     count, example = identical_frames(train, indices, valid, others)
     if count:

@@ -54,9 +54,9 @@ def array_key(name: str) -> bytes:
 
 
 class Store(Snapshots):
-    """Snapshots in an LMDB file, read on each access, from any process, thread or DataLoader worker.
+    """Snapshots in an LMDB file, read on access, from any process, thread or DataLoader worker.
 
-    Raises InputError, naming the file, where it is missing, truncated, not a store, or not wholly written.
+    Raises InputError, naming the file, if it is missing, truncated, not a store, or incomplete.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -45,13 +45,13 @@ class _Block(msgspec.Struct, array_like=True):
 
 
 class StoreWriter:
-    """Writes a store beside its final path and moves it there on `finish`: no half store has that name.
+    """Write a store next to its final path and move it there on `finish`, so that no incomplete store has that name.
 
-    Use as a context manager: leaving it without `finish` by an error removes what was written. A killed process, or
-    Ctrl-C with a `task`, leaves `<path>.partial`, which opens as "incomplete", and its journal: a writer with the same
-    `task` (a text that says what is written) goes on after the last commit, whose `position` it has; any other
-    overwrites them. Raises InputError where the disk is full or the folder cannot be written, or another process is
-    writing there.
+    Use it as a context manager: leaving it by an error, without `finish`, removes what was written. If the process is
+    killed, or interrupted with a `task`, `<path>.partial`, which opens as "incomplete", and its journal remain. A
+    writer with the same task (a text that says what is written) continues after the last commit, whose position it
+    has; any other writer overwrites them. Raises InputError if the disk is full, the folder is not writable, or
+    another process is writing the store.
     """
 
     def __init__(self, path: str | Path, overwrite: bool = False, task: str | None = None) -> None:
@@ -93,7 +93,7 @@ class StoreWriter:
     def extend(
         self, records: list[bytes], rows: list[Row], left_out: Iterable[tuple] = (), position: tuple[int, ...] = ()
     ) -> None:
-        """Append encoded structures with their rows of the index; `position` says how far the task is then."""
+        """Append encoded structures with their rows of the index; position says how far the task has come."""
         count = len(self._index)
         for number, (record, row) in enumerate(zip(records, rows, strict=True), count):
             self._pending.append((record_key(number), record))
@@ -105,7 +105,7 @@ class StoreWriter:
             self._flush()
 
     def finish(self, provenance: dict | None = None) -> None:
-        """Write the last records, the index and the metadata, sync to disk, and give the file its name."""
+        """Write the last records, the index and the metadata, sync to disk, and move the file to its final name."""
         self._flush()
         for name, array in self._arrays():
             self._commit(_putting(array_key(name), array))

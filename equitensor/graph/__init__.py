@@ -1,4 +1,4 @@
-"""What an atomic structure is: snapshots, neighbour lists, batched graphs (which alone need torch)."""
+"""Atomic structures: structures with labels, neighbour lists, and batched graphs (only these need torch)."""
 
 from typing import TYPE_CHECKING
 

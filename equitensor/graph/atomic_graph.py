@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class AtomicGraph:
-    """Atoms and directed edges of b structures, n atoms and e edges in all.
+    """Atoms and directed edges of b structures, with n atoms and e edges in total.
 
-    Models rely on the order of the edges: whoever has a neighbour list of their own gives it to `from_edges`, in any
-    order. Raises InputError for edges that are not sorted by receiver, or whose `rev` is wrong.
+    Models rely on the order of the edges: use `from_edges` for your own neighbour list, which may be in any order.
+    Raises InputError for edges that are not sorted by receiver, and for a wrong `rev`.
 
-    | field      | shape  | meaning                                                                          |
-    | ---------- | ------ | -------------------------------------------------------------------------------- |
-    | z          | (n,)   | atomic numbers                                                                   |
-    | pos        | (n, 3) | positions, Angstrom, float64 (models round edge vectors, not positions)          |
-    | batch      | (n,)   | the structure each atom belongs to                                               |
-    | edge_index | (2, e) | row 0 sender, row 1 receiver; sorted by receiver                                 |
-    | shift      | (e, 3) | whole cells: edge_vec = pos[receiver] - pos[sender] + shift @ cell               |
-    | rev        | (e,)   | the position of the same edge walked the other way                               |
-    | cell       | (b,3,3)| rows are lattice vectors, Angstrom                                               |
-    | pbc        | (b, 3) | periodic directions                                                              |
-    | fixed, tags| (n,)   | optional: atoms held in place; OC20 tags                                         |
-    | energy     | (b,)   | optional label, eV; NaN where a structure has none                               |
-    | forces     | (n, 3) | optional label, eV/Angstrom; NaN where there is none                             |
-    | stress     | (b,3,3)| optional label, eV/Angstrom^3, tension positive; NaN where there is none         |
-    | weight     | (b,)   | optional weight of each structure in the loss                                    |
-    | index      | (b,)   | optional position of each structure in its data set                              |
-    | others     |        | further labels of the table by name, NaN where there is none; attributes too     |
+    | field       | shape  | meaning                                                                  |
+    | ----------- | ------ | ------------------------------------------------------------------------ |
+    | z           | (n,)   | atomic numbers                                                           |
+    | pos         | (n, 3) | positions, Angstrom, float64 (models round edge vectors, not positions)  |
+    | batch       | (n,)   | index of the structure that each atom belongs to                         |
+    | edge_index  | (2, e) | row 0 sender, row 1 receiver; sorted by receiver                         |
+    | shift       | (e, 3) | whole cells: edge_vec = pos[receiver] - pos[sender] + shift @ cell       |
+    | rev         | (e,)   | index of the reverse of each edge                                        |
+    | cell        | (b,3,3) | rows are lattice vectors, Angstrom                                      |
+    | pbc         | (b, 3) | periodic directions                                                      |
+    | fixed, tags | (n,)   | optional: atoms that are held fixed; OC20 tags                           |
+    | energy      | (b,)   | optional label, eV; NaN if missing                                       |
+    | forces      | (n, 3) | optional label, eV/Angstrom; NaN if missing                              |
+    | stress      | (b,3,3) | optional label, eV/Angstrom^3, tension positive; NaN if missing         |
+    | weight      | (b,)   | optional weight of each structure in the loss                            |
+    | index       | (b,)   | optional index of each structure in its data set                         |
+    | others      |        | further labels by name, NaN if missing; also available as attributes     |
     """
 
     z: Tensor
@@ -90,7 +90,7 @@ class AtomicGraph:
         return torch.bincount(self.batch, minlength=self.num_graphs)
 
     def replace(self, ordered: bool = False, **changes: Any) -> "AtomicGraph":
-        """A copy with these fields; edges among them are checked, unless they are `ordered` for certain."""
+        """A copy with these fields. Edges among them are checked, unless `ordered` says that their order is right."""
         return replace(self, ordered=ordered or not {"edge_index", "shift", "rev"} & set(changes), **changes)
 
     def edge_vectors(self, pos: Tensor | None = None, cell: Tensor | None = None) -> Tensor:
@@ -105,12 +105,12 @@ class AtomicGraph:
         return vectors + torch.einsum("ea,eab->eb", self.shift.to(cell.dtype), edge_cell)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Its tensors on the CPU by name, which a process gives to another more quickly than tensors."""
+        """The tensors by name, on the CPU and as arrays, which are faster to send to another process than tensors."""
         return {name: tensor.numpy() for name, tensor in self._tensors()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "AtomicGraph":
-        """The graph of such arrays, which are known to be in order."""
+        """The graph of such arrays; their order is not checked again."""
         return cls(**_with_others({name: torch.from_numpy(array) for name, array in arrays.items()}), ordered=True)
 
     def to(self, device: str | torch.device) -> "AtomicGraph":
@@ -122,7 +122,7 @@ class AtomicGraph:
         return self._map(Tensor.pin_memory)
 
     def outside_inference(self) -> "AtomicGraph":
-        """This graph; its tensors cloned where torch.inference_mode made them, which autograd cannot use."""
+        """This graph, with copies of tensors made under torch.inference_mode, which autograd cannot use."""
         if not any(tensor.is_inference() for _, tensor in self._tensors()):
             return self
         return self._map(lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
@@ -137,9 +137,9 @@ class AtomicGraph:
 
     @classmethod
     def from_structure(cls, structure: Structure, cutoff: float, index: int | None = None) -> "AtomicGraph":
-        """The graph of one structure, with all its edges shorter than `cutoff` (Angstrom) and its labels.
+        """The graph of one structure with its labels and all edges shorter than `cutoff` (Angstrom).
 
-        Raises InputError where it has no atoms, or no neighbour search can take it.
+        Raises InputError for a structure without atoms, or one for which neighbours cannot be determined.
         """
         if len(structure) == 0:
             raise InputError(f"{structure.source or 'the structure'} has no atoms")
@@ -175,15 +175,22 @@ class AtomicGraph:
         cell: ArrayLike | Tensor | None = None,
         pbc: ArrayLike | Tensor | None = None,
     ) -> "AtomicGraph":
-        """The graph of one structure with a neighbour list of yours: every edge of it, in any order.
+        """The graph of one structure with your own full neighbour list, in any order.
 
-        A model needs all pairs nearer than its cutoff, each in both directions (i to j with shift S, j to i with -S);
-        edges that are missing are missing in the energy.
+        A model needs all pairs within its cutoff, each in both directions (i to j with shift S, j to i with -S).
+        Missing edges are missing in the energy.
 
-        Args: z (n,) atomic numbers; pos (n, 3) in Angstrom; edge_index (2, e), row 0 senders, row 1 receivers; shift
-        (e, 3) whole cells, edge_vec = pos[receiver] - pos[sender] + shift @ cell; cell (3, 3), pbc (3,) bool; without
-        the last three a molecule. Arrays or tensors. Raises InputError for shapes that do not fit, atoms that do not
-        exist, an edge listed twice, one without its reverse (a half list) and an atom that is its own neighbour.
+        Args:
+            z: (n,) atomic numbers. All arguments are arrays or tensors.
+            pos: (n, 3) positions in Angstrom.
+            edge_index: (2, e), row 0 senders, row 1 receivers.
+            shift: (e, 3) whole cells, edge_vec = pos[receiver] - pos[sender] + shift @ cell; None: no periodic images.
+            cell: (3, 3), rows are lattice vectors in Angstrom; None for a molecule.
+            pbc: (3,) bool; None for a molecule.
+
+        Raises:
+            InputError: shapes that do not fit, atoms that do not exist, an edge that is listed twice, an edge without
+                its reverse (a half list), an atom that is its own neighbour.
         """
         pos = torch.as_tensor(pos, dtype=torch.float64)
         z = torch.as_tensor(z, dtype=torch.int64, device=pos.device)
@@ -206,7 +213,7 @@ class AtomicGraph:
 
     @classmethod
     def collate(cls, graphs: list["AtomicGraph"]) -> "AtomicGraph":
-        """One graph out of several, side by side, without edges between them."""
+        """Combine several graphs into one batch, without edges between them."""
         if len(graphs) == 1:
             return graphs[0]
         nodes = [0, *accumulate(g.num_nodes for g in graphs)]
@@ -240,7 +247,7 @@ def _label(label: Label, structure: Structure) -> Tensor:
 
 
 def from_ase(atoms: "Atoms | list[Atoms]", cutoff: float) -> AtomicGraph:
-    """The graph of one ase.Atoms, or one batched graph of a list of them, with edges up to `cutoff` (Angstrom)."""
+    """The graph of an ase.Atoms, or the batched graph of a list of them, with edges up to `cutoff` (Angstrom)."""
     several = atoms if isinstance(atoms, list | tuple) else [atoms]
     if not several:
         raise InputError("no structures: the list of atoms is empty")

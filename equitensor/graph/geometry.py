@@ -15,10 +15,10 @@ _MANY = 8  # pairs an atom from which a tree is quicker
 
 
 def check_geometry(pos: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> None:
-    """Raise InputError (a ValueError) with a sentence where no energy of a structure has a meaning.
+    """Raise InputError (a ValueError) if a structure cannot have a meaningful energy.
 
-    That is: what `check_cell_and_extent` refuses, and two atoms in one place (periodic images included), nearer than
-    0.001 Angstrom. Time n log n and memory n for n atoms.
+    This is the case for everything that `check_cell_and_extent` refuses, and for two atoms in the same place, nearer
+    than 0.001 Angstrom, periodic images included. Takes time n log n and memory n for n atoms.
 
     Args: pos (n, 3) and cell (3, 3) in Angstrom, rows of cell are lattice vectors; pbc (3,) bool.
     """

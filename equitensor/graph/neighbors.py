@@ -19,8 +19,10 @@ def neighbor_list(
     edge_vec = pos[receiver] - pos[sender] + shift @ cell.
 
     Args: pos (n, 3), cell (3, 3), pbc (3,) bool, cutoff in Angstrom.
-    Returns: edge_index (2, e) int64, rows sender and receiver; shift (e, 3) int64; rev (e,) int64, the position of
-    the same edge walked the other way (receiver and sender exchanged, shift negated).
+
+    Returns: edge_index (2, e) int64, rows sender and receiver; shift (e, 3) int64; rev (e,) int64, the index of the
+    reverse of each edge (receiver and sender exchanged, shift negated).
+
     Raises InputError (a ValueError) for positions and cells that `check_cell_and_extent` refuses.
     """
     pos, pbc = np.ascontiguousarray(pos, dtype=np.float64), np.asarray(pbc, dtype=bool)

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Atoms, cell and labels of one snapshot, in eV, Angstrom, eV/Angstrom and eV/Angstrom^3.
+    """Atoms, cell and labels of one structure, in eV, Angstrom, eV/Angstrom and eV/Angstrom^3.
 
-    z (n,) int64; pos (n, 3) float64; cell (3, 3) float64, rows are lattice vectors, zero where there is none;
-    pbc (3,) bool; fixed (n,) bool, atoms held in place; tags (n,) int64 (OC20: 0 bulk, 1 surface, 2 adsorbate).
-    Labels that are missing are None: energy, forces (n, 3), stress (3, 3) with tension positive; `others` are further
-    ones of the table of labels, by name, and can be read as attributes and given to `replace` like these three.
-    `group` names the trajectory or system a snapshot comes from: a split never parts a group.
-    `source` says where it was read ("train.xyz, frame 3") and stands in every error message about it.
+    z (n,) int64; pos (n, 3) float64; cell (3, 3) float64, rows are lattice vectors, zero if there is no cell; pbc (3,)
+    bool; fixed (n,) bool, atoms that are held fixed; tags (n,) int64 (OC20: 0 bulk, 1 surface, 2 adsorbate).
+
+    Missing labels are None: energy, forces (n, 3), stress (3, 3) with tension positive. `others` contains further
+    labels by name; like the three they can be read as attributes and passed to `replace`.
+
+    group names the trajectory or system of the structure: a split never divides a group. source says where it was read
+    ("train.xyz, frame 3") and appears in error messages.
     """
 
     z: np.ndarray
@@ -50,7 +52,7 @@ class Structure:
 
     @property
     def has_labels(self) -> bool:
-        """Whether there is any label."""
+        """Whether the structure has at least one label."""
         return any(label.is_here(self) for label in labels())
 
     def replace(self, **changes: Any) -> "Structure":
@@ -59,14 +61,15 @@ class Structure:
 
     @classmethod
     def of(cls, **values: Any) -> "Structure":
-        """From fields and any labels by name."""
+        """A structure from its fields and any labels by name."""
         return cls(**_sorted_in(values, {}))
 
     @classmethod
     def from_ase(cls, atoms: "Atoms", **labels: Any) -> "Structure":
-        """Positions, cell and elements of an ase.Atoms; labels (energy=..., forces=...) are passed by name.
+        """The positions, cell and elements of an ase.Atoms; pass labels by name (energy=..., forces=...).
 
-        Atoms that ASE's constraints hold in all three directions become `fixed`; non-zero ASE tags become `tags`.
+        Atoms that ASE's constraints hold in all three directions become `fixed`; ASE tags that are not all zero become
+        `tags`.
         """
         fixed = held_atoms(atoms)
         if fixed.any():
@@ -82,7 +85,7 @@ class Structure:
         )
 
     def to_ase(self) -> "Atoms":
-        """An ase.Atoms with the constraint, the tags and, in a SinglePointCalculator, the labels."""
+        """An ase.Atoms with constraint and tags; labels are in a SinglePointCalculator."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
         from ase.constraints import FixAtoms

@@ -1,4 +1,4 @@
-"""Other programs' names and units: ASE's calculator; dynamics, relaxation, vibrations through it; e3nn's products.
+"""Interfaces to other programs: ASE calculator, dynamics, relaxation, vibrations; drop-ins for e3nn and MACE.
 
 The names are loaded on first use: ASE's integrators and matplotlib are slow to import.
 """

@@ -34,37 +34,41 @@ class Calculator(AseCalculator):
 
     | result              | shape  | unit         | note                                                   |
     | ------------------- | ------ | ------------ | ------------------------------------------------------ |
-    | energy, free_energy | scalar | eV           | the same number                                        |
-    | energies            | (n,)   | eV           | of each atom, its E0 included; they sum to the energy  |
+    | energy, free_energy | scalar | eV           | the same value                                         |
+    | energies            | (n,)   | eV           | atomic energies with their E0s; they sum to the energy |
     | forces              | (n, 3) | eV/Angstrom  |                                                        |
-    | stress              | (6,)   | eV/Angstrom3 | xx, yy, zz, yz, xz, xy; tension positive; of full pbc  |
+    | stress              | (6,)   | eV/Angstrom3 | xx, yy, zz, yz, xz, xy; tension positive               |
 
-    With error bars in the model file (`equitensor uncertainty`; equitensor.models.ErrorBars says what they are):
+    If the model file has error bars (see `equitensor uncertainty` and equitensor.models.ErrorBars):
 
     | result              | shape  | unit         | note                                                   |
     | ------------------- | ------ | ------------ | ------------------------------------------------------ |
-    | energy_std          | scalar | eV           | the error is within 1.645 times it in 90 % of cases    |
-    | forces_std          | (n,)   | eV/Angstrom  | the same of each component of the force on an atom     |
-    | novelty             | (n,)   | 1            | of the atom's surroundings; 1: rarer in training data  |
+    | energy_std          | scalar | eV           | the error is below 1.645 times this in 90 % of cases   |
+    | forces_std          | (n,)   | eV/Angstrom  | the same for each component of the force on an atom    |
+    | novelty             | (n,)   | 1            | above 1: unusual compared with the training data       |
 
-    Args: model, a model file, by its name one that comes with equitensor ("organics"), or a Potential (which is copied,
-    not changed), or a list of them: a committee, which gives
-    the means, with error bars from how far its members differ (`equitensor uncertainty --committee`); device, "auto"
-    takes a GPU where there is one; dtype, "float32", "float64", or None for that of the model; skin in Angstrom, how
-    far beyond the cutoff neighbours are searched so that the list serves many steps (0: search at every step); stress,
-    "periodic" (of structures that are periodic along a, b and c) or "cell" (also of slabs, wires and molecules in a
-    cell: (1/V) dE/d(strain) with V the volume of that cell, vacuum included); backend, "core" (compiled, without torch,
-    on CPUs), "torch", or "auto", the core where it can: `backend` and `why` then say which and the reason, the values
-    are the same to rounding; threads of the core, None for OMP_NUM_THREADS or all cores, fewer for small structures;
-    error_bars, False: do without those of the model file; d3, functional and damping as "pbe-bj", adds that dispersion
-    by the package dftd3: a model that learned labels without it gets it unasked, and the attribute `d3` names what is
-    added.
+    Args:
+        model: a model file, the name of a model that comes with equitensor ("organics"), a Potential (which is copied),
+            or a list of these: a committee, whose results are means with error bars from the spread of its members.
+        device: "cpu", "cuda", or "auto": a GPU if available.
+        dtype: "float32", "float64", or None for that of the model.
+        skin: distance in Angstrom beyond the cutoff up to which neighbours are listed, so that a list can be reused
+            until atoms have moved by half of it; 0 makes a new list for every call.
+        stress: "periodic", only for structures that are periodic along a, b and c; or "cell", also for others:
+            (1/V) dE/d(strain) with the volume V of the cell, vacuum included.
+        backend: "core" (compiled, without torch, on CPUs), "torch", or "auto": the core if possible. Results agree to
+            rounding; the attributes `backend` and `why` say which one is used and why.
+        threads: threads of the core; None: OMP_NUM_THREADS or all cores, fewer for small structures.
+        error_bars: False leaves out the error bars of the model file.
+        d3: functional and damping, as "pbe-bj", of a D3 dispersion to add with the package dftd3. It is added
+            automatically for models trained on labels without dispersion; the attribute `d3` names it.
 
-    Raises InputError for a backend that cannot compute the model, a d3 beside the model's own, an element that the
-    model does not know, a cell that does not span the periodic directions or is a placeholder, and two atoms in one
-    place; PropertyNotImplementedError for a stress that there is not.
-    RuntimeError where two threads use one calculator (give each its own), and in a process that was forked off after
-    a computation with several threads, where OpenMP would hang (start workers with "spawn").
+    Raises:
+        InputError: a backend that cannot compute the model, a second d3, an element that the model does not know, a
+            cell that is a placeholder or does not span the periodic directions, two atoms in the same place.
+        PropertyNotImplementedError: the stress of a structure that has none.
+        RuntimeError: two threads use one calculator at the same time (give each its own), or a process was forked after
+            a computation with several threads, in which OpenMP would hang (start workers with "spawn").
     """
 
     # ASE declares it so, and an instance may have more.
@@ -97,17 +101,17 @@ class Calculator(AseCalculator):
 
     @property
     def backend(self) -> str:
-        """What computes, "core" or "torch"; `why` says the reason."""
+        """The backend in use, "core" or "torch"; `why` gives the reason."""
         return self._engine.backend
 
     @property
     def d3(self) -> str | None:
-        """The dispersion that is among the results, as "pbe-bj"; None where there is none."""
+        """The dispersion included in the results, as "pbe-bj", or None."""
         return self._engine.d3.name if hasattr(self._engine, "d3") else None
 
     @property
     def model(self) -> Potential | Model:
-        """The Potential that computes, or the model file as the core has opened it."""
+        """The Potential, or the model file as opened by the core."""
         return self._engine.model
 
     @property
@@ -117,16 +121,16 @@ class Calculator(AseCalculator):
 
     @property
     def error_bars(self) -> ErrorBars | None:
-        """The `equitensor.models.ErrorBars` of the model file, None where it has none."""
+        """The equitensor.models.ErrorBars of the model file, or None."""
         return self._engine.error_bars
 
     @property
     def coordination(self) -> np.ndarray:
-        """(n,) neighbours within the cutoff of each atom, in the structure computed last."""
+        """(n,) number of neighbours within the cutoff of each atom in the last structure."""
         return self._engine.coordination
 
     def descriptors(self, atoms: Atoms) -> np.ndarray:
-        """(n, d) features of each atom that no rotation, reflection or translation changes."""
+        """(n, d) features of each atom, invariant under rotation, reflection and translation."""
         with self._alone:
             return self._engine.descriptors(self._structure(atoms))
 
@@ -136,7 +140,7 @@ class Calculator(AseCalculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute all results at once (ASE calls this)."""
+        """Compute all results at once (called by ASE)."""
         with self._alone:
             super().calculate(atoms, properties, system_changes)
             self._calculate("stress" in properties, "energies" in properties)
@@ -157,7 +161,7 @@ class Calculator(AseCalculator):
         return self._engine.compute(structure, stress, energies=energies)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What the energy depends on and has changed since the last call: exact, quicker than ASE's check."""
+        """The properties that changed since the last call; exact, and faster than in ASE."""
         if self.atoms is None:
             return all_changes
         pairs = {name: (getattr(atoms, name), getattr(self.atoms, name)) for name in ("positions", "numbers", "pbc")}
@@ -165,7 +169,7 @@ class Calculator(AseCalculator):
         return [name for name, (now, last) in pairs.items() if not np.array_equal(now, last)]
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """One result of a structure, computed if needed (ASE calls this)."""
+        """One result for a structure, computed if necessary (called by ASE)."""
         with self._alone:
             return super().get_property(name, atoms, allow_calculation)
 

@@ -14,15 +14,18 @@ from equitensor.interfaces.core_engine import CoreEngine
 
 
 def hessian(calc: BaseCalculator, atoms: Atoms, step: float = 0.005) -> np.ndarray:
-    """(3n, 3n) second derivatives of the energy with respect to x, y, z of each atom, float64, eV/Angstrom^2.
+    """Second derivatives of the energy with respect to the positions, (3n, 3n), float64, eV/Angstrom^2.
 
-    Of an `equitensor.Calculator` analytic, by torch in float64 whatever its dtype, symmetric and with rows of each axis
-    that sum to zero, to rounding. Of other ASE calculators, and where more than a model computes, by central
-    differences of forces: (F(x - h) - F(x + h)) / 2h with h = `step` in Angstrom, 6 n calls, an error of order h^2,
-    made symmetric.
-    Constraints of the atoms do not count: the rows and columns of held atoms are there like all others. `atoms` are
-    not changed, and need no calculator. Raises InputError for a step that is not above 0 and for structures that the
-    calculator refuses.
+    For an `equitensor.Calculator` they are analytic: torch differentiates twice in float64, whatever the dtype of the
+    calculator. The matrix is symmetric and satisfies the acoustic sum rule to rounding. For other ASE calculators, and
+    for a model with dispersion, they are central differences of forces, (F(x - h) - F(x + h)) / 2h with h = `step`
+    in Angstrom, which take 6n calls, have an error of order h^2, and are symmetrised.
+
+    Constraints are ignored: the matrix has rows and columns for all atoms. `atoms` are not changed and need no
+    calculator.
+
+    Raises:
+        InputError: a step that is not above 0, or a structure that the calculator refuses.
     """
     if not step > 0:
         raise InputError(f"step is {step} Angstrom; it must be above 0")

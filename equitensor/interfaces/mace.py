@@ -129,6 +129,7 @@ class SymmetricContraction(nn.Module):
         self.polynomials = ElementPolynomials(terms, path, self._d, component, rounding=rounding)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Features x (n, C, d) and elements y (n, elements) to (n, irreps_out.dim)."""
         if not torch.jit.is_scripting():
             self._check(x, y)
         parts: list[Tensor] = []

@@ -28,11 +28,11 @@ ENSEMBLES = ("nve", "nvt", "npt")
 
 @dataclass(frozen=True)
 class MDSettings:
-    """How to run: temperature K, timestep fs, friction 1/ps, pressure bar, a frame every `interval` steps.
+    """Settings of a run: temperature in K, timestep in fs, friction in 1/ps, pressure in bar.
 
-    nve is velocity Verlet. nvt is Langevin dynamics, split as BAOAB (Leimkuhler and Matthews, J. Chem. Phys.
-    138, 174102, 2013), with the centre of mass held. npt adds a Langevin piston on the volume (Quigley and
-    Probert, J. Chem. Phys. 120, 11432, 2004); the shape of the cell stays.
+    A frame is written every `interval` steps. nve is velocity Verlet. nvt is Langevin dynamics with the BAOAB splitting
+    (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102, 2013), with the centre of mass at rest. npt adds a Langevin
+    piston on the volume (Quigley and Probert, J. Chem. Phys. 120, 11432, 2004); the shape of the cell does not change.
     """
 
     ensemble: str = "nve"
@@ -119,10 +119,10 @@ def run_md(
     overwrite: bool = False,
     on_step: Callable[[Sample], None] | None = None,
 ) -> Summary:
-    """Run `steps` steps from the atoms as they are, writing frames, a table and a plot beside `out`.
+    """Run molecular dynamics from the current state of the atoms; write frames, a table and a plot next to `out`.
 
-    With `append` the trajectory goes on after its last frame, which is that of `first_step` and `first_time` (fs).
-    on_step sees every Sample. Raises what `simulate` raises, after what was reached has been written and plotted.
+    With `append` the trajectory continues after its last frame, which has first_step and first_time (fs). on_step is
+    called with every Sample. Raises what `simulate` raises, after writing and plotting what was reached.
     """
     summary = Summary(len(atoms), settings)
     samples = simulate(atoms, steps, settings, first_step, first_time)

@@ -60,14 +60,22 @@ def phonons(
     displacement: float = 0.01,
     num_points: int = 200,
 ) -> Phonons:
-    """Phonons of a crystal at rest, by forces in displaced supercells.
+    """Phonons of a relaxed crystal, from forces in displaced supercells.
 
-    Args: calc, any ASE calculator; supercell, how many cells along a, b and c; displacement in Angstrom; num_points on
-    the path, which is that of Setyawan and Curtarolo (10.1016/j.commatsci.2010.05.010) for the lattice, as ASE has it.
+    The response to a displacement should vanish within half the supercell, since periodic images cannot be told apart.
+    Constraints are ignored. The non-analytical correction (LO-TO splitting) is not included.
 
-    Forces should have died away within half the supercell: beyond it images are mistaken for each other. Constraints
-    of the atoms do not count. Long-range electric fields (LO-TO splitting) are not added. Raises InputError without
-    phonopy, for a structure that is not periodic, a supercell along a direction that is not, and a cell without volume.
+    Args:
+        calc: any ASE calculator.
+        atoms: the crystal.
+        supercell: number of cells along a, b and c.
+        displacement: in Angstrom.
+        num_points: on the path in reciprocal space, that of Setyawan and Curtarolo (10.1016/j.commatsci.2010.05.010)
+            from ASE.
+
+    Raises:
+        InputError: phonopy is missing, the structure is not periodic, the supercell is repeated along a direction that
+            is not periodic, or the cell has no volume.
     """
     check_phonopy()
     repeats = np.asarray(supercell, dtype=int)

@@ -36,12 +36,12 @@ def relax(
     steps: int = 1000,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
-    """Move atoms that have a calculator downhill until no force exceeds fmax, eV/Angstrom, by L-BFGS.
+    """Relax atoms that have a calculator with L-BFGS, until no force exceeds `fmax`, in eV/Angstrom.
 
-    With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is below
-    fmax as well; atoms that are held then keep their scaled coordinates. on_step sees (step, energy eV, largest
-    force). The atoms are changed in place. Raises InputError for a cell that is not periodic along a, b and c or that
-    constraints tie to the Cartesian frame, UnstableError when the atoms fly apart.
+    With `cell` the lattice vectors relax too, until the virial per atom, max |stress| V / n (eV), is also below `fmax`;
+    fixed atoms then keep their scaled coordinates. on_step is called with (step, energy in eV, largest force). The
+    atoms are changed in place. Raises InputError for a cell that is not periodic along a, b and c or whose constraints
+    are tied to the Cartesian frame, and UnstableError if the structure blows up.
     """
     if cell and not atoms.pbc.all():
         raise InputError("the structure is not periodic along a, b and c, it has no cell to relax: leave --cell out")

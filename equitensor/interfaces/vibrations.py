@@ -46,10 +46,10 @@ class Vibrations:
 
 
 def vibrations(calc: BaseCalculator, atoms: Atoms) -> Vibrations:
-    """Normal modes from `hessian(calc, atoms)` and the masses; of a periodic structure those with one phase everywhere.
+    """Normal modes from hessian(calc, atoms) and the masses; for a periodic structure those at the Gamma point.
 
-    What constraints hold (FixAtoms, FixCartesian, FixedPlane, FixedLine, FixScaled) does not move: coordinates are
-    those left free. Raises InputError for other constraints, and where nothing is free.
+    Coordinates that constraints hold (FixAtoms, FixCartesian, FixedPlane, FixedLine, FixScaled) do not move. Raises
+    InputError for other constraints, and if no coordinate is free.
     """
     free, masses = _free(atoms), np.repeat(atoms.get_masses(), 3)
     if not (masses > 0).all():

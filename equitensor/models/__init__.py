@@ -1,4 +1,4 @@
-"""Energy, forces and stress: the backbones, the potential around them, the model file."""
+"""Models of energy, forces and stress: backbones, the potential around them, model files."""
 
 from typing import TYPE_CHECKING
 

@@ -11,10 +11,10 @@ from equitensor.nn.weights import ElementTable
 
 
 def extended(model: Potential, e0s: dict[int, float]) -> Potential:
-    """The same potential for the elements of `e0s` (eV), its own among them, in training mode.
+    """The same potential, in training mode, for the elements of `e0s` (eV), which include its own.
 
-    In every table with a row per element those of the new ones are the average of the known ones. Raises InputError
-    where weights that are not in such a table depend on the number of elements.
+    In every per-element table the rows of new elements are the average of the known ones. Raises InputError if weights
+    outside such tables depend on the number of elements.
     """
     settings = dict(model.settings)
     neighbors = settings.pop("num_neighbors")

@@ -52,13 +52,17 @@ def build(
     num_neighbors: float = 12.0,
     seed: int = 0,
 ) -> Potential:
-    """A Potential with fresh weights, the same for the same seed; the global random state is left alone.
+    """A Potential with random weights, which depend only on `seed`; the global random state is not touched.
 
-    Args: settings, `architecture`, `cutoff` (5 Angstrom), `zbl`, `repulsion` and the arguments of the architecture;
-    elements, atomic numbers; e0s by atomic number in eV; scale, shift in eV; num_neighbors, the average in the training
-    data.
-    Raises InputError for an architecture that does not exist, for a setting that it does not have, and for values
-    that no potential can have.
+    Args:
+        settings: architecture, cutoff (5 Angstrom), zbl, repulsion, and the arguments of the architecture.
+        elements: atomic numbers.
+        e0s: in eV, by atomic number.
+        scale, shift: in eV.
+        num_neighbors: average in the training data.
+
+    Raises:
+        InputError: an architecture that does not exist, a setting that it does not have, or an impossible value.
     """
     if not (isinstance(seed, Integral) and 0 <= seed < 2**32):
         raise InputError(f"seed is {seed!r}; it must be a whole number, 0 or more, and below 2^32")

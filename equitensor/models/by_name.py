@@ -14,9 +14,9 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_path(model: str | Path) -> Path:
-    """The file of a model: the one at this path, where there is one, else that of the shipped model of this name.
+    """The file of a model: this path if it is a file, otherwise the shipped model with this name.
 
-    Raises InputError where there is neither; it names the shipped models, and the nearest one.
+    Raises InputError if there is neither, with the names of the shipped models and the closest match.
     """
     path, known = Path(model), shipped_models()
     if path.is_file():
@@ -33,7 +33,7 @@ def model_path(model: str | Path) -> Path:
 
 
 def own_file(model: str | Path) -> Path:
-    """`model_path` where it is to be written to. Raises InputError for those of equitensor, which stay as they are."""
+    """`model_path` for a file that will be modified. Raises InputError for shipped models, which are read-only."""
     path = model_path(model)
     if path.resolve().parent == SHIPPED.resolve():
         raise InputError(f"{model} comes with equitensor and stays as it is: copy {path} and name the copy")

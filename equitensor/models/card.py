@@ -15,10 +15,10 @@ ENTRIES = ("summary", "level of theory", "domain", "not for", "data", "errors", 
 
 
 def write_card(path: str | Path, card: dict) -> None:
-    """Put a card into a model file, in the place of another; nothing else of it changes.
+    """Write a card into a model file, replacing any other, without changing anything else in it.
 
-    card: the ENTRIES, strings or lists of them; data, and errors of each held-out set, mappings of numbers by what they
-    are, their unit in it. Raises InputError for one that lacks an entry or has others.
+    card: the ENTRIES, as strings or lists of strings. data, and the errors on each held-out set, are mappings from a
+    description with its unit to a number. Raises InputError if an entry is missing or unknown.
     """
     if set(card) != set(ENTRIES):
         differing = ", ".join(sorted(set(card) ^ set(ENTRIES)))
@@ -33,7 +33,7 @@ def write_card(path: str | Path, card: dict) -> None:
 
 
 def card_lines(card: dict) -> list[tuple[str, str]]:
-    """(name, text) of each entry, lists and sets of errors one line each."""
+    """(name, text) of each entry; lists and sets of errors take one line each."""
     lines = []
     for name, value in card.items():
         if name == "errors":

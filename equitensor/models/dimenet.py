@@ -235,11 +235,11 @@ class DimeNetPlusPlus(Backbone):
 
 
 def load_pyg_weights(model: nn.Module, source: nn.Module | Mapping[str, Tensor]) -> None:
-    """Copy the weights of PyG's DimeNetPlusPlus (the module, or its state dict) into a Potential of `dimenet++`.
+    """Copy the weights of PyG's DimeNetPlusPlus (the module or its state dict) into a dimenet++ Potential.
 
-    The potential then gives PyG's energies, times its scale and on top of its E0s, to the 1e-6 to which PyG rounds
-    the zeros and norms of its Bessel functions (float32). It needs scale, cutoff and envelope_exponent as PyG's had.
-    Raises InputError where the potential is not of PyG's form, or of other sizes than the weights.
+    The potential then gives PyG's energies, times its `scale` and plus its E0s, to 1e-6, the precision of the zeros and
+    norms of PyG's Bessel functions (float32). Its cutoff and envelope_exponent must be those of the PyG model. Raises
+    InputError if the potential does not have PyG's form, or if sizes differ.
     """
     backbone = model.backbone
     if not isinstance(backbone, DimeNetPlusPlus) or not backbone.pyg_form:

@@ -45,9 +45,9 @@ class Dispersion:
 
 
 class D3:
-    """D3 of a functional, two-body terms, with the package's own cutoffs.
+    """The two-body terms of DFT-D3 for a functional, with the cutoffs of the package dftd3.
 
-    Args: name, functional and damping (bj, zero, bjm, zerom), as "pbe-bj". Raises InputError where the package is not
+    Args: name, functional and damping (bj, zero, bjm, zerom), as "pbe-bj". Raises InputError if the package is not
     installed or does not know the functional.
     """
 
@@ -81,7 +81,7 @@ class D3:
         self._open()
 
     def compute(self, structure: Structure, stress: bool = False) -> Dispersion:
-        """Of a structure. Raises InputError for an element without parameters."""
+        """The contributions to a structure. Raises InputError for an element without parameters."""
         where = _where(structure)
         results = self._evaluated(structure, where, "get_dispersion", grad=True)
         energy, forces = float(results["energy"]) * Hartree, -np.asarray(results["gradient"]) * (Hartree / Bohr)
@@ -91,7 +91,7 @@ class D3:
         return Dispersion(energy, forces, virial / abs(np.linalg.det(structure.cell)) if stress else None)
 
     def energies(self, structure: Structure) -> np.ndarray:
-        """(n,) eV: half of what each atom has with every other."""
+        """(n,) eV, half of the energy of each atom with every other."""
         pairs = self._evaluated(structure, _where(structure), "get_pairwise_dispersion")
         return sum(np.asarray(part).sum(axis=1) for part in pairs.values()) * Hartree
 
@@ -107,9 +107,9 @@ class D3:
 
 
 def d3_of(own: str | None, asked: str | None) -> D3 | None:
-    """What is added to a model that learned labels without `own`, where a user asks for `asked`.
+    """The D3 to add to a model whose labels had `own` subtracted, if a user asks for `asked`.
 
-    Raises InputError for both at once: a second D3 beside the model's own would be one too many.
+    Raises InputError if both are given, since the dispersion would count twice.
     """
     if own is not None and asked is not None:
         raise InputError(

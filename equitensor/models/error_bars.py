@@ -24,26 +24,30 @@ _ARRAYS = ("energy", "forces", "whitening", "means", "forces_scale", "novelty_sc
 
 @dataclass(frozen=True)
 class ErrorBars:
-    """Uncertainty of energies and forces, and distance from the training data, for features f_i (d,) of the atoms.
+    """Uncertainty of energies and forces, and distance from the training data, from the features f_i (d,) of the atoms.
 
     Last-layer precision of a readout (Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018,
-    2024). X of a structure holds the sum of f_i over the atoms of each element and how many they are; x are its
-    positions, sums are over the training data, z is the element of atom i:
+    2024). X contains, for a structure, the sums of f_i over the atoms of each element and the numbers of these atoms; x
+    are positions, sums run over the training data, and z is the element of atom i:
 
         energy_std   = a sqrt(X^T (sum_s [w X_s X_s^T + (dX_s/dx) (dX_s/dx)^T] + c^2)^-1 X)     eV
         forces_std_i = b_z sqrt(f_i^T (sum_j f_j f_j^T + c^2)^-1 f_i)          eV/Angstrom, of a component
         novelty_i    = sqrt((f_i - m_z)^T S^-1 (f_i - m_z)) / r_z
 
-    The second term is what labels of forces tell of the energy, w the weight of those of energies beside them. Where
-    there are many elements, X holds the sum over all atoms instead of one for each. S is the covariance of features
-    within an element, shrunk towards a multiple of one; r_z makes novelty 1 at a stated quantile of the training atoms
-    of the element. The standard deviation of a force is that of the energy of its atom in another unit: no derivative
-    of features is needed. a and b_z are such that +-1.645 standard deviations hold the stated share of errors of
-    held-out data.
+    The term with derivatives is what force labels say about the energy; w is the weight of energy labels relative to
+    it. For many elements, X contains one sum over all atoms instead of one per element. S is the covariance of features
+    within an element, shrunk towards a multiple of the identity; r_z makes the novelty 1 at a stated quantile of the
+    training atoms of the element. The standard deviation of a force is proportional to that of the energy of its atom,
+    so it needs no derivatives of features. a and b_z are such that +-1.645 standard deviations contain the stated share
+    of errors on held-out data.
 
-    Args: elements (k,) atomic numbers, rising; energy (m, m), m = k d + k, or d + k, a W with W W^T the first matrix
-    above; forces, whitening (d, d), W of the others; means (k, d); forces_scale, novelty_scale (k,), b_z and 1 / r_z;
-    about, what is known of them, JSON.
+    Args:
+        elements: (k,) atomic numbers in ascending order.
+        energy: (m, m) with m = k d + k, or d + k: a matrix W such that W W^T is the first inverse above.
+        forces, whitening: (d, d), W of the other two.
+        means: (k, d).
+        forces_scale, novelty_scale: (k,), b_z and 1 / r_z.
+        about: how they were made, as JSON.
     """
 
     elements: np.ndarray
@@ -83,7 +87,7 @@ class ErrorBars:
         object.__setattr__(self, "_last", (None, None))
 
     def of(self, numbers: np.ndarray, features: np.ndarray) -> dict:
-        """energy_std, forces_std (n,), novelty (n,) of a structure with these elements (n,) and features (n, d)."""
+        """energy_std, forces_std (n,) and novelty (n,) of a structure with atomic numbers (n,) and features (n, d)."""
         of_element, origins, scales = self._of_atoms(numbers)
         rows = features @ self._joined
         rows -= origins
@@ -104,16 +108,16 @@ class ErrorBars:
         return last[1]
 
     def scaled(self, energy: float, forces: np.ndarray, **about: Any) -> "ErrorBars":
-        """With standard deviations times `energy` and, by element, `forces` (k,)."""
+        """A copy with standard deviations multiplied by `energy` and, for each element, `forces` (k,)."""
         factors = {"energy": self.energy * energy, "forces_scale": self.forces_scale * forces}
         return replace(self, about=self.about | about, **factors)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the model file holds beside the weights."""
+        """What the model file stores next to the weights."""
         return {PREFIX + name: np.ascontiguousarray(getattr(self, name), dtype=np.float64) for name in _ARRAYS}
 
     def entry(self, weights: Mapping[str, np.ndarray]) -> dict:
-        """What its header holds; `weights` are the tensors by which the features were computed."""
+        """What the header of the model file stores; `weights` are those with which the features were computed."""
         return self.about | {"weights": digest(weights)}
 
 
@@ -144,7 +148,7 @@ def of_bytes(packed: bytes, header: dict) -> ErrorBars | None:
 
 
 def write_error_bars(path: str | Path, bars: ErrorBars | None) -> None:
-    """Put error bars into a model file, or take them out (None); nothing else of it changes."""
+    """Write error bars into a model file, or remove them (None), without changing anything else in it."""
     path = own_file(path)
     header = read_header(path)
     with safe_open(path, framework="np") as file:

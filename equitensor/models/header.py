@@ -27,9 +27,9 @@ KINDS = {  # what a header must hold
 
 
 def read_header(path: str | Path) -> dict:
-    """The header of a model file, or of a shipped model by its name.
+    """The header of a model file, given by its path or by the name of a shipped model.
 
-    Raises InputError where it is not one, or of a newer format than this reads.
+    Raises InputError if it is not a model file, or has a newer format than this version reads.
     """
     path = model_path(path)
     try:

@@ -31,7 +31,7 @@ UNITS = {
 
 
 def save(model: Potential, path: str | Path, provenance: dict | None = None) -> None:
-    """Write a potential to one file, whole or not at all; `provenance` is anything JSON can hold."""
+    """Write a potential to a single file, completely or not at all; provenance is anything that JSON can represent."""
     path = Path(path)
     weights, header = _contents(model, provenance)
     with whole_file(path) as partial:
@@ -39,7 +39,7 @@ def save(model: Potential, path: str | Path, provenance: dict | None = None) -> 
 
 
 def to_bytes(model: Potential) -> bytes:
-    """What `save` would write."""
+    """The bytes that `save` would write."""
     weights, header = _contents(model, None)
     return pack(weights, metadata={"equitensor": header})
 
@@ -86,11 +86,14 @@ def _add_error_bars(model: Potential, weights: dict[str, torch.Tensor], header: 
 def load(
     path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, without_d3: bool = False
 ) -> Potential:
-    """The potential of a model file, in evaluation mode, on any device, in its own dtype unless one is given.
+    """Load the potential from a model file, in evaluation mode.
 
-    path: the file, or the name of a model that comes with equitensor, as "organics".
-    without_d3: take one that learned labels without their dispersion (its `d3` says which), whose own energies lack it.
-    Raises InputError for such a file where this is not said.
+    Args:
+        path: the file, or the name of a model that comes with equitensor, such as "organics".
+        device: where to put it, whatever device it was saved from.
+        dtype: None for that of the file.
+        without_d3: load a model that was trained on labels without dispersion (its attribute `d3` names it), although
+            its own energies lack that part. Without this argument such a file raises InputError.
     """
     path = model_path(path)
     header = read_header(path)

@@ -24,15 +24,22 @@ SYMBOLS_HINT = "take a model that knows the element, or train one on data that c
 class Potential(nn.Module):
     """E = sum_i [E0_{z_i} + scale e_i + shift (1 - exp(-sum_j u(d_ij / c)))], forces -dE/dx, stress dE/d(strain) / V.
 
-    e_i are the atomic energies of the backbone, float32 or float64; sums, E0s and geometry are float64. The last
-    factor takes the mean interaction energy away from atoms without neighbours, so that an isolated atom has its E0.
+    e_i are the atomic energies of the backbone, in float32 or float64; sums, E0s and geometry are float64. The last
+    term is the mean interaction energy; it vanishes for atoms without neighbours, so the energy of an isolated atom is
+    its E0.
 
-    Args: backbone(species, neighborhood) -> energies (n,), features (n, d) and, where it predicts further labels of the
-    table, their contributions of the atoms by name (n, ...), which are summed for labels of structures; cutoff in
-    Angstrom; elements, atomic numbers in rising order; e0s in eV, one per element; scale and shift in eV; zbl adds the
-    repulsion of that name, repulsion the one that begins below the distances of the training data (`Repulsion`). The
-    attribute d3, as "pbe-bj", names a dispersion that was taken off the labels it learned
-    and is missing here: `equitensor.Calculator` adds it.
+    The attribute d3, as "pbe-bj", names a dispersion that was subtracted from the training labels and is missing in
+    these energies: equitensor.Calculator adds it.
+
+    Args:
+        backbone: maps (species, neighborhood) to energies (n,), features (n, d) and optionally contributions of the
+            atoms to further labels by name (n, ...), which are summed for labels of structures.
+        cutoff: in Angstrom.
+        elements: atomic numbers in ascending order.
+        e0s: in eV, one for each element.
+        scale, shift: in eV.
+        zbl: add the ZBL repulsion.
+        repulsion: add the repulsion that starts below the distances of the training data (`Repulsion`).
     """
 
     backbone: Backbone
@@ -78,13 +85,12 @@ class Potential(nn.Module):
     def forward(
         self, graph: AtomicGraph, forces: bool = True, stress: bool | None = None, features: bool = False
     ) -> dict[str, Tensor]:
-        """energy (b,), energies (n,), forces (n, 3), stress (b, 3, 3), float64, in eV and Angstrom; features (n, d) of
-        the atoms where asked for.
+        """Compute energy (b,), energies (n,), forces (n, 3) and stress (b, 3, 3) in eV and Angstrom, float64.
 
-        stress=None gives it where any graph is periodic along all directions; graphs that are not have NaN. In
-        training mode the results carry gradients (the forces too); in evaluation mode they are detached.
-        Under torch.inference_mode it computes all the same (forces are gradients). Raises InputError for an element
-        that the model does not know.
+        features=True adds the features (n, d) of the atoms. With stress=None the stress is computed if any graph is
+        periodic in all directions; it is NaN for the others. In training mode the results, forces included, can be
+        differentiated; in evaluation mode they are detached. Also works under torch.inference_mode. Raises InputError
+        for an element that the model does not know.
         """
         with torch.inference_mode(False):
             return self._results(graph.outside_inference(), forces, stress, features)
@@ -105,7 +111,7 @@ class Potential(nn.Module):
         return out if self.training else {name: value.detach() for name, value in out.items()}
 
     def atomic_energies(self, graph: AtomicGraph, vectors: Tensor) -> Tensor:
-        """(n,) energies of the atoms, E0s included, for edge vectors (e, 3) in float64."""
+        """(n,) energies of the atoms, with E0s, for edge vectors (e, 3) in float64."""
         return self._atomic(graph, vectors)[0]
 
     def _atomic(self, graph: AtomicGraph, vectors: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -135,7 +141,7 @@ class Potential(nn.Module):
                 raise InputError(f"{type(self.backbone).__name__} returns {name} of shape {actual}, not {shape}")
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
-        """(n, d) features of each atom that no rotation, reflection or translation changes."""
+        """(n, d) features of each atom, invariant under rotation, reflection and translation."""
         with torch.inference_mode(False):
             graph = graph.outside_inference()
             species = self._species(graph.z)

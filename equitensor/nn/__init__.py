@@ -1,4 +1,4 @@
-"""Layers: parameters and buffers around the functions of `ops` and the tables of `o3`."""
+"""Layers: parameters and buffers around the operators of `ops` and the tables of `o3`."""
 
 from equitensor.nn.convolution import Convolution
 from equitensor.nn.gate import Gate

@@ -18,21 +18,25 @@ class Convolution(nn.Module):
     """z_i = sum over edges j -> i of w_ij . (x_j (x) y_ij), in e3nn's flat layout.
 
     - "cg": e3nn's uvu map. o3.TensorProduct(irreps_in, irreps_edge, conv.irreps_out, conv.instructions,
-      shared_weights=False, internal_weights=False) with gather and sum gives the same values. One output
-      slot per path, sorted by irrep, unsimplified; edge_weight path after path, channel fastest.
-    - "gaunt": one slot of C channels per irrep, paths summed; edge_weight (edge degree, C), channel fastest;
-      w_l1 and w_l3 are parameters (`map.w_l1`, `map.w_l3`).
-    - "cp": slots as "gaunt"; edge_weight (C,), one for all paths: z = w sum c_p W^p x y.
+      shared_weights=False, internal_weights=False) with gather and sum gives the same values. The output has one entry
+      per path, sorted by irrep and not simplified; edge_weight is ordered by path, then channel.
+    - "gaunt": one output entry of C channels per irrep, summed over paths; edge_weight (edge degree, C), ordered by
+      degree, then channel; w_l1 and w_l3 are parameters (`map.w_l1`, `map.w_l3`).
+    - "cp": outputs as "gaunt"; edge_weight (C,), shared by all paths: z = w sum c_p W^p x y.
 
     Args:
         irreps_in: any multiplicities for "cg", one common C for the others.
         irreps_edge: multiplicity 1, such as "0e+1o+2e".
-        irreps_out: the irreps to make; multiplicities follow from irreps_in.
+        irreps_out: the irreps to compute; multiplicities follow from irreps_in.
+        product: "cg", "gaunt", "cp", or one from an installed package.
         options: of the family, as in `Interaction`.
     Attributes:
-        irreps_out, instructions (plain tuples), paths, weight_numel.
+        irreps_out: with multiplicities.
+        instructions: plain tuples, as e3nn takes them.
+        paths: the (ir1, ir2, ir_out) of the instructions.
+        weight_numel: size of the weights of an edge.
     Raises:
-        InputError: an irrep_out that no path reaches, wrong multiplicities, an unknown product or option.
+        InputError: an irrep of irreps_out that no path reaches, wrong multiplicities, an unknown product or option.
     """
 
     def __init__(
@@ -73,15 +77,15 @@ class Convolution(nn.Module):
     def forward_radial(
         self, x: Tensor, edge_attr: Tensor, hidden: Tensor, matrix: Tensor, edge_index: Tensor
     ) -> Tensor:
-        """`forward` with edge_weight = hidden @ matrix: what a radial network's last linear layer makes.
+        """The same as `forward` with edge_weight = hidden @ matrix, the last linear layer of a radial network.
 
-        For "cg" on the CPU the compiled operator makes the weights of some edges at a time, in the cache, again for
-        each derivative: none of size (e, weight_numel) is ever stored. Other families multiply first.
+        For "cg" on the CPU the compiled operator computes the weights of a few edges at a time, in the cache, and again
+        for each derivative, so no array of size (e, weight_numel) is ever stored. Other families multiply first.
 
         Args:
-            hidden: (e, H), the radial network's features before its last layer.
-            matrix: (H, weight_numel), that layer's weight with its normalisation: weight.T of an nn.Linear, for
-                e3nn's FullyConnectedNet weight / sqrt(H). A bias b is a row more, and ones a column more of hidden.
+            hidden: (e, H), the features of the radial network before its last layer.
+            matrix: (H, weight_numel), the weight of that layer with its normalisation: weight.T of an nn.Linear; for
+                e3nn's FullyConnectedNet weight / sqrt(H). For a bias b add it as a row, and a column of ones to hidden.
         """
         if not isinstance(self.map, RadialConvolutionMap):
             return self(x, edge_attr, hidden @ matrix, edge_index)

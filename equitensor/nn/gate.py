@@ -35,7 +35,8 @@ class Gate(nn.Module):
             is 0e) or odd (0o).
         layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
     Attributes:
-        irreps_in (sorted; simplified where flat), irreps_out.
+        irreps_in: sorted, and simplified for layout="flat".
+        irreps_out: of the result.
     Raises:
         InputError: scalars or gates that are none, their number, a function without parity on 0o.
     """

@@ -17,6 +17,7 @@ class SphericalHarmonics(Tables):
             self.add_table(f"raising_{l}", table)
 
     def forward(self, vectors: Tensor) -> Tensor:
+        """Unit vectors (e, 3) to harmonics (e, (lmax+1)^2)."""
         return spherical_harmonics(vectors, [getattr(self, f"raising_{l}") for l in range(self.lmax)])
 
     def extra_repr(self) -> str:

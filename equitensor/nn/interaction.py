@@ -14,31 +14,31 @@ from equitensor.o3.irreps import IrrepsLike, as_irreps
 
 
 class Interaction(nn.Module):
-    """z = x (x) y channel by channel, paths summed into irreps_out; all irreps share one multiplicity C.
+    """z = x (x) y, channel by channel, with paths summed into irreps_out; all irreps have the same multiplicity C.
 
     Weights (weight_numel,), or one set per item (..., weight_numel):
 
-    - "cg": (path, C), the map of e3nn's TensorProduct with `instructions` ("uuu", all its defaults);
+    - "cg": (path, C), the map of e3nn's TensorProduct with `instructions` ("uuu", otherwise default arguments);
     - "gaunt": w_l1 | w_l2 | w_l3, each (degree, C): z = w_l3 sum G (w_l1 x) (w_l2 y), G the Gaunt tensor;
     - "cp": (C,), shared by all paths: z = w sum c_p W^p x y, W^p the Wigner 3j of path p.
 
     Args:
-        product: "cg", "gaunt", "cp", or one that an installed package brings (`product_families`).
-        layout: "flat" takes e3nn's (..., irreps.dim), "channels_last" (..., d, C).
-        internal_weights: hold the weights as the parameter `weight`. Without it, and without a weight in the
-            call, all weights are one.
-        options: of the family. "cg": form="paths", "low_rank" or "dense" for how to compute it. "gaunt": paths="all"
-            for the odd paths too, by the Poisson bracket of true and pseudo signals ("even", none of them, by
-            default); form="grid", "fourier" or "direct" for how to compute it.
-            "cp": none for the exact product with the fewest rows, its c_p near one in magnitude
-            (`map.path_weights`); or one of rank= (of the shipped factors of all unit paths, c_p = 1: 7 lmax^2 is
-            TDN's layer, a few percent off, `o3.cp.on_parities` makes it right under inversion; 8, 30, 90 are exact),
-            tolerance= (the lowest shipped rank with a coupling error within it), factors= (of `o3.fit_cp`).
+        product: "cg", "gaunt", "cp", or one from an installed package (`product_families`).
+        layout: "flat" for e3nn's (..., irreps.dim), "channels_last" for (..., d, C).
+        internal_weights: keep the weights as the parameter `weight`. If False and the call has no weight, all weights
+            are one.
+        options: of the family. "cg": form="paths", "low_rank" or "dense" selects the algorithm. "gaunt": paths="all"
+            includes the odd paths, by the Poisson bracket of true and pseudo signals (default "even": without them);
+            form="grid", "fourier" or "direct" selects the algorithm. "cp": by default the exact product with the fewest
+            rows, whose c_p are near one in magnitude (`map.path_weights`); or one of rank= (the shipped factors of all
+            paths with c_p = 1: 7 lmax^2 is TDN's layer, with an error of a few percent, made equivariant under
+            inversion by `o3.cp.on_parities`; 8, 30, 90 are exact), tolerance= (the lowest shipped rank with a coupling
+            error within it), factors= (from `o3.fit_cp`).
     Attributes:
-        paths: the (ir1, ir2, ir_out) that the product expresses, each e3nn Irrep equal to its (l, p).
+        paths: the (ir1, ir2, ir_out) that the product contains, each an e3nn Irrep, which equals its (l, p).
         instructions: (i1, i2, i_out, "uuu", True), in the order of the cg weights, sorted by i_out.
     Raises:
-        InputError: unequal multiplicities, an unknown product, layout or option, an irrep_out that no path reaches.
+        InputError: unequal multiplicities, an unknown product, layout or option, an irrep of irreps_out without a path.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Interaction(nn.Module):
         self.weight = nn.Parameter(self.map.initial_weight()) if internal_weights else None
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """x, y in the chosen layout; weight (weight_numel,) or (..., weight_numel), internal if left out."""
+        """x, y in the layout of the layer; weight (weight_numel,) or (..., weight_numel), by default the internal one."""
         self._check_shapes(x, y, weight)
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":

@@ -20,7 +20,8 @@ class Norm(nn.Module):
         layout: "flat" takes (..., irreps.dim) to (..., number of copies); "channels_last" (..., d, C) to
             (..., number of irreps, C).
     Attributes:
-        irreps_in, irreps_out (0e alone).
+        irreps_in: of the feature.
+        irreps_out: one 0e for each copy.
     """
 
     def __init__(self, irreps_in: IrrepsLike, squared: bool = False, layout: str = "flat") -> None:

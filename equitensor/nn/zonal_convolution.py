@@ -32,7 +32,10 @@ class ZonalConvolution(nn.Module):
         paths: "even", or "all" with those of the Poisson bracket.
         normalization: of the harmonics, "component", "integral" or "norm".
     Attributes:
-        irreps_out, instructions (plain tuples), paths, weight_numel.
+        irreps_out: with multiplicities.
+        instructions: plain tuples, as e3nn takes them.
+        paths: the (ir1, ir2, ir_out) of the instructions.
+        weight_numel: size of the weights of an edge.
     Raises:
         InputError: an irrep_out that no path reaches, wrong multiplicities, an irrep_edge of the other parity.
     """

@@ -1,4 +1,4 @@
-"""True on paper: quadrature, harmonics, coupling tensors and rotations, in float64 and without a device."""
+"""Mathematics of O(3) in float64: quadrature, harmonics, coupling tensors and rotations."""
 
 from equitensor.o3.cp import CPFactors
 from equitensor.o3.cp_fit import fit_cp

@@ -1,4 +1,4 @@
-"""Epochs, optimisers, ranks: from a config and snapshots to a trained potential and its errors."""
+"""Training: from a config and data to a trained potential and its errors."""
 
 from typing import TYPE_CHECKING
 

@@ -39,11 +39,13 @@ class Computes(Protocol):
 
 @dataclass
 class Evaluation:
-    """metrics: errors and scores by the names of `equitensor eval --json`, None where nothing was labelled; groups: the
-    same by name of a grouping (config_type, size, element, tag) and group, those of atoms for what atoms have;
-    predictions and labels, structure by structure, where they were asked for; excluded: structures left out because the
-    model does not know their elements, counted by these; calibration: errors beside the error bars of a model
-    that has some."""
+    """Errors of a model on a data set.
+
+    metrics: errors and scores, with the names of `equitensor eval --json`, None without labels; groups: the same by
+    name of a grouping (config_type, size, element, tag) and group, with errors of atomic labels for groups of atoms;
+    predictions and labels: by structure, if requested; excluded: numbers of structures that were left out, by the
+    elements that the model does not know; calibration: errors compared with the error bars of a model that has them.
+    """
 
     metrics: dict[str, float | int | None]
     groups: dict[str, dict[str | int, dict]] = field(default_factory=dict)
@@ -53,18 +55,18 @@ class Evaluation:
     calibration: Calibration | None = None
 
     def table(self, scores: bool | None = None) -> str:
-        """As text; with the scores of OC20 where asked for or, by None, where atoms have tags as there."""
+        """The errors as text. scores: with OC20's scores; None: if atoms have OC20's tags."""
         from equitensor.training.report import evaluation_table
 
         return evaluation_table(self, self.has_tags if scores is None else scores)
 
     @property
     def has_tags(self) -> bool:
-        """Whether atoms have the tags of OC20."""
+        """Whether atoms have OC20's tags."""
         return TAG.name in self.groups
 
     def plain(self) -> dict:
-        """What JSON holds: the metrics, those of groups as by_<grouping>, and how many structures were left out."""
+        """The contents of the JSON file: metrics, those of groups as by_<grouping>, counts of excluded structures."""
         shown = {grouping.name: grouping.show for grouping in GROUPINGS}
         by = {
             f"by_{name}": {shown[name](key): metrics for key, metrics in groups.items()}
@@ -74,7 +76,7 @@ class Evaluation:
         return self.metrics | {"n_excluded": sum(self.excluded.values())} | by | bars
 
     def plot(self, folder: str | Path, e0s: Mapping[int, float] | None = None) -> list[Path]:
-        """Parity plots (of energies less these E0s, if given) and force errors by element as PNG files; their paths."""
+        """Write parity plots (of energies minus these E0s) and force errors by element as PNG files; return the paths."""
         from equitensor.training.plots import plot_evaluation
 
         return plot_evaluation(self, Path(folder), e0s)
@@ -90,13 +92,25 @@ def evaluate(
     batch_edges: int | None = None,
     d3: D3 | D3Table | None = None,
 ) -> Evaluation:
-    """Errors over `snapshots[indices]` (all by default); `keep` keeps predictions and labels for plots and files.
+    """Compute the errors over `snapshots[indices]` (all by default).
 
-    model is a Potential, which takes `batch_size` structures and `batch_edges` edges at once at most (None: any), or
-    has `elements` and `compute(structure, stress)` for one, as the engines of `equitensor.interfaces` have. Forces on
-    atoms marked fixed do not count. Structures with elements that the model does not know are left out, counted in
-    `excluded`. A Potential that learned labels without their dispersion gets it from d3: a D3, its own unless given, or
-    the D3Table of these snapshots. Raises InputError where none is left.
+    Forces on atoms marked as fixed do not count. Structures with elements that the model does not know are left out
+    and counted in `excluded`.
+
+    Args:
+        model: a Potential, or an object with `elements` and compute(structure, stress), such as the engines of
+            `equitensor.interfaces`.
+        snapshots: the data.
+        indices: the structures to evaluate.
+        batch_size: maximum number of structures per batch of a Potential.
+        device: for a Potential; None for its own.
+        keep: keep predictions and labels, for plots and files.
+        batch_edges: maximum number of edges per batch of a Potential; None: no limit.
+        d3: the dispersion to add to a Potential that was trained on labels without it: a D3 (by default the model's
+            own), or the D3Table of these snapshots.
+
+    Raises:
+        InputError: no structure is left.
     """
     indices = np.arange(len(snapshots)) if indices is None else np.asarray(indices)
     elements = [int(z) for z in model.elements]

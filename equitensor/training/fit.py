@@ -49,9 +49,9 @@ def fit(
 ) -> dict:
     """Train, evaluate the best model, write everything to the run folder, and return the summary.
 
-    `started` (time.monotonic()) is when the clock of train.max_time began; `beside(folder)` is a context in which the
-    first rank trains. Raises InputError for anything that the user can mend: data, config, a run folder that is not
-    empty.
+    started (a value of time.monotonic()) is when the clock of train.max_time started; beside(folder) is a context
+    manager in which the first rank trains. Raises InputError for errors that the user can fix: data, config, a run
+    folder that is not empty.
     """
     config = with_model_of_file(as_begun(config, resume), resume)
     console = make_console()
@@ -117,9 +117,9 @@ def _disk_failures_explained(folder: Path):
 
 
 def check(config: Config) -> dict:
-    """Open the data, print their coverage, take steps on the largest batches and say what memory they took.
+    """Open the data, print their coverage, take steps on the largest batches, and report the memory they took.
 
-    Of several ranks the first does so, for itself; the others, which would say the same, return nothing.
+    With several ranks only the first does this, for itself; the others return nothing.
     """
     config = with_model_of_file(config)
     accelerator = _device(config)  # refused before data are read

@@ -71,14 +71,22 @@ def verify(
     seed: int = 0,
     show: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge any ASE calculator on a structure: a `Report` with a finding for each of `CHECKS`.
+    """Check any ASE calculator on a structure, and return a Report with a finding for each of CHECKS.
 
-    Args: calculator, with energy and forces, stress where it has one; atoms, two or more, or periodic, whose own
-    calculator and constraints play no part; e0s, symbol -> energy of the isolated atom in eV, where known; others,
-    name -> calculator that must give the same values; checks, names of those to make, None for all; seconds, within
-    which they should end: fewer coordinates, steps and atoms are taken where calls are slow; show, called with each
-    finding as it comes. Bounds follow the noise of the calculator's own rounding; errors of 2 % are beyond them always.
-    Raises InputError where the calculator cannot compute the structure, or is asked for a check that does not exist.
+    Bounds depend on the measured rounding of the calculator; errors of 2 % always exceed them.
+
+    Args:
+        calculator: provides energy and forces, and stress if it can.
+        atoms: two or more, or a periodic structure; their own calculator and constraints are ignored.
+        e0s: symbol -> energy of the isolated atom in eV, if known.
+        others: name -> calculator that must give the same results.
+        checks: names of the checks to run; None: all.
+        seconds: approximate time limit; slow calculators are checked on fewer coordinates, steps and atoms.
+        seed: of the random displacements.
+        show: called with each finding.
+
+    Raises:
+        InputError: the calculator cannot compute the structure, or a check does not exist.
     """
     from equitensor.verification.agreement import agreement
 

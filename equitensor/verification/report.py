@@ -9,7 +9,7 @@ _COLUMNS = f"{'check':<20} {'value':>9} {'bound':>9} {'unit':<14} "
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found: structure, its formula; findings in the order of the checks; calls made; seconds taken."""
+    """The result of `verify`: formula of the structure, findings in order of the checks, calls, seconds."""
 
     structure: str
     findings: list[Finding]
@@ -23,7 +23,7 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """The names of the checks that failed."""
+        """The names of the failed checks."""
         return [finding.check for finding in self.findings if finding.verdict == FAILED]
 
     def __getitem__(self, check: str) -> Finding:
@@ -33,7 +33,7 @@ class Report:
         return "\n".join([HEADING, *map(row, self.findings), self.verdict()])
 
     def verdict(self) -> str:
-        """One line."""
+        """A summary in one line."""
         count = sum(finding.verdict != NOT_APPLICABLE for finding in self.findings)
         failed = f"{len(self.failed)} of {count} checks FAILED: {', '.join(self.failed)}"
         passed = f"{count} checks passed"
