@@ -44,11 +44,11 @@ def run(args) -> int:
         raise InputError(f"--batch-size is {args.batch_size}; it must be 1 or more")
     if args.task == "is2re":
         if args.committee:
-            raise InputError("--committee does not go with --task is2re: equitensor relax takes it")
+            raise InputError("--committee cannot be used with --task is2re; equitensor relax takes it")
         evaluation, summary = _relaxed(args)
     else:
         if args.fmax is not None or args.steps is not None:
-            raise InputError("--fmax and --steps are those of relaxations: they go with --task is2re")
+            raise InputError("--fmax and --steps need --task is2re")
         evaluation, summary = _as_they_are(args)
     if args.json:
         _write_json(summary, args.json)

@@ -47,7 +47,7 @@ def extrapolation_watch(args, atoms, out, interval: int = 1):
     with_error_bars(atoms.calc, args.model)
     frames = out.with_name(f"{out.stem}-novel.extxyz")
     if args.on_limit == "dump" and frames.exists() and not args.overwrite:
-        raise InputError(f"{frames} exists: choose another --out, or allow to overwrite it with --overwrite")
+        raise InputError(f"{frames} exists: choose another --out, or use --overwrite")
 
     def say(message):
         print(f"equitensor: warning: {message}", file=sys.stderr)

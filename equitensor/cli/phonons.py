@@ -49,7 +49,7 @@ def run(args) -> int:
         raise InputError(f"--band {args.band}: a picture's name ends in .png")
     atoms = read_atoms(args.structure)
     if atoms.constraints:
-        print(f"equitensor: {args.structure}: constraints are left out, in phonons all atoms move", file=sys.stderr)
+        print(f"equitensor: {args.structure}: constraints are ignored: in phonons all atoms move", file=sys.stderr)
     atoms.set_constraint()
     calc = Calculator(args.model, args.device, "float64", error_bars=False, **computing_options(args))
     atoms.calc = calc
@@ -80,12 +80,12 @@ def _print(spectrum, atoms: int):
     for name in names:
         values = " ".join(f"{abs(v):.2f}{'i' if v < -IMAGINARY else ''}" for v in spectrum.at(name))
         print(textwrap.fill(f"{name:4s} {values}", 100, subsequent_indent="     "))
-    print(f"acoustic at Gamma before force constants were made to sum to zero: {spectrum.drift:.3g}")
+    print(f"acoustic frequencies at Gamma before the acoustic sum rule is imposed: {spectrum.drift:.3g}")
     k, band = divmod(int(spectrum.frequencies.argmin()), spectrum.frequencies.shape[1])
     if spectrum.frequencies[k, band] < -IMAGINARY:
         where = ", ".join(f"{x:.3f}" for x in spectrum.points[k])
         lowest = abs(spectrum.frequencies[k, band])
-        print(f"imaginary frequencies: no minimum; the largest is {lowest:.2f}i at ({where}) of the reciprocal vectors")
+        print(f"imaginary frequencies, no minimum: the largest is {lowest:.2f}i at ({where}) of the reciprocal vectors")
 
 
 def _write(args, force, spectrum):

@@ -39,7 +39,7 @@ class ConversionProgress:
         if self.first is None:
             self.first = done, -1
             if done:
-                self.console.print(f"going on with what an earlier conversion left: {done:.0%} of the input was read")
+                self.console.print(f"continuing an earlier conversion: {done:.0%} of the input has been read")
         self.done = done
 
     def text(self) -> str:

@@ -61,7 +61,7 @@ def run(args) -> int:
         return 1
     out.parent.mkdir(parents=True, exist_ok=True)
     if lost := fit_constraints(atoms, out):
-        print(f"equitensor: {out}: extended xyz cannot hold {names(lost)}; a .traj would", file=sys.stderr)
+        print(f"equitensor: {out}: extended xyz cannot store {names(lost)}; a .traj file can", file=sys.stderr)
     with whole_file(out, "".join(out.suffixes)) as partial:
         ase.io.write(partial, atoms, format=file_format)
     verdict = "converged" if result.converged else "NOT converged"
@@ -72,7 +72,7 @@ def run(args) -> int:
         print(watch.summary())
     print(f"structure {out}")
     if labels:
-        print(f"left out, since they belong to the start: {', '.join(labels)}")
+        print(f"not written, because they belong to the initial structure: {', '.join(labels)}")
     return 0 if result.converged else 1
 
 
@@ -93,7 +93,7 @@ def _output(args):
 
     out = Path(args.out or path_for(args.structure, "-relaxed.extxyz"))
     if out.exists() and not args.overwrite:
-        raise InputError(f"{out} exists: choose another name with --out, or say --overwrite")
+        raise InputError(f"{out} exists: choose another name with --out, or use --overwrite")
     try:
         name = format_of(out) or filetype(str(out), read=False)
         writable = ioformats[name].can_write

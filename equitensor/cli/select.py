@@ -44,7 +44,7 @@ def run(args) -> int:
 
     out = Path(args.out or path_for(args.pool, "-selected.extxyz"))
     if out.exists() and not args.overwrite:
-        raise InputError(f"{out} exists: name another file with --out, or allow to overwrite it with --overwrite")
+        raise InputError(f"{out} exists: name another file with --out, or use --overwrite")
     engine, _ = open_engine(args.model, args.device, None, skin=0.0, **computing_options(args))
     bars = with_error_bars(engine, args.model)
     pool = open_snapshots(args.pool, unlabelled=True, **reading_options(args))

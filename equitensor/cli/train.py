@@ -46,9 +46,9 @@ def run(args) -> int:
     if path is None:
         raise InputError("which config? equitensor train CONFIG.yaml (see equitensor train --help)")
     if args.port is not None and not args.watch:
-        raise InputError("--port is that of --watch")
+        raise InputError("--port needs --watch")
     if args.watch and args.check:
-        raise InputError("--check trains nothing that --watch could show: leave out one of the two")
+        raise InputError("--check does not train, so there is nothing for --watch to show: leave out one of the two")
     config = load_config(path, overrides)
     if args.check:
         check(config)

@@ -40,7 +40,7 @@ def run(args) -> int:
     own_file(args.model)  # before minutes are spent on what could not be written
     if args.remove:
         write_error_bars(args.model, None)
-        print(f"{args.model}: it has no error bars now")
+        print(f"{args.model}: error bars removed")
         return 0
     if args.committee and not args.calibrate:
         raise InputError("--committee needs --calibrate VALID: members differ less on what they have learned")
@@ -56,7 +56,7 @@ def run(args) -> int:
         bars = calibrate_committee(bars, committee, held_out)
     write_error_bars(args.model, bars)
     print("\n".join(lines(bars.about)))
-    print(f"{args.model}: error bars are in it (equitensor info shows them, eval compares them with errors)")
+    print(f"{args.model}: error bars written (equitensor info shows them, eval compares them with errors)")
     return 0
 
 

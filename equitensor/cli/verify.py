@@ -88,14 +88,14 @@ def _of_model(args) -> dict:
     from equitensor.verification.structures import made
 
     if args.e0s:
-        raise InputError("--e0s are for --calculator: a model file has its own")
+        raise InputError("--e0s needs --calculator: a model file has its own E0s")
     if not args.inputs:
         raise InputError("MODEL is missing: name a model file, or say --calculator MODULE:FACTORY")
     path, *files = args.inputs
     elements = [chemical_symbols[z] for z in read_header(path)["elements"]]
     structures = {file: read_atoms(file) for file in files} or made(elements)
     if not files:
-        print("no STRUCTURE: a cluster and a crystal are made, bonds from covalent radii; name one of yours, too\n")
+        print("no STRUCTURE: a generated cluster and crystal are checked; give a structure of your own, too\n")
 
     def check(atoms):
         calculator = Calculator(path, args.device, args.dtype, **computing_options(args))

@@ -22,7 +22,7 @@ class Phonons:
     | distances   | (k,)   | along the path, 2 pi / Angstrom; the same at both sides of a break                   |
     | frequencies | (k, m) | three for each atom of the primitive cell                                            |
     | labels      |        | of the special points: (distance, name), a break as "U|X"                            |
-    | drift       | scalar | largest acoustic frequency at Gamma before force constants were made to sum to zero  |
+    | drift       | scalar | largest acoustic frequency at Gamma before the acoustic sum rule is imposed          |
     | supercells  | scalar | how many were computed                                                               |
     | cell        | (3, 3) | the primitive cell, Angstrom                                                         |
     """

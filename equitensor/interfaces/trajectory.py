@@ -51,7 +51,7 @@ class TrajectoryWriter:
     def _clear(self, overwrite):
         for path in (self.out, self.table, self.plot):
             if path.exists() and not overwrite:
-                raise InputError(f"{path} exists: restart from it, choose another name, or allow to overwrite it")
+                raise InputError(f"{path} exists: restart from it, choose another name, or use overwrite")
         for path in (self.out, self.table, self.plot):
             path.unlink(missing_ok=True)
 

@@ -72,7 +72,7 @@ def build(
     zbl, repulsion = options.pop("zbl", False), options.pop("repulsion", None)
     architecture: type[Backbone] = ARCHITECTURES.find(name)
     if zbl and repulsion:
-        raise InputError("model.repulsion has the repulsion of ZBL in it: leave model.zbl out")
+        raise InputError("model.repulsion includes the ZBL repulsion: leave model.zbl out")
     _refuse_settings(options, name)
     _refuse_values(elements, e0s, {"scale": scale, "shift": shift, "num_neighbors": num_neighbors})
     elements = sorted(int(z) for z in elements)

@@ -68,7 +68,7 @@ class Interaction(nn.Module):
         self.weight = nn.Parameter(self.map.initial_weight()) if internal_weights else None
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """x, y in the layout of the layer; weight (weight_numel,) or (..., weight_numel), by default the internal one."""
+        """x, y in the layout of the layer; weight (weight_numel,) or (..., weight_numel), None for the internal one."""
         self._check_shapes(x, y, weight)
         weight = self.weight if weight is None else weight
         if self.layout == "channels_last":

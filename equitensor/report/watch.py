@@ -22,7 +22,7 @@ def watched(folder: Path, port: int = 0) -> Iterator[str]:
             assert process.stdout is not None
             answer = process.stdout.readline().strip()
             if not answer.startswith("http"):
-                raise InputError(f"--watch: port {port} cannot be had ({answer or 'no answer'}): give another --port")
+                raise InputError(f"--watch: port {port} cannot be used ({answer or 'no answer'}): give another --port")
             yield answer
         finally:
             process.terminate()

@@ -76,7 +76,7 @@ class Evaluation:
         return self.metrics | {"n_excluded": sum(self.excluded.values())} | by | bars
 
     def plot(self, folder: str | Path, e0s: Mapping[int, float] | None = None) -> list[Path]:
-        """Write parity plots (of energies minus these E0s) and force errors by element as PNG files; return the paths."""
+        """Write parity plots (of energies minus E0s) and force errors by element as PNG files; return the paths."""
         from equitensor.training.plots import plot_evaluation
 
         return plot_evaluation(self, Path(folder), e0s)

@@ -271,6 +271,6 @@ def _finish(folder: Path, data: RunData, trainer, console) -> dict:
         )
     console.print(
         f"{progress.epoch} epochs, {progress.step} steps in {progress.elapsed:.0f} s, "
-        f"{trainer.speed:.0f} structures/s\nmodel: {folder / 'model.eqt'}\npictures: {plots}"
+        f"{trainer.speed:.0f} structures/s\nmodel: {folder / 'model.eqt'}\nplots: {plots}"
     )
     return summary

@@ -55,7 +55,7 @@ def for_many_elements(config: Config, elements: Collection[int], console: Consol
         if getattr(getattr(completed, name), key) != getattr(getattr(config, name), key)
     ]
     if taken:
-        console.print(f"{len(elements)} elements, chosen for so many: {', '.join(taken)}", soft_wrap=True)
+        console.print(f"{len(elements)} elements; defaults for many elements: {', '.join(taken)}", soft_wrap=True)
     return completed
 
 

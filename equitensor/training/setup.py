@@ -170,12 +170,12 @@ def _say_batches(run: RunData, ranks: int, console: Console) -> None:
     limits, together = run.batch_limits, run.batches_a_step
     if limits.edges is not None:
         each = 1 / np.minimum(1.0, run.sizes / limits.edges).mean()
-        text = f"edges a batch: {limits.edges}, about {each:.2g} structures (train.batch_edges sets another)"
+        text = f"edges per batch: {limits.edges}, about {each:.2g} structures (change with train.batch_edges)"
         if alone := int((run.sizes > limits.edges).sum()):
             text += f"; {alone} structures have more, each is a batch of its own"
         console.print(text, soft_wrap=True)
     if together > 1:
-        console.print(f"batches a step: {together}, over {ranks} rank{'s' * (ranks > 1)}")
+        console.print(f"batches per step: {together}, on {ranks} rank{'s' * (ranks > 1)}")
     if ranks > together:
         console.print(
             f"[yellow]warning:[/] {ranks - together} ranks have nothing to do: the run began with "
@@ -258,7 +258,9 @@ def _report(run: RunData, console: Console) -> None:
     console.print(coverage_table(coverages))
     if len(sources := list(sources_of(run.train.snapshots))) > 1:
         each = "; ".join(f"{name}, {count} structures of weight {weight:g}" for name, count, weight in sources)
-        console.print(f"sources, each structure once an epoch, weighed in the loss: {escape(each)}", soft_wrap=True)
+        console.print(
+            f"sources, each structure once per epoch, with weights in the loss: {escape(each)}", soft_wrap=True
+        )
     for warning in _each_once(warning for part in coverages for warning in part.warnings):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     (_, train, indices), *others = run.parts()

@@ -19,7 +19,7 @@ def test_a_band_structure_is_printed_drawn_and_written(model_file, folder, capsy
     arguments = ["phonons", str(model_file), "diamond.traj", "--supercell", "2", "2", "2", "--device", "cpu"]
     assert main([*arguments, "--band", "band.png", "--json", "band.json"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "equitensor: diamond.traj: constraints are left out, in phonons all atoms move\n"
+    assert captured.err == "equitensor: diamond.traj: constraints are ignored: in phonons all atoms move\n"
     lines = captured.out.splitlines()
     written = json.loads((folder / "band.json").read_text())
     assert lines[0].startswith("1 displaced supercells of 16 atoms")

@@ -202,7 +202,7 @@ def test_commands_take_a_committee(committee, backend, capsys):
         (["relax", "model.eqt", "molecule.xyz", "--committee", "valid.xyz"], "valid.xyz"),
         (
             ["eval", "model.eqt", "valid.xyz", "--task", "is2re", "--committee", "1.eqt"],
-            "does not go with --task is2re",
+            "cannot be used with --task is2re",
         ),
     ],
 )

@@ -217,7 +217,7 @@ def test_relax_keeps_what_is_not_a_label(model_file, folder, capsys):
     ase.io.write("labelled.extxyz", atoms)
     arguments = ["relax", str(model_file), "labelled.extxyz", "--device", "cpu", "--steps", "2", "--fmax", "1e-9"]
     assert main(arguments) == 1
-    assert "belong to the start: REF_energy, dft_forces" in capsys.readouterr().out
+    assert "belong to the initial structure: REF_energy, dft_forces" in capsys.readouterr().out
     relaxed = ase.io.read("labelled-relaxed.extxyz")
     assert relaxed.info == {"name": "methanol", "charge": 0}
     assert relaxed.arrays["residue"].tolist() == ["MOH"] * 6 and relaxed.arrays["site"].tolist() == list(range(6))
@@ -274,7 +274,7 @@ def test_relax_says_which_constraint_a_file_loses(model_file, folder, capsys):
     atoms.set_constraint(FixedLine([0], (1, 1, 1)))
     ase.io.write("line.traj", atoms)
     main(["relax", str(model_file), "line.traj", "--device", "cpu", "--steps", "1"])
-    assert "line-relaxed.extxyz: extended xyz cannot hold FixedLine; a .traj would" in capsys.readouterr().err
+    assert "line-relaxed.extxyz: extended xyz cannot store FixedLine; a .traj file can" in capsys.readouterr().err
 
 
 def test_eval_predicts_for_structures_without_labels(model_file, folder, capsys):

@@ -57,7 +57,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port} cannot be had"), watched(tmp_path, port):
+        with pytest.raises(InputError, match=f"port {port} cannot be used"), watched(tmp_path, port):
             pass
 
 
@@ -80,4 +80,4 @@ def test_train_says_where(tmp_path, monkeypatch, capsys, alanine_data):
         assert main(["train", "train.yaml", "output=other", *options]) == 2
         assert message in capsys.readouterr().err
     assert main(["train", "train.yaml", "output=other", "--watch", "--port", "99999"]) == 2
-    assert "port 99999 cannot be had" in capsys.readouterr().err
+    assert "port 99999 cannot be used" in capsys.readouterr().err

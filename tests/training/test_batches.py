@@ -157,8 +157,8 @@ def test_the_start_says_what_a_batch_is(config, mixed_data, capsys):
     report = check(config(data=mixed_data, train={"batch_size": None, "batch_edges": 150, "accumulate": 3}))
     out = " ".join(capsys.readouterr().out.split())
     each = 1 / np.minimum(1, sizes_of(mixed_data) / 150).mean()
-    assert f"edges a batch: 150, about {each:.2g} structures (train.batch_edges sets another)" in out
-    assert "batches a step: 3, over 1 rank" in out
+    assert f"edges per batch: 150, about {each:.2g} structures (change with train.batch_edges)" in out
+    assert "batches per step: 3, on 1 rank" in out
     assert report["edges"] == 150
 
 

@@ -40,7 +40,7 @@ def test_ten_elements_are_many_and_what_is_given_stays(config, varied, capsys):
     many = open_data(config(data=varied(TEN)), Console(width=200)).config
     assert many.model.normalized is True and many.loss.energy == many.loss.energy_late
     said = capsys.readouterr().out
-    assert "10 elements, chosen for so many: model.normalized=true, " in said
+    assert "10 elements; defaults for many elements: model.normalized=true, " in said
     assert f"loss.energy_late={many.loss.energy_late:g}" in said and "x (energy per atom)^2" in said
     assert f"loss: {many.loss.energy:g} x (energy per atom)^2" in said  # the weights that are trained with
 

@@ -97,7 +97,7 @@ def test_two_ranks_are_one_with_the_joint_batch(mixed, tmp_path):
     done = torchrun(2, mixed("together", **options), tmp_path / "train.yaml", "train.threads=2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Errors of the best model") == 1  # one rank speaks
-    assert "batches a step: 2, over 2 ranks" in done.stdout
+    assert "batches per step: 2, on 2 ranks" in done.stdout
     fit(validate(mixed("alone", accumulate=2, **options), "test"))
     assert_same(tmp_path / "alone", tmp_path / "together")
 
@@ -127,7 +127,7 @@ def test_one_of_two_ranks_checks(mixed, tmp_path):
     done = torchrun(2, mixed("run"), tmp_path / "train.yaml", "--check", "train.threads=1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("largest batch: ") == done.stdout.count("MB on each rank. Everything is in order.") == 1
-    assert "batches a step: 2, over 2 ranks" in done.stdout
+    assert "batches per step: 2, on 2 ranks" in done.stdout
     assert not (tmp_path / "run").exists()
 
 

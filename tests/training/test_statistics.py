@@ -93,9 +93,9 @@ def said(config, capsys):
 
 def test_the_chosen_batch_is_said_and_a_given_one_is_kept(config, capsys):
     assert re.search(
-        r"edges a batch: \d+, about 10 structures \(train", said(config(train={"batch_size": None}), capsys)
+        r"edges per batch: \d+, about 10 structures \(change", said(config(train={"batch_size": None}), capsys)
     )
-    assert "edges a batch" not in said(config(), capsys)
+    assert "edges per batch" not in said(config(), capsys)
 
 
 def test_absurd_labels_are_named_with_what_to_do(config, frames, tmp_path, capsys):

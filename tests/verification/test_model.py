@@ -58,7 +58,7 @@ def test_made_structures_are_not_absurd(elements):
 def test_a_model_passes(trained_file, folder, capsys):
     assert main(["verify", str(trained_file), "--json", "verify.json", "--seconds", "20"]) == 0, capsys.readouterr().out
     out = capsys.readouterr().out
-    assert "no STRUCTURE: a cluster and a crystal are made" in out
+    assert "no STRUCTURE: a generated cluster and crystal are checked" in out
     assert "energy minus E0" in (folder / "verify.json").read_text()
     written = json.loads((folder / "verify.json").read_text())
     assert written["passed"] and len(written["structures"]) == 2
@@ -144,7 +144,7 @@ def test_calculators_of_others(folder, capsys):
             "gold.xyz: the calculator cannot compute the structure: InputError: the structure holds",
         ),
         (["MODEL", "one.xyz"], "one.xyz: a structure of one atom has no forces"),
-        (["MODEL", "--e0s", "H=1"], "--e0s are for --calculator"),
+        (["MODEL", "--e0s", "H=1"], "--e0s needs --calculator"),
         (["MODEL", "--seconds", "0"], "--seconds is 0.0"),
         (["--calculator", "factories.py:instance"], "STRUCTURE is missing"),
         (["gold.xyz", "--calculator", "factories"], "say MODULE:FACTORY"),

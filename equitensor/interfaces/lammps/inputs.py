@@ -139,7 +139,7 @@ def paths(name, overwrite: bool = False) -> tuple[Path, Path]:
     both = Path(f"{name}.in"), Path(f"{name}.data")
     for path in both:
         if path.exists() and not overwrite:
-            raise InputError(f"{path} exists: choose another name with --out, or say --overwrite")
+            raise InputError(f"{path} exists: choose another name with --out, or use --overwrite")
     return both
 
 
