@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Active learning
 #
-# Which structures are worth a calculation? A model with error bars runs molecular dynamics where it knows little, says
-# how unsure it is, and chooses what to label next; then it learns that. EMT gives the labels, in the place of your DFT
-# code.
+# Which structures are worth a calculation? A model with error bars runs molecular dynamics beyond its training data,
+# estimates its own errors, and chooses the structures to label next, on which it is then trained. EMT provides the
+# labels in place of your DFT code.
 #
 #     python examples/active_learning.py
 #
-# What such a choice gained in a longer experiment with molecules: [can I trust
+# For the benefit of this choice in a longer experiment with molecules see [can I trust
 # it?](../docs/trust.md#choosing-what-to-label)
 
 # %%
@@ -48,9 +48,9 @@ def labelled(atoms):
 
 
 # %% [markdown]
-# ## A first model knows copper near its minimum
+# ## A first model, trained near the energy minimum of copper
 #
-# Small displacements of eight atoms in a periodic cell; a part of them is kept for calibration.
+# Small displacements of eight atoms in a periodic cell; a part of the frames is kept for calibration.
 
 # %%
 rng = np.random.default_rng(0)
@@ -82,16 +82,17 @@ _, first = trained("first", ["calm.extxyz"])
 # %% [markdown]
 # ## Error bars
 #
-# One pass over the training data; nothing is trained. Held-out data make 90 % mean 90 %. They stay in the model file.
+# They take one pass over the training data and no further training, are calibrated on held-out data, and are stored in
+# the model file.
 
 # %%
 command("uncertainty", first, folder / "calm.extxyz", "--calibrate", folder / "calibration.extxyz")
 
 # %% [markdown]
-# ## Dynamics beyond what it knows
+# ## Dynamics beyond the training data
 #
-# At 1200 K atoms move much further than in training. `novelty` is 1 where 99 % of the training atoms were more usual;
-# frames above it are written beside the trajectory.
+# At 1200 K the atoms move much further than in training. A `novelty` above 1 means that an atom is more unusual than
+# 99 % of the training atoms; such frames are written next to the trajectory.
 
 # %%
 start = bulk("Cu", a=3.61) * (2, 2, 2)
@@ -104,8 +105,8 @@ pool = ase.io.read(folder / "hot.traj", ":")
 # %% [markdown]
 # ## What to label next
 #
-# Each choice is the most uncertain structure after those before it have been learned, so ten frames that look alike
-# are not chosen. The pool needs no labels.
+# Each choice is the most uncertain structure, given that the previous ones have been learned, so the ten chosen frames
+# differ from one another. The pool needs no labels.
 
 # %%
 command("select", first, folder / "hot.traj", "--count", 10, "--out", folder / "selected.extxyz")
@@ -114,10 +115,10 @@ indices = {atoms.info["pool_index"] for atoms in chosen}
 ase.io.write(folder / "learned.extxyz", [labelled(atoms) for atoms in chosen])
 
 # %% [markdown]
-# ## Learn them, and look again
+# ## Train on them and compare
 #
-# Errors on other frames at 1200 K. Those of the first model rise with its novelty, which asked for no label; ten
-# frames more make the model good there.
+# Errors on other frames at 1200 K. Those of the first model increase with its novelty, which needs no labels. With ten
+# more frames the model becomes accurate there.
 
 # %%
 _, second = trained("second", ["calm.extxyz", "learned.extxyz"])

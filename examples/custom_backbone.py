@@ -1,15 +1,15 @@
 # %% [markdown]
-# # An architecture of your own
+# # Your own architecture
 #
-# A backbone maps elements and neighbours to energies of atoms. Forces, stress, E0s, units, training, files, the
-# calculator and `equitensor verify` come with the `Potential` around it. The one here is the embedded-atom method (Daw
-# and Baskes 1984) with learned functions,
+# A backbone maps elements and neighbours to atomic energies. Forces, stress, E0s, units, training, model files, the
+# calculator and `equitensor verify` come with the `Potential` around it. The backbone here is the embedded-atom method
+# (Daw and Baskes 1984) with learned functions,
 #
 #     E_i = sum_j phi(d_ij) + F(rho_i),   rho_i,k = sum_j f_k(d_ij)
 #
 #     python examples/custom_backbone.py
 #
-# How a package of yours brings one to `equitensor train`: [adding to it](../docs/extending.md).
+# To use it with `equitensor train`, put it into a package of your own: [extending](../docs/extending.md).
 
 # %%
 from pathlib import Path
@@ -40,9 +40,9 @@ folder.mkdir(parents=True)
 # %% [markdown]
 # ## The backbone
 #
-# Arguments of the constructor become keys of the `model` section, with the checks that their annotations say.
-# `neighbors.vectors` has a row of neighbours for each atom, padded to one width with vectors beyond the cutoff, where
-# the basis is zero.
+# The arguments of the constructor become keys of the `model` section, with checks according to their annotations.
+# `neighbors.vectors` has a row of neighbours for each atom, padded to the same width with vectors beyond the cutoff,
+# where the basis is zero.
 
 
 # %%
@@ -77,7 +77,7 @@ class EmbeddedAtom(Backbone):
 # %% [markdown]
 # ## Data and training
 #
-# Copper again, with energies and forces of EMT, which is itself an embedded-atom method.
+# Copper, with energies and forces from EMT, which is itself an embedded-atom method.
 
 # %%
 rng, frames = np.random.default_rng(0), []
@@ -102,10 +102,10 @@ with registered("embedded-atom", EmbeddedAtom):
     calculator = equitensor.Calculator(folder / "run" / "model.eqt", dtype="float64")
 
 # %% [markdown]
-# ## Does it obey physics?
+# ## Checks
 #
-# Symmetries, derivatives, the cutoff, size: a fault of the backbone, such as a basis that ends with a kink, is named
-# here.
+# Symmetries, derivatives, the cutoff, size-extensivity: an error in the backbone, such as a basis that ends with a
+# kink, fails one of these checks.
 
 # %%
 report = verify(calculator, frames[0], seconds=10)
@@ -114,8 +114,8 @@ print(report)
 # %% [markdown]
 # ## What has it learned?
 #
-# The pair energy and one of the densities. They can be read because the model is so simple; how it compares is seen in
-# the errors above, beside those of the default architecture in `train_potential.py`.
+# The pair energy and one of the densities can be plotted because the model is so simple. For its accuracy, compare the
+# errors above with those of the default architecture in `train_potential.py`.
 
 # %%
 distance = torch.linspace(1.8, 4.8, 200)

