@@ -21,7 +21,7 @@ import torch
 from ase import Atoms
 from dynamics import Conditions, Molecules
 from geometries import first_conformers, minimized
-from judgement import VERDICTS, judged
+from judgement import KEPT, MINIMUM, SILENT, TOO, judged
 from meters import EnergyMeter, Thermometer
 from results import FOLDER, Results, about
 from shapes import bonds
@@ -32,6 +32,12 @@ from xtb import GFN2, VERSIONS
 from equitensor.errors import InputError
 from equitensor.interfaces import velocities
 
+VERDICTS = {
+    KEPT: "kept by GFN2-xTB",
+    TOO: "broken by GFN2-xTB, too",
+    MINIMUM: "kept by GFN2-xTB, to which both are minima",
+    SILENT: "without an answer of GFN2-xTB",
+}
 JUDGED = 2  # broken bonds of a molecule at most that GFN2-xTB is asked about
 
 
@@ -147,7 +153,7 @@ def _summary(pieces: list[dict]) -> dict:
         ),
         "flown apart": sum(row["flown apart (ps)"] is not None for row in molecules),
         "with a broken bond": sum(row["broken"] > 0 for row in molecules),
-        **{f"of these GFN2-xTB: {verdict}": sum(verdict in of_one for of_one in verdicts) for verdict in VERDICTS},
+        **{f"of these {text}": sum(verdict in of_one for of_one in verdicts) for verdict, text in VERDICTS.items()},
         "NVE drift, median (meV/atom/ps)": float(f"{np.median(drifts):.2g}") if len(drifts) else None,
         "NVE drift, largest (meV/atom/ps)": float(f"{drifts.max():.2g}") if len(drifts) else None,
     }

@@ -12,7 +12,6 @@ from equitensor.interfaces.md import MDSettings, simulate
 from equitensor.interfaces.stability import UnstableError
 
 KEPT, TOO, MINIMUM, SILENT = "kept", "broken too", "kept, but both are minima", "no answer"
-VERDICTS = (KEPT, TOO, MINIMUM, SILENT)
 
 
 def judged(event: Break, calc, conditions: Conditions, picoseconds: float) -> dict:
