@@ -82,8 +82,12 @@ def of_pairs(calc, folder: Path) -> dict[str, float]:
 
 
 def evaluate(model: str, folder: Path) -> dict[str, dict[str, float]]:
-    """The errors of every held-out set, rounded to three digits."""
-    calc = Calculator(model, device="cpu", threads=1, error_bars=False)
+    """The errors of a model file on every held-out set, rounded to three digits."""
+    return measured(Calculator(model, device="cpu", threads=1, error_bars=False), folder)
+
+
+def measured(calc, folder: Path) -> dict[str, dict[str, float]]:
+    """The same of any calculator of ASE."""
     errors = {name: of_molecules(calc, folder, part) for name, part in SETS.items()}
     errors["unseen pairs"] = of_pairs(calc, folder)
     return {

@@ -3,10 +3,12 @@
 import re
 
 import api_reference
+import beside_mace
 import cards
 import command_line
 import house
 import key_tables
+import learning_curves
 import organics_checks
 from sphinx.application import Sphinx
 
@@ -19,6 +21,9 @@ _WRITERS = {
     "house": house.drawing,
     "organics": cards.organics,
     "organics checks": organics_checks.section,
+    "learning curves": learning_curves.page,
+    "fine-tuning settings": learning_curves.settings_page,
+    "organics beside MACE": beside_mace.page,
 }
 
 

@@ -3,8 +3,6 @@
 Commands on data that must be downloaded or calculated first are parsed, not run.
 """
 
-import importlib
-import json
 import re
 import shlex
 from pathlib import Path
@@ -99,16 +97,3 @@ def test_the_fine_tuning_of_the_page_runs(alanine_data, tmp_path, monkeypatch):
     values["data"]["valid_by"] = "frame"
     errors = fit(validate(values, "page"))["errors"]
     assert {"train, before the first step", "train", "replay", "valid"} <= set(errors)
-
-
-def test_the_figures_of_the_page_are_those_of_the_result(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    table = importlib.import_module("fine_tuning").table
-    results = json.loads((ROOT / "benchmarks" / "results" / "fine_tuning.json").read_text())
-    assert table(results) in text("fine-tuning")
-    by = {(row["frames"], row["kind"]): row for result in results for row in result["median"]}
-    for (frames, kind), row in by.items():
-        if kind == "fine-tuned":  # clearly better
-            for test in ("test_MD_300K", "test_MD_600K"):
-                for name, value in row[test].items():
-                    assert value < 0.75 * by[frames, "scratch"][test][name]
