@@ -1,5 +1,6 @@
 """datasets/organics: what its checks go by, and the section of the page that is made of their results."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -134,6 +135,16 @@ def test_unseen_molecules_are_those_of_the_part_in_an_order_of_their_own(script,
         (tmp_path / "molecules.csv").write_text("\n".join(["part,smiles,atoms", *rows]) + "\n")
         orders.append(script("unseen").unseen(tmp_path))
     assert orders[0] == orders[1] and sorted(row["smiles"] for row in orders[0]) == ["CC", "CO", "O"]
+
+
+def test_the_first_unseen_molecules_are_not_those_with_the_lowest_hash(script, tmp_path):
+    """prepare.py takes molecules without rings for `test` where the hash of their SMILES is low."""
+    smiles = ["C" * length for length in range(1, 200)]
+    low = sorted(smiles, key=lambda text: hashlib.sha256(text.encode()).digest())[:20]
+    rows = [f"test,{text},1" for text in smiles]
+    (tmp_path / "molecules.csv").write_text("\n".join(["part,smiles,atoms", *rows]) + "\n")
+    first = [row["smiles"] for row in script("unseen").unseen(tmp_path)[:100]]
+    assert 5 < len(set(low) & set(first)) < 15  # half of them, as of all
 
 
 @needs_core
