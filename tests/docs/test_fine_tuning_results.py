@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
@@ -115,6 +117,15 @@ def test_settings_are_those_tried_with_the_last_model(site):
         "| the defaults | 20.0 |  |",
         "| `train.lr=0.003` | 12.0 | 30.0 |",
     ]
+
+
+@pytest.mark.parametrize("page", ["fine-tuning", "organics"])
+def test_the_pages_recommend_what_was_measured(script, site, page):
+    first = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)[1]
+    train = yaml.safe_load(first)["train"]
+    assert train.pop("init_from")
+    assert [f"train.{key}={value}" for key, value in train.items()] == script.RECIPE
+    assert site.last_tuned(json.loads(site.RESULTS.read_text())["runs"])["settings"] == script.RECIPE
 
 
 def test_fine_tuning_gains_what_the_page_says(site):
