@@ -220,9 +220,8 @@ def make(task: Task) -> str:
             number = task.number * SHARD + place
             molecule = Molecule(row, task.seed, number)
             for suffix, record in molecule.records().items():
-                transaction.put(
-                    f"{task.part} {number:06}{suffix}".encode(), gzip.compress(pickle.dumps(record), mtime=0)
-                )
+                key = f"{task.part} {task.seed}-{number:06}{suffix}"  # so that no other seed has it
+                transaction.put(key.encode(), gzip.compress(pickle.dumps(record), mtime=0))
             counts += molecule.counts
     environment.copy(str(_emptied(building.with_suffix(".copy"))), compact=True)
     environment.close()

@@ -1,6 +1,6 @@
 """Put a trained model where `organics` is found by name, with its card: card.yaml, its data, its errors.
 
-    python datasets/organics/ship.py runs/organics/model/model.eqt runs/organics/errors.json
+    python datasets/organics/ship.py runs/organics/model/model.eqt runs/organics/errors.json runs/organics/train*.lmdb
 
 Errors are those that evaluate.py measured with the same model.
 """
@@ -19,13 +19,13 @@ from equitensor.models.by_name import SHIPPED
 HERE = Path(__file__).resolve().parent
 
 
-def data_of(store: Path) -> dict[str, int]:
+def data_of(stores: list[Path]) -> dict[str, int]:
     """How much was trained on."""
-    covered = coverage(Store(store))
+    covered = [coverage(Store(store)) for store in stores]
     return {
-        "training frames": covered.structures,
-        "training molecules and pairs": covered.groups,
-        "atoms of the largest": covered.atoms_range[1],
+        "training frames": sum(each.structures for each in covered),
+        "training molecules and pairs": sum(each.groups for each in covered),
+        "atoms of the largest": max(each.atoms_range[1] for each in covered),
     }
 
 
@@ -33,7 +33,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("errors", type=Path, help="JSON of evaluate.py")
-    parser.add_argument("--train", type=Path, default=Path("runs/organics/train.lmdb"), help="the store it learned")
+    parser.add_argument("train", type=Path, nargs="+", help="the stores that it was trained on")
     options = parser.parse_args()
     card = yaml.safe_load((HERE / "card.yaml").read_text())
     card["data"] = data_of(options.train)

@@ -88,7 +88,9 @@ def test_the_card_is_put_into_the_file(recipe, monkeypatch, tmp_path):
     shutil.copy(models.model_path("organics"), tmp_path / "model.eqt")
     (tmp_path / "errors.json").write_text(json.dumps(card["errors"]))
     monkeypatch.setattr(script, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(script, "data_of", lambda store: card["data"])
-    monkeypatch.setattr("sys.argv", ["ship.py", str(tmp_path / "model.eqt"), str(tmp_path / "errors.json")])
+    monkeypatch.setattr(script, "data_of", lambda stores: card["data"])
+    monkeypatch.setattr(
+        "sys.argv", ["ship.py", str(tmp_path / "model.eqt"), str(tmp_path / "errors.json"), "train.lmdb"]
+    )
     script.main()
     assert models.read_header(tmp_path / "shipped" / "organics.eqt")["card"] == card
