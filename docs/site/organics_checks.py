@@ -14,8 +14,8 @@ CHECKS = (
         "dynamics",
         False,
         "Molecular dynamics of unseen molecules, {picoseconds:g} ps of Langevin dynamics and {nve:g} ps of NVE each, "
-        "in steps of {timestep:g} fs. Where a bond breaks, GFN2-xTB goes on from a while before, and relaxes the "
-        "broken geometry.",
+        "with a time step of {timestep:g} fs. If a bond breaks, GFN2-xTB continues from an earlier frame, and relaxes "
+        "the broken geometry.",
     ),
     (
         "relaxations",
@@ -26,10 +26,10 @@ CHECKS = (
     (
         "torsions",
         True,
-        "Torsional profiles of fragments of drugs, every {step:g} degrees, all else relaxed by each; barriers are "
-        "those of the model and of GFN2-xTB.",
+        "Torsional profiles of drug fragments in steps of {step:g} degrees; each method relaxes all other coordinates. "
+        "Barriers of the model and of GFN2-xTB.",
     ),
-    ("speed", True, "One call of energy and forces on one thread of the processor, beside GFN2-xTB by tblite."),
+    ("speed", True, "Time of one call for energy and forces on one thread, compared with GFN2-xTB from tblite."),
 )
 
 
@@ -37,7 +37,7 @@ def section() -> str:
     """A table of each check that was made with the model that is installed; a sentence where there is none."""
     model = digest_of("organics")
     parts = [part for name, by_entry, about in CHECKS if (part := _part(name, by_entry, about, model))]
-    return "\n\n".join(parts) or "Of the file that comes with this version there are no results yet."
+    return "\n\n".join(parts) or "There are no results for the model file of this version yet."
 
 
 def _part(name: str, by_entry: bool, about: str, model: str) -> str:

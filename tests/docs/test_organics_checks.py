@@ -187,4 +187,4 @@ def test_the_page_shows_results_of_the_model_that_is_shipped(section):
 
 
 def test_the_page_does_not_show_results_of_another_model(section):
-    assert section("another") == "Of the file that comes with this version there are no results yet."
+    assert section("another") == "There are no results for the model file of this version yet."
