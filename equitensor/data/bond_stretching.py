@@ -44,7 +44,7 @@ def stretching_warning(frames) -> str | None:
         return None
     constant, error = fitted
     start = (
-        f"forces look wrong: by them bonds of hydrogen have a force constant of {constant:.3g} +- {error:.2g} "
+        f"forces look wrong: they give bonds of hydrogen a force constant of {constant:.3g} +- {error:.2g} "
         "eV/Angstrom^2"
     )
     noise = (

@@ -92,8 +92,8 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
     free, open_ones = undetermined(counts)
     if free:
         _log.warning(
-            "E0s: the compositions do not determine %s of the E0s of %s, which are guessed from alike elements and "
-            "cohesive energies. Energies of isolated atoms, or references from more data, as data.e0s go beyond",
+            "E0s: the compositions do not determine %s of the E0s of %s, which are estimated from similar elements "
+            "and cohesive energies. Better: data.e0s with energies of isolated atoms, or fits to more data",
             _combinations(free),
             _names(z for z, is_open in zip(elements, open_ones, strict=True) if is_open),
         )
@@ -104,7 +104,7 @@ def fit_e0s(snapshots: Snapshots, indices=None) -> E0s:
         + (
             ""
             if solution.unseen is None
-            else f"; of a composition left out they miss {solution.unseen:.2g} eV per atom"
+            else f"; their error for a composition left out is {solution.unseen:.2g} eV per atom"
         ),
     )
 

@@ -111,14 +111,14 @@ class LabelNotes:
         for label, name in self.gradients:
             yield f"{label} were read from {name} with the sign changed, as a gradient of the energy"
         for name in self.words:
-            yield f"{name} stands there without a number, so it was not read as a label"
+            yield f"{name} has no numeric value, so it was not read as a label"
 
     def _absent(self):
         for missing, count in self.missing.items():
             names = ", ".join(name for each, name in self.unused if each == missing)
             sizes = " or ".join(map(str, _sizes(get_label(missing))))
             kind = f"columns of width {sizes}" if get_label(missing).per_atom else f"entries of {sizes} values"
-            yield f"no {missing} in {count} frames, but {kind} that nobody used: {names}; {missing}_key names one"
+            yield f"no {missing} in {count} frames, but {kind} that were not used: {names}; {missing}_key selects one"
 
 
 def _grouped(notes):

@@ -89,7 +89,7 @@ def _read_metadata(reader: ReadOnlyLMDB, path: Path) -> Metadata:
     raw = reader.get(METADATA_KEY)
     if raw is None and reader.get(PROGRESS_KEY) is None:
         raise InputError(f"{path}: an LMDB file, but not a store; `equitensor data convert` makes one")
-    unfinished = f"{path}: incomplete: its conversion did not finish; repeat it: it goes on where it was stopped"
+    unfinished = f"{path}: incomplete: its conversion did not finish; repeat it, and it continues where it stopped"
     if raw is None:
         raise InputError(unfinished)
     try:

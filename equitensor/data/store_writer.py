@@ -194,7 +194,7 @@ class StoreWriter:
         self._env.close()
         del self._env
         self._index, self.left_out = IndexBuilder(), []
-        _log.warning("%s was of another task, or is damaged: it is written anew", self.partial)
+        _log.warning("%s belongs to another task or is damaged: it is overwritten", self.partial)
         return False
 
     def _replayed(self, progress: _Progress) -> bool:

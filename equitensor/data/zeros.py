@@ -38,7 +38,7 @@ def without_zero_labels(
     invented = {label: count for label, count in zero.items() if count}
     for label, count in invented.items():
         _log.warning(
-            "%s: %s is zero in all %d frames, so it is no label and is left out; %s_key=NAME insists on it",
+            "%s: %s is zero in all %d frames, so it is no label and is left out; %s_key=NAME reads it anyway",
             *(path, label, count, label),
         )
     for structure in waiting:

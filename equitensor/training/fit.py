@@ -110,9 +110,9 @@ def _disk_failures_explained(folder: Path):
     else:
         return
     if (folder / "last.ckpt").is_file():
-        advice = f"The run is whole up to its last checkpoint: mend that, then go on with --resume {folder}"
+        advice = f"The run is complete up to its last checkpoint: fix this, then continue with --resume {folder}"
     else:
-        advice = "Nothing was trained yet: mend that, or choose another folder (output=...)"
+        advice = "Nothing was trained yet: fix this, or choose another folder (output=...)"
     raise WriteError(f"{failure} {advice}") from None
 
 

@@ -55,12 +55,12 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
 def _refuse_a_head_without_a_start(config: Config) -> None:
     if config.train.init_from is None:
         raise InputError(
-            "train.head: new begins the readout of the model of train.init_from anew, which is not given: give it, or "
+            "train.head: new re-initialises the readout of train.init_from, which is not given: give it, or "
             "leave train.head out, since without it all parts are new"
         )
     if READOUT in config.train.freeze:
         raise InputError(
-            f"train.head: new begins the {READOUT} anew, train.freeze would keep it as it begins: leave one out"
+            f"train.head: new re-initialises the {READOUT}, but train.freeze would not train it: leave one out"
         )
 
 
@@ -166,16 +166,20 @@ class Pretrained:
                 "for these compositions only"
             )
         moved = {z: start[z] + float(difference) for z, difference in zip(fitted, differences, strict=True)}
-        origin = f"{_names(fitted)} refitted to what {count} structures have beyond the prediction of {self.path}"
+        origin = (
+            f"{_names(fitted)} refitted to the difference between {count} structures and the predictions of {self.path}"
+        )
         return E0s(start | moved, origin)
 
     def _describe(self, e0s: dict[int, float], new: list[int], snapshots: Snapshots) -> None:
         if self.new_head:
-            self.notes.append(f"the {READOUT} begins as in a new model, with the scale and the shift of these data")
+            self.notes.append(
+                f"the {READOUT} is initialised as in a new model, with the scale and the shift of these data"
+            )
         if new:
             self.notes.append(f"new elements: {_names(new)}; their rows start at the average of the known ones")
         if unseen := sorted(set(self.e0s_before) - set(snapshots.elements)):
-            self.notes.append(f"kept, though not in the data: {_names(unseen)}")
+            self.notes.append(f"kept, although not in the data: {_names(unseen)}")
         changes = []
         for z in snapshots.elements:
             before = f"was {self.e0s_before[z]:.4f}" if z in self.e0s_before else "new"

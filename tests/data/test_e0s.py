@@ -140,7 +140,7 @@ def test_the_fit_says_how_far_a_composition_that_is_left_out_is_missed():
         z = rng.integers(20, 32, 6).tolist()
         frames.append(molecule(z, sum(e0[i] for i in z) + 6 * 0.2 * rng.normal()))
     text = resolve_e0s("fit", Memory(frames)).origin
-    missed = re.search(r"of a composition left out they miss (\S+) eV per atom", text)
+    missed = re.search(r"for a composition left out is (\S+) eV per atom", text)
     assert float(missed[1]) == pytest.approx(0.2, rel=0.15)
 
 

@@ -105,7 +105,7 @@ def test_ani_2x_names_the_elements_of_each_frame(write, caplog):
         "forces": (-GRADIENT, None),
     }
     first, second = open_snapshots(write({"002": group}))
-    assert "those of the ANI sets are taken, Hartree and Angstrom" in caplog.text
+    assert "those of the ANI sets are assumed, Hartree and Angstrom" in caplog.text
     assert first.z.tolist() == [1, 9] and second.z.tolist() == [9, 1] and second.energy == -2 * Hartree
     group["species"] = (np.array([b"H", b"F"]), None)
     assert open_snapshots(write({"set/gdb": group}, "b.h5"))[1].z.tolist() == [1, 9]

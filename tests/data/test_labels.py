@@ -212,7 +212,7 @@ def test_forces_are_found_whatever_their_case_and_plural(read, key):
 def test_a_bare_word_is_no_energy(read, caplog, word):
     first = read(columns(f"{word}", forces=1.0))[0]
     assert first.energy is None
-    assert f"{word} stands there without a number" in caplog.text
+    assert f"{word} has no numeric value" in caplog.text
     with pytest.raises(InputError, match=f"frame 0: {word} = .*True.* is not a number"):
         read(columns(f"{word}", forces=1.0), energy_key=word)
 
@@ -274,8 +274,8 @@ def test_a_virial_that_contradicts_the_stress_is_mentioned(read, caplog):
 
 def test_unused_columns_and_entries_are_named_where_a_label_is_missing(read, caplog):
     read(columns('energy=1 W="1 2 3 4 5 6" Q="1 2 3" c9="1 0 0 0 1 0 0 0 1"', f=1.0, momenta=2.0))
-    assert "no forces in 1 frames, but columns of width 3 that nobody used: f; forces_key names one" in caplog.text
-    assert "no stress in 1 frames, but entries of 6 or 9 values that nobody used: W, c9; stress_key" in caplog.text
+    assert "no forces in 1 frames, but columns of width 3 that were not used: f; forces_key selects one" in caplog.text
+    assert "no stress in 1 frames, but entries of 6 or 9 values that were not used: W, c9; stress_key" in caplog.text
 
 
 def test_nothing_is_missing_where_all_labels_are_there(read, caplog):

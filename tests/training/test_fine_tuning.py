@@ -146,7 +146,7 @@ def test_a_new_element_is_learnt_and_those_that_no_longer_occur_are_kept(tuning,
     fit(tuning(train={"max_epochs": 1}))
     out = " ".join(capsys.readouterr().out.split())
     assert "new elements: S; their rows start at the average" in out
-    assert "kept, though not in the data: N" in out
+    assert "kept, although not in the data: N" in out
     model = models.load(tmp_path / "run" / "model.eqt")
     assert model.elements == (1, 6, 7, 8, 16)
     fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")  # knows its elements without the model file

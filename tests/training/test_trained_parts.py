@@ -81,7 +81,7 @@ def test_rates_by_part():
         ({"freeze": ["head"]}, r"train\.freeze: head is no part of directional, which has .*embedding.*readout.*e0s"),
         ({"lr": {"head": 0.1}}, r"train\.lr: head is no part of directional, which has .*readout.*default"),
         ({"lr": {"readout": 0.1}, "freeze": ["readout"]}, r"train\.lr: readout is frozen"),
-        ({"head": "new", "freeze": ["readout"]}, r"train\.head: new begins the readout anew, train\.freeze would keep"),
+        ({"head": "new", "freeze": ["readout"]}, r"train\.head: new re-initialises the readout, but train\.freeze"),
         (
             {"freeze": ["embedding", "radial", "interactions", "products", "readout"]},
             r"are all parts of the model, nothing is left to train",
@@ -114,7 +114,7 @@ def test_a_new_head_alone_is_trained_and_said_to_be_new(tuning, pretrained, tmp_
     frozen = ["embedding", "radial", "interactions", "products"]
     fit(tuning(train={"head": "new", "freeze": frozen, "lr": {"readout": 0.002}, "max_epochs": 1}))
     out = capsys.readouterr().out
-    assert "the readout begins as in a new model" in out
+    assert "the readout is initialised as in a new model" in out
     parts = [*frozen, "readout"]
     rows = {row[1]: row[5:-1] for row in map(str.split, out.splitlines()) if len(row) > 6 and row[1] in parts}
     assert rows.pop("readout") == ["new", "│", "0.002", "and", "0.001"]
@@ -132,7 +132,9 @@ def test_an_architecture_without_a_readout_cannot_begin_it_anew(tuning, monkeypa
 
 
 def test_a_new_head_needs_a_model_that_has_one(config):
-    with pytest.raises(InputError, match=r"^train\.head: new begins .* of train\.init_from anew, which is not given"):
+    with pytest.raises(
+        InputError, match=r"^train\.head: new re-initialises .* of train\.init_from, which is not given"
+    ):
         check(config(train={"head": "new"}))
 
 

@@ -183,7 +183,7 @@ def _units(layout: _Layout, group, named: dict, options: dict, path: Path) -> di
         if not is_known and not any(units):
             raise InputError(f"{path}: the file does not say in which unit {name} is; name it with {label}_unit")
     if layout.name == "ANI-2x" and not any([*by_option.values(), options.get(f"{ENERGY.name}_unit")]):
-        _log.warning("%s: the units are not named; those of the ANI sets are taken, Hartree and Angstrom", path)
+        _log.warning("%s: no units are given; those of the ANI sets are assumed, Hartree and Angstrom", path)
     return {option: unit for option, unit in by_option.items() if unit}
 
 

@@ -133,7 +133,7 @@ def _units(arrays: _Arrays, options: dict) -> dict:
     if "old_energies" in arrays.names:
         return _OF_MD17
     if {"type", "theory"} <= set(arrays.names) and "code_version" not in arrays.names:  # which sGDML's scripts write
-        _log.warning("%s: the units are not named; those of MD17 are taken, kcal/mol and Angstrom", arrays.path)
+        _log.warning("%s: no units are given; those of MD17 are assumed, kcal/mol and Angstrom", arrays.path)
         return _OF_MD17 | units
     raise InputError(
         f"{arrays.path}: the archive does not say its units; name them with energy_unit and length_unit (MD17 and "
