@@ -38,7 +38,6 @@ CANDIDATES = [
     [],
     ["train.lr=0.003"],
     ["train.lr=0.001"],
-    ["train.lr=0.0003"],
     ["train.lr={default: 0.001, readout: 0.01}"],
     ["train.lr=0.003", "train.constant=0"],
     ["train.lr=0.003", "train.freeze=[embedding, radial]"],
