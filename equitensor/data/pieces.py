@@ -10,7 +10,7 @@ from typing import Any
 
 from equitensor.data import formats
 from equitensor.data.checks import check_structure
-from equitensor.data.environment import open_lmdb
+from equitensor.data.environment import is_lmdb, open_lmdb
 from equitensor.data.index import Row, row_of
 from equitensor.data.record import encode
 from equitensor.data.snapshots import read_source, size_of
@@ -85,7 +85,8 @@ def batches(piece: Piece, options: dict, on_bad: str) -> Iterator[RecordBatch]:
 
     on_bad "error": raises InputError at the first record that cannot be used; "report": leaves it out and says so.
     """
-    reader = open_lmdb(piece.file) if piece.part else None  # stays open, with its list of keys
+    in_lmdb = piece.part is not None and is_lmdb(piece.file)  # other packages read parts of other files
+    reader = open_lmdb(piece.file) if in_lmdb else None  # stays open, with its list of keys
     batch, size = RecordBatch(), 0
     structures = _structures(piece, options, batch, on_bad)
     while True:

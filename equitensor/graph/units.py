@@ -3,6 +3,8 @@
 A minus before a unit ("-eV/Angstrom", "-kbar") turns the sign: gradients, compression as positive stress.
 """
 
+from collections.abc import Callable, Mapping
+
 from equitensor.errors import InputError
 
 SEPARATOR = r"[_\-. :]"  # between the words of a name in a file
@@ -44,6 +46,22 @@ def _lookup(table, name, option):
 def _signed(name) -> tuple[float, str]:
     name = str(name).strip()
     return (-1.0, name[1:].strip()) if name.startswith("-") else (1.0, name)
+
+
+def parser(factors: Mapping[str, float]) -> Callable[[str, str], float]:
+    """What `Label.parse_unit` is of a label whose units have these names, in any case, and factors to the label's.
+
+    It raises InputError for an unknown name.
+    """
+    known = {name.lower(): factor for name, factor in factors.items()}
+
+    def parse_unit(name: str, option: str) -> float:
+        sign, unit = _signed(name)
+        if unit.lower() not in known:
+            raise InputError(f"{option}: unknown unit {name!r}; known: {', '.join(factors)}")
+        return sign * known[unit.lower()]
+
+    return parse_unit
 
 
 def energy_factor(name: str, option: str = "energy_unit") -> float:

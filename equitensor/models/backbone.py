@@ -54,6 +54,8 @@ def problem(_name: str, architecture) -> str | None:
         return "it is no subclass of equitensor.models.Backbone"
     if inspect.isabstract(architecture):
         return f"{architecture.__name__} lacks {', '.join(sorted(architecture.__abstractmethods__))}"
+    if wrong := [part for part, patterns in architecture.PARTS.items() if not isinstance(patterns, tuple)]:
+        return f"{architecture.__name__}.PARTS[{wrong[0]!r}] is no tuple of patterns, as ('readout.*',)"
     parameters = inspect.signature(architecture).parameters
     if missing := [name for name in NEEDED if name not in parameters]:
         return f"its constructor does not take {', '.join(missing)}"

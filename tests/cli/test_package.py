@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -122,11 +123,19 @@ def graph():
     return from_ase(molecule("H2O"), 3.0)
 
 
+class PartsAsText(models.Backbone):
+    PARTS: ClassVar = {"readout": "readout.*"}
+
+    def forward(self, species, neighbors):
+        raise AssertionError("refused before it is used")
+
+
 @pytest.mark.parametrize(
     ("registry", "what", "message"),
     [
         (models.ARCHITECTURES, object, "no subclass of equitensor.models.Backbone"),
         (models.ARCHITECTURES, models.Backbone, "Backbone lacks forward"),
+        (models.ARCHITECTURES, PartsAsText, r"PartsAsText\.PARTS\['readout'\] is no tuple of patterns"),
         (FAMILIES, object, "no equitensor.nn.product_contract.Family"),
     ],
 )

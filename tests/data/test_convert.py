@@ -4,6 +4,7 @@ import csv
 import logging
 import os
 import signal
+from types import SimpleNamespace
 
 import lmdb
 import msgspec
@@ -15,6 +16,7 @@ from equitensor.data import Memory, Store, StoreWriter, convert, open_snapshots,
 from equitensor.data import pieces as pieces_module
 from equitensor.data.convert import report_path
 from equitensor.data.environment import open_lmdb
+from equitensor.data.formats import FORMATS
 from equitensor.data.index import Compositions, Index, Names
 from equitensor.data.record import encode, pack_array
 from equitensor.data.store_writer import ResumableError
@@ -68,6 +70,27 @@ def test_any_number_of_processes_writes_the_same_store(sources, tmp_path):
         store = convert(sources, tmp_path / f"{number}.lmdb", workers=number)
         assert content(store.path) == content(one.path)
     assert sorted(os.listdir(tmp_path)) == ["0.xyz", "1.lmdb", "1.xyz", "2.lmdb", "2.xyz", "5.lmdb", "in.lmdb"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_parts_of_a_file_that_is_no_lmdb(tmp_path, small_pieces, number):
+    """A format of another package, with a structure in each line."""
+
+    def read_part(file, start, stop, first=0):
+        yield from (structure(first + int(line)) for line in file.read_text().split()[start:stop])
+
+    def read(path, first: int = 0):
+        yield from read_part(path, 0, None, first)
+
+    (tmp_path / "a.lines").write_text("\n".join(map(str, range(25))))
+    module = SimpleNamespace(recognises=lambda path: path.suffix == ".lines", read=read)
+    module.parts, module.read_part = lambda path: [(path, 25)], read_part
+    with FORMATS.registered("lines", module):
+        store = convert(tmp_path / "a.lines", tmp_path / "a.lmdb", workers=number, first=3)
+    assert [each.energy for each in store] == list(range(3, 28))
+    del module.read_part
+    with pytest.raises(InputError, match="no function read_part"), FORMATS.registered("lines", module):
+        pass
 
 
 def interrupted(sources, out, after, **options):

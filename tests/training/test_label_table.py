@@ -13,7 +13,7 @@ from equitensor import models
 from equitensor.cli import main
 from equitensor.data import Store, convert, coverage, open_snapshots
 from equitensor.errors import InputError
-from equitensor.graph import AtomicGraph, Structure
+from equitensor.graph import AtomicGraph, Structure, units
 from equitensor.graph.labels import Form, Label, Quantity, names, registered
 from equitensor.models import Backbone
 from equitensor.models.architectures import registered as registered_architecture
@@ -28,7 +28,7 @@ DIPOLE = Label(
     per_atom=False,
     shape=(3,),
     unit="e Angstrom",
-    parse_unit=lambda name, option: {"debye": 0.2081943}[name.lower()],
+    parse_unit=units.parser({"e Angstrom": 1.0, "debye": 0.2081943}),
     dimension=(0, 1),
     forms=(Form("", r"dipole(?:_moment)?s?"),),
     bit=0,
@@ -137,6 +137,8 @@ def test_numbers_of_atoms_are_labels_too(frames, tmp_path):
 def test_the_command_line_and_the_config_list_the_options_of_a_label(dipole, file, tmp_path, capsys):
     assert main(["data", "convert", str(file), str(tmp_path / "a.lmdb"), "--dipole-unit", "Debye"]) == 0
     assert "with dipole" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"'mebye'; known: e Angstrom, debye"):
+        convert(file, tmp_path / "b.lmdb", dipole_unit="mebye")
     with pytest.raises(InputError, match=r"loss\.dipol: did you mean dipole\?"):
         validate({"data": {"train": "a"}, "loss": {"dipol": 1}}, "a config")
 

@@ -14,7 +14,8 @@ from equitensor.settings import Settings, check, left_out, settings_of
 
 def _problem(_name: str, module) -> str | None:
     """What a module of another package lacks."""
-    missing = [name for name in ("recognises", "read") if not callable(getattr(module, name, None))]
+    needed = ("recognises", "read", *("read_part",) * hasattr(module, "parts"))
+    missing = [name for name in needed if not callable(getattr(module, name, None))]
     return f"it has no function {' and no function '.join(missing)}" if missing else None
 
 

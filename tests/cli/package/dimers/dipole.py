@@ -1,5 +1,6 @@
 """A label of structures."""
 
+from equitensor.graph import units
 from equitensor.graph.labels import Form, Label, Quantity
 
 DIPOLE = Label(
@@ -7,7 +8,7 @@ DIPOLE = Label(
     per_atom=False,
     shape=(3,),
     unit="e Angstrom",
-    parse_unit=lambda name, option: {"debye": 0.2081943}[name.lower()],
+    parse_unit=units.parser({"e Angstrom": 1.0, "debye": 0.2081943}),
     dimension=(0, 1),
     forms=(Form("", r"dipole(?:_moment)?s?"),),
     bit=0,
