@@ -26,6 +26,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic import Field
 
 import equitensor
+from equitensor import models
 from equitensor.models import Backbone
 from equitensor.models.architectures import registered
 from equitensor.nn.radial_basis import RadialBasis
@@ -42,7 +43,7 @@ folder.mkdir(parents=True)
 #
 # The arguments of the constructor become keys of the `model` section, with checks according to their annotations.
 # `neighbors.vectors` has a row of neighbours for each atom, padded to the same width with vectors beyond the cutoff,
-# where the basis is zero.
+# where the basis is zero. With F(0) = 0 an isolated atom has its E0.
 
 
 # %%
@@ -71,7 +72,8 @@ class EmbeddedAtom(Backbone):
         _, functions = self.basis(distance)  # zero, with two derivatives, from the cutoff on
         sums = self.factor * functions.view(neighbors.num_nodes, neighbors.width, -1).sum(1)
         density = self.density(sums)
-        return (self.pair(sums) + self.embedding(density)).squeeze(1), density
+        embedding = self.embedding(density) - self.embedding(torch.zeros_like(density[:1]))
+        return (self.pair(sums) + embedding).squeeze(1), density
 
 
 # %% [markdown]
@@ -105,10 +107,11 @@ with registered("embedded-atom", EmbeddedAtom):
 # ## Checks
 #
 # Symmetries, derivatives, the cutoff, size-extensivity: an error in the backbone, such as a basis that ends with a
-# kink, fails one of these checks.
+# kink, fails one of these checks. On the command line: `equitensor verify runs/examples/custom_backbone/run/model.eqt`.
 
 # %%
-report = verify(calculator, frames[0], seconds=10)
+e0s = {"Cu": models.read_header(folder / "run" / "model.eqt")["e0s"]["29"]}
+report = verify(calculator, frames[0], e0s=e0s, seconds=10)
 print(report)
 
 # %% [markdown]

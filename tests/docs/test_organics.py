@@ -19,13 +19,14 @@ PAGE = ROOT / "docs" / "organics.md"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """aspirin.xyz, and mine.xyz and valid.xyz with labels; mine.eqt, which the page copies."""
+    """examples/aspirin.xyz, and mine.xyz and valid.xyz with labels; mine.eqt, which the page copies."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "examples" / "aspirin.xyz", "aspirin.xyz")
+    Path("examples").mkdir()
+    shutil.copy(ROOT / "examples" / "aspirin.xyz", "examples")
     shutil.copy(models.model_path("organics"), "mine.eqt")
     calc = Calculator("organics", device="cpu", error_bars=False)
     for name, count in (("mine.xyz", 6), ("valid.xyz", 9)):
-        frames = [ase.io.read("aspirin.xyz") for _ in range(count)]
+        frames = [ase.io.read("examples/aspirin.xyz") for _ in range(count)]
         for seed, atoms in enumerate(frames):
             atoms.rattle(0.02 * count**0.5, seed=seed)
             atoms.calc = calc
