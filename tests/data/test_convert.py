@@ -109,7 +109,7 @@ def test_a_conversion_that_was_stopped_goes_on(sources, tmp_path, monkeypatch):
     out, first = tmp_path / "a.lmdb", []
     for after, number in ((3, 1), (41, 2), (70, 3), (90, 1)):
         interrupted(sources, out, after, workers=number)
-        with pytest.raises(InputError, match="incomplete: its conversion did not finish; repeat it: it goes on"):
+        with pytest.raises(InputError, match="incomplete: its conversion did not finish; repeat it, and it continues"):
             Store(tmp_path / "a.lmdb.partial")
     store = convert(sources, out, progress=first.append)
     assert first[0] > 80 and content(store.path) == whole
@@ -124,7 +124,7 @@ def test_other_sources_or_options_begin_anew(sources, tmp_path, monkeypatch, cap
         first = []
         options = {name: value for name, value in again.items() if name != "sources"}
         convert(again["sources"], tmp_path / "a.lmdb", overwrite=True, progress=first.append, **options)
-        assert first[0] == 1 and "was of another task" in caplog.text
+        assert first[0] == 1 and "belongs to another task" in caplog.text
     interrupted(sources[1:], tmp_path / "b.lmdb", 20)
     (tmp_path / "2.xyz").write_text((tmp_path / "2.xyz").read_text() + "\n")
     first = []
