@@ -99,7 +99,7 @@ def test_a_largest_force_of_nothing_is_no_default(run):
 
 def test_options_of_relaxations_belong_to_their_task(run):
     text, _ = run("--fmax", "0.1", code=2)
-    assert "they go with --task is2re" in text
+    assert "need --task is2re" in text
 
 
 def test_it_says_that_there_is_nothing_to_compare_with(run, frames):

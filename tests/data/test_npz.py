@@ -60,7 +60,7 @@ def test_units_that_are_written_there_come_before_those_of_md17_and_options_befo
     np.testing.assert_allclose(first.pos, POS[0] * 0.529177210, rtol=1e-7)
     np.testing.assert_allclose(first.forces, FORCES[0] * Hartree / 0.529177210, rtol=1e-7)
     assert open_snapshots(path, energy_unit="eV", length_unit="Angstrom")[0].energy == -47
-    assert "MD17 are taken" in (open_snapshots(write(SGDML)), caplog.text)[1]
+    assert "MD17 are assumed" in (open_snapshots(write(SGDML)), caplog.text)[1]
 
 
 def test_lattice_vectors_of_sgdml_are_columns(write):
