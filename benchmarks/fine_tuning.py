@@ -28,6 +28,7 @@ from pathlib import Path
 import processor_clock
 import torch
 from environment import REPOSITORY, RESULTS, environment, write
+from filelock import FileLock
 
 from equitensor.data import StoreWriter, open_snapshots
 from equitensor.interfaces.committee import digest_of
@@ -128,12 +129,13 @@ def missing(keys: list[dict], runs: list[dict]) -> list[dict]:
 
 
 def record(run: dict, started: dict, path: Path) -> None:
-    """Add a run to the result file, which another call may have added to meanwhile."""
-    results = read(path)
-    if started not in results["environments"]:
-        results["environments"].append(started)
-    results["runs"].append({**run, "environment": results["environments"].index(started)})
-    write(results, path)
+    """Add a run to the result file, which another call may have added to meanwhile, or be about to."""
+    with FileLock(path.with_suffix(".lock")):
+        results = read(path)
+        if started not in results["environments"]:
+            results["environments"].append(started)
+        results["runs"].append({**run, "environment": results["environments"].index(started)})
+        write(results, path)
 
 
 def one_run(options: argparse.Namespace, key: dict) -> dict:

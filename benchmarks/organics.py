@@ -1,13 +1,13 @@
 """Organic molecules: train on a store for a given processor time, test on what is held out, beside MACE.
 
-    .venv/bin/python benchmarks/organics.py TRAIN.lmdb VALID.lmdb DATA --processor-time 1800
-    .venv-mace/bin/python benchmarks/organics.py TRAIN.lmdb VALID.lmdb DATA --processor-time 1800 --mace
+    .venv/bin/python benchmarks/organics.py TRAIN VALID.lmdb DATA --processor-time 1800
+    .venv-mace/bin/python benchmarks/organics.py TRAIN VALID.lmdb DATA --processor-time 1800 --mace
 
-The stores and the folder DATA are those of datasets/organics/README.md. Ours is datasets/organics/train.yaml by the
-user's command, start and closing evaluation within the time. MACE, 32x0e+32x1o, r_max 5, has the same frames, E0s and
-precision, and at most 200 of the frames for validation; it is trained by its own program with two stages, and
-its time begins with the first step (mace_timed.py). Both have one thread. Errors are those of
-datasets/organics/evaluate.py. docs/site/beside_mace.py makes the table of docs/organics.md.
+TRAIN is "runs/organics/train*.lmdb"; these stores and the folder DATA are those of datasets/organics/README.md. Ours is
+datasets/organics/train.yaml by the user's command, start and closing evaluation within the time. MACE, 32x0e+32x1o,
+r_max 5, has the same frames, E0s and precision, and at most 200 of the frames for validation; it is trained by its own
+program with two stages, and its time begins with the first step (mace_timed.py). Both have one thread. Errors are
+those of datasets/organics/evaluate.py. docs/site/beside_mace.py makes the table of docs/organics.md.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 from environment import REPOSITORY, RESULTS, append, environment
 from mace_acac import EMA, SETTINGS
 
-from equitensor.data import Store
+from equitensor.data import Store, open_snapshots
 
 sys.path.insert(0, str(REPOSITORY / "datasets" / "organics"))
 VALID = 200  # frames
@@ -54,7 +54,7 @@ def main() -> None:
         "environment": started,
         "model": " ".join(["MACE 32x0e+32x1o" if options.mace else "equitensor", *options.overrides]),
         "processor_time_s": options.processor_time,
-        "frames": {"train": len(Store(options.train)), "valid": len(Store(options.valid))},
+        "frames": {"train": len(open_snapshots(options.train)), "valid": len(Store(options.valid))},
         "training": training,
         "tests": tests,
     }
@@ -64,7 +64,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", type=Path, help="store to train on")
+    parser.add_argument("train", help="store to train on, or a pattern of several")
     parser.add_argument("valid", type=Path, help="store for validation")
     parser.add_argument("data", type=Path, help="folder of prepare.py, with isolated_atoms.xyz and the parts held out")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="go to `equitensor train`, or mace_run_train")
@@ -94,8 +94,8 @@ def train_mace(options: argparse.Namespace, folder: Path):
     """MACE's calculator, of the best model of the second stage; how much it was trained."""
     from calculators import e3nn_constants
 
-    valid = Store(options.valid)
-    write_frames(Store(options.train), folder / "train.xyz")
+    frames, valid = open_snapshots(options.train), Store(options.valid)
+    write_frames((frames[i] for i in range(len(frames))), folder / "train.xyz")
     write_frames([valid[i] for i in range(0, len(valid), -(-len(valid) // VALID))], folder / "valid.xyz")
     atoms = ase.io.read(options.data / "isolated_atoms.xyz", ":")
     e0s = {int(atom.numbers[0]): float(atom.get_potential_energy()) for atom in atoms}

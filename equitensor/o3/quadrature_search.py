@@ -7,7 +7,7 @@ nodes (kept on the sphere by their own residuals) and the weights. Writes quadra
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -91,12 +91,12 @@ def _polish(points: torch.Tensor, weights: torch.Tensor, degree: int, steps: int
 
 def main() -> None:
     """Search both sets and write them."""
-    arrays = {}
+    arrays: dict[str, Any] = {}  # savez has an argument of another type, which older versions of numpy lack
     for degree, count in SETS.items():
         points, weights = find_nodes(degree, count)
         arrays[f"degree{degree}_points"] = points.numpy()
         arrays[f"degree{degree}_weights"] = weights.numpy()
-    np.savez(NODES_FILE, allow_pickle=False, **arrays)
+    np.savez(NODES_FILE, **arrays)
 
 
 if __name__ == "__main__":
