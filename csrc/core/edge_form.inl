@@ -10,9 +10,10 @@ inline bool in_order(const EdgeForm<T>& f, int64_t Cp) {
 // Rows (count, C) of an array, at their slots or at those of the reverse edges, padded to Cp: where they are, or in `to`.
 template <class T>
 inline const T* take_rows(const EdgeForm<T>& f, int64_t node, const T* from, T* to, int64_t Cp) {
-  if (in_order(f, Cp)) return from + node * f.width * Cp;
-  for (int64_t j = 0; j < f.width; j++) {
-    const int64_t slot = node * f.width + j;
+  const int64_t first = f.start[node];
+  if (in_order(f, Cp)) return from + first * Cp;
+  for (int64_t j = 0; j < f.start[node + 1] - first; j++) {
+    const int64_t slot = first + j;
     const T* row = from + (f.rev ? f.rev[slot] : slot) * f.channels;
     for (int64_t c = 0; c < f.channels; c++) to[j * Cp + c] = row[c];
     for (int64_t c = f.channels; c < Cp; c++) to[j * Cp + c] = 0;
@@ -23,14 +24,15 @@ inline const T* take_rows(const EdgeForm<T>& f, int64_t node, const T* from, T* 
 // Where the rows of an atom may be written: at once where they belong, or in `scratch`, from where put_rows takes them.
 template <class T>
 inline T* place_of_rows(const EdgeForm<T>& f, int64_t node, T* scratch, T* to, int64_t Cp) {
-  return in_order(f, Cp) ? to + node * f.width * Cp : scratch;
+  return in_order(f, Cp) ? to + f.start[node] * Cp : scratch;
 }
 
 template <class T>
 inline void put_rows(const EdgeForm<T>& f, int64_t node, const T* from, int64_t Cp, T* to) {
   if (in_order(f, Cp)) return;
-  for (int64_t j = 0; j < f.width; j++) {
-    const int64_t slot = node * f.width + j;
+  const int64_t first = f.start[node];
+  for (int64_t j = 0; j < f.start[node + 1] - first; j++) {
+    const int64_t slot = first + j;
     T* row = to + (f.rev ? f.rev[slot] : slot) * f.channels;
     for (int64_t c = 0; c < f.channels; c++) row[c] = from[j * Cp + c];
   }
@@ -88,15 +90,15 @@ struct Scratch {
 // dF/dG (n, D, C) of atoms first..last.
 template <class T>
 void edge_gather(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, const T* b, T* sum) {
-  const int64_t Cp = padded<T>(f.channels), rows = f.width * Cp;
-  Scratch<T> scratch(2 * rows + f.components * Cp);
-  T *p = scratch.take(rows), *q = scratch.take(rows), *whole = scratch.take(f.components * Cp);
+  const int64_t Cp = padded<T>(f.channels), most = f.width * Cp;
+  Scratch<T> scratch(2 * most + f.components * Cp);
+  T *p = scratch.take(most), *q = scratch.take(most), *whole = scratch.take(f.components * Cp);
   for (int64_t i = first; i < last; i++) {
-    times(rows, take_rows(f, i, a, p, Cp), take_rows(f, i, b, q, Cp), p);
+    const int64_t w = f.start[i + 1] - f.start[i];
+    times(w * Cp, take_rows(f, i, a, p, Cp), take_rows(f, i, b, q, Cp), p);
     T* out = sum + i * f.components * f.channels;
     T* into = Cp == f.channels ? out : whole;
-    multiply(f.components, Cp, f.width, f.harmonics + i * f.width * f.components, 1, f.components, p, Cp, into, Cp,
-             false);
+    multiply(f.components, Cp, w, f.harmonics + f.start[i] * f.components, 1, f.components, p, Cp, into, Cp, false);
     if (into != out) copy_rows(f.components, f.channels, whole, Cp, out, f.channels);
   }
 }
@@ -104,14 +106,15 @@ void edge_gather(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, 
 // dF/db: a_ijc sum_m Y_ijm G_imc, at the slots of a.
 template <class T>
 void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, const T* features, T* out) {
-  const int64_t Cp = padded<T>(f.channels), rows = f.width * Cp;
-  Scratch<T> scratch(2 * rows + f.components * Cp);
-  T *p = scratch.take(rows), *q = scratch.take(rows), *g = scratch.take(f.components * Cp);
+  const int64_t Cp = padded<T>(f.channels), most = f.width * Cp;
+  Scratch<T> scratch(2 * most + f.components * Cp);
+  T *p = scratch.take(most), *q = scratch.take(most), *g = scratch.take(f.components * Cp);
   for (int64_t i = first; i < last; i++) {
+    const int64_t w = f.start[i + 1] - f.start[i];
     const T* G = padded_rows(f.components, f.channels, features + i * f.components * f.channels, g, Cp);
-    multiply(f.width, Cp, f.components, f.harmonics + i * f.width * f.components, f.components, 1, G, Cp, q, Cp, false);
+    multiply(w, Cp, f.components, f.harmonics + f.start[i] * f.components, f.components, 1, G, Cp, q, Cp, false);
     T* row = place_of_rows(f, i, p, out, Cp);
-    times(rows, take_rows(f, i, a, p, Cp), q, row);
+    times(w * Cp, take_rows(f, i, a, p, Cp), q, row);
     put_rows(f, i, row, Cp, out);
   }
 }
@@ -120,22 +123,23 @@ void edge_read(const EdgeForm<T>& f, int64_t first, int64_t last, const T* a, co
 template <class T>
 void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const EdgeArrays<const T>& at,
                    const EdgeArrays<const T>* tangent, const EdgeArrays<T>& out) {
-  const int64_t D = f.components, C = f.channels, w = f.width;
-  const int64_t Cp = padded<T>(C), Dp = padded<T>(D), rows = w * Cp, size = D * Cp;
-  Scratch<T> scratch(9 * rows + 3 * size + C * Dp + w * Dp);
-  T *own_a = scratch.take(rows), *own_b = scratch.take(rows), *own_ta = scratch.take(rows);
-  T* own_tb = scratch.take(rows);
-  T *p = scratch.take(rows), *s = scratch.take(rows), *q = scratch.take(rows), *r = scratch.take(rows);
-  T *own_row = scratch.take(rows), *own_G = scratch.take(size), *own_tG = scratch.take(size);
+  const int64_t D = f.components, C = f.channels;
+  const int64_t Cp = padded<T>(C), Dp = padded<T>(D), most = f.width * Cp, size = D * Cp;
+  Scratch<T> scratch(9 * most + 3 * size + C * Dp + f.width * Dp);
+  T *own_a = scratch.take(most), *own_b = scratch.take(most), *own_ta = scratch.take(most);
+  T* own_tb = scratch.take(most);
+  T *p = scratch.take(most), *s = scratch.take(most), *q = scratch.take(most), *r = scratch.take(most);
+  T *own_row = scratch.take(most), *own_G = scratch.take(size), *own_tG = scratch.take(size);
   T* own_sum = scratch.take(size);
-  T *turned = scratch.take(C * Dp), *dY = scratch.take(w * Dp);
+  T *turned = scratch.take(C * Dp), *dY = scratch.take(f.width * Dp);
   const bool first_order = tangent == nullptr;
   const T* none = nullptr;
   const T *at_tY = first_order ? none : tangent->harmonics, *at_tG = first_order ? none : tangent->features;
   const bool moves_ab = !first_order && (tangent->a || tangent->b);
   for (int64_t i = first; i < last; i++) {
-    const T* Y = f.harmonics + i * w * D;
-    const T* tY = at_tY ? at_tY + i * w * D : none;
+    const int64_t w = f.start[i + 1] - f.start[i], rows = w * Cp;
+    const T* Y = f.harmonics + f.start[i] * D;
+    const T* tY = at_tY ? at_tY + f.start[i] * D : none;
     const T *a = take_rows(f, i, at.a, own_a, Cp), *b = take_rows(f, i, at.b, own_b, Cp);
     const T* ta = !first_order && tangent->a ? take_rows(f, i, tangent->a, own_ta, Cp) : none;
     const T* tb = !first_order && tangent->b ? take_rows(f, i, tangent->b, own_tb, Cp) : none;
@@ -186,7 +190,7 @@ void edge_gradient(const EdgeForm<T>& f, int64_t first, int64_t last, const Edge
         transpose(D, C, tG, Cp, turned, Dp);
         multiply(w, Dp, C, p, Cp, 1, turned, Dp, dY, Dp, true);
       }
-      copy_rows(w, D, dY, Dp, out.harmonics + i * w * D, D);
+      copy_rows(w, D, dY, Dp, out.harmonics + f.start[i] * D, D);
     }
   }
 }

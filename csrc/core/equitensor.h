@@ -73,24 +73,26 @@ EQUITENSOR_API int equitensor_channel_product(int precision, int64_t items, int6
                                               const void* x, const void* y, const int32_t* index,
                                               const double* coefficients, void* z, int threads);
 
-/* With F = sum over atoms i, slots j, components m and channels c of Y_ijm a_ijc b_ijc G_imc, a and b (atoms width,
- * channels), Y (atoms, width, components), G (atoms, components, channels):
- * gather is dF/dG; read is dF/db with factor for a, rows at the slots rev (atoms width,) of the reverse edges.
+/* With F = sum over atoms i, slots j, components m and channels c of Y_jm a_jc b_jc G_imc, a and b (slots, channels), Y
+ * (slots, components), G (atoms, components, channels), the slots of atom i being start[i] .. start[i + 1], start (atoms
+ * + 1,):
+ * gather is dF/dG; read is dF/db with factor for a, rows at the slots rev (slots,) of the reverse edges.
  *
  * gradient: of F with respect to all four; with `tangents`, the JVP of these gradients with the tangents h (NULL: zero).
  * With rev, rows of a and b, of their tangents and of their gradients lie at the slots of the reverse edges. */
-EQUITENSOR_API int equitensor_edge_gather(int precision, int64_t atoms, int64_t width, int64_t components,
+EQUITENSOR_API int equitensor_edge_gather(int precision, int64_t atoms, int64_t slots, int64_t components,
                                           int64_t channels, const void* harmonics, const void* a, const void* b,
-                                          void* sum, int threads);
-EQUITENSOR_API int equitensor_edge_read(int precision, int64_t atoms, int64_t width, int64_t components,
+                                          const int64_t* start, void* sum, int threads);
+EQUITENSOR_API int equitensor_edge_read(int precision, int64_t atoms, int64_t slots, int64_t components,
                                         int64_t channels, const void* harmonics, const void* features,
-                                        const void* factor, const int64_t* rev, void* out, int threads);
-EQUITENSOR_API int equitensor_edge_gradient(int precision, int64_t atoms, int64_t width, int64_t components,
+                                        const void* factor, const int64_t* start, const int64_t* rev, void* out,
+                                        int threads);
+EQUITENSOR_API int equitensor_edge_gradient(int precision, int64_t atoms, int64_t slots, int64_t components,
                                             int64_t channels, int64_t tangents, const void* harmonics, const void* a,
-                                            const void* b, const void* features, const int64_t* rev,
-                                            const void* h_harmonics, const void* h_a, const void* h_b,
-                                            const void* h_features, void* dharmonics, void* da, void* db,
-                                            void* dfeatures, int threads);
+                                            const void* b, const void* features, const int64_t* start,
+                                            const int64_t* rev, const void* h_harmonics, const void* h_a,
+                                            const void* h_b, const void* h_features, void* dharmonics, void* da,
+                                            void* db, void* dfeatures, int threads);
 
 /* Of vectors r (edges, 3): real spherical harmonics (edges, (lmax+1)^2) of r/d, Bessel functions b_n(d) (edges,
  * num_radial), and those times the envelope. index (3, entries) and coefficients (entries,): Y_out is the sum of
@@ -182,69 +184,70 @@ EQUITENSOR_API int equitensor_radial_convolution(int precision, int64_t nodes, i
                                                  const void* table, const int64_t* plan, void* z, void* dx, void* dy,
                                                  void* dhidden, void* dmatrix, int threads);
 
-/* Messages m = silu(x) V, x = b W + S[species of the sender] + T[species] + bias, at slots (atoms width,): b (atoms width,
- * num_radial), W (num_radial, channels), S and T (elements, channels), V (channels, channels), m (atoms width, channels);
- * species (atoms,), sender (atoms width,). x (`before`) and silu(x) (`hidden`) are further results, inputs of the others.
+/* Messages m = silu(x) V, x = b W + S[species of the sender] + T[that of the receiver] + bias, for each slot: b (slots,
+ * num_radial), W (num_radial, channels), S and T (elements, channels), V (channels, channels), m (slots, channels);
+ * species (atoms,), sender and receiver (slots,). x (`before`) and silu(x) (`hidden`) are further results, inputs of the others.
  *
- * first: the gradients, from g with respect to m and `more_before` to x (NULL: zero); `back` (2, atoms width, channels)
+ * first: the gradients, from g with respect to m and `more_before` to x (NULL: zero); `back` (2, slots, channels)
  * holds those with respect to silu(x) and x. second: with a tangent h of b, the gradients of <h, db> with respect to W, V,
  * x and g. */
-EQUITENSOR_API int equitensor_edge_embedding(int precision, int64_t atoms, int64_t width, int64_t num_radial,
+EQUITENSOR_API int equitensor_edge_embedding(int precision, int64_t atoms, int64_t slots, int64_t num_radial,
                                              int64_t elements, int64_t channels, const void* functions,
                                              const void* radial, const void* senders, const void* receivers,
                                              const void* bias, const void* out, const int64_t* species,
-                                             const int64_t* sender, void* messages, void* before, void* hidden,
-                                             int threads);
-EQUITENSOR_API int equitensor_edge_embedding_first(int precision, int64_t atoms, int64_t width, int64_t num_radial,
+                                             const int64_t* sender, const int64_t* receiver, void* messages,
+                                             void* before, void* hidden, int threads);
+EQUITENSOR_API int equitensor_edge_embedding_first(int precision, int64_t atoms, int64_t slots, int64_t num_radial,
                                                    int64_t elements, int64_t channels, const void* functions,
                                                    const void* radial, const void* out, const int64_t* species,
-                                                   const int64_t* sender, const void* before, const void* hidden,
-                                                   const void* g, const void* more_before, void* dfunctions,
-                                                   void* dradial, void* dsenders, void* dreceivers, void* dbias,
-                                                   void* dout, void* back, int threads);
-EQUITENSOR_API int equitensor_edge_embedding_second(int precision, int64_t atoms, int64_t width, int64_t num_radial,
-                                                    int64_t channels, const void* radial, const void* out,
-                                                    const void* before, const void* g, const void* back,
-                                                    const void* h_functions, void* dradial, void* dout, void* dbefore,
-                                                    void* dg, int threads);
+                                                   const int64_t* sender, const int64_t* receiver, const void* before,
+                                                   const void* hidden, const void* g, const void* more_before,
+                                                   void* dfunctions, void* dradial, void* dsenders, void* dreceivers,
+                                                   void* dbias, void* dout, void* back, int threads);
+EQUITENSOR_API int equitensor_edge_embedding_second(int precision, int64_t slots, int64_t num_radial, int64_t channels,
+                                                    const void* radial, const void* out, const void* before,
+                                                    const void* g, const void* back, const void* h_functions,
+                                                    void* dradial, void* dout, void* dbefore, void* dg, int threads);
 
 /* Densities of messages, mixed by degree and multiplied: a = m V, b = R W, A = gather(Y, a, b), B = A M by degree, and of B
- * what equitensor_density_product gives. m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width,
- * degrees^2), V (edge_channels, gathered), W (num_radial, gathered), M (degrees, gathered, channels). `inner` holds a, b
- * and B one after the other, `sum` A: further results, inputs of the others.
+ * what equitensor_density_product gives. m (slots, edge_channels), R (slots, num_radial), Y (slots, degrees^2), start as
+ * in equitensor_edge_gather, V (edge_channels, gathered), W (num_radial, gathered), M (degrees, gathered, channels).
+ * `inner` holds a, b and B one after the other, `sum` A: further results, inputs of the others.
  *
  * first: the gradients, from g with respect to the output and `more_inner` to a, b and B (NULL: zero); `back` holds those
  * with respect to a, b and B, back_sum that to A. second: with tangents h of m, R and Y (NULL: zero), the gradients of
  * <h, (dm, dR, dY)> with respect to Y, the weights, a, b, B (`dinner`) and g. */
-EQUITENSOR_API int equitensor_message_density(int precision, int64_t atoms, int64_t width, int64_t degrees,
+EQUITENSOR_API int equitensor_message_density(int precision, int64_t atoms, int64_t slots, int64_t degrees,
                                               int64_t edge_channels, int64_t num_radial, int64_t gathered,
                                               int64_t channels, int64_t elements, int64_t order, int64_t paths,
                                               int64_t entries, int64_t invariants, int64_t symmetric,
                                               const void* messages, const void* radial, const void* harmonics,
                                               const void* w_messages, const void* w_radial, const void* matrices,
                                               const void* weight, const void* mix, const int64_t* species,
-                                              const int32_t* index, const double* coefficients, void* out, void* inner,
-                                              void* sum, int threads);
+                                              const int32_t* index, const double* coefficients, const int64_t* start,
+                                              void* out, void* inner, void* sum, int threads);
 EQUITENSOR_API int equitensor_message_density_first(
-    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels, int64_t num_radial,
+    int precision, int64_t atoms, int64_t slots, int64_t degrees, int64_t edge_channels, int64_t num_radial,
     int64_t gathered, int64_t channels, int64_t elements, int64_t order, int64_t paths, int64_t entries,
     int64_t invariants, int64_t symmetric, const void* messages, const void* radial, const void* harmonics,
     const void* w_messages, const void* w_radial, const void* matrices, const void* weight, const void* mix,
-    const int64_t* species, const int32_t* index, const double* coefficients, const void* inner, const void* sum,
-    const void* g, const void* more_inner, void* dmessages, void* dradial, void* dharmonics, void* dw_messages,
-    void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* back, void* back_sum, int threads);
+    const int64_t* species, const int32_t* index, const double* coefficients, const int64_t* start, const void* inner,
+    const void* sum, const void* g, const void* more_inner, void* dmessages, void* dradial, void* dharmonics,
+    void* dw_messages, void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* back, void* back_sum,
+    int threads);
 EQUITENSOR_API int equitensor_message_density_second(
-    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t edge_channels, int64_t num_radial,
+    int precision, int64_t atoms, int64_t slots, int64_t degrees, int64_t edge_channels, int64_t num_radial,
     int64_t gathered, int64_t channels, int64_t elements, int64_t order, int64_t paths, int64_t entries,
     int64_t invariants, int64_t symmetric, const void* harmonics, const void* w_messages, const void* w_radial,
     const void* matrices, const void* weight, const void* mix, const int64_t* species, const int32_t* index,
-    const double* coefficients, const void* inner, const void* g, const void* back, const void* back_sum,
-    const void* h_messages, const void* h_radial, const void* h_harmonics, void* dharmonics, void* dw_messages,
-    void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* dinner, void* dg, int threads);
+    const double* coefficients, const int64_t* start, const void* inner, const void* g, const void* back,
+    const void* back_sum, const void* h_messages, const void* h_radial, const void* h_harmonics, void* dharmonics,
+    void* dw_messages, void* dw_radial, void* dmatrices, void* dweight, void* dmix, void* dinner, void* dg,
+    int threads);
 
 /* New messages m + silu(x) V, x = read(Y, P A, f) + m W + s S + bias with f = R F and s the scalars of features P (atoms,
- * degrees^2, channels): m (atoms width, edge_channels), R (atoms width, num_radial), Y (atoms, width, degrees^2), rev as
- * in equitensor_edge_read. F is w_radial (num_radial, edge_channels), A matrices (degrees, channels, edge_channels), W
+ * degrees^2, channels): m (slots, edge_channels), R (slots, num_radial), Y (slots, degrees^2), start and rev
+ * as in equitensor_edge_read. F is w_radial (num_radial, edge_channels), A matrices (degrees, channels, edge_channels), W
  * w_messages, S w_scalars (channels, edge_channels), V out. `inner` holds f, P A and x one after the other, `hidden`
  * silu(x): further results, inputs of the others.
  *
@@ -252,29 +255,29 @@ EQUITENSOR_API int equitensor_message_density_second(
  * those w.r.t. f, P A, x, silu(x) and s S + bias (atoms, edge_channels). second: with tangents h of m, P, R and Y (NULL:
  * zero), the gradients of the product of h with the gradients w.r.t. these, w.r.t. Y, the weights, f, P A, x (`dinner`)
  * and g. */
-EQUITENSOR_API int equitensor_edge_update(int precision, int64_t atoms, int64_t width, int64_t degrees,
+EQUITENSOR_API int equitensor_edge_update(int precision, int64_t atoms, int64_t slots, int64_t degrees,
                                           int64_t channels, int64_t edge_channels, int64_t num_radial,
                                           const void* messages, const void* features, const void* radial,
                                           const void* harmonics, const void* w_radial, const void* matrices,
                                           const void* w_messages, const void* w_scalars, const void* bias,
-                                          const void* out, const int64_t* rev, void* updated, void* inner, void* hidden,
-                                          int threads);
+                                          const void* out, const int64_t* start, const int64_t* rev, void* updated,
+                                          void* inner, void* hidden, int threads);
 EQUITENSOR_API int equitensor_edge_update_first(
-    int precision, int64_t atoms, int64_t width, int64_t degrees, int64_t channels, int64_t edge_channels,
+    int precision, int64_t atoms, int64_t slots, int64_t degrees, int64_t channels, int64_t edge_channels,
     int64_t num_radial, const void* messages, const void* features, const void* radial, const void* harmonics,
     const void* w_radial, const void* matrices, const void* w_messages, const void* w_scalars, const void* out,
-    const int64_t* rev, const void* inner, const void* hidden, const void* g, const void* more_inner, void* dmessages,
-    void* dfeatures, void* dradial, void* dharmonics, void* dw_radial, void* dmatrices, void* dw_messages,
-    void* dw_scalars, void* dbias, void* dout, void* back, int threads);
-EQUITENSOR_API int equitensor_edge_update_second(int precision, int64_t atoms, int64_t width, int64_t degrees,
+    const int64_t* start, const int64_t* rev, const void* inner, const void* hidden, const void* g,
+    const void* more_inner, void* dmessages, void* dfeatures, void* dradial, void* dharmonics, void* dw_radial,
+    void* dmatrices, void* dw_messages, void* dw_scalars, void* dbias, void* dout, void* back, int threads);
+EQUITENSOR_API int equitensor_edge_update_second(int precision, int64_t atoms, int64_t slots, int64_t degrees,
                                                  int64_t channels, int64_t edge_channels, int64_t num_radial,
                                                  const void* harmonics, const void* w_radial, const void* matrices,
                                                  const void* w_messages, const void* w_scalars, const void* out,
-                                                 const int64_t* rev, const void* inner, const void* g, const void* back,
-                                                 const void* h_messages, const void* h_features, const void* h_radial,
-                                                 const void* h_harmonics, void* dharmonics, void* dw_radial,
-                                                 void* dmatrices, void* dw_messages, void* dw_scalars, void* dout,
-                                                 void* dinner, void* dg, int threads);
+                                                 const int64_t* start, const int64_t* rev, const void* inner,
+                                                 const void* g, const void* back, const void* h_messages,
+                                                 const void* h_features, const void* h_radial, const void* h_harmonics,
+                                                 void* dharmonics, void* dw_radial, void* dmatrices, void* dw_messages,
+                                                 void* dw_scalars, void* dout, void* dinner, void* dg, int threads);
 
 #ifdef __cplusplus
 }

@@ -8,12 +8,13 @@
 
 namespace equitensor {
 
-// Y (n, width, components); rows (n width, channels) lie at their slots, or, with `rev`, at those slots' reverses.
+// Slots start[i] .. start[i + 1] are those of atom i, at most `width` of them. Y (slots, components); rows (slots, channels)
+// lie at their slots, or, with `rev`, at those slots' reverses.
 template <class T>
 struct EdgeForm {
   int64_t width, components, channels;
   const T* harmonics;
-  const int64_t* rev;
+  const int64_t *start, *rev;
 };
 
 // One array for each factor of the form, or null: Y, a, b, G.

@@ -51,14 +51,14 @@ struct Layers {
   }
 };
 
-// The sum of the `width` rows of each atom.
+// The sum of the rows start[i] .. start[i + 1] of each atom.
 template <class T>
-void sum_over_slots(int64_t atoms, int64_t width, int64_t channels, const T* rows, T* sums) {
+void sum_over_slots(int64_t atoms, const int64_t* start, int64_t channels, const T* rows, T* sums) {
   for (int64_t i = 0; i < atoms; i++) {
     T* sum = sums + i * channels;
     std::fill(sum, sum + channels, T(0));
-    for (int64_t j = 0; j < width; j++)
-      for (int64_t c = 0; c < channels; c++) sum[c] += rows[(i * width + j) * channels + c];
+    for (int64_t slot = start[i]; slot < start[i + 1]; slot++)
+      for (int64_t c = 0; c < channels; c++) sum[c] += rows[slot * channels + c];
   }
 }
 

@@ -17,10 +17,11 @@ from equitensor.models.backbone import EvaluatedBackbone
 from equitensor.nn.density_product import DensityInvariants, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.message_passing import SILU_GAIN, AtomicDensity, EdgeUpdate
-from equitensor.nn.neighborhood import Neighborhood
+from equitensor.nn.neighborhood import Edges, Neighborhood
 from equitensor.nn.product_families import FAMILIES, interaction_class
 from equitensor.nn.radial_basis import smoothness_prior
 from equitensor.nn.weights import ElementTable, matrix
+from equitensor.ops.availability import has_kernel
 from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.radial import envelope
 from equitensor.ops.silu import silu
@@ -46,7 +47,7 @@ Product = Annotated[
 
 
 class EdgeEmbedding(nn.Module):
-    """m_ji = W silu(U b(d_ji) + s_{z_j} + t_{z_i} + bias): (n width, edge_channels)."""
+    """m_ji = W silu(U b(d_ji) + s_{z_j} + t_{z_i} + bias): (slots, edge_channels)."""
 
     prior: Tensor
 
@@ -59,10 +60,10 @@ class EdgeEmbedding(nn.Module):
         self.bias = nn.Parameter(torch.zeros(edge_channels))
         self.out = matrix(edge_channels, edge_channels, gain=SILU_GAIN)
 
-    def forward(self, species: Tensor, neighbors: Neighborhood, functions: Tensor) -> Tensor:
+    def forward(self, species: Tensor, edges: Edges, functions: Tensor) -> Tensor:
         tables = (self.sender.weight, self.receiver.weight)
         weights = (self.radial * self.prior, *tables, self.bias, self.out)
-        return edge_embedding(functions, *weights, species, neighbors.sender)
+        return edge_embedding(functions, *weights, species, edges.sender, edges.receiver)
 
 
 class Round(nn.Module):
@@ -76,12 +77,12 @@ class Round(nn.Module):
         self.energy = matrix(channels, 1, gain=0.3)
         self.update = EdgeUpdate(lmax, channels, edge_channels, num_radial, smoothness)
 
-    def forward(self, messages, species, radial, weights, harmonics, rev) -> tuple[Tensor, Tensor, Tensor]:
-        """New messages (n width, c), energies (n, 1), scalar features (n, C); the density is of `weights`."""
-        features = self.product.of_messages(self.density, messages, weights, harmonics, species)
+    def forward(self, messages, species, radial, weights, harmonics, rev, start) -> tuple[Tensor, Tensor, Tensor]:
+        """New messages (slots, c), energies (n, 1), scalar features (n, C); the density is of `weights`."""
+        features = self.product.of_messages(self.density, messages, weights, harmonics, species, start)
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         scalars = scalars.squeeze(1)
-        messages = self.update(messages, features, radial, harmonics, rev)
+        messages = self.update(messages, features, radial, harmonics, rev, start)
         return messages, scalars @ self.energy, scalars
 
 
@@ -159,26 +160,30 @@ class Directional(EvaluatedBackbone):
 
     def forward(self, species: Tensor, neighbors: Neighborhood) -> tuple[Tensor, Tensor]:
         """species (n,) -> energies (n,), features (n, layers C)."""
-        harmonics, functions, radial = self.geometry(neighbors.vectors.flatten(0, 1))
-        harmonics = harmonics.view(*neighbors.vectors.shape[:2], harmonics.shape[1])
-        messages = self.embedding(species, neighbors, functions)
+        compiled = self.invariants.powers.tensor is not None and has_kernel(neighbors.vectors)
+        edges = neighbors.edges if compiled else neighbors.slots()
+        start = edges.start
+        harmonics, functions, radial = self.geometry(edges.vectors)
+        if start is None:
+            harmonics = harmonics.view(*neighbors.vectors.shape[:2], harmonics.shape[1])
+        messages = self.embedding(species, edges, functions)
         usual = self.usual_crowding
-        weights = radial if usual is None else self._averaging(radial, neighbors, usual)
+        weights = radial if usual is None else self._averaging(radial, edges, len(species), usual)
         energies, features = [], []
         for layer in self.rounds:
-            messages, energy, scalars = layer(messages, species, radial, weights, harmonics, neighbors.rev)
+            messages, energy, scalars = layer(messages, species, radial, weights, harmonics, edges.rev, start)
             energies.append(energy)
             features.append(scalars)
-        scalars = self.invariants.of_messages(self.density, messages, weights, harmonics, species) @ self.mix
+        scalars = self.invariants.of_messages(self.density, messages, weights, harmonics, species, start) @ self.mix
         energies.append(silu(scalars @ self.head) @ self.head_out)
         features.append(scalars)
         return sum(energies).squeeze(1), torch.cat(features, dim=1)
 
-    def _averaging(self, radial: Tensor, neighbors: Neighborhood, usual: float) -> Tensor:
+    def _averaging(self, radial: Tensor, edges: Edges, atoms: int, usual: float) -> Tensor:
         """Radial functions over the crowding of the receiver, (n / 3) / (1 + sum_j u(d_j / c)) times them.
 
         usual: n / 3. n: the average number of neighbours, of which u counts a third where they fill space evenly.
         """
-        crowding = envelope(neighbors.vectors.norm(dim=2) / self.cutoff).sum(dim=1)
-        factor = usual / (1 + crowding)
-        return (radial.view(*neighbors.vectors.shape[:2], -1) * factor.view(-1, 1, 1)).flatten(0, 1)
+        near = envelope(edges.vectors.norm(dim=1) / self.cutoff)
+        crowding = near.new_zeros(atoms).index_add(0, edges.receiver, near)
+        return radial * (usual / (1 + crowding)).index_select(0, edges.receiver).unsqueeze(1)

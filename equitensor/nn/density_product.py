@@ -64,9 +64,9 @@ class DensityProduct(nn.Module):
             for l in range(self.coefficients.weight.shape[2]):
                 self.coefficients.weight[:, nu, l] /= square[self.degree == l].mean().sqrt()
 
-    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species) -> Tensor:
-        """self(density(messages, radial, harmonics), species), in one operator where there is one."""
-        return _of_messages(self, density, messages, radial, harmonics, species, False)
+    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species, start=None) -> Tensor:
+        """self(density(messages, radial, harmonics, start), species), in one operator where there is one."""
+        return _of_messages(self, density, messages, radial, harmonics, species, start, False)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         tensor = self.powers.couplings(features)
@@ -104,9 +104,9 @@ class DensityInvariants(nn.Module):
         scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
         return [scalars.squeeze(1), *((powers[a - 1] * powers[b - 1]).sum(dim=1) for a, b in self.pairs)]
 
-    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species) -> Tensor:
-        """self(density(messages, radial, harmonics), species), in one operator where there is one."""
-        return _of_messages(self, density, messages, radial, harmonics, species, True)
+    def of_messages(self, density: AtomicDensity, messages, radial, harmonics, species, start=None) -> Tensor:
+        """self(density(messages, radial, harmonics, start), species), in one operator where there is one."""
+        return _of_messages(self, density, messages, radial, harmonics, species, start, True)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         tensor = self.powers.couplings(features)
@@ -116,13 +116,15 @@ class DensityInvariants(nn.Module):
         return sum(weight * term for weight, term in zip(coefficients, self.terms(features), strict=True))
 
 
-def _of_messages(layer, density: AtomicDensity, messages, radial, harmonics, species, invariants: bool) -> Tensor:
+def _of_messages(
+    layer, density: AtomicDensity, messages, radial, harmonics, species, start, invariants: bool
+) -> Tensor:
     weights = density.weights()
     tensor = layer.powers.tensor
     if tensor is None or not has_kernel(messages, radial, harmonics, *weights):
-        return layer(density(messages, radial, harmonics), species)
+        return layer(density(messages, radial, harmonics, start), species)
     weight, powers = layer.coefficients.weight, layer.powers
     weight = weight.unsqueeze(2) if invariants else weight
     operands = (messages, radial, harmonics, *weights, weight, powers.paths())
-    products = message_density.message_density(*operands, species, tensor, invariants)
+    products = message_density.message_density(*operands, species, tensor, invariants, start)
     return products.squeeze(1) if invariants else products

@@ -33,10 +33,10 @@ class AtomicDensity(nn.Module):
         self.message = matrix(edge_channels, gathered)
         self.mix = DegreeLinear(lmax, gathered, channels)
 
-    def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor) -> Tensor:
-        """messages (n width, c), radial (n width, num_radial), harmonics (n, width, (L+1)^2)."""
+    def forward(self, messages: Tensor, radial: Tensor, harmonics: Tensor, start: Tensor | None = None) -> Tensor:
+        """messages (slots, c), radial (slots, num_radial), harmonics and start as in `edge_form.gather_edges`."""
         of_messages, of_radial, _ = self.weights()
-        return self.mix(gather_edges(harmonics, messages @ of_messages, radial @ of_radial))
+        return self.mix(gather_edges(harmonics, messages @ of_messages, radial @ of_radial, start))
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """V (c, gathered), that of R (num_radial, gathered), and W_l (L+1, gathered, C)."""
@@ -62,8 +62,8 @@ class EdgeUpdate(nn.Module):
         sign = (-1.0) ** torch.arange(lmax + 1) / (lmax + 1) ** 0.5
         self.register_buffer("sign", sign.view(-1, 1, 1), persistent=False)
 
-    def forward(self, messages, features, radial, harmonics, rev) -> Tensor:
-        """messages (n width, c), features (n, (L+1)^2, C), rev (n width,) -> (n width, c)."""
+    def forward(self, messages, features, radial, harmonics, rev, start=None) -> Tensor:
+        """messages (slots, c), features (n, (L+1)^2, C), rev (slots,), start as in `edge_update` -> (slots, c)."""
         on_edges, on_atoms = self.radial * self.prior, self.angular.weight * self.sign
         weights = (on_edges, on_atoms, self.message, self.scalars, self.bias, self.out)
-        return edge_update(messages, features, radial, harmonics, *weights, rev)
+        return edge_update(messages, features, radial, harmonics, *weights, rev, start)

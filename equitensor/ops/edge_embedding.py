@@ -23,50 +23,53 @@ def edge_embedding(
     out: Tensor,
     species: Tensor,
     sender: Tensor,
+    receiver: Tensor,
 ) -> Tensor:
-    """m = silu(b W + S[species of the sender] + T[species] + bias) V: (n width, c).
+    """m = silu(b W + S[species of the sender] + T[species of the receiver] + bias) V: (slots, c).
 
-    functions b (n width, num_radial), W (num_radial, c), tables S and T (elements, c), bias (c,), V (c, c), species
-    (n,), sender (n width,).
+    functions b (slots, num_radial), W (num_radial, c), tables S and T (elements, c), bias (c,), V (c, c), species
+    (n,), sender and receiver (slots,).
     """
     operands = (functions, radial, senders, receivers, bias, out)
     if has_kernel(*operands):
-        return _embedding(*operands, species, sender)[0]
-    return edge_embedding_by_parts(*operands, species, sender)
+        return _embedding(*operands, species, sender, receiver)[0]
+    return edge_embedding_by_parts(*operands, species, sender, receiver)
 
 
-def edge_embedding_by_parts(functions, radial, senders, receivers, bias, out, species, sender) -> Tensor:
+def edge_embedding_by_parts(functions, radial, senders, receivers, bias, out, species, sender, receiver) -> Tensor:
     hidden = torch.addmm(bias, functions, radial) + senders.index_select(0, species.index_select(0, sender))
-    atoms = species.shape[0]
-    width = sender.shape[0] // atoms if atoms else 1
-    hidden = hidden.view(atoms, width, bias.shape[0]) + receivers.index_select(0, species).unsqueeze(1)
-    return silu(hidden).flatten(0, 1) @ out
+    return silu(hidden + receivers.index_select(0, species.index_select(0, receiver))) @ out
 
 
-_VALUES = Kernel("edge_embedding", sizes=5, arrays=11)
-_FIRST = Kernel("edge_embedding_first", sizes=5, arrays=16)
-_SECOND = Kernel("edge_embedding_second", sizes=4, arrays=10)
+_VALUES = Kernel("edge_embedding", sizes=5, arrays=12)
+_FIRST = Kernel("edge_embedding_first", sizes=5, arrays=17)
+_SECOND = Kernel("edge_embedding_second", sizes=3, arrays=10)
 
 
-def _checked(functions, radial, senders, receivers, bias, out, species, sender):
-    """Sizes (atoms, width, num_radial, elements, channels) and the arrays, contiguous."""
+def _checked(functions, radial, senders, receivers, bias, out, species, sender, receiver):
+    """Sizes (atoms, slots, num_radial, elements, channels) and the arrays, contiguous."""
     if functions.dim() != 2 or radial.dim() != 2 or senders.dim() != 2:
-        raise RuntimeError("edge_embedding: expected functions (n width, num_radial) and matrices of weights")
+        raise RuntimeError("edge_embedding: expected functions (slots, num_radial) and matrices of weights")
     slots, num_radial = functions.shape
     elements, channels, atoms = senders.shape[0], radial.shape[1], species.numel()
-    width = slots // atoms if atoms else 1
     arrays = fitting(
         "edge_embedding",
         functions.dtype,
-        functions=(functions, (atoms * width, num_radial)),
+        functions=(functions, (slots, num_radial)),
         radial=(radial, (num_radial, channels)),
         senders=(senders, (elements, channels)),
         receivers=(receivers, (elements, channels)),
         bias=(bias, (channels,)),
         out=(out, (channels, channels)),
     )
-    indices = fitting("edge_embedding", torch.int64, species=(species, (atoms,)), sender=(sender, (slots,)))
-    return (atoms, width, num_radial, elements, channels), arrays, indices
+    indices = fitting(
+        "edge_embedding",
+        torch.int64,
+        species=(species, (atoms,)),
+        sender=(sender, (slots,)),
+        receiver=(receiver, (slots,)),
+    )
+    return (atoms, slots, num_radial, elements, channels), arrays, indices
 
 
 def _on_core(*inputs):
@@ -95,7 +98,7 @@ def _first_on_core(*inputs):
     return gradients
 
 
-def _second_on_core(functions, radial, out, before, g, back, h_functions, width, wanted):
+def _second_on_core(functions, radial, out, before, g, back, h_functions, wanted):
     slots, num_radial = functions.shape
     channels, rows = radial.shape[1], before.shape
     arrays = fitting(
@@ -108,23 +111,23 @@ def _second_on_core(functions, radial, out, before, g, back, h_functions, width,
         back=(back, (2, *rows)),
         h_functions=(h_functions, functions.shape),
     )
-    gradients = _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted)
+    gradients = _second_fake(functions, radial, out, before, g, back, h_functions, wanted)
     results = [t if want else None for t, want in zip(gradients, (wanted[0], wanted[1], True, wanted[2]), strict=True)]
-    _SECOND(functions.dtype, (slots // width, width, num_radial, channels), (*arrays, *results))
+    _SECOND(functions.dtype, (slots, num_radial, channels), (*arrays, *results))
     return gradients
 
 
-def _fake(functions, radial, senders, receivers, bias, out, species, sender):
+def _fake(functions, radial, senders, receivers, bias, out, species, sender, receiver):
     return tuple(functions.new_empty(functions.shape[0], radial.shape[1]) for _ in range(3))
 
 
 def _first_fake(*inputs):
-    wanted, before = inputs[-1], inputs[8]
+    wanted, before = inputs[-1], inputs[9]
     gradients = (allocate(t, want) for t, want in zip(inputs[:6], wanted, strict=True))
     return *gradients, before.new_empty(2, *before.shape)
 
 
-def _second_fake(functions, radial, out, before, g, back, h_functions, width, wanted):
+def _second_fake(functions, radial, out, before, g, back, h_functions, wanted):
     return allocate(radial, wanted[0]), allocate(out, wanted[1]), allocate(before), allocate(g, wanted[2])
 
 
@@ -143,20 +146,19 @@ def _first_backward(arguments, needs, *tangents):
         *gradients, by_g = second_by_parts(
             lambda *points: edge_embedding_by_parts(*points, *operands[6:]), operands[:6], g, tangents
         )
-        return *gradients, None, None, None, None, by_g
+        return *gradients, *(None,) * 5, by_g
     functions, radial, out = operands[0], operands[1], operands[5]
-    width = max(1, len(functions) // max(1, len(operands[6])))
-    wanted = [needs[1], needs[5], needs[10]]
-    gradients = _second(functions, radial, out, before, g, back, tangents[0], width, wanted)
+    wanted = [needs[1], needs[5], needs[11]]
+    gradients = _second(functions, radial, out, before, g, back, tangents[0], wanted)
     by_radial, by_out, by_before, by_g = keep_wanted(gradients, (*wanted[:2], True, wanted[2]))
-    return None, by_radial, None, None, None, by_out, None, None, by_before, None, by_g
+    return None, by_radial, None, None, None, by_out, None, None, None, by_before, None, by_g
 
 
 _OPERANDS = "Tensor functions, Tensor radial, Tensor senders, Tensor receivers, Tensor bias, Tensor out"
-_INDICES = "Tensor species, Tensor sender"
+_INDICES = "Tensor species, Tensor sender, Tensor receiver"
 _second = define(
     "edge_embedding_second(Tensor functions, Tensor radial, Tensor out, Tensor before, Tensor g, Tensor back,"
-    " Tensor h_functions, int width, bool[3] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
+    " Tensor h_functions, bool[3] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_second_on_core,
     fake=_second_fake,
 )

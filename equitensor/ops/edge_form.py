@@ -3,6 +3,9 @@
 F = sum over atoms i, slots j, components m, channels c of Y_ijm a_ijc b_ijc G_imc. `gather_edges` is dF/dG,
 `read_edges` dF/db with rows at the reverse edges. The derivatives of both are other derivatives of F, which the
 kernels fuse, to the second order.
+
+All atoms have the same number of slots here. Where their own follow one another, without empty ones, `start` says where
+those of each atom begin: kernels know only that form, and layers made of these operators take it.
 """
 
 from __future__ import annotations
@@ -19,24 +22,42 @@ from equitensor.ops.cuda.proof import Proof
 from equitensor.ops.operator import Kernel, allocate, contiguous, define, keep_wanted
 
 
-def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def gather_edges(harmonics: Tensor, a: Tensor, b: Tensor, start: Tensor | None = None) -> Tensor:
     """sum_j Y_ijm a_ijc b_ijc: (n, d, C).
 
-    harmonics Y (n, width, d), a and b (n width, C). float32 or float64.
+    harmonics Y (n, width, d), a and b (n width, C). float32 or float64. With start (n + 1,): Y (slots, d), a and b
+    (slots, C), start[i] to start[i + 1] the slots of atom i; in plain torch.
     """
+    if start is not None:
+        products = harmonics.unsqueeze(2) * (a * b).unsqueeze(1)
+        return products.new_zeros(len(start) - 1, *products.shape[1:]).index_add(0, atom_of_slots(start), products)
     if has_kernel(harmonics, a, b, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return _gather(harmonics, a, b)
     return gather_edges_reference(harmonics, a, b)
 
 
-def read_edges(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor) -> Tensor:
+def read_edges(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tensor, start: Tensor | None = None) -> Tensor:
     """r_e sum_m Y_e'm G_im at every slot e, e' the reverse of e, in the row of atom i: (n width, C).
 
     harmonics Y (n, width, d), features G (n, d, C), factor r (n width, C), rev (n width,) an involution of the slots.
+    With start (n + 1,): Y (slots, d), r (slots, C), rev (slots,); in plain torch.
     """
+    if start is not None:
+        own = features.index_select(0, atom_of_slots(start))
+        return torch.bmm(harmonics.unsqueeze(1), own).squeeze(1).index_select(0, rev) * factor
     if has_kernel(harmonics, features, factor, on_gpu=harmonics.shape[2] <= on_gpu.MOST_COMPONENTS):
         return _read(harmonics, features, factor, rev)
     return read_edges_reference(harmonics, features, factor, rev)
+
+
+def atom_of_slots(start: Tensor) -> Tensor:
+    """(slots,) the atom that each slot is one of."""
+    return torch.arange(len(start) - 1, device=start.device).repeat_interleave(start.diff())
+
+
+def equal_slots(atoms: int, width: int) -> Tensor:
+    """(n + 1,) where the slots of each atom begin, `width` of them."""
+    return torch.arange(atoms + 1) * width
 
 
 def gather_edges_reference(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -47,9 +68,9 @@ def read_edges_reference(harmonics: Tensor, features: Tensor, factor: Tensor, re
     return torch.bmm(harmonics, features).flatten(0, 1).index_select(0, rev) * factor
 
 
-_GATHER = Kernel("edge_gather", sizes=4, arrays=4)
-_READ = Kernel("edge_read", sizes=4, arrays=5)
-_GRADIENT = Kernel("edge_gradient", sizes=5, arrays=13)
+_GATHER = Kernel("edge_gather", sizes=4, arrays=5)
+_READ = Kernel("edge_read", sizes=4, arrays=6)
+_GRADIENT = Kernel("edge_gradient", sizes=5, arrays=14)
 
 
 def _check_one_precision(harmonics: Tensor, *others: Tensor) -> None:
@@ -88,9 +109,9 @@ def _shape(rev: Tensor | None) -> Size | None:
 def gather_on_core(harmonics: Tensor, a: Tensor, b: Tensor) -> Tensor:
     harmonics, a, b = harmonics.contiguous(), a.contiguous(), b.contiguous()
     _check_one_precision(harmonics, a, b)
-    atoms, _, components, channels = sizes = _sizes(harmonics.shape, (a.shape, b.shape), None, None)
-    sums = harmonics.new_empty(atoms, components, channels)
-    _GATHER(harmonics.dtype, sizes, (harmonics, a, b, sums))
+    atoms, width, components, channels = _sizes(harmonics.shape, (a.shape, b.shape), None, None)
+    sums, start = harmonics.new_empty(atoms, components, channels), equal_slots(atoms, width)
+    _GATHER(harmonics.dtype, (atoms, atoms * width, components, channels), (harmonics, a, b, start, sums))
     return sums
 
 
@@ -98,9 +119,9 @@ def read_on_core(harmonics: Tensor, features: Tensor, factor: Tensor, rev: Tenso
     harmonics, features = harmonics.contiguous(), features.contiguous()
     factor, rev = factor.contiguous(), rev.contiguous()
     _check_one_precision(harmonics, features, factor)
-    sizes = _sizes(harmonics.shape, (factor.shape,), features.shape, _shape(rev))
-    out = torch.empty_like(factor)
-    _READ(harmonics.dtype, sizes, (harmonics, features, factor, rev, out))
+    atoms, width, *others = _sizes(harmonics.shape, (factor.shape,), features.shape, _shape(rev))
+    out, start = torch.empty_like(factor), equal_slots(atoms, width)
+    _READ(harmonics.dtype, (atoms, atoms * width, *others), (harmonics, features, factor, start, rev, out))
     return out
 
 
@@ -110,13 +131,15 @@ def gradient_on_core(
     """The wanted gradients of F, or their JVP where there are tangents."""
     harmonics, a, b, features = operands = [t.contiguous() for t in point]
     _check_one_precision(harmonics, a, b, features)
-    sizes, rev = _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev)), contiguous(rev)
+    atoms, width, *others = _sizes(harmonics.shape, (a.shape, b.shape), features.shape, _shape(rev))
+    rev, start = contiguous(rev), equal_slots(atoms, width)
     h = (None,) * 4 if tangents is None else [contiguous(t) for t in tangents]
     for t, like in zip(h, operands, strict=True):
         if t is not None and (t.shape != like.shape or t.dtype != like.dtype):
             raise RuntimeError(f"edge_form: a tangent is {list(t.shape)} {t.dtype}, expected {list(like.shape)}")
     out = [allocate(t, want) for t, want in zip(operands, wanted, strict=True)]
-    _GRADIENT(harmonics.dtype, (*sizes, tangents is not None), (*operands, rev, *h, *out))
+    sizes = (atoms, atoms * width, *others, tangents is not None)
+    _GRADIENT(harmonics.dtype, sizes, (*operands, start, rev, *h, *out))
     return tuple(out)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from equitensor.ops.availability import has_kernel
 from equitensor.ops.degree_linear import degree_linear
-from equitensor.ops.edge_form import read_edges
+from equitensor.ops.edge_form import atom_of_slots, equal_slots, read_edges
 from equitensor.ops.layers import fitting, second_by_parts
 from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 from equitensor.ops.silu import silu
@@ -30,46 +30,57 @@ def edge_update(
     bias: Tensor,
     out: Tensor,
     rev: Tensor,
+    start: Tensor | None = None,
 ) -> Tensor:
-    """m + silu(x) V, x = read_edges(Y, P A, f, rev) + m W + s S + bias, f = R F: (n width, c).
+    """m + silu(x) V, x = read_edges(Y, P A, f, rev) + m W + s S + bias, f = R F: (slots, c).
 
-    messages m (n width, c), features P (n, d, C) with the scalars s (n, C), radial R (n width, num_radial), harmonics Y
-    (n, width, d), F (num_radial, c), matrices A (L+1, C, c), W (c, c), S (C, c), bias (c,), V (c, c), rev (n width,).
+    messages m (slots, c), features P (n, d, C) with the scalars s (n, C), radial R (slots, num_radial), F (num_radial,
+    c), matrices A (L+1, C, c), W (c, c), S (C, c), bias (c,), V (c, c), rev (slots,); harmonics Y (n, width, d), or
+    (slots, d) where the slots start[i] to start[i + 1] are those of atom i.
     """
     operands = (messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out)
-    return _update(*operands, rev)[0] if has_kernel(*operands) else edge_update_by_parts(*operands, rev)
+    if not has_kernel(*operands):
+        return edge_update_by_parts(*operands, rev, start)
+    if start is None:
+        start = equal_slots(*harmonics.shape[:2])
+        operands = (*operands[:3], harmonics.flatten(0, 1), *operands[4:])
+    return _update(*operands, rev, start)[0]
 
 
 def edge_update_by_parts(
-    messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out, rev
+    messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out, rev, start
 ) -> Tensor:
     scalars, _ = features.split([1, features.shape[1] - 1], dim=1)
-    leaving = read_edges(harmonics, degree_linear(features, matrices), radial @ w_radial, rev)
-    hidden = torch.addmm(leaving, messages, w_messages).view(*harmonics.shape[:2], bias.shape[0])
-    hidden = silu(hidden + torch.addmm(bias, scalars.squeeze(1), w_scalars).unsqueeze(1))
-    return torch.addmm(messages, hidden.flatten(0, 1), out)
+    leaving = read_edges(harmonics, degree_linear(features, matrices), radial @ w_radial, rev, start)
+    of_atoms = torch.addmm(bias, scalars.squeeze(1), w_scalars)
+    if start is None:
+        of_slots = of_atoms.unsqueeze(1).expand(-1, harmonics.shape[1], -1).flatten(0, 1)
+    else:
+        of_slots = of_atoms.index_select(0, atom_of_slots(start))
+    hidden = silu(torch.addmm(leaving, messages, w_messages) + of_slots)
+    return torch.addmm(messages, hidden, out)
 
 
-_VALUES = Kernel("edge_update", sizes=6, arrays=14)
-_FIRST = Kernel("edge_update_first", sizes=6, arrays=25)
-_SECOND = Kernel("edge_update_second", sizes=6, arrays=22)
+_VALUES = Kernel("edge_update", sizes=6, arrays=15)
+_FIRST = Kernel("edge_update_first", sizes=6, arrays=26)
+_SECOND = Kernel("edge_update_second", sizes=6, arrays=23)
 
 
 def _checked(*inputs):
-    """Sizes (atoms, width, degrees, channels, edge_channels, num_radial) and the arrays, contiguous, rev the last."""
-    messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out, rev = inputs
-    if harmonics.dim() != 3 or matrices.dim() != 3 or radial.dim() != 2:
+    """Sizes (atoms, slots, degrees, channels, edge_channels, num_radial), the arrays, contiguous, and start and rev."""
+    messages, features, radial, harmonics, w_radial, matrices, w_messages, w_scalars, bias, out, rev, start = inputs
+    if harmonics.dim() != 2 or matrices.dim() != 3 or radial.dim() != 2:
         raise RuntimeError("edge_update: harmonics, matrices or radial have another number of dimensions")
-    atoms, width, _ = harmonics.shape
+    atoms, slots = features.shape[0], harmonics.shape[0]
     degrees, channels, edge_channels = matrices.shape
-    num_radial, slots = radial.shape[1], atoms * width
+    num_radial = radial.shape[1]
     arrays = fitting(
         "edge_update",
         harmonics.dtype,
         messages=(messages, (slots, edge_channels)),
         features=(features, (atoms, degrees * degrees, channels)),
         radial=(radial, (slots, num_radial)),
-        harmonics=(harmonics, (atoms, width, degrees * degrees)),
+        harmonics=(harmonics, (slots, degrees * degrees)),
         w_radial=(w_radial, (num_radial, edge_channels)),
         matrices=(matrices, (degrees, channels, edge_channels)),
         w_messages=(w_messages, (edge_channels, edge_channels)),
@@ -77,20 +88,20 @@ def _checked(*inputs):
         bias=(bias, (edge_channels,)),
         out=(out, (edge_channels, edge_channels)),
     )
-    rev = fitting("edge_update", torch.int64, rev=(rev, (slots,)))
-    return (atoms, width, degrees, channels, edge_channels, num_radial), arrays, rev
+    rows = fitting("edge_update", torch.int64, start=(start, (atoms + 1,)), rev=(rev, (slots,)))
+    return (atoms, slots, degrees, channels, edge_channels, num_radial), arrays, rows
 
 
 def _on_core(*inputs):
-    sizes, arrays, rev = _checked(*inputs)
+    sizes, arrays, rows = _checked(*inputs)
     outputs = _fake(*inputs)
-    _VALUES(arrays[0].dtype, sizes, (*arrays, *rev, *outputs))
+    _VALUES(arrays[0].dtype, sizes, (*arrays, *rows, *outputs))
     return outputs
 
 
 def _first_on_core(*inputs):
     *operands, inner, hidden, g, more_inner, wanted = inputs
-    sizes, arrays, rev = _checked(*operands)
+    sizes, arrays, rows = _checked(*operands)
     known = fitting(
         "edge_update",
         inner.dtype,
@@ -102,13 +113,13 @@ def _first_on_core(*inputs):
     gradients = _first_fake(*inputs)
     results = [t if want else None for t, want in zip(gradients, (*wanted, True), strict=True)]
     without_bias = (*arrays[:8], arrays[9])
-    _FIRST(inner.dtype, sizes, (*without_bias, *rev, *known, *results))
+    _FIRST(inner.dtype, sizes, (*without_bias, *rows, *known, *results))
     return gradients
 
 
 def _second_on_core(*inputs):
     *operands, inner, g, back, h_messages, h_features, h_radial, h_harmonics, _ = inputs
-    sizes, arrays, rev = _checked(*operands)
+    sizes, arrays, rows = _checked(*operands)
     messages, features, radial, harmonics = arrays[:4]
     known = fitting(
         "edge_update",
@@ -123,26 +134,25 @@ def _second_on_core(*inputs):
     )
     gradients = _second_fake(*inputs)
     results = [t if t.numel() else None for t in gradients]
-    _SECOND(inner.dtype, sizes, (*arrays[3:8], arrays[9], *rev, *known, *results))
+    _SECOND(inner.dtype, sizes, (*arrays[3:8], arrays[9], *rows, *known, *results))
     return gradients
 
 
 def _fake(*inputs):
-    messages, harmonics, matrices = inputs[0], inputs[3], inputs[5]
-    atoms, width, components = harmonics.shape
-    channels = matrices.shape[2]
-    inner = messages.new_empty((2 * width + components) * atoms * channels)
+    messages, features, matrices = inputs[0], inputs[1], inputs[5]
+    rows = 2 * messages.shape[0] + features.shape[0] * features.shape[1]
+    inner = messages.new_empty(rows * matrices.shape[2])
     return allocate(messages), inner, allocate(messages)
 
 
 def _first_fake(*inputs):
-    inner, hidden, wanted = inputs[11], inputs[12], inputs[-1]
-    back = inner.numel() + hidden.numel() + inputs[3].shape[0] * hidden.shape[1]
+    inner, hidden, wanted = inputs[12], inputs[13], inputs[-1]
+    back = inner.numel() + hidden.numel() + inputs[1].shape[0] * hidden.shape[1]
     return *(allocate(t, want) for t, want in zip(inputs[:10], wanted, strict=True)), inner.new_empty(back)
 
 
 def _second_fake(*inputs):
-    inner, g, wanted = inputs[11], inputs[12], inputs[-1]
+    inner, g, wanted = inputs[12], inputs[13], inputs[-1]
     likes = (*inputs[3:8], inputs[9])
     return (
         *(allocate(t, want) for t, want in zip(likes, wanted[:6], strict=True)),
@@ -164,9 +174,9 @@ def _first_backward(arguments, needs, *tangents):
     tangents = tangents[:10]
     if any(h is not None for h in tangents[4:]):
         *gradients, by_g = second_by_parts(
-            lambda *points: edge_update_by_parts(*points, inputs[10]), inputs[:10], g, tangents
+            lambda *points: edge_update_by_parts(*points, *inputs[10:]), inputs[:10], g, tangents
         )
-        return *gradients, None, None, None, by_g
+        return *gradients, *(None,) * 4, by_g
     h_messages, h_features, h_radial, _ = tangents[:4]
     wanted = [
         needs[3],
@@ -175,16 +185,16 @@ def _first_backward(arguments, needs, *tangents):
         needs[6] and h_messages is not None,
         needs[7] and h_features is not None,
         needs[9],
-        needs[13],
+        needs[14],
     ]
     gradients = _second(*inputs, inner, g, back, *tangents[:4], wanted)
     by_harmonics, *by_weights, by_out, by_inner, by_g = keep_wanted(gradients, (*wanted[:6], True, wanted[6]))
-    return None, None, None, by_harmonics, *by_weights, None, by_out, None, by_inner, None, by_g
+    return None, None, None, by_harmonics, *by_weights, None, by_out, None, None, by_inner, None, by_g
 
 
 _OPERANDS = (
     "Tensor messages, Tensor features, Tensor radial, Tensor harmonics, Tensor w_radial, Tensor matrices,"
-    " Tensor w_messages, Tensor w_scalars, Tensor bias, Tensor out, Tensor rev"
+    " Tensor w_messages, Tensor w_scalars, Tensor bias, Tensor out, Tensor rev, Tensor start"
 )
 _second = define(
     f"edge_update_second({_OPERANDS}, Tensor inner, Tensor g, Tensor back, Tensor? h_messages, Tensor? h_features,"

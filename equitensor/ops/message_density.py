@@ -15,7 +15,7 @@ from torch import Tensor
 from equitensor.ops.channel_product import check_tables
 from equitensor.ops.degree_linear import degree_linear
 from equitensor.ops.density_product import SparseTensor, density_powers
-from equitensor.ops.edge_form import gather_edges
+from equitensor.ops.edge_form import equal_slots, gather_edges
 from equitensor.ops.layers import fitting, second_by_parts
 from equitensor.ops.operator import Kernel, allocate, define, keep_wanted
 
@@ -32,34 +32,39 @@ def message_density(
     species: Tensor,
     tensor: SparseTensor,
     invariants: bool,
+    start: Tensor | None = None,
 ) -> Tensor:
     """P(gather_edges(Y, m V, R W) M): (n, d, C), or the invariants (n, 1, C). Only where `availability.has_kernel`.
 
-    messages m (n width, c), radial R (n width, num_radial), harmonics Y (n, width, d), V (c, gathered), W
-    (num_radial, gathered), matrices M (L+1, gathered, C), weight (elements, order, degrees, C), mix (paths, C) or None,
-    species (n,); see `edge_form`, `degree_linear` and `density_product`.
+    messages m (slots, c), radial R (slots, num_radial), harmonics Y (n, width, d), or (slots, d) where the slots
+    start[i] to start[i + 1] are those of atom i, V (c, gathered), W (num_radial, gathered), matrices M (L+1, gathered,
+    C), weight (elements, order, degrees, C), mix (paths, C) or None, species (n,); see `edge_form`, `degree_linear` and
+    `density_product`.
     """
+    if start is None:
+        start, harmonics = equal_slots(*harmonics.shape[:2]), harmonics.flatten(0, 1)
     operands = (messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix)
-    return _density(*operands, species, *tensor[:2], invariants, tensor.symmetric)[0]
+    return _density(*operands, species, start, *tensor[:2], invariants, tensor.symmetric)[0]
 
 
-def _by_parts(messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix, *constants):
-    gathered = gather_edges(harmonics, messages @ w_messages, radial @ w_radial)
+def _by_parts(messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix, species, start, *tensor):
+    gathered = gather_edges(harmonics, messages @ w_messages, radial @ w_radial, start)
+    constants = (species, *tensor)
     return density_powers(degree_linear(gathered, matrices), weight, mix, *constants)
 
 
-_VALUES = Kernel("message_density", sizes=13, arrays=14)
-_FIRST = Kernel("message_density_first", sizes=13, arrays=25)
-_SECOND = Kernel("message_density_second", sizes=13, arrays=24)
+_VALUES = Kernel("message_density", sizes=13, arrays=15)
+_FIRST = Kernel("message_density_first", sizes=13, arrays=26)
+_SECOND = Kernel("message_density_second", sizes=13, arrays=25)
 
 
 def _checked(*inputs):
     """Sizes, and the arrays and tables, contiguous."""
-    operands, (species, index, coefficients, invariants, symmetric) = inputs[:8], inputs[8:]
+    operands, (species, start, index, coefficients, invariants, symmetric) = inputs[:8], inputs[8:]
     messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix = operands
-    if harmonics.dim() != 3 or matrices.dim() != 3 or messages.dim() != 2 or radial.dim() != 2 or weight.dim() != 4:
-        raise RuntimeError("message_density: harmonics or matrices have not three dimensions, weight not four")
-    atoms, width, _ = harmonics.shape
+    if harmonics.dim() != 2 or matrices.dim() != 3 or messages.dim() != 2 or radial.dim() != 2 or weight.dim() != 4:
+        raise RuntimeError("message_density: harmonics have not two dimensions, matrices not three, or weight not four")
+    atoms, slots = species.numel(), harmonics.shape[0]
     degrees, gathered, channels = matrices.shape
     edge_channels, num_radial = messages.shape[1], radial.shape[1]
     elements, order = weight.shape[:2]
@@ -67,20 +72,20 @@ def _checked(*inputs):
     arrays = fitting(
         "message_density",
         harmonics.dtype,
-        messages=(messages, (atoms * width, edge_channels)),
-        radial=(radial, (atoms * width, num_radial)),
-        harmonics=(harmonics, (atoms, width, degrees * degrees)),
+        messages=(messages, (slots, edge_channels)),
+        radial=(radial, (slots, num_radial)),
+        harmonics=(harmonics, (slots, degrees * degrees)),
         w_messages=(w_messages, (edge_channels, gathered)),
         w_radial=(w_radial, (num_radial, gathered)),
         matrices=(matrices, (degrees, gathered, channels)),
         weight=(weight, (elements, order, 1 if invariants else degrees, channels)),
         mix=(mix, (paths, channels)),
     )
-    species = fitting("message_density", torch.int64, species=(species, (atoms,)))[0]
+    rows = fitting("message_density", torch.int64, species=(species, (atoms,)), start=(start, (atoms + 1,)))
     entries = check_tables("message_density", index, coefficients)
-    sizes = (atoms, width, degrees, edge_channels, num_radial, gathered, channels)
+    sizes = (atoms, slots, degrees, edge_channels, num_radial, gathered, channels)
     sizes = (*sizes, elements, order, paths, entries, invariants, symmetric)
-    return sizes, arrays, (species, index.contiguous(), coefficients.contiguous())
+    return sizes, arrays, (rows[0], index.contiguous(), coefficients.contiguous(), rows[1])
 
 
 def _on_core(*inputs):
@@ -130,15 +135,15 @@ def _second_on_core(*inputs):
 
 
 def _output(messages, radial, harmonics, w_messages, w_radial, matrices, weight, mix, species, *constants):
-    components = 1 if constants[2] else harmonics.shape[2]
-    return harmonics.new_empty(harmonics.shape[0], components, matrices.shape[2])
+    components = 1 if constants[3] else harmonics.shape[1]
+    return harmonics.new_empty(species.numel(), components, matrices.shape[2])
 
 
 def _fake(*inputs):
-    harmonics, matrices = inputs[2], inputs[5]
-    atoms, width, components = harmonics.shape
+    harmonics, matrices, species = inputs[2], inputs[5], inputs[8]
+    atoms, (slots, components) = species.numel(), harmonics.shape
     _, gathered, channels = matrices.shape
-    inner = harmonics.new_empty(2 * atoms * width * gathered + atoms * components * channels)
+    inner = harmonics.new_empty(2 * slots * gathered + atoms * components * channels)
     return _output(*inputs), inner, harmonics.new_empty(atoms, components, gathered)
 
 
@@ -148,12 +153,12 @@ def _allocate_results(operands, wanted):
 
 
 def _first_fake(*inputs):
-    inner, sums, wanted = inputs[13], inputs[14], inputs[-1]
+    inner, sums, wanted = inputs[14], inputs[15], inputs[-1]
     return *_allocate_results(inputs[:8], wanted), allocate(inner), allocate(sums)
 
 
 def _second_fake(*inputs):
-    inner, g, wanted = inputs[13], inputs[14], inputs[-1]
+    inner, g, wanted = inputs[14], inputs[15], inputs[-1]
     return *_allocate_results(inputs[2:8], wanted[:6]), allocate(inner), allocate(g, wanted[6])
 
 
@@ -170,7 +175,7 @@ def _first_backward(arguments, needs, *tangents):
     if g is None or more_inner is not None:
         raise RuntimeError("equitensor::message_density may be differentiated twice only")
     tangents = tangents[:8]
-    of_constants = (None,) * 5
+    of_constants = (None,) * 6
     if any(h is not None for h in tangents[3:]):
         *gradients, by_g = second_by_parts(lambda *points: _by_parts(*points, *inputs[8:]), inputs[:8], g, tangents)
         return *gradients, *of_constants, None, None, by_g
@@ -183,14 +188,14 @@ def _first_backward(arguments, needs, *tangents):
         needs[5],
         needs[6],
         with_mix,
-        needs[15],
+        needs[16],
     ]
     gradients = _second(*inputs, inner, g, back, back_sums, h_messages, h_radial, h_harmonics, wanted)
     *by_operands, by_inner, by_g = keep_wanted(gradients, (*wanted[:6], True, wanted[6]))
     return None, None, *by_operands, *of_constants, by_inner, None, by_g
 
 
-_CONSTANTS = "Tensor species, Tensor index, Tensor coefficients, bool invariants, bool symmetric"
+_CONSTANTS = "Tensor species, Tensor start, Tensor index, Tensor coefficients, bool invariants, bool symmetric"
 _OPERANDS = (
     "Tensor messages, Tensor radial, Tensor harmonics, Tensor w_messages, Tensor w_radial, Tensor matrices,"
     f" Tensor weight, Tensor? mix, {_CONSTANTS}"

@@ -21,6 +21,20 @@ def involution(size):
     return rev
 
 
+def ragged(atoms, slots):
+    """Where the slots of each atom begin, of which the first has none."""
+    cuts = torch.randint(slots + 1, (max(0, atoms - 2),)).sort().values
+    return torch.cat([torch.zeros(min(2, atoms), dtype=torch.int64), cuts, torch.tensor([slots])])
+
+
+def harmonics_of(atoms, width, lmax, even, dtype=torch.float64):
+    """Of `width` slots for each atom, or of as many in all but unevenly shared out; and where those of each begin."""
+    harmonics = values(atoms, width, (lmax + 1) ** 2, dtype=dtype)
+    if even:
+        return harmonics, None
+    return harmonics.detach().flatten(0, 1).requires_grad_(True), ragged(atoms, atoms * width)
+
+
 def derivatives(function, inputs, seeds):
     """Values, first derivatives with a random gradient of the output, and those of their random combination."""
     output = function()
@@ -42,35 +56,36 @@ def layer(operator, dtype):
     if operator == "edge_embedding":
         inputs, indices = embedding(5, 3, 7, dtype)
         return lambda: edge_embedding(*inputs, *indices), inputs[:1], inputs[1:]
-    harmonics, messages = values(5, 3, 9, dtype=dtype), values(15, 5, dtype=dtype)
+    (harmonics, start), messages = harmonics_of(5, 3, 2, False, dtype), values(15, 5, dtype=dtype)
     radial = values(15, 4, dtype=dtype)
     if operator == "edge_update":
         update, features, rev = EdgeUpdate(2, 6, 5, 4, 1.0).to(dtype), values(5, 9, 6, dtype=dtype), involution(15)
         data = (messages, features, radial, harmonics)
-        return lambda: update(*data, rev), data, list(update.parameters())
+        return lambda: update(*data, rev, start), data, list(update.parameters())
     product, density = DensityProduct(2, 2, 6, 3, "cg").to(dtype), AtomicDensity(2, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
     data, species = (messages, radial, harmonics), torch.arange(5) % 2
     weights = [*product.parameters(), *density.parameters()]
-    return lambda: product.of_messages(density, *data, species), data, weights
+    return lambda: product.of_messages(density, *data, species, start), data, weights
 
 
 def density_operands(atoms=2):
     """Operands of message_density at lmax 1."""
     tensor = natural_coupling(1, "cg")
     paths = int(tensor.indices[0, 3].max()) + 1
-    data = (values(3 * atoms, 6), values(3 * atoms, 4), values(atoms, 3, 4))
+    data = (values(3 * atoms, 6), values(3 * atoms, 4), values(3 * atoms, 4))
     weights = (values(6, 5), values(4, 5), values(2, 5, 3), values(2, 3, 2, 3), values(paths, 3))
-    return (*data, *weights, torch.arange(atoms) % 2, *tensor[:2], False, tensor.symmetric)
+    constants = (torch.arange(atoms) % 2, ragged(atoms, 3 * atoms), *tensor[:2], False, tensor.symmetric)
+    return (*data, *weights, *constants)
 
 
 def update_operands():
-    data = (values(6, 5), values(2, 4, 3), values(6, 4), values(2, 3, 4))
+    data = (values(6, 5), values(2, 4, 3), values(6, 4), values(6, 4))
     weights = (values(4, 5), values(2, 3, 5), values(5, 5), values(3, 5), values(5), values(5, 5))
-    return (*data, *weights, involution(6))
+    return (*data, *weights, involution(6), ragged(2, 6))
 
 
 def embedding(atoms, width, channels, dtype=torch.float64):
     """Operands of edge_embedding and its indices."""
     shapes = ((atoms * width, 4), (4, channels), (2, channels), (2, channels), (channels,), (channels, channels))
-    indices = (torch.arange(atoms) % 2, torch.randint(max(1, atoms), (atoms * width,)))
-    return tuple(values(*shape, dtype=dtype) for shape in shapes), indices
+    sender, receiver = torch.randint(max(1, atoms), (2, atoms * width))
+    return tuple(values(*shape, dtype=dtype) for shape in shapes), (torch.arange(atoms) % 2, sender, receiver)

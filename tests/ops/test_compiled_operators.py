@@ -2,7 +2,17 @@
 
 import pytest
 import torch
-from operands import density_operands, derivatives, embedding, even_coupling, involution, layer, values
+from operands import (
+    density_operands,
+    derivatives,
+    embedding,
+    even_coupling,
+    harmonics_of,
+    involution,
+    layer,
+    update_operands,
+    values,
+)
 from torch.autograd import gradcheck, gradgradcheck
 
 from equitensor.nn import Convolution
@@ -96,25 +106,35 @@ def test_density_product(layer, product, atoms, lmax, channels, order, dtype, in
 @pytest.mark.parametrize("layer", [DensityProduct, DensityInvariants])
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("product", ["cg", "gaunt"])
+@pytest.mark.parametrize("even", [True, False])
 @pytest.mark.parametrize("atoms, width, lmax", [(0, 1, 1), (5, 3, 2)])
-def test_message_density(layer, product, atoms, width, lmax, dtype, in_plain_torch):
+def test_message_density(layer, product, atoms, width, lmax, even, dtype, in_plain_torch):
     layer, density = layer(2, lmax, 6, 3, product).to(dtype), AtomicDensity(lmax, 6, 5, 4, 3.0, 9, 1.0).to(dtype)
-    harmonics, species = values(atoms, width, (lmax + 1) ** 2, dtype=dtype), torch.arange(atoms) % 2
+    harmonics, start = harmonics_of(atoms, width, lmax, even, dtype)
     messages, radial = (values(atoms * width, channels, dtype=dtype) for channels in (5, 4))
-    given = (density, messages, radial, harmonics, species)
+    given = (density, messages, radial, harmonics, torch.arange(atoms) % 2, start)
     inputs = (messages, radial, harmonics, *layer.parameters(), *density.parameters())
     assert_same(lambda: layer.of_messages(*given), lambda: in_plain_torch(layer.of_messages, *given), inputs)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("even", [True, False])
 @pytest.mark.parametrize("atoms, width, lmax, channels", [(0, 1, 1, (3, 4)), (5, 3, 2, (7, 5)), (4, 2, 3, (32, 16))])
-def test_edge_update(atoms, width, lmax, channels, dtype, in_plain_torch):
+def test_edge_update(atoms, width, lmax, channels, even, dtype, in_plain_torch):
     layer, slots = EdgeUpdate(lmax, *channels, 4, 1.0).to(dtype), atoms * width
     messages, radial = values(slots, channels[1], dtype=dtype), values(slots, 4, dtype=dtype)
     features = values(atoms, (lmax + 1) ** 2, channels[0], dtype=dtype)
-    given = (messages, features, radial, values(atoms, width, (lmax + 1) ** 2, dtype=dtype))
-    inputs, rev = (*given, *layer.parameters()), involution(slots)
-    assert_same(lambda: layer(*given, rev), lambda: in_plain_torch(layer, *given, rev), inputs)
+    harmonics, start = harmonics_of(atoms, width, lmax, even, dtype)
+    given, rev = (messages, features, radial, harmonics), involution(slots)
+    inputs = (*given, *layer.parameters())
+    assert_same(lambda: layer(*given, rev, start), lambda: in_plain_torch(layer, *given, rev, start), inputs)
+
+
+@pytest.mark.parametrize("start", [(0, 3, 7), (1, 3, 6), (0, 9, 6)])
+def test_slots_that_do_not_follow_one_another_are_refused(start):
+    *operands, _ = update_operands()
+    with pytest.raises(RuntimeError, match="the slots of atom"):
+        OPERATORS.edge_update(*operands, torch.tensor(start))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
