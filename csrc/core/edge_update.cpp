@@ -99,13 +99,12 @@ int equitensor_edge_update_first(int precision, int64_t atoms, int64_t slots, in
     if (dmessages) std::copy_n(from<T>(g), n.rows(), into<T>(dmessages));
     layers.linear_back(slots, 1, c, c, by.before, from<T>(w_messages), into<T>(dmessages), true);
     layers.outer(slots, 1, c, c, from<T>(messages), by.before, into<T>(dw_messages));
-    sum_over_slots(atoms, start, c, by.before, by.shared);
-    sum_of_rows(atoms, c, by.shared, into<T>(dbias));
-    if (dw_scalars) layers.outer(atoms, 1, channels, c, scalars<T>(n, features).data(), by.shared, into<T>(dw_scalars));
-
     done(equitensor_edge_gradient(precision, atoms, slots, n.components(), c, 0, harmonics, at.factor, by.before,
                                   at.mixed, start, rev, nullptr, nullptr, nullptr, nullptr, dharmonics, by.factor,
                                   nullptr, by.mixed, threads));
+    sum_over_slots(atoms, start, c, by.before, by.shared);
+    sum_of_rows(atoms, c, by.shared, into<T>(dbias));
+    if (dw_scalars) layers.outer(atoms, 1, channels, c, scalars<T>(n, features).data(), by.shared, into<T>(dw_scalars));
     layers.add(n.rows(), more.factor, by.factor);
     layers.add(n.mixed(), more.mixed, by.mixed);
     layers.linear_back(slots, 1, num_radial, c, by.factor, from<T>(w_radial), into<T>(dradial));

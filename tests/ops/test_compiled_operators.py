@@ -132,9 +132,12 @@ def test_edge_update(atoms, width, lmax, channels, even, dtype, in_plain_torch):
 
 @pytest.mark.parametrize("start", [(0, 3, 7), (1, 3, 6), (0, 9, 6)])
 def test_slots_that_do_not_follow_one_another_are_refused(start):
-    *operands, _ = update_operands()
+    *operands, right = update_operands()
+    updated, *kept = OPERATORS.edge_update(*operands, right)
     with pytest.raises(RuntimeError, match="the slots of atom"):
         OPERATORS.edge_update(*operands, torch.tensor(start))
+    with pytest.raises(RuntimeError, match="the slots of atom"):
+        OPERATORS.edge_update_first(*operands, torch.tensor(start), *kept, updated, None, [True] * 10)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
