@@ -51,6 +51,7 @@ class Task:
     rows: list[dict]
     file: Path
     seed: int
+    hot: int | None
 
 
 def share(text: str) -> float:
@@ -67,11 +68,11 @@ def part_of(scaffold: str) -> str:
     return "train"
 
 
-def listed(seed: int, most: int = MOST) -> list[dict]:
-    """All molecules and pairs, with their parts."""
+def listed(seed: int, most: int = MOST, count: int = COUNTS["molecules"]) -> list[dict]:
+    """All molecules and pairs, with their parts; of `count` molecules."""
     rows = [
         {"part": part_of(molecule.scaffold), "smiles": molecule.smiles, "atoms": molecule.atoms}
-        for molecule in itertools.islice(molecules(seed, most=MOST), COUNTS["molecules"])
+        for molecule in itertools.islice(molecules(seed, most=MOST), count)
     ]
     larger = itertools.islice(molecules(seed, *LARGER), COUNTS["larger"])
     pairs = _pairs(seed, [row["smiles"] for row in rows if row["atoms"] <= 16 and row["part"] == "train"])
@@ -101,16 +102,18 @@ def _pairs(seed: int, small: list[str]) -> list[dict]:
     return rows
 
 
-def kept_list(out: Path, seed: int, most: int) -> list[dict]:
+def kept_list(out: Path, options: argparse.Namespace) -> list[dict]:
     """The list of a folder: made by the first call, read by later ones. Ends the program where it is another one's."""
     made, table = out / "made.json", out / "molecules.csv"
-    now = {"seed": seed, "most": most, "rdkit": rdkit.__version__, "numpy": np.__version__}
+    now = {"seed": options.seed, "most": options.most, "rdkit": rdkit.__version__, "numpy": np.__version__}
+    now |= {"molecules": options.molecules} if options.molecules != COUNTS["molecules"] else {}
+    now |= {"hot": options.hot} if options.hot is not None else {}
     if made.exists():
         if (before := json.loads(made.read_text())) != now:
             sys.exit(f"error: {out} was begun with {before}, this is {now}: take another folder")
         with open(table, newline="") as file:
             return [row | {"atoms": int(row["atoms"])} for row in csv.DictReader(file)]
-    rows = listed(seed, most)
+    rows = listed(options.seed, options.most, options.molecules)
     with open(table, "w", newline="") as file:
         writer = csv.DictWriter(file, ["part", "smiles", "atoms"])
         writer.writeheader()
@@ -121,10 +124,13 @@ def kept_list(out: Path, seed: int, most: int) -> list[dict]:
 
 
 class Molecule:
-    """One row of the list: its geometries, labelled; `counts` says what was left out."""
+    """One row of the list: its geometries, labelled; `counts` says what was left out.
 
-    def __init__(self, row: dict, seed: int, number: int) -> None:
-        self.row, self.seed = row, seed
+    hot: only so many frames of dynamics instead of all kinds of geometries.
+    """
+
+    def __init__(self, row: dict, seed: int, number: int, hot: int | None = None) -> None:
+        self.row, self.seed, self.hot = row, seed, hot
         self.rng = np.random.default_rng([seed, number, *row["part"].encode()])
         self.counts = Counter()
 
@@ -136,7 +142,7 @@ class Molecule:
             return {}
         numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
         labels = Labels(numbers, mol.GetConformer(0).GetPositions() / BOHR)
-        relaxed = labels.relaxation(mol.GetConformer(0).GetPositions() / BOHR)
+        relaxed = labels.relaxation(mol.GetConformer(0).GetPositions() / BOHR) if self.hot is None else []
         frames = [labels.frame(x / BOHR) for x in self._others(mol)]
         self.counts["geometries without charges"] += sum(frame is None for frame in frames)
         labelled = [frame for frame in frames if frame is not None]
@@ -149,13 +155,15 @@ class Molecule:
         return {"": _record(self.row["smiles"], numbers, stages), **halves}
 
     def _start(self):
-        parts = [conformers(smiles, 2, self.seed) for smiles in self.row["smiles"].split(".")]
+        parts = [conformers(smiles, 2 if self.hot is None else 1, self.seed) for smiles in self.row["smiles"].split(".")]
         if any(part is None for part in parts):
             return None
         return parts[0] if len(parts) == 1 else side_by_side(parts, self.rng)
 
     def _others(self, mol) -> list[np.ndarray]:
         """What is labelled beside the relaxation."""
+        if self.hot is not None:
+            return hot(mol, 0, self.hot, self.rng)
         rows = hot(mol, 0, 10, self.rng)
         for other in range(1, mol.GetNumConformers()):
             rows += hot(mol, other, 5, self.rng)
@@ -218,7 +226,7 @@ def make(task: Task) -> str:
     with environment.begin(write=True) as transaction:
         for place, row in enumerate(task.rows):
             number = task.number * SHARD + place
-            molecule = Molecule(row, task.seed, number)
+            molecule = Molecule(row, task.seed, number, task.hot)
             for suffix, record in molecule.records().items():
                 key = f"{task.part} {task.seed}-{number:06}{suffix}"  # so that no other seed has it
                 transaction.put(key.encode(), gzip.compress(pickle.dumps(record), mtime=0))
@@ -251,18 +259,19 @@ def isolated_atoms() -> str:
     return "\n".join(lines) + "\n"
 
 
-def tasks(rows: list[dict], out: Path, parts: set[str] | None, shards: slice, seed: int) -> list[Task]:
+def tasks(rows: list[dict], options: argparse.Namespace) -> list[Task]:
+    shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
     pending = []
     for part in dict.fromkeys(row["part"] for row in rows):
-        if parts and part not in parts:
+        if options.parts and part not in options.parts:
             continue
         own = [row for row in rows if row["part"] == part]
         pieces = [own[start : start + SHARD] for start in range(0, len(own), SHARD)]
         for number, piece in list(enumerate(pieces))[shards]:
-            file = out / part / f"{number:04}.lmdb"
+            file = options.out / part / f"{number:04}.lmdb"
             file.parent.mkdir(parents=True, exist_ok=True)
             if not file.exists():
-                pending.append(Task(part, number, piece, file, seed))
+                pending.append(Task(part, number, piece, file, options.seed, options.hot))
     return sorted(pending, key=lambda task: task.number // AT_ONCE.get(task.part, 1))  # something of every part early
 
 
@@ -271,14 +280,16 @@ def main():
     parser.add_argument("out", type=Path, help="folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=MOST, help="atoms of a molecule; default %(default)s")
+    parser.add_argument("--molecules", type=int, default=COUNTS["molecules"], help="of the list; default %(default)s")
+    parser.add_argument(
+        "--hot", type=int, help="only so many frames of dynamics of each molecule: more molecules in the same time"
+    )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
     parser.add_argument("--shards", default=":", help="first:end of each part, default all")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = kept_list(options.out, options.seed, options.most)
-    shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
-    todo = tasks(rows, options.out, set(options.parts or ()), shards, options.seed)
+    todo = tasks(kept_list(options.out, options), options)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for line in pool.imap_unordered(make, todo):
             print(line, flush=True)
