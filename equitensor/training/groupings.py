@@ -38,6 +38,6 @@ def _sizes(power: int) -> str:
 
 CONFIG_TYPE = Grouping("config_type", "Errors by config_type", lambda structure: structure.config_type or NO_GROUP)
 SIZE = Grouping("size", "Errors by size", _size, show=_sizes, least=2)
-ELEMENT = Grouping("element", "Forces by element", lambda structure: structure.z, True, lambda z: chemical_symbols[z])
-TAG = Grouping("tag", "Forces by tag", lambda structure: structure.tags, True, lambda tag: _TAGS.get(tag, str(tag)))
+ELEMENT = Grouping("element", "Errors by element", lambda structure: structure.z, True, lambda z: chemical_symbols[z])
+TAG = Grouping("tag", "Errors by tag", lambda structure: structure.tags, True, lambda tag: _TAGS.get(tag, str(tag)))
 GROUPINGS = (CONFIG_TYPE, SIZE, ELEMENT, TAG)

@@ -55,7 +55,7 @@ def test_both_backends_give_the_same_tables(run):
     options = ["--energy-unit", "Hartree", "--forces-unit=-eV/Angstrom"]  # so that there are errors
     tables, summary = zip(*(run(*options, "--backend", backend) for backend in ("core", "torch")), strict=True)
     assert tables[0] == tables[1]
-    for words in ("cosine", "EFwT %", "of CH3OH", "Forces by element", "Forces by tag", "2 adsorbate", "4 to 7 atoms"):
+    for words in ("cosine", "EFwT %", "of CH3OH", "Errors by element", "Errors by tag", "2 adsorbate", "4 to 7 atoms"):
         assert words in tables[0]
     for name, value in summary[0].items():
         if not name.startswith("by_") and value is not None:

@@ -48,7 +48,7 @@ def test_every_section_is_there(content, run):
         *("loss", "energy per atom", "forces", "learning rate")
     ]
     valid = content["parts"][0]
-    titles = ["All structures", "Errors by config_type", "Forces by element"]
+    titles = ["All structures", "Errors by config_type", "Errors by element"]
     assert [table["title"] for table in valid["tables"]] == titles
     assert [row[0] for row in valid["tables"][2]["rows"]] == ["H", "C", "N", "O"]
     assert [plot["title"] for plot in valid["parity"]] == ["energy per atom less E0s", "forces"]

@@ -71,6 +71,6 @@ def test_means_are_over_structures_and_over_atoms():
     assert plain["by_tag"]["0 sub-surface"] == {"n_atoms": 2}  # held in place
     assert plain["by_tag"]["2 adsorbate"]["forces_mae"] == pytest.approx(4 / 6)
     text = tallied.table()
-    for words in ("cosine", "EFwT %", "50.00", "Forces by tag", "2 adsorbate", "Errors by size", "Forces by element"):
+    for words in ("cosine", "EFwT %", "50.00", "Errors by tag", "2 adsorbate", "Errors by size", "Errors by element"):
         assert words in text
     assert "cosine" not in tallied.table(scores=False)
