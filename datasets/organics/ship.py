@@ -7,10 +7,11 @@ Errors are those that evaluate.py measured with the same model.
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import yaml
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from equitensor.data import Store, coverage
 from equitensor.models import read_header, write_card
@@ -29,6 +30,25 @@ def data_of(stores: list[Path]) -> dict[str, int]:
     }
 
 
+def without_folders(value):
+    """A header in which absolute paths, which are those of one machine, are the names of their files."""
+    if isinstance(value, dict):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
+def shipped(model: Path) -> Path:
+    """The copy of a model file from which `organics` is loaded."""
+    SHIPPED.mkdir(exist_ok=True)
+    with safe_open(model, framework="np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    header = json.dumps(without_folders(read_header(model)))
+    save_file(tensors, SHIPPED / "organics.eqt", metadata={"equitensor": header})
+    return SHIPPED / "organics.eqt"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -39,9 +59,8 @@ def main():
     card["data"] = data_of(options.train)
     card["errors"] = json.loads(options.errors.read_text())
     write_card(options.model, card)
-    SHIPPED.mkdir(exist_ok=True)
-    shutil.copyfile(options.model, SHIPPED / "organics.eqt")
-    print(f"{SHIPPED / 'organics.eqt'}: {(SHIPPED / 'organics.eqt').stat().st_size / 1e6:.2f} MB")
+    file = shipped(options.model)
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     print(f"elements {read_header('organics')['elements']}")
 
 

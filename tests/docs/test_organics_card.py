@@ -94,3 +94,10 @@ def test_the_card_is_put_into_the_file(recipe, monkeypatch, tmp_path):
     )
     script.main()
     assert models.read_header(tmp_path / "shipped" / "organics.eqt")["card"] == card
+
+
+def test_the_shipped_file_names_no_folder_of_the_machine_it_was_made_on(recipe):
+    header = models.read_header("organics")
+    assert recipe("ship").without_folders(header) == header
+    made = {"data": {"train": ["/home/someone/train.lmdb", "valid.lmdb"]}, "cutoff": 5.0}
+    assert recipe("ship").without_folders(made) == {"data": {"train": ["train.lmdb", "valid.lmdb"]}, "cutoff": 5.0}
