@@ -155,7 +155,8 @@ class Molecule:
         return {"": _record(self.row["smiles"], numbers, stages), **halves}
 
     def _start(self):
-        parts = [conformers(smiles, 2 if self.hot is None else 1, self.seed) for smiles in self.row["smiles"].split(".")]
+        count = 2 if self.hot is None else 1
+        parts = [conformers(smiles, count, self.seed) for smiles in self.row["smiles"].split(".")]
         if any(part is None for part in parts):
             return None
         return parts[0] if len(parts) == 1 else side_by_side(parts, self.rng)
