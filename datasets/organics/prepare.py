@@ -162,7 +162,7 @@ class Molecule:
         return parts[0] if len(parts) == 1 else side_by_side(parts, self.rng)
 
     def _others(self, mol) -> list[np.ndarray]:
-        """What is labelled beside the relaxation."""
+        """What is labelled beside the relaxation, or in place of it."""
         if self.hot is not None:
             return hot(mol, 0, self.hot, self.rng)
         rows = hot(mol, 0, 10, self.rng)
@@ -289,6 +289,8 @@ def main():
     parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
     parser.add_argument("--shards", default=":", help="first:end of each part, default all")
     options = parser.parse_args()
+    if options.hot is not None and options.hot < 1:
+        parser.error(f"--hot {options.hot}: a molecule needs at least one frame")
     options.out.mkdir(parents=True, exist_ok=True)
     todo = tasks(kept_list(options.out, options), options)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:

@@ -24,10 +24,13 @@ def write_card(path: str | Path, card: dict) -> None:
         differing = ", ".join(sorted(set(card) ^ set(ENTRIES)))
         raise InputError(f"a card has the entries {', '.join(ENTRIES)}: {differing} lacks or is not among them")
     path = own_file(path)
-    header = read_header(path)
+    write_header(path, read_header(path) | {"card": {name: card[name] for name in ENTRIES}})
+
+
+def write_header(path: Path, header: dict) -> None:
+    """Replace the header of a model file, whole or not at all; its tensors stay."""
     with safe_open(path, framework="np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    header["card"] = {name: card[name] for name in ENTRIES}
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata={"equitensor": json.dumps(header)})
 
