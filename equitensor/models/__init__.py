@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from equitensor.lazy import lazy
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names below
+    from equitensor.models.adaptation import enlarged as enlarged
     from equitensor.models.adaptation import extended as extended
     from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
     from equitensor.models.architectures import build as build
@@ -34,6 +35,7 @@ _LAZY = {
     "build": "equitensor.models.architectures",
     "card_lines": "equitensor.models.card",
     "d3_of": "equitensor.models.dispersion",
+    "enlarged": "equitensor.models.adaptation",
     "extended": "equitensor.models.adaptation",
     "load": "equitensor.models.model_file",
     "load_pyg_weights": "equitensor.models.dimenet",

@@ -37,6 +37,33 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
     return made
 
 
+def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potential:
+    """A potential that is larger by these settings, and predicts the same until it is trained further.
+
+    What is new has random weights, which depend only on `seed`, but does not act on what was there before (Chen,
+    Goodfellow and Shlens, Net2Net, 2016). Raises InputError for settings by which the architecture cannot grow, or
+    that are not larger.
+    """
+    settings = dict(model.settings)
+    neighbors = settings.pop("num_neighbors")
+    growing = model.backbone.GROWING
+    for name in sizes:
+        if name not in growing:
+            known = ", ".join(growing) or "nothing"
+            raise InputError(f"a model of {settings['architecture']} cannot grow by {name}; it can by {known}")
+    e0s = dict(zip(model.elements, model.e0s.tolist(), strict=True))
+    made = build(settings | sizes, e0s, e0s, model.scale, model.shift, neighbors, seed)
+    made = made.to(device=model.device, dtype=model.dtype)
+    made.d3 = model.d3
+    try:
+        made.backbone.begin_as(model.backbone)
+    except InputError as error:
+        raise InputError(f"a model of {model.settings} cannot grow to {sizes}: {error}") from None
+    if model.repulsion is not None and made.repulsion is not None:
+        made.repulsion.begins.copy_(model.repulsion.begins)
+    return made
+
+
 @torch.no_grad()
 def begin_readout(model: Potential, scale: float, shift: float, seed: int) -> None:
     """Weights of the part "readout", and the scale and shift (eV) of what it gives, as in a new model of this seed.

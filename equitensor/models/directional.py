@@ -13,14 +13,14 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.models.backbone import EvaluatedBackbone
-from equitensor.nn.density_product import DensityInvariants, DensityProduct
+from equitensor.models.backbone import Backbone, EvaluatedBackbone
+from equitensor.nn.density_product import DensityInvariants, DensityPowers, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.message_passing import SILU_GAIN, AtomicDensity, EdgeUpdate
 from equitensor.nn.neighborhood import Edges, Neighborhood
 from equitensor.nn.product_families import FAMILIES, interaction_class
 from equitensor.nn.radial_basis import smoothness_prior
-from equitensor.nn.weights import ElementTable, matrix
+from equitensor.nn.weights import ElementTable, begin_block, matrix
 from equitensor.ops.availability import has_kernel
 from equitensor.ops.edge_embedding import edge_embedding
 from equitensor.ops.radial import envelope
@@ -105,6 +105,7 @@ class Directional(EvaluatedBackbone):
         "interactions": ("rounds.*", "density.*"),
     }
     AMONG_MANY: ClassVar[Mapping[str, Any]] = {"normalized": True}
+    GROWING: ClassVar[tuple[str, ...]] = ("channels", "edge_channels", "gathered", "layers")
 
     def __init__(
         self,
@@ -142,6 +143,18 @@ class Directional(EvaluatedBackbone):
         self.mix = matrix(channels, channels)
         self.head = matrix(channels, channels, gain=SILU_GAIN)
         self.head_out = matrix(channels, 1, gain=0.3)
+
+    @torch.no_grad()
+    def begin_as(self, smaller: Backbone) -> None:
+        """Channels and layers beyond those of `smaller` at first add nothing to its messages and energies."""
+        if not isinstance(smaller, Directional):
+            raise InputError(f"a {type(self).__name__} cannot begin as a {type(smaller).__name__}")
+        own, known = _blocks(self), _blocks(smaller)
+        for name, (weight, acts) in known.items():
+            begin_block(own[name][0], weight, acts)
+        for name in own.keys() - known.keys():
+            if name.endswith((".energy", ".update.out")):
+                own[name][0].zero_()
 
     def tables(self) -> dict[str, Tensor]:
         """The product as a list of couplings, by which an evaluation without torch knows it whatever its family; none
@@ -187,3 +200,16 @@ class Directional(EvaluatedBackbone):
         near = envelope(edges.vectors.norm(dim=1) / self.cutoff)
         crowding = near.new_zeros(atoms).index_add(0, edges.receiver, near)
         return radial * (usual / (1 + crowding)).index_select(0, edges.receiver).unsqueeze(1)
+
+
+def _blocks(backbone: Directional) -> dict[str, tuple[Tensor, bool]]:
+    """name -> weight, channels last, and whether it is a matrix, or a stack of these, which acts on channels."""
+    blocks: dict[str, tuple[Tensor, bool]] = {}
+    for name, weight in backbone.named_parameters():
+        blocks[name] = weight, weight.dim() > 1
+    for name, module in backbone.named_modules():
+        if isinstance(module, ElementTable):
+            blocks[f"{name}.weight"] = module.weight, False
+        elif isinstance(module, DensityPowers) and (paths := module.paths()) is not None:
+            blocks[f"{name}.interaction.weight"] = paths, False
+    return blocks

@@ -5,12 +5,26 @@ import math
 import torch
 from torch import Tensor, nn
 
+from equitensor.errors import InputError
 from equitensor.ops.degree_linear import degree_linear
 
 
 def matrix(fan_in: int, fan_out: int, *stack: int, gain: float = 1.0) -> nn.Parameter:
     """(*stack, fan_in, fan_out) normal weights that keep the variance of what they multiply, times gain^2."""
     return nn.Parameter(torch.randn(*stack, fan_in, fan_out) * (gain / math.sqrt(fan_in)))
+
+
+def begin_block(weight: Tensor, known: Tensor, acts: bool) -> None:
+    """Make `known` the first block of a weight that is at least as large in every dimension.
+
+    acts: it is a stack of matrices, of which what is new in the input does not act on the first block of the output.
+    Raises InputError where `known` does not fit in.
+    """
+    if weight.dim() != known.dim() or any(size < own for size, own in zip(weight.shape, known.shape, strict=True)):
+        raise InputError(f"weights of shape {tuple(known.shape)} are no block of {tuple(weight.shape)}")
+    if acts:
+        weight[..., known.shape[-2] :, : known.shape[-1]] = 0.0
+    weight[tuple(map(slice, known.shape))] = known
 
 
 class ElementTable(nn.Module):

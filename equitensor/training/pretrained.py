@@ -42,7 +42,9 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     else:
         settings = dict(models.read_header(path)["settings"])
         settings.pop("num_neighbors", None)
-        if differing := [key for key, value in given.items() if settings.get(key, value) != value]:
+        grows = models.ARCHITECTURES.find(settings["architecture"]).GROWING
+        differing = [key for key, value in given.items() if settings.get(key, value) != value]
+        if differing := [key for key in differing if not (key in grows and given[key] > settings[key])]:
             what = ", ".join(f"model.{key} ({given[key]!r} here, {settings[key]!r} there)" for key in differing)
             raise InputError(
                 f"train.init_from: {path} differs in {what}; its weights do not fit this model: leave that out, or "
@@ -50,6 +52,12 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
             )
     model = type(config.model).model_validate(settings | given)
     return config.model_copy(update={"model": model})
+
+
+def _larger(settings: dict, model: models.Potential) -> dict[str, int]:
+    """Those of the settings by which a model of them is larger than this one."""
+    sizes = {name: settings[name] for name in model.backbone.GROWING if name in settings}
+    return {name: size for name, size in sizes.items() if size != model.settings.get(name)}
 
 
 def _refuse_a_head_without_a_start(config: Config) -> None:
@@ -91,10 +99,16 @@ class Pretrained:
     new_head: bool = False  # whether the readout, and with it scale and shift, will begin anew
 
     @classmethod
-    def load(cls, path: str, dtype: torch.dtype, d3: D3Table | None = None, head: str = "keep") -> "Pretrained":
-        model = models.load(path, dtype=dtype, without_d3=True)
+    def load(cls, path: str, config: Config, d3: D3Table | None = None) -> "Pretrained":
+        """The model of the file, enlarged to the sizes of the config."""
+        model = models.load(path, dtype=getattr(torch, config.train.dtype), without_d3=True)
         e0s = dict(zip(model.elements, model.e0s.tolist(), strict=True))
-        return cls(path, model, e0s, d3=d3, new_head=head == "new")
+        notes: list[str] = []
+        if sizes := _larger(config.model.settings(), model):
+            changes = ", ".join(f"{name} {size} (was {model.settings.get(name)})" for name, size in sizes.items())
+            notes.append(f"larger than the file: {changes}; it begins with the same predictions")
+            model = models.enlarged(model, sizes, config.seed)
+        return cls(path, model, e0s, notes, d3, new_head=config.train.head == "new")
 
     def adapt(self, setting, snapshots: Snapshots, indices: np.ndarray, own: int, keep_e0s: bool = False) -> E0s:
         """Take in the elements of the data, and fit E0s to their energies, still with the readout of the file.

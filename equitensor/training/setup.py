@@ -114,9 +114,7 @@ def open_data(
         train = np.concatenate([train, np.arange(len(own), len(snapshots))])
         d3 = _d3(config, {"train": (snapshots, train), "valid": (held_out, valid)}, tests, console)
         if config.train.init_from is not None:
-            pretrained = Pretrained.load(
-                config.train.init_from, getattr(torch, config.train.dtype), d3.get("train"), config.train.head
-            )
+            pretrained = Pretrained.load(config.train.init_from, config, d3.get("train"))
             e0s = pretrained.adapt(data.e0s, snapshots, train, len(own), keep_e0s=E0S in config.train.freeze)
         else:
             if E0S in config.train.freeze:

@@ -42,12 +42,20 @@ def test_what_the_model_section_leaves_out_is_that_of_the_file(tuning, pretraine
     assert fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")["epochs"] == 2  # the section still empty
 
 
-@pytest.mark.parametrize("change", [{"cutoff": 4.0}, {"channels": 8}, {"zbl": False}, {"architecture": "dimenet++"}])
+@pytest.mark.parametrize("change", [{"cutoff": 4.0}, {"channels": 2}, {"zbl": False}, {"architecture": "dimenet++"}])
 def test_another_model_than_that_of_the_file_is_refused(tuning, change):
     name, value = next(iter(change.items()))
     message = rf"differs in model\.{name} \({re.escape(repr(value))} here, .* there\).*leave that out"
     with pytest.raises(InputError, match=message):
         check(tuning(model=change))
+
+
+def test_a_larger_model_begins_with_the_predictions_of_the_file(tuning, pretrained, tmp_path):
+    before = fit(tuning(train={"max_epochs": 1}))["errors"]["train, before the first step"]
+    larger = fit(tuning(train={"max_epochs": 1}, model={"channels": 6, "layers": 3}, output=str(tmp_path / "larger")))
+    assert larger["errors"]["train, before the first step"] == pytest.approx(before)
+    settings = models.read_header(tmp_path / "larger" / "model.eqt")["settings"]
+    assert settings == models.read_header(pretrained)["settings"] | {"channels": 6, "layers": 3}
 
 
 def test_rows_of_new_elements_are_the_average_and_the_known_ones_stay():

@@ -166,7 +166,7 @@ def test_init_from_starts_with_the_weights_of_another_run(config, tmp_path, shar
     for name, value in weights.items():
         torch.testing.assert_close(after[name], value, rtol=1e-12, atol=1e-12)
     with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.channels"):
-        fit(config(output=str(tmp_path / "third"), train=train, model={"channels": 8}))
+        fit(config(output=str(tmp_path / "third"), train=train, model={"channels": 2}))
     with pytest.raises(InputError, match=r"init_from: .*model\.eqt differs in model\.correlation"):
         fit(config(output=str(tmp_path / "fourth"), train=train, model={"correlation": 2}))
 
