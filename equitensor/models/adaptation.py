@@ -47,10 +47,12 @@ def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potentia
     settings = dict(model.settings)
     neighbors = settings.pop("num_neighbors")
     growing = model.backbone.GROWING
-    for name in sizes:
+    for name, size in sizes.items():
         if name not in growing:
             known = ", ".join(growing) or "nothing"
             raise InputError(f"a model of {settings['architecture']} cannot grow by {name}; it can by {known}")
+        if size < settings.get(name, size):
+            raise InputError(f"a model whose {name} is {settings[name]} cannot grow to {size}")
     e0s = dict(zip(model.elements, model.e0s.tolist(), strict=True))
     made = build(settings | sizes, e0s, e0s, model.scale, model.shift, neighbors, seed)
     made = made.to(device=model.device, dtype=model.dtype)

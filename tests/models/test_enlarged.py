@@ -37,7 +37,9 @@ def test_what_cannot_grow_is_refused(fresh_model):
     model = fresh_model(gathered=12)
     with pytest.raises(InputError, match=r"directional cannot grow by lmax; it can by channels, edge_channels, "):
         models.enlarged(model, {"lmax": 3})
+    with pytest.raises(InputError, match=r"a model whose layers is 2 cannot grow to 1"):
+        models.enlarged(model, {"layers": 1})
     with pytest.raises(InputError, match=r"cannot grow to {'gathered': 10}: weights of shape .* are no block of"):
-        models.enlarged(model, {"gathered": 10})
+        models.enlarged(fresh_model(), {"gathered": 10})  # twice its 8 channels by default
     with pytest.raises(InputError, match=r"dimenet\+\+ cannot grow by layers; it can by nothing"):
         models.enlarged(models.build({"architecture": "dimenet++", "layers": 1}, [1], {1: 0.0}), {"layers": 2})
