@@ -3,7 +3,12 @@
     python datasets/organics/evaluate.py organics runs/organics/data --json runs/organics/errors.json
 
 Unseen molecules (part `test`), larger ones (`larger`), and energies of interaction of unseen pairs (`test_dimers`: the
-pair minus its halves, each as it is in the pair). Mean absolute errors beside the size of what is predicted.
+pair minus its halves, each as it is in the pair). Mean absolute errors beside the size of what is predicted. Parts that
+the folder lacks are left out.
+
+    python datasets/organics/evaluate.py organics-dft runs/organics/dft --stages b3lyp    # labels of label_dft.py
+
+"GFN2-xTB" in place of a model is the method itself, whose energies have another zero than those of DFT.
 """
 
 import argparse
@@ -20,14 +25,14 @@ from equitensor import Calculator
 from equitensor.data import open_snapshots
 from equitensor.errors import InputError
 
-SETS = {"unseen molecules": "test", "larger molecules": "larger"}
+REFERENCE = "GFN2-xTB"
 STAGES = ["gfn2", "gfn2_md"]
 KCAL_MOL = kcal / mol  # eV
 
 
-def frames(folder: Path, part: str):
+def frames(part: Path, stages: list[str]):
     """The snapshots of a part, as they are stored: eV, Angstrom."""
-    snapshots = open_snapshots(folder / part, stages=STAGES)
+    snapshots = open_snapshots(part, stages=stages)
     return (snapshots[i] for i in range(len(snapshots)))
 
 
@@ -37,10 +42,10 @@ def predicted(calc, frame) -> tuple[float, np.ndarray]:
     return atoms.get_potential_energy(), atoms.get_forces()
 
 
-def of_molecules(calc, folder: Path, part: str) -> dict[str, float]:
+def of_molecules(calc, part: Path, stages: list[str]) -> dict[str, float]:
     """Errors of energies and forces. Relative energies are those of the frames of one molecule, beside their mean."""
     by_molecule, of_forces, forces = defaultdict(list), [], []
-    for frame in frames(folder, part):
+    for frame in frames(part, stages):
         energy, force = predicted(calc, frame)
         by_molecule[frame.group].append((energy - frame.energy, len(frame.z)))
         of_forces.append((force - frame.forces).ravel())
@@ -60,10 +65,10 @@ def of_molecules(calc, folder: Path, part: str) -> dict[str, float]:
     }
 
 
-def of_pairs(calc, folder: Path) -> dict[str, float]:
+def of_pairs(calc, part: Path, stages: list[str]) -> dict[str, float]:
     """Errors of energies of interaction: a record of a pair is followed by those of its halves, frame by frame."""
     records = defaultdict(list)
-    for frame in frames(folder, "test_dimers"):
+    for frame in frames(part, stages):
         records[frame.group].append((frame.energy, predicted(calc, frame)[0]))
     pairs = [name for name in records if name + "a" in records]
     labels, errors = [], []
@@ -81,35 +86,53 @@ def of_pairs(calc, folder: Path) -> dict[str, float]:
     }
 
 
-def evaluate(model: str, folder: Path) -> dict[str, dict[str, float]]:
-    """The errors of a model file on every held-out set, rounded to three digits."""
-    return measured(Calculator(model, device="cpu", threads=1, error_bars=False), folder)
+def evaluate(model: str, folder: Path, stages: list[str] = STAGES) -> dict[str, dict[str, float]]:
+    """The errors of a model file, or of GFN2-xTB, on every held-out set, rounded to three digits."""
+    if model == REFERENCE:
+        from xtb import GFN2
+
+        return measured(GFN2(), folder, stages)
+    return measured(Calculator(model, device="cpu", threads=1, error_bars=False), folder, stages)
 
 
-def measured(calc, folder: Path) -> dict[str, dict[str, float]]:
-    """The same of any calculator of ASE."""
-    errors = {name: of_molecules(calc, folder, part) for name, part in SETS.items()}
-    errors["unseen pairs"] = of_pairs(calc, folder)
+def measured(calc, folder: Path, stages: list[str] = STAGES) -> dict[str, dict[str, float]]:
+    """The same of any calculator of ASE. Raises InputError for a folder without any part that is held out."""
+    errors = {
+        name: measure(calc, folder / part, stages) for name, (part, measure) in SETS.items() if (folder / part).is_dir()
+    }
+    if not errors:
+        parts = ", ".join(part for part, _ in SETS.values())
+        raise InputError(f"{folder} has none of the folders {parts}: prepare.py or label_dft.py makes them")
     return {
         name: {what: value if isinstance(value, int) else float(f"{value:.3g}") for what, value in numbers.items()}
         for name, numbers in errors.items()
     }
 
 
+SETS = {
+    "unseen molecules": ("test", of_molecules),
+    "larger molecules": ("larger", of_molecules),
+    "unseen pairs": ("test_dimers", of_pairs),
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model file, or by its name one that comes with equitensor")
     parser.add_argument("data", type=Path, help="the folder that prepare.py made")
+    parser.add_argument("--stages", nargs="+", default=STAGES, help="of the labels; default: those of GFN2-xTB")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     try:
-        errors = evaluate(options.model, options.data)
+        errors = evaluate(options.model, options.data, options.stages)
     except InputError as error:
         sys.exit(f"error: {error}")
     for name, numbers in errors.items():
         print(name)
         for what, value in numbers.items():
             print(f"    {what:45} {value:g}")
+    for name in SETS.keys() - errors.keys():
+        print(f"{name}: not measured, since there is no folder {options.data / SETS[name][0]}")
     if options.json:
         options.json.write_text(json.dumps(errors, indent=2) + "\n")
 

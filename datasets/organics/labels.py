@@ -3,9 +3,8 @@
 Everything is in atomic units here, as in the records of PubChemQCR: Hartree and Bohr.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from shards import Frame
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator
 
@@ -14,15 +13,6 @@ RARER = 1.4  # ratio of the numbers of the steps that are kept
 CONVERGED = 1e-3  # Hartree/Bohr, the largest component of the gradient: 0.05 eV/Angstrom
 LONGEST = 0.3  # Bohr, of one step of one atom
 MEMORY = 12  # pairs of steps and changes of the gradient
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Positions (Bohr), energy (Hartree), gradient (Hartree/Bohr)."""
-
-    positions: np.ndarray
-    energy: float
-    gradient: np.ndarray
 
 
 class Labels:

@@ -11,30 +11,24 @@ what one seed holds out no other seed trains on. A folder is of one seed and siz
 
 import argparse
 import csv
-import gzip
 import hashlib
 import itertools
 import json
 import multiprocessing
-import pickle
-import shutil
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import rdkit
 from geometries import conformers, hot, side_by_side, squeezed, stretched
-from labels import Frame, Labels
+from labels import Labels
 from molecules import FRAGMENTS, molecules
 from rdkit import Chem
+from shards import BOHR, SHARD, Frame, record, write
 
-SHARD = 20  # molecules
 AT_ONCE = {"train": 5, "dimers": 2}  # shards of a part before the next part's turn; of others one
-BOHR = 0.529177210544  # Angstrom
 STRONGEST = 1.0  # Hartree/Bohr, of a gradient: 51 eV/Angstrom
 COUNTS = {"molecules": 9000, "larger": 150, "dimers": 3000}
 MOST, LARGER = 50, (51, 80)  # atoms
@@ -204,48 +198,22 @@ class Molecule:
 
 
 def _record(smiles: str, numbers: np.ndarray, stages: dict[str, list[Frame]]) -> dict:
-    """As PubChemQCR keeps a molecule: positions in Angstrom, energies and gradients in Hartree and Bohr."""
-    symbols = [Chem.GetPeriodicTable().GetElementSymbol(int(number)) for number in numbers]
-    return {"smiles": smiles} | {stage: [_step(symbols, frame) for frame in frames] for stage, frames in stages.items()}
-
-
-def _step(symbols, frame: Frame) -> dict:
-    positions, gradient = (frame.positions * BOHR).round(6).tolist(), frame.gradient.round(8).tolist()
-    return {
-        "coordinates": [{"atom": s, "x": x, "y": y, "z": z} for s, (x, y, z) in zip(symbols, positions, strict=True)],
-        "energy": frame.energy,
-        "gradient": [{"atom": s, "dx": x, "dy": y, "dz": z} for s, (x, y, z) in zip(symbols, gradient, strict=True)],
-    }
+    return record(smiles, [Chem.GetPeriodicTable().GetElementSymbol(int(number)) for number in numbers], stages)
 
 
 def make(task: Task) -> str:
-    """Write one shard, whole or not at all, with a report beside it."""
-    began, counts = time.process_time(), Counter()
-    building = task.file.with_suffix(".building")
-    shutil.rmtree(building, ignore_errors=True)
-    environment = lmdb.open(str(building), map_size=2**32)
-    with environment.begin(write=True) as transaction:
-        for place, row in enumerate(task.rows):
-            number = task.number * SHARD + place
-            molecule = Molecule(row, task.seed, number, task.hot)
-            for suffix, record in molecule.records().items():
-                key = f"{task.part} {task.seed}-{number:06}{suffix}"  # so that no other seed has it
-                transaction.put(key.encode(), gzip.compress(pickle.dumps(record), mtime=0))
-            counts += molecule.counts
-    environment.copy(str(_emptied(building.with_suffix(".copy"))), compact=True)
-    environment.close()
-    report = {**counts, "seconds": round(time.process_time() - began, 1)}
-    task.file.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    (building.with_suffix(".copy") / "data.mdb").rename(task.file)
-    shutil.rmtree(building)
-    shutil.rmtree(building.with_suffix(".copy"))
-    return f"{task.file}: " + ", ".join(f"{value} {name}" for name, value in report.items())
+    """Write one shard; what came of it, in a line."""
+    counts = Counter()
+    return write(task.file, _records(task, counts), counts)
 
 
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
+def _records(task: Task, counts: Counter):
+    for place, row in enumerate(task.rows):
+        number = task.number * SHARD + place
+        molecule = Molecule(row, task.seed, number, task.hot)
+        for suffix, one in molecule.records().items():
+            yield f"{task.part} {task.seed}-{number:06}{suffix}", one  # a key that no other seed has
+        counts += molecule.counts
 
 
 def isolated_atoms() -> str:

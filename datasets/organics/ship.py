@@ -1,4 +1,4 @@
-"""Put a trained model where `organics` is found by name, with its card: card.yaml, its data, its errors.
+"""Put a trained model where it is found by name, `organics` by default, with its card: card.yaml, its data, its errors.
 
     python datasets/organics/ship.py runs/organics/model/model.eqt runs/organics/errors.json runs/organics/train*.lmdb
 
@@ -39,10 +39,10 @@ def without_folders(value):
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def shipped(model: Path) -> Path:
-    """The copy of a model file from which `organics` is loaded."""
+def shipped(model: Path, name: str) -> Path:
+    """The copy of a model file that is loaded by this name."""
     SHIPPED.mkdir(exist_ok=True)
-    copy = SHIPPED / "organics.eqt"
+    copy = SHIPPED / f"{name}.eqt"
     shutil.copyfile(model, copy)
     write_header(copy, without_folders(read_header(copy)))
     return copy
@@ -53,14 +53,16 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("errors", type=Path, help="JSON of evaluate.py")
     parser.add_argument("train", type=Path, nargs="+", help="the stores that it was trained on")
+    parser.add_argument("--name", default="organics", help="by which it is found; default %(default)s")
+    parser.add_argument("--card", type=Path, default=HERE / "card.yaml", help="what it is for; default card.yaml")
     options = parser.parse_args()
-    card = yaml.safe_load((HERE / "card.yaml").read_text())
+    card = yaml.safe_load(options.card.read_text())
     card["data"] = data_of(options.train)
     card["errors"] = json.loads(options.errors.read_text())
     write_card(options.model, card)
-    file = shipped(options.model)
+    file = shipped(options.model, options.name)
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    print(f"elements {read_header('organics')['elements']}")
+    print(f"elements {read_header(file)['elements']}")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ LEVELS = {
     "hf": "Hartree-Fock",
     "DFT_1st": "B3LYP/6-31G*",
     "DFT_2nd": "B3LYP/6-31G*",
-    "gfn2": "GFN2-xTB",  # these two are not PubChemQCR's: datasets/organics keeps its frames in the same layout
+    "gfn2": "GFN2-xTB",  # these three are not PubChemQCR's: datasets/organics keeps its frames in the same layout
     "gfn2_md": "GFN2-xTB",
+    "b3lyp": "B3LYP/6-31G*",
 }
 DFT_STAGES = ("DFT_1st", "DFT_2nd")
 
