@@ -11,6 +11,8 @@ from rdkit.Chem import AllChem, rdMolTransforms
 
 HOT = (300, 1000)  # K, between which each frame has a temperature of its own
 DYNAMICS = (120, 0.5, 0.02)  # steps before each frame, femtoseconds, friction in 1/fs
+BONDS_TO_H = {7: 1.02, 8: 0.97, 16: 1.35}  # Angstrom, by atomic number
+REACH = 2.8  # Angstrom, from a hydrogen to the atom that it goes to
 CLOSE, FAR = 0.75, 1.4  # of the sum of van der Waals radii, between which molecules begin side by side
 _BOLTZMANN = 0.0019872  # kcal/mol/K
 _ACCELERATION = 4.184e-4  # kcal/mol/Angstrom/u in Angstrom/fs^2
@@ -128,6 +130,27 @@ def stretched(mol: Chem.Mol, x: np.ndarray, rng) -> np.ndarray | None:
     moved, axis = x.copy(), x[end] - x[begin]
     moved[sorted(side)] += axis / np.linalg.norm(axis) * rng.uniform(0.2, 1.6)
     return moved
+
+
+def transferred(mol: Chem.Mol, x: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray] | None:
+    """A hydrogen of N, O or S on its way to another of these nearby, and arrived there; None without such a pair."""
+    polar = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() in BONDS_TO_H]
+    donors = {h.GetIdx(): i for i in polar for h in mol.GetAtomWithIdx(i).GetNeighbors() if h.GetAtomicNum() == 1}
+    pairs = [
+        (h, other)
+        for h, donor in donors.items()
+        for other in polar
+        if other != donor and np.linalg.norm(x[other] - x[h]) < REACH
+    ]
+    if not pairs:
+        return None
+    h, other = pairs[rng.integers(len(pairs))]
+    away = x[h] - x[other]
+    there = x[other] + away * BONDS_TO_H[mol.GetAtomWithIdx(other).GetAtomicNum()] / np.linalg.norm(away)
+    between, arrived = x.copy(), x.copy()
+    between[h] += rng.uniform(0.2, 1.0) * (there - x[h])
+    arrived[h] = there
+    return between, arrived
 
 
 def side_by_side(parts: list[Chem.Mol], rng) -> Chem.Mol:

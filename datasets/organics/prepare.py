@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import rdkit
-from geometries import conformers, hot, side_by_side, squeezed, stretched
+from geometries import conformers, hot, side_by_side, squeezed, stretched, transferred
 from labels import Labels
 from molecules import FRAGMENTS, molecules
 from rdkit import Chem
 from shards import BOHR, SHARD, Frame, record, write
 
+HOT, TRANSFERS = "hot", "transfers"  # kinds of geometries
 AT_ONCE = {"train": 5, "dimers": 2}  # shards of a part before the next part's turn; of others one
 STRONGEST = 1.0  # Hartree/Bohr, of a gradient: 51 eV/Angstrom
 COUNTS = {"molecules": 9000, "larger": 150, "dimers": 3000}
@@ -45,7 +46,7 @@ class Task:
     rows: list[dict]
     file: Path
     seed: int
-    hot: int | None
+    only: tuple[str, int] | None
 
 
 def share(text: str) -> float:
@@ -101,7 +102,7 @@ def kept_list(out: Path, options: argparse.Namespace) -> list[dict]:
     made, table = out / "made.json", out / "molecules.csv"
     now = {"seed": options.seed, "most": options.most, "rdkit": rdkit.__version__, "numpy": np.__version__}
     now |= {"molecules": options.molecules} if options.molecules != COUNTS["molecules"] else {}
-    now |= {"hot": options.hot} if options.hot is not None else {}
+    now |= dict([only(options)]) if only(options) else {}
     if made.exists():
         if (before := json.loads(made.read_text())) != now:
             sys.exit(f"error: {out} was begun with {before}, this is {now}: take another folder")
@@ -120,11 +121,11 @@ def kept_list(out: Path, options: argparse.Namespace) -> list[dict]:
 class Molecule:
     """One row of the list: its geometries, labelled; `counts` says what was left out.
 
-    hot: only so many frames of dynamics instead of all kinds of geometries.
+    only: so many frames of one kind, HOT or TRANSFERS, instead of all kinds of geometries but the latter.
     """
 
-    def __init__(self, row: dict, seed: int, number: int, hot: int | None = None) -> None:
-        self.row, self.seed, self.hot = row, seed, hot
+    def __init__(self, row: dict, seed: int, number: int, only: tuple[str, int] | None = None) -> None:
+        self.row, self.seed, self.only = row, seed, only
         self.rng = np.random.default_rng([seed, number, *row["part"].encode()])
         self.counts = Counter()
 
@@ -136,8 +137,9 @@ class Molecule:
             return {}
         numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
         labels = Labels(numbers, mol.GetConformer(0).GetPositions() / BOHR)
-        relaxed = labels.relaxation(mol.GetConformer(0).GetPositions() / BOHR) if self.hot is None else []
-        frames = [labels.frame(x / BOHR) for x in self._others(mol)]
+        start, others = self._geometries(mol)
+        relaxed = [] if start is None else labels.relaxation(start / BOHR)
+        frames = [labels.frame(x / BOHR) for x in others]
         self.counts["geometries without charges"] += sum(frame is None for frame in frames)
         labelled = [frame for frame in frames if frame is not None]
         stages = {"gfn2": self._usable(relaxed), "gfn2_md": self._usable(labelled)}
@@ -149,16 +151,25 @@ class Molecule:
         return {"": _record(self.row["smiles"], numbers, stages), **halves}
 
     def _start(self):
-        count = 2 if self.hot is None else 1
+        count = 2 if self.only is None else 1
         parts = [conformers(smiles, count, self.seed) for smiles in self.row["smiles"].split(".")]
         if any(part is None for part in parts):
             return None
         return parts[0] if len(parts) == 1 else side_by_side(parts, self.rng)
 
+    def _geometries(self, mol) -> tuple[np.ndarray | None, list[np.ndarray]]:
+        """Where a relaxation starts, and what else is labelled."""
+        if self.only is None:
+            return mol.GetConformer(0).GetPositions(), self._others(mol)
+        kind, count = self.only
+        rows = hot(mol, 0, count, self.rng)
+        if kind == HOT:
+            return None, rows
+        transfers = [transfer for x in rows if (transfer := transferred(mol, x, self.rng)) is not None]
+        return (transfers[0][1] if transfers else None), [between for between, _ in transfers]
+
     def _others(self, mol) -> list[np.ndarray]:
-        """What is labelled beside the relaxation, or in place of it."""
-        if self.hot is not None:
-            return hot(mol, 0, self.hot, self.rng)
+        """Geometries beside the relaxation."""
         rows = hot(mol, 0, 10, self.rng)
         for other in range(1, mol.GetNumConformers()):
             rows += hot(mol, other, 5, self.rng)
@@ -210,7 +221,7 @@ def make(task: Task) -> str:
 def _records(task: Task, counts: Counter):
     for place, row in enumerate(task.rows):
         number = task.number * SHARD + place
-        molecule = Molecule(row, task.seed, number, task.hot)
+        molecule = Molecule(row, task.seed, number, task.only)
         for suffix, one in molecule.records().items():
             yield f"{task.part} {task.seed}-{number:06}{suffix}", one  # a key that no other seed has
         counts += molecule.counts
@@ -228,6 +239,12 @@ def isolated_atoms() -> str:
     return "\n".join(lines) + "\n"
 
 
+def only(options: argparse.Namespace) -> tuple[str, int] | None:
+    """The one kind of geometries that was asked for, and how many of each molecule."""
+    asked = {kind: getattr(options, kind) for kind in (HOT, TRANSFERS)}
+    return next(((kind, count) for kind, count in asked.items() if count is not None), None)
+
+
 def tasks(rows: list[dict], options: argparse.Namespace) -> list[Task]:
     shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
     pending = []
@@ -240,7 +257,7 @@ def tasks(rows: list[dict], options: argparse.Namespace) -> list[Task]:
             file = options.out / part / f"{number:04}.lmdb"
             file.parent.mkdir(parents=True, exist_ok=True)
             if not file.exists():
-                pending.append(Task(part, number, piece, file, options.seed, options.hot))
+                pending.append(Task(part, number, piece, file, options.seed, only(options)))
     return sorted(pending, key=lambda task: task.number // AT_ONCE.get(task.part, 1))  # something of every part early
 
 
@@ -250,15 +267,22 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=MOST, help="atoms of a molecule; default %(default)s")
     parser.add_argument("--molecules", type=int, default=COUNTS["molecules"], help="of the list; default %(default)s")
-    parser.add_argument(
+    one_kind = parser.add_mutually_exclusive_group()
+    one_kind.add_argument(
         "--hot", type=int, help="only so many frames of dynamics of each molecule: more molecules in the same time"
+    )
+    one_kind.add_argument(
+        "--transfers",
+        type=int,
+        help="only so many frames of each molecule with a hydrogen on its way to another atom, and one relaxation",
     )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
     parser.add_argument("--shards", default=":", help="first:end of each part, default all")
     options = parser.parse_args()
-    if options.hot is not None and options.hot < 1:
-        parser.error(f"--hot {options.hot}: a molecule needs at least one frame")
+    for kind, count in filter(None, [only(options)]):
+        if count < 1:
+            parser.error(f"--{kind} {count}: a molecule needs at least one frame")
     options.out.mkdir(parents=True, exist_ok=True)
     todo = tasks(kept_list(options.out, options), options)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
