@@ -78,6 +78,7 @@ def test_relaxations_and_dynamics_with_xtb_are_one_level_that_is_not_dft(write):
     path = write({"smiles": "[H][H]", "gfn2": [step(), step()], "gfn2_md": [step()], "DFT_1st": [step()]})
     structures = list(pubchemqcr.read(path, stages=["gfn2", "gfn2_md"]))
     assert [structure.config_type for structure in structures] == ["gfn2", "gfn2", "gfn2_md"]
+    assert len(list(pubchemqcr.read(path, stages=["gfn2,gfn2_md"]))) == 3  # as of --stage gfn2,gfn2_md
     with pytest.raises(InputError, match="different levels of theory"):
         list(pubchemqcr.read(path, stages="gfn2,DFT_1st"))
     with pytest.raises(InputError, match="unknown stage 'mp2'"):

@@ -118,7 +118,7 @@ def _mention_bare(path, bare):
 
 
 def _checked_stages(stages, mix_levels):
-    names = stages.split(",") if isinstance(stages, str) else list(stages)
+    names = [name for text in ([stages] if isinstance(stages, str) else stages) for name in text.split(",")]
     known = {name.lower(): name for name in LEVELS}
     unknown = [name for name in names if name.strip().lower() not in known]
     if unknown or not names:
