@@ -13,6 +13,7 @@ take half of the time and change forces by 0.4 meV/Angstrom in the mean, energie
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import sys
 from collections import Counter, defaultdict
@@ -80,6 +81,15 @@ def chosen(snapshots: Snapshots, molecules: int, frames: int, heavy: int, seed: 
     return [[snapshots[i] for i in own[:frames]] for own in itertools.islice(of_molecule.values(), molecules)]
 
 
+def check_choice(options: argparse.Namespace) -> None:
+    """Ends the program where the folder was begun with another choice of molecules: shards would not fit together."""
+    made = options.out / "made.json"
+    now = {name: getattr(options, name) for name in ("sources", "molecules", "frames", "heavy", "seed")}
+    if made.exists() and (before := json.loads(made.read_text())) != now:
+        sys.exit(f"error: {options.out} was begun with {before}, this is {now}: take another folder")
+    made.write_text(json.dumps(now) + "\n")
+
+
 def make(task: Task) -> str:
     """Write one shard; what came of it, in a line."""
     counts = Counter()
@@ -111,6 +121,7 @@ def main():
     except InputError as error:
         sys.exit(f"error: {error}")
     options.out.mkdir(parents=True, exist_ok=True)
+    check_choice(options)
     tasks = [
         Task(molecules[start : start + SHARD], options.out / f"{start // SHARD:04}.lmdb")
         for start in range(0, len(molecules), SHARD)

@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,3 +67,21 @@ def test_shards_are_read_as_they_were_labelled(script, snapshots, monkeypatch, t
         assert frame.energy == pytest.approx(-len(before) * Hartree)
         np.testing.assert_allclose(frame.pos, before.pos, atol=1e-6)
         np.testing.assert_allclose(frame.forces, before.pos, atol=1e-6)
+
+
+def test_a_folder_holds_one_choice_of_molecules(script, tmp_path):
+    options = SimpleNamespace(out=tmp_path, sources=["train.lmdb"], molecules=40, frames=1, heavy=10, seed=0)
+    script.check_choice(options)
+    script.check_choice(options)
+    options.seed = 1
+    with pytest.raises(SystemExit, match=r"was begun with .*'seed': 0}, this is .*'seed': 1}: take another folder"):
+        script.check_choice(options)
+
+
+def test_energies_are_those_of_pubchemqcr(script, shared_data):
+    """To what density fitting and the grid change."""
+    pytest.importorskip("pyscf")
+    frame = next(iter(open_snapshots(shared_data / "pubchemqcr" / "Data06.lmdb")))
+    label = script.labelled(frame)
+    assert label.energy * Hartree == pytest.approx(frame.energy, abs=1e-3)
+    np.testing.assert_allclose(-label.gradient * Hartree / Bohr, frame.forces, atol=5e-3)
