@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names below
     from equitensor.models.architectures import ARCHITECTURES as ARCHITECTURES
     from equitensor.models.architectures import build as build
     from equitensor.models.backbone import Backbone as Backbone
+    from equitensor.models.backbone import GrowingBackbone as GrowingBackbone
     from equitensor.models.by_name import model_path as model_path
     from equitensor.models.by_name import own_file as own_file
     from equitensor.models.by_name import shipped_models as shipped_models
@@ -31,6 +32,7 @@ _LAZY = {
     "Backbone": "equitensor.models.backbone",
     "D3": "equitensor.models.dispersion",
     "ErrorBars": "equitensor.models.error_bars",
+    "GrowingBackbone": "equitensor.models.backbone",
     "Potential": "equitensor.models.potential",
     "build": "equitensor.models.architectures",
     "card_lines": "equitensor.models.card",

@@ -5,6 +5,7 @@ from torch import nn
 
 from equitensor.errors import InputError
 from equitensor.models.architectures import build
+from equitensor.models.backbone import GrowingBackbone, growing
 from equitensor.models.parts import READOUT, parts_of
 from equitensor.models.potential import Potential
 from equitensor.nn.weights import ElementTable
@@ -44,12 +45,14 @@ def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potentia
     Goodfellow and Shlens, Net2Net, 2016). Raises InputError for settings by which the architecture cannot grow, or
     that are not larger.
     """
+    if not sizes:
+        return model
     settings = dict(model.settings)
     neighbors = settings.pop("num_neighbors")
-    growing = model.backbone.GROWING
+    by = growing(type(model.backbone))
     for name, size in sizes.items():
-        if name not in growing:
-            known = ", ".join(growing) or "nothing"
+        if name not in by:
+            known = ", ".join(by) or "nothing"
             raise InputError(f"a model of {settings['architecture']} cannot grow by {name}; it can by {known}")
         if size < settings.get(name, size):
             raise InputError(f"a model whose {name} is {settings[name]} cannot grow to {size}")
@@ -57,6 +60,7 @@ def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potentia
     made = build(settings | sizes, e0s, e0s, model.scale, model.shift, neighbors, seed)
     made = made.to(device=model.device, dtype=model.dtype)
     made.d3 = model.d3
+    assert isinstance(made.backbone, GrowingBackbone)  # or nothing could grow
     try:
         made.backbone.begin_as(model.backbone)
     except InputError as error:

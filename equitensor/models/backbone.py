@@ -24,13 +24,11 @@ class Backbone(nn.Module, ABC):
             several that match the first counts. Without any each module is a part.
         lr_scale: of an optimiser's default learning rate.
         AMONG_MANY: the values of settings that the config leaves open, for data of many elements.
-        GROWING: settings, whole numbers, by which it can be larger than one whose weights it begins with (`begin_as`).
     """
 
     PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     lr_scale: ClassVar[float] = 1.0
     AMONG_MANY: ClassVar[Mapping[str, Any]] = {}
-    GROWING: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, species: Tensor, neighbors: Neighborhood) -> tuple[Tensor, ...]:
@@ -40,13 +38,28 @@ class Backbone(nn.Module, ABC):
         Energies are in units of the forces' scale, 0 on average; features do not change with rotations.
         """
 
-    def begin_as(self, smaller: "Backbone") -> None:
+
+class GrowingBackbone(Backbone):
+    """A backbone that can begin with the weights of a smaller one.
+
+    Attributes:
+        GROWING: settings, whole numbers, by which it can be larger.
+    """
+
+    GROWING: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def begin_as(self, smaller: Backbone) -> None:
         """Take such weights that the energies are those of one that is smaller by settings of `GROWING`.
 
         What is new has random weights, but does not act on what was there before. Raises InputError where `smaller` is
-        not smaller. Needed where `GROWING` is not empty.
+        not smaller.
         """
-        raise NotImplementedError(f"{type(self).__name__} has settings in GROWING, but no begin_as")
+
+
+def growing(architecture: type[Backbone]) -> tuple[str, ...]:
+    """The settings by which it can be larger than a model whose weights it begins with."""
+    return architecture.GROWING if issubclass(architecture, GrowingBackbone) else ()
 
 
 class EvaluatedBackbone(Backbone):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from equitensor.errors import InputError
-from equitensor.models.backbone import Backbone, EvaluatedBackbone
+from equitensor.models.backbone import Backbone, EvaluatedBackbone, GrowingBackbone
 from equitensor.nn.density_product import DensityInvariants, DensityPowers, DensityProduct
 from equitensor.nn.edge_geometry import EdgeGeometry
 from equitensor.nn.message_passing import SILU_GAIN, AtomicDensity, EdgeUpdate
@@ -87,7 +87,7 @@ class Round(nn.Module):
 
 
 @final
-class Directional(EvaluatedBackbone):
+class Directional(EvaluatedBackbone, GrowingBackbone):
     """Atomic energies (n,), in units of the training forces' scale, and invariant features of each atom.
 
     Args: num_elements; cutoff in Angstrom; channels C on the atoms; edge_channels c on the edges; lmax, the degree

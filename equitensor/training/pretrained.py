@@ -12,6 +12,7 @@ from equitensor.data import E0s, Snapshots, resolve_e0s
 from equitensor.data.e0s import isolated_atoms
 from equitensor.errors import InputError
 from equitensor.models import D3
+from equitensor.models.backbone import growing
 from equitensor.models.parts import READOUT
 from equitensor.training.checkpoint import saved_config
 from equitensor.training.closest import begin_repulsion
@@ -42,7 +43,7 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
     else:
         settings = dict(models.read_header(path)["settings"])
         settings.pop("num_neighbors", None)
-        grows = models.ARCHITECTURES.find(settings["architecture"]).GROWING
+        grows = growing(models.ARCHITECTURES.find(settings["architecture"]))
         differing = [key for key, value in given.items() if settings.get(key, value) != value]
         if differing := [key for key in differing if not (key in grows and given[key] > settings[key])]:
             what = ", ".join(f"model.{key} ({given[key]!r} here, {settings[key]!r} there)" for key in differing)
@@ -56,7 +57,7 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
 
 def _larger(settings: dict, model: models.Potential) -> dict[str, int]:
     """Those of the settings by which a model of them is larger than this one."""
-    sizes = {name: settings[name] for name in model.backbone.GROWING if name in settings}
+    sizes = {name: settings[name] for name in growing(type(model.backbone)) if name in settings}
     return {name: size for name, size in sizes.items() if size != model.settings.get(name)}
 
 
