@@ -131,8 +131,9 @@ def main():
         print(name)
         for what, value in numbers.items():
             print(f"    {what:45} {value:g}")
-    for name in SETS.keys() - errors.keys():
-        print(f"{name}: not measured, since there is no folder {options.data / SETS[name][0]}")
+    for name, (part, _) in SETS.items():
+        if name not in errors:
+            print(f"{name}: not measured, since there is no folder {options.data / part}")
     if options.json:
         options.json.write_text(json.dumps(errors, indent=2) + "\n")
 
