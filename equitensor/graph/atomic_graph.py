@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AtomicGraph:
     """Atoms and directed edges of b structures, with n atoms and e edges in total.
 
@@ -73,6 +73,12 @@ class AtomicGraph:
             raise AttributeError(f"a graph has no {name!r}")
         return self.others.get(name)
 
+    def __repr__(self) -> str:
+        """Its sizes: thousands of numbers would tell less."""
+        given = [name for name, tensor in self._tensors() if is_label(name) and not tensor.isnan().all()]
+        counts = f"structures={self.num_graphs}, atoms={self.num_nodes}, edges={self.num_edges}"
+        return f"AtomicGraph({counts}, labels={given})"
+
     @property
     def num_nodes(self) -> int:
         return self.z.shape[0]
@@ -112,6 +118,14 @@ class AtomicGraph:
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "AtomicGraph":
         """The graph of such arrays; their order is not checked again."""
         return cls(**_with_others({name: torch.from_numpy(array) for name, array in arrays.items()}), ordered=True)
+
+    def __reduce_ex__(self, protocol):
+        """As arrays, since a process that receives tensors asks the sender for a file of each; with gradients or on a
+        GPU as tensors."""
+        tensors = [tensor for _, tensor in self._tensors()]
+        if any(tensor.requires_grad or tensor.device.type != "cpu" for tensor in tensors):
+            return super().__reduce_ex__(protocol)
+        return AtomicGraph.from_arrays, (self.arrays(),)
 
     def to(self, device: str | torch.device) -> "AtomicGraph":
         if self.z.device == torch.device(device):

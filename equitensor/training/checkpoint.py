@@ -17,6 +17,7 @@ FREE_TO_CHANGE = {
     "train.max_time",
     "train.max_epochs",
     "train.patience",
+    "data.num_workers",
     "train.device",
     "train.threads",
     "train.loggers",

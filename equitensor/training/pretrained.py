@@ -107,7 +107,7 @@ class Pretrained:
         notes: list[str] = []
         if sizes := _larger(config.model.settings(), model):
             changes = ", ".join(f"{name} {size} (was {model.settings.get(name)})" for name, size in sizes.items())
-            notes.append(f"larger than the file: {changes}; it begins with the same predictions")
+            notes.append(f"larger than the file: {changes}; what is new does not act yet")
             model = models.enlarged(model, sizes, config.seed)
         return cls(path, model, e0s, notes, d3, new_head=config.train.head == "new")
 

@@ -38,6 +38,24 @@ def test_workers_read_the_same_store(store, context):
     assert store[0].energy == 0.0
 
 
+def test_a_graph_is_pickled_as_arrays_unless_it_has_gradients(store, monkeypatch):
+    graph = next(iter(graph_loader(GraphDataset(store, cutoff=3.0), batch_size=3)))
+    leaf = graph.replace(pos=graph.pos.clone().requires_grad_())
+    assert pickle.loads(pickle.dumps(leaf)).pos.requires_grad
+    monkeypatch.setattr(torch.Tensor, "__reduce_ex__", None)  # a tensor in it would fail
+    back = pickle.loads(pickle.dumps(graph)).arrays()
+    for name, array in graph.arrays().items():
+        np.testing.assert_array_equal(back[name], array)
+    with pytest.raises(TypeError):
+        pickle.dumps(leaf)
+
+
+def test_a_graph_shows_its_sizes(store):
+    assert repr(GraphDataset(store, cutoff=3.0)[0]) == (
+        "AtomicGraph(structures=1, atoms=3, edges=6, labels=['energy', 'forces'])"
+    )
+
+
 def test_a_pickled_store_opens_its_file_again(store):
     assert pickle.loads(pickle.dumps(store))[3].energy == 3.0
 

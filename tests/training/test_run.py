@@ -137,10 +137,16 @@ def test_a_damaged_checkpoint_is_refused(config, tmp_path):
 
 
 def test_workers_change_nothing(config, tmp_path, shards):
-    for name, workers in (("a", 0), ("b", 2)):
-        fit(config(output=str(tmp_path / name), data={"num_workers": workers}, train={"max_epochs": 2}))
-    a, b = (models.load(tmp_path / name / "model.eqt").state_dict() for name in "ab")
-    assert_same_state(a, b)
+    states = []
+    for first, then in ((0, 0), (2, 2), (0, 2)):
+        run = tmp_path / f"{first}{then}"
+        for epochs, workers, resume in ((1, first, None), (2, then, run)):
+            own = config(output=str(run), data={"num_workers": workers}, train={"max_epochs": epochs})
+            fit(own, resume=resume)
+        states.append(models.load(run / "model.eqt").state_dict())
+    none, two, later = states
+    assert_same_state(none, two)
+    assert_same_state(none, later)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
