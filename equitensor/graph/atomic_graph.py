@@ -75,9 +75,7 @@ class AtomicGraph:
 
     def __repr__(self) -> str:
         """Its sizes: thousands of numbers would tell less."""
-        given = [name for name, tensor in self._tensors() if is_label(name) and not tensor.isnan().all()]
-        counts = f"structures={self.num_graphs}, atoms={self.num_nodes}, edges={self.num_edges}"
-        return f"AtomicGraph({counts}, labels={given})"
+        return f"AtomicGraph(structures={self.num_graphs}, atoms={self.num_nodes}, edges={self.num_edges})"
 
     @property
     def num_nodes(self) -> int:
@@ -120,12 +118,11 @@ class AtomicGraph:
         return cls(**_with_others({name: torch.from_numpy(array) for name, array in arrays.items()}), ordered=True)
 
     def __reduce_ex__(self, protocol):
-        """As arrays, since a process that receives tensors asks the sender for a file of each; with gradients or on a
-        GPU as tensors."""
-        tensors = [tensor for _, tensor in self._tensors()]
-        if any(tensor.requires_grad or tensor.device.type != "cpu" for tensor in tensors):
+        """As arrays, since a process that receives tensors asks the sender for a file of each."""
+        try:
+            return AtomicGraph.from_arrays, (self.arrays(),)
+        except (RuntimeError, TypeError):  # with gradients, on a GPU, of a kind that arrays lack
             return super().__reduce_ex__(protocol)
-        return AtomicGraph.from_arrays, (self.arrays(),)
 
     def to(self, device: str | torch.device) -> "AtomicGraph":
         if self.z.device == torch.device(device):

@@ -39,7 +39,7 @@ def extended(model: Potential, e0s: dict[int, float]) -> Potential:
 
 
 def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potential:
-    """A potential that is larger by these settings, and predicts the same until it is trained further.
+    """A potential, in training mode, that is larger by these settings and predicts the same until it is trained.
 
     What is new has random weights, which depend only on `seed`, but does not act on what was there before (Chen,
     Goodfellow and Shlens, Net2Net, 2016). Raises InputError for settings by which the architecture cannot grow, or
@@ -54,7 +54,7 @@ def enlarged(model: Potential, sizes: dict[str, int], seed: int = 0) -> Potentia
         if name not in by:
             known = ", ".join(by) or "nothing"
             raise InputError(f"a model of {settings['architecture']} cannot grow by {name}; it can by {known}")
-        if size < settings.get(name, size):
+        if size < (settings.get(name) or size):
             raise InputError(f"a model whose {name} is {settings[name]} cannot grow to {size}")
     e0s = dict(zip(model.elements, model.e0s.tolist(), strict=True))
     made = build(settings | sizes, e0s, e0s, model.scale, model.shift, neighbors, seed)

@@ -43,17 +43,17 @@ class GrowingBackbone(Backbone):
     """A backbone that can begin with the weights of a smaller one.
 
     Attributes:
-        GROWING: settings, whole numbers, by which it can be larger.
+        GROWING: names of settings, whole numbers without None, by which it can be larger.
     """
 
     GROWING: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def begin_as(self, smaller: Backbone) -> None:
-        """Take such weights that the energies are those of one that is smaller by settings of `GROWING`.
+        """Take such weights that the energies are those of `smaller`, which differs by settings of `GROWING` alone.
 
-        What is new has random weights, but does not act on what was there before. Raises InputError where `smaller` is
-        not smaller.
+        What is new has random weights, but does not act on what was there before. Raises InputError for weights that
+        have no place here.
         """
 
 
@@ -83,4 +83,11 @@ def problem(_name: str, architecture) -> str | None:
     if missing := [name for name in NEEDED if name not in parameters]:
         return f"its constructor does not take {', '.join(missing)}"
     needed = [name for name, each in parameters.items() if each.default is each.empty and name not in NEEDED]
-    return f"its setting {needed[0]} has no default" if needed else None
+    if needed:
+        return f"its setting {needed[0]} has no default"
+    if not issubclass(architecture, GrowingBackbone):
+        return None
+    grows = getattr(architecture, "GROWING", None)
+    if isinstance(grows, tuple) and set(grows) <= set(parameters) - set(NEEDED):
+        return None
+    return f"{architecture.__name__}.GROWING is {grows!r}, no tuple of names of its settings, as ('layers',)"

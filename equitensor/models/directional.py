@@ -105,7 +105,7 @@ class Directional(EvaluatedBackbone, GrowingBackbone):
         "interactions": ("rounds.*", "density.*"),
     }
     AMONG_MANY: ClassVar[Mapping[str, Any]] = {"normalized": True}
-    GROWING: ClassVar[tuple[str, ...]] = ("channels", "edge_channels", "gathered", "layers")
+    GROWING: ClassVar[tuple[str, ...]] = ("channels", "edge_channels", "layers")
 
     def __init__(
         self,
@@ -150,6 +150,8 @@ class Directional(EvaluatedBackbone, GrowingBackbone):
         if not isinstance(smaller, Directional):
             raise InputError(f"a {type(self).__name__} cannot begin as a {type(smaller).__name__}")
         own, known = _blocks(self), _blocks(smaller)
+        if missing := known.keys() - own.keys():
+            raise InputError(f"it has no place for {min(missing)}")
         for name, (weight, acts) in known.items():
             begin_block(own[name][0], weight, acts)
         for name in own.keys() - known.keys():

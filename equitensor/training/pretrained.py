@@ -44,12 +44,14 @@ def with_model_of_file(config: Config, resume: Path | None = None) -> Config:
         settings = dict(models.read_header(path)["settings"])
         settings.pop("num_neighbors", None)
         grows = growing(models.ARCHITECTURES.find(settings["architecture"]))
-        differing = [key for key, value in given.items() if settings.get(key, value) != value]
-        if differing := [key for key in differing if not (key in grows and given[key] > settings[key])]:
-            what = ", ".join(f"model.{key} ({given[key]!r} here, {settings[key]!r} there)" for key in differing)
+        there = {key: settings.get(key) for key in given}
+        differing = [key for key, value in given.items() if (there[key] or None) != (value or None)]
+        if differing := [key for key in differing if not (key in grows and there[key] and given[key] > there[key])]:
+            what = ", ".join(f"model.{key} ({given[key]!r} here, {there[key]!r} there)" for key in differing)
+            may = f" (only {', '.join(grows)} may be larger)" if grows else ""
             raise InputError(
-                f"train.init_from: {path} differs in {what}; its weights do not fit this model: leave that out, or "
-                "train without train.init_from"
+                f"train.init_from: {path} differs in {what}; its weights do not fit this model{may}: leave that out, "
+                "or train without train.init_from"
             )
     model = type(config.model).model_validate(settings | given)
     return config.model_copy(update={"model": model})
@@ -107,7 +109,9 @@ class Pretrained:
         notes: list[str] = []
         if sizes := _larger(config.model.settings(), model):
             changes = ", ".join(f"{name} {size} (was {model.settings.get(name)})" for name, size in sizes.items())
-            notes.append(f"larger than the file: {changes}; what is new does not act yet")
+            acts = "" if config.train.head == "new" else "; what is new does not act yet"
+            frozen = "; what is frozen stays as it is, also where it is new" if config.train.freeze else ""
+            notes.append(f"larger than the file: {changes}{acts}{frozen}")
             model = models.enlarged(model, sizes, config.seed)
         return cls(path, model, e0s, notes, d3, new_head=config.train.head == "new")
 

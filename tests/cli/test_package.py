@@ -130,12 +130,26 @@ class PartsAsText(models.Backbone):
         raise AssertionError("refused before it is used")
 
 
+class GrowsByText(models.GrowingBackbone):
+    GROWING: ClassVar = "layers"
+
+    def __init__(self, num_elements, num_neighbors, cutoff, layers=1):
+        raise AssertionError("refused before it is used")
+
+    def begin_as(self, smaller):
+        raise AssertionError("refused before it is used")
+
+    def forward(self, species, neighbors):
+        raise AssertionError("refused before it is used")
+
+
 @pytest.mark.parametrize(
     ("registry", "what", "message"),
     [
         (models.ARCHITECTURES, object, "no subclass of equitensor.models.Backbone"),
         (models.ARCHITECTURES, models.Backbone, "Backbone lacks forward"),
         (models.ARCHITECTURES, PartsAsText, r"PartsAsText\.PARTS\['readout'\] is no tuple of patterns"),
+        (models.ARCHITECTURES, GrowsByText, r"GrowsByText\.GROWING is 'layers', no tuple of names of its settings"),
         (FAMILIES, object, "no equitensor.nn.product_contract.Family"),
     ],
 )

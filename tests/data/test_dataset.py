@@ -51,9 +51,7 @@ def test_a_graph_is_pickled_as_arrays_unless_it_has_gradients(store, monkeypatch
 
 
 def test_a_graph_shows_its_sizes(store):
-    assert repr(GraphDataset(store, cutoff=3.0)[0]) == (
-        "AtomicGraph(structures=1, atoms=3, edges=6, labels=['energy', 'forces'])"
-    )
+    assert repr(GraphDataset(store, cutoff=3.0)[0]) == "AtomicGraph(structures=1, atoms=3, edges=6)"
 
 
 def test_a_pickled_store_opens_its_file_again(store):

@@ -9,7 +9,9 @@ from equitensor.errors import InputError
 LARGER = {"channels": 10, "edge_channels": 9, "layers": 3}
 
 
-@pytest.mark.parametrize("settings", [{}, {"product": "cg", "repulsion": True}, {"product": "cp", "correlation": 2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"product": "cg", "repulsion": True}, {"product": "cp", "correlation": 2}, {"gathered": 12}]
+)
 def test_a_larger_model_begins_with_the_same_predictions(fresh_model, evaluate, alanine, settings):
     model = fresh_model(**settings)
     if model.repulsion is not None:
@@ -34,12 +36,14 @@ def test_every_new_weight_learns_after_the_first_step(fresh_model, evaluate, ala
 
 
 def test_what_cannot_grow_is_refused(fresh_model):
-    model = fresh_model(gathered=12)
+    model = fresh_model()
     with pytest.raises(InputError, match=r"directional cannot grow by lmax; it can by channels, edge_channels, "):
         models.enlarged(model, {"lmax": 3})
     with pytest.raises(InputError, match=r"a model whose layers is 2 cannot grow to 1"):
         models.enlarged(model, {"layers": 1})
-    with pytest.raises(InputError, match=r"cannot grow to {'gathered': 10}: weights of shape .* are no block of"):
-        models.enlarged(fresh_model(), {"gathered": 10})  # twice its 8 channels by default
+    with pytest.raises(InputError, match=r"it has no place for rounds\.1\."):
+        model.backbone.begin_as(fresh_model(layers=3).backbone)
+    with pytest.raises(InputError, match=r"weights of shape .* are no block of"):
+        model.backbone.begin_as(fresh_model(channels=10).backbone)
     with pytest.raises(InputError, match=r"dimenet\+\+ cannot grow by layers; it can by nothing"):
         models.enlarged(models.build({"architecture": "dimenet++", "layers": 1}, [1], {1: 0.0}), {"layers": 2})

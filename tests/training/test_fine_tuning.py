@@ -42,7 +42,9 @@ def test_what_the_model_section_leaves_out_is_that_of_the_file(tuning, pretraine
     assert fit(tuning(train={"max_epochs": 2}), resume=tmp_path / "run")["epochs"] == 2  # the section still empty
 
 
-@pytest.mark.parametrize("change", [{"cutoff": 4.0}, {"channels": 2}, {"zbl": False}, {"architecture": "dimenet++"}])
+@pytest.mark.parametrize(
+    "change", [{"cutoff": 4.0}, {"channels": 2}, {"gathered": 9}, {"zbl": False}, {"architecture": "dimenet++"}]
+)
 def test_another_model_than_that_of_the_file_is_refused(tuning, change):
     name, value = next(iter(change.items()))
     message = rf"differs in model\.{name} \({re.escape(repr(value))} here, .* there\).*leave that out"

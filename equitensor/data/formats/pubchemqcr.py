@@ -31,10 +31,9 @@ LEVELS = {
     "hf": "Hartree-Fock",
     "DFT_1st": "B3LYP/6-31G*",
     "DFT_2nd": "B3LYP/6-31G*",
-    "gfn2": "GFN2-xTB",  # these three are not PubChemQCR's: datasets/organics keeps its frames in the same layout
-    "gfn2_md": "GFN2-xTB",
-    "b3lyp": "B3LYP/6-31G*",
 }
+OURS = {"gfn2": "GFN2-xTB", "gfn2_md": "GFN2-xTB", "b3lyp": "B3LYP/6-31G*"}  # of datasets/organics, in the same layout
+LEVELS |= OURS
 DFT_STAGES = ("DFT_1st", "DFT_2nd")
 
 
@@ -122,8 +121,9 @@ def _checked_stages(stages, mix_levels):
     known = {name.lower(): name for name in LEVELS}
     unknown = [name for name in names if name.strip().lower() not in known]
     if unknown or not names:
-        raise InputError(f"unknown stage {', '.join(map(repr, unknown))}; PubChemQCR has {', '.join(LEVELS)}")
-    names = [known[name.strip().lower()] for name in names]
+        what = f"unknown stage {', '.join(map(repr, unknown))}" if unknown else "the list of stages is empty"
+        raise InputError(f"{what}; PubChemQCR has pm3, hf, DFT_1st and DFT_2nd, our datasets {', '.join(OURS)}")
+    names = list(dict.fromkeys(known[name.strip().lower()] for name in names))
     levels = sorted({LEVELS[name] for name in names})
     if len(levels) > 1 and not mix_levels:
         raise InputError(
