@@ -71,9 +71,13 @@ def of_pairs(calc, part: Path, stages: list[str]) -> dict[str, float]:
     for frame in frames(part, stages):
         records[frame.group].append((frame.energy, predicted(calc, frame)[0]))
     pairs = [name for name in records if name + "a" in records]
+    if not pairs:
+        raise InputError(f"{part} has no pairs with their halves, whose keys end in a and b")
     labels, errors = [], []
     for pair in pairs:
         whole, one, other = (np.array(records[name]) for name in (pair, pair + "a", pair + "b"))
+        if not len(whole) == len(one) == len(other):
+            raise InputError(f"{part}, {pair}: {len(whole)} frames, but its halves have {len(one)} and {len(other)}")
         of_interaction = whole - one - other
         labels.append(of_interaction[:, 0])
         errors.append(of_interaction[:, 1] - of_interaction[:, 0])
@@ -89,8 +93,10 @@ def of_pairs(calc, part: Path, stages: list[str]) -> dict[str, float]:
 def evaluate(model: str, folder: Path, stages: list[str] = STAGES) -> dict[str, dict[str, float]]:
     """The errors of a model file, or of GFN2-xTB, on every held-out set, rounded to three digits."""
     if model == REFERENCE:
-        from xtb import GFN2
-
+        try:
+            from xtb import GFN2
+        except ImportError as error:
+            raise InputError(f"{REFERENCE} needs tblite and RDKit ({error}): pip install tblite rdkit") from None
         return measured(GFN2(), folder, stages)
     return measured(Calculator(model, device="cpu", threads=1, error_bars=False), folder, stages)
 

@@ -4,16 +4,17 @@
     OMP_NUM_THREADS=1 python datasets/organics/label_dft.py runs/organics/dft/train "runs/organics/train*.lmdb" \\
         --molecules 1500 --processes 2
 
-Molecules of few heavy atoms and frames of each, drawn by the seed. A shard is one LMDB file of 20 molecules; shards
-that are there are not made again, so a run that was stopped goes on.
+Neutral closed-shell molecules of few heavy atoms and frames of each, drawn by the seed. A shard is one LMDB file of 20
+molecules; shards that are there are not made again, so a run that was stopped goes on.
 
 Cartesian d functions give the energies in PubChemQCR's own records to 1e-6 Hartree. Density fitting and a coarser grid
 take half of the time and change forces by 0.4 meV/Angstrom in the mean, energies by less than 0.1 mHartree.
 """
 
 import argparse
+import glob
+import importlib.util
 import itertools
-import json
 import multiprocessing
 import sys
 from collections import Counter, defaultdict
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
-from shards import BOHR, SHARD, Frame, record, write
+from shards import BOHR, SHARD, Frame, begin, begun, record, write
 
 from equitensor.data import Snapshots, open_snapshots
 from equitensor.errors import InputError
@@ -58,19 +59,23 @@ def labelled(structure: Structure) -> Frame | None:
 
 
 def opened(sources: list[str]) -> Snapshots:
-    """The snapshots of stores, and of folders of prepare.py."""
-    return open_snapshots([{"path": each} | OF_FOLDERS if Path(each).is_dir() else each for each in sources])
+    """The snapshots of stores, and of folders of prepare.py, which patterns may name."""
+    paths = [path for each in sources for path in sorted(glob.glob(each)) or [each]]
+    return open_snapshots([{"path": path} | OF_FOLDERS if Path(path).is_dir() else path for path in paths])
 
 
 def chosen(snapshots: Snapshots, molecules: int, frames: int, heavy: int, seed: int) -> list[list[Structure]]:
     """Structures of so many molecules with at most `heavy` heavy atoms, at most `frames` of each, in random order.
 
-    Raises InputError where there are fewer molecules.
+    Raises InputError where there are fewer molecules, and for structures that are of none, or no closed shells, or of
+    pairs whose halves are beside them and would be drawn apart.
     """
     index = snapshots.index
     hydrogens = index.compositions.table(index.composition, [1])[:, 0]
     small = np.flatnonzero(index.atoms - hydrogens <= heavy)
     of_molecule = defaultdict(list)
+    if (index.group[small] < 0).any():
+        raise InputError(f"{snapshots.name}: which structures are of one molecule is not known: no groups in it")
     for i in np.random.default_rng(seed).permutation(small):
         of_molecule[index.group[i]].append(int(i))
     if len(of_molecule) < molecules:
@@ -78,16 +83,19 @@ def chosen(snapshots: Snapshots, molecules: int, frames: int, heavy: int, seed: 
         raise InputError(
             f"{snapshots.name}: {count}, not {molecules}: choose fewer (--molecules) or larger ones (--heavy)"
         )
-    return [[snapshots[i] for i in own[:frames]] for own in itertools.islice(of_molecule.values(), molecules)]
+    rows = [[snapshots[i] for i in own[:frames]] for own in itertools.islice(of_molecule.values(), molecules)]
+    for first in (row[0] for row in rows):
+        if first.z.sum() % 2:
+            raise InputError(f"{first.source}: an odd number of electrons, but only closed shells are labelled")
+        if first.group.startswith("cid test_dimers"):
+            raise InputError(f"{first.source}: a pair would be labelled in other frames than its halves; leave it out")
+    return rows
 
 
-def check_choice(options: argparse.Namespace) -> None:
-    """Ends the program where the folder was begun with another choice of molecules: shards would not fit together."""
-    made = options.out / "made.json"
-    now = {name: getattr(options, name) for name in ("sources", "molecules", "frames", "heavy", "seed")}
-    if made.exists() and (before := json.loads(made.read_text())) != now:
-        sys.exit(f"error: {options.out} was begun with {before}, this is {now}: take another folder")
-    made.write_text(json.dumps(now) + "\n")
+def choice_of(options: argparse.Namespace, snapshots: Snapshots) -> dict:
+    """What decides which molecules are in which shard."""
+    asked = {name: getattr(options, name) for name in ("sources", "molecules", "frames", "heavy", "seed")}
+    return asked | {"structures": len(snapshots)}
 
 
 def make(task: Task) -> str:
@@ -116,12 +124,20 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
+    for name in ("molecules", "frames", "processes"):
+        if (count := getattr(options, name)) < 1:
+            parser.error(f"--{name} {count}: one at least")
+    if importlib.util.find_spec("pyscf") is None:
+        sys.exit("error: labels are computed by PySCF, which is not installed: pip install pyscf")
     try:
-        molecules = chosen(opened(options.sources), options.molecules, options.frames, options.heavy, options.seed)
+        snapshots = opened(options.sources)
+        molecules = chosen(snapshots, options.molecules, options.frames, options.heavy, options.seed)
     except InputError as error:
         sys.exit(f"error: {error}")
     options.out.mkdir(parents=True, exist_ok=True)
-    check_choice(options)
+    choice = choice_of(options, snapshots)
+    if not begun(options.out, choice):
+        begin(options.out, choice)
     tasks = [
         Task(molecules[start : start + SHARD], options.out / f"{start // SHARD:04}.lmdb")
         for start in range(0, len(molecules), SHARD)

@@ -13,9 +13,7 @@ import argparse
 import csv
 import hashlib
 import itertools
-import json
 import multiprocessing
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +24,10 @@ from geometries import conformers, hot, side_by_side, squeezed, stretched, trans
 from labels import Labels
 from molecules import FRAGMENTS, molecules
 from rdkit import Chem
-from shards import BOHR, SHARD, Frame, record, write
+from shards import BOHR, SHARD, Frame, begin, begun, record, write
 
 HOT, TRANSFERS = "hot", "transfers"  # kinds of geometries
+PAIRS = "test_dimers"  # of which energies of interaction are tested
 AT_ONCE = {"train": 5, "dimers": 2}  # shards of a part before the next part's turn; of others one
 STRONGEST = 1.0  # Hartree/Bohr, of a gradient: 51 eV/Angstrom
 COUNTS = {"molecules": 9000, "larger": 150, "dimers": 3000}
@@ -93,19 +92,19 @@ def _pairs(seed: int, small: list[str]) -> list[dict]:
         if count == 2 or not any(held_out):
             smiles = ".".join(parts)
             atoms = Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
-            rows.append({"part": "test_dimers" if any(held_out) else "dimers", "smiles": smiles, "atoms": atoms})
+            rows.append({"part": PAIRS if any(held_out) else "dimers", "smiles": smiles, "atoms": atoms})
     return rows
 
 
 def kept_list(out: Path, options: argparse.Namespace) -> list[dict]:
     """The list of a folder: made by the first call, read by later ones. Ends the program where it is another one's."""
-    made, table = out / "made.json", out / "molecules.csv"
+    table = out / "molecules.csv"
     now = {"seed": options.seed, "most": options.most, "rdkit": rdkit.__version__, "numpy": np.__version__}
     now |= {"molecules": options.molecules} if options.molecules != COUNTS["molecules"] else {}
-    now |= dict([only(options)]) if only(options) else {}
-    if made.exists():
-        if (before := json.loads(made.read_text())) != now:
-            sys.exit(f"error: {out} was begun with {before}, this is {now}: take another folder")
+    if chosen := only(options):
+        kind, frames = chosen
+        now[kind] = frames
+    if begun(out, now):
         with open(table, newline="") as file:
             return [row | {"atoms": int(row["atoms"])} for row in csv.DictReader(file)]
     rows = listed(options.seed, options.most, options.molecules)
@@ -114,7 +113,7 @@ def kept_list(out: Path, options: argparse.Namespace) -> list[dict]:
         writer.writeheader()
         writer.writerows(rows)
     (out / "isolated_atoms.xyz").write_text(isolated_atoms())
-    made.write_text(json.dumps(now) + "\n")
+    begin(out, now)
     return rows
 
 
@@ -138,12 +137,15 @@ class Molecule:
         numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
         labels = Labels(numbers, mol.GetConformer(0).GetPositions() / BOHR)
         start, others = self._geometries(mol)
+        if start is None and not others:
+            self.counts["molecules without such geometries"] += 1
+            return {}
         relaxed = [] if start is None else labels.relaxation(start / BOHR)
         frames = [labels.frame(x / BOHR) for x in others]
         self.counts["geometries without charges"] += sum(frame is None for frame in frames)
         labelled = [frame for frame in frames if frame is not None]
         stages = {"gfn2": self._usable(relaxed), "gfn2_md": self._usable(labelled)}
-        halves = self._halves(mol, numbers, stages) if self.row["part"] == "test_dimers" else {}
+        halves = self._halves(mol, numbers, stages) if self.row["part"] == PAIRS else {}
         if not any(stages.values()):
             self.counts["molecules without a label"] += 1
             return {}
@@ -249,7 +251,7 @@ def tasks(rows: list[dict], options: argparse.Namespace) -> list[Task]:
     shards = slice(*(int(end) if end else None for end in options.shards.split(":")))
     pending = []
     for part in dict.fromkeys(row["part"] for row in rows):
-        if options.parts and part not in options.parts:
+        if (options.parts and part not in options.parts) or (options.transfers and part == PAIRS):
             continue
         own = [row for row in rows if row["part"] == part]
         pieces = [own[start : start + SHARD] for start in range(0, len(own), SHARD)]
@@ -280,9 +282,10 @@ def main():
     parser.add_argument("--parts", nargs="+", help="train, valid, test, larger, dimers, test_dimers; default: all")
     parser.add_argument("--shards", default=":", help="first:end of each part, default all")
     options = parser.parse_args()
-    for kind, count in filter(None, [only(options)]):
-        if count < 1:
-            parser.error(f"--{kind} {count}: a molecule needs at least one frame")
+    if (chosen := only(options)) and chosen[1] < 1:
+        parser.error(f"--{chosen[0]} {chosen[1]}: a molecule needs at least one frame")
+    if options.transfers and PAIRS in (options.parts or ()):
+        parser.error(f"--transfers does not make {PAIRS}: a hydrogen between two molecules belongs to no half")
     options.out.mkdir(parents=True, exist_ok=True)
     todo = tasks(kept_list(options.out, options), options)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:

@@ -4,6 +4,7 @@ import gzip
 import json
 import pickle
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,23 @@ def _step(symbols: Sequence[str], frame: Frame) -> dict:
         "energy": frame.energy,
         "gradient": [{"atom": s, "dx": x, "dy": y, "dz": z} for s, (x, y, z) in zip(symbols, gradient, strict=True)],
     }
+
+
+def begun(folder: Path, choice: dict) -> bool:
+    """Whether shards of this choice are in the folder; ends the program where they are of another, which do not fit."""
+    made = folder / "made.json"
+    if not made.exists():
+        return False
+    if (before := json.loads(made.read_text())) != choice:
+        sys.exit(f"error: {folder} was begun with {before}, this is {choice}: take another folder")
+    return True
+
+
+def begin(folder: Path, choice: dict) -> None:
+    """Keep the choice in the folder."""
+    building = folder / "made.building"
+    building.write_text(json.dumps(choice) + "\n")
+    building.replace(folder / "made.json")
 
 
 def write(file: Path, records: Iterable[tuple[str, dict]], counts: Counter) -> str:

@@ -17,7 +17,7 @@ from equitensor.models import read_header, write_card
 from equitensor.models.by_name import SHIPPED
 from equitensor.models.card import write_header
 
-HERE = Path(__file__).resolve().parent
+OWN_CARD = Path(__file__).resolve().parent / "card.yaml"
 
 
 def data_of(stores: list[Path]) -> dict[str, int]:
@@ -54,8 +54,12 @@ def main():
     parser.add_argument("errors", type=Path, help="JSON of evaluate.py")
     parser.add_argument("train", type=Path, nargs="+", help="the stores that it was trained on")
     parser.add_argument("--name", default="organics", help="by which it is found; default %(default)s")
-    parser.add_argument("--card", type=Path, default=HERE / "card.yaml", help="what it is for; default card.yaml")
+    parser.add_argument("--card", type=Path, default=OWN_CARD, help="what it is for; default card.yaml")
     options = parser.parse_args()
+    if options.name != Path(options.name).name:
+        parser.error(f"--name {options.name}: a plain name, without folders")
+    if options.name != "organics" and options.card == OWN_CARD:
+        parser.error(f"--name {options.name} needs a --card of its own: {OWN_CARD.name} describes organics")
     card = yaml.safe_load(options.card.read_text())
     card["data"] = data_of(options.train)
     card["errors"] = json.loads(options.errors.read_text())

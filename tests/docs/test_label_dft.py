@@ -69,13 +69,32 @@ def test_shards_are_read_as_they_were_labelled(script, snapshots, monkeypatch, t
         np.testing.assert_allclose(frame.forces, before.pos, atol=1e-6)
 
 
-def test_a_folder_holds_one_choice_of_molecules(script, tmp_path):
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (replace(Structure.from_ase(molecule("CH4")), group=None), "which structures are of one molecule is not known"),
+        (replace(Structure.from_ase(molecule("CH3")), group="cid CH3"), "an odd number of electrons"),
+        (replace(Structure.from_ase(molecule("H2O")), group="cid test_dimers 0-1a"), "other frames than its halves"),
+    ],
+    ids=["no groups", "a radical", "half of a pair"],
+)
+def test_what_cannot_be_labelled_is_refused(script, structure, message):
+    with pytest.raises(InputError, match=message):
+        script.chosen(Memory([structure], "one"), molecules=1, frames=1, heavy=5, seed=0)
+
+
+def test_a_folder_holds_one_choice_of_molecules(script, snapshots, tmp_path):
+    shards = importlib.import_module("shards")
     options = SimpleNamespace(out=tmp_path, sources=["train.lmdb"], molecules=40, frames=1, heavy=10, seed=0)
-    script.check_choice(options)
-    script.check_choice(options)
+    assert not shards.begun(tmp_path, script.choice_of(options, snapshots))
+    shards.begin(tmp_path, script.choice_of(options, snapshots))
+    assert shards.begun(tmp_path, script.choice_of(options, snapshots))
     options.seed = 1
-    with pytest.raises(SystemExit, match=r"was begun with .*'seed': 0}, this is .*'seed': 1}: take another folder"):
-        script.check_choice(options)
+    with pytest.raises(SystemExit, match=r"was begun with .*'seed': 0, .*, this is .*'seed': 1, .*: take another"):
+        shards.begun(tmp_path, script.choice_of(options, snapshots))
+    options.seed = 0
+    with pytest.raises(SystemExit, match=r"'structures': 25}, this is .*'structures': 24}: take another folder"):
+        shards.begun(tmp_path, script.choice_of(options, Memory(list(snapshots)[1:], "fewer")))
 
 
 def test_energies_are_those_of_pubchemqcr(script, shared_data):

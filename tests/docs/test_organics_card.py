@@ -15,6 +15,7 @@ from ase.build import molecule
 from ase.units import Bohr, Hartree
 
 from equitensor import Calculator, models
+from equitensor.errors import InputError
 
 RECIPE = Path(__file__).resolve().parents[2] / "datasets" / "organics"
 SHIFT = 0.05  # eV on the labels of all that holds more than one molecule
@@ -94,6 +95,26 @@ def test_the_card_is_put_into_the_file(recipe, monkeypatch, tmp_path):
     )
     script.main()
     assert models.read_header(tmp_path / "shipped" / "organics.eqt")["card"] == card
+
+
+@pytest.mark.parametrize("extra", [["--name", "organics-dft"], ["--name", "a/b", "--card", "b.yaml"]])
+def test_another_model_has_a_card_and_a_plain_name(recipe, monkeypatch, extra):
+    monkeypatch.setattr("sys.argv", ["ship.py", "model.eqt", "errors.json", "train.lmdb", *extra])
+    with pytest.raises(SystemExit, match="2"):
+        recipe("ship").main()
+
+
+def test_pairs_need_their_halves_in_the_same_frames(recipe, held_out):
+    evaluate = recipe("evaluate")
+    shard = held_out / "test_dimers" / "0000.lmdb"
+    with lmdb.open(str(shard), subdir=False) as changed, changed.begin(write=True) as write:
+        write.put(b"test_dimers 000000b", record([molecule("H2O")]))
+    with pytest.raises(InputError, match=r"000000: 4 frames, but its halves have 4 and 1"):
+        evaluate.evaluate("organics", held_out)
+    with lmdb.open(str(shard), subdir=False) as changed, changed.begin(write=True) as write:
+        write.delete(b"test_dimers 000000a")
+    with pytest.raises(InputError, match=r"has no pairs with their halves"):
+        evaluate.evaluate("organics", held_out)
 
 
 def test_the_shipped_file_names_no_folder_of_the_machine_it_was_made_on(recipe):
