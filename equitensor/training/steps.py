@@ -1,5 +1,6 @@
 """One step of the optimiser on the batches of all ranks, and the moving average of the weights."""
 
+import logging
 import math
 
 import torch
@@ -13,6 +14,9 @@ from equitensor.training.parts import GradientWatch
 from equitensor.training.progress import Progress, lr_factor
 from equitensor.training.ranks import Ranks
 from equitensor.training.shards import Shards, joined
+
+log = logging.getLogger(__name__)
+_MOST_LEFT_OUT = 10  # steps in a row
 
 
 class Steps:
@@ -37,6 +41,7 @@ class Steps:
         count = min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1
         self.shards = Shards(count, threads, self.model)
         self.now = 0.0  # how far the run is, as of the last step
+        self.left_out = 0  # steps up to the last one, in a row
 
     @property
     def late(self) -> bool:
@@ -54,7 +59,8 @@ class Steps:
 
         The loss and its gradients are those of all batches of all ranks as one: sums over labels are divided by the
         number of labels in all of them, which is known beforehand. `meanwhile` is called where this process would wait
-        for those of other shards.
+        for those of other shards. A step without finite loss and gradients is left out; after ten of them in a row it
+        raises InputError.
         """
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -77,8 +83,11 @@ class Steps:
             return residuals, 0.0
         (value,) = self.ranks.sum([value])
         if not math.isfinite(value):
-            raise InputError(self._diverged(value))
+            return self._leave_out(f"the loss is {'NaN' if math.isnan(value) else 'infinite'}")
         self.ranks.sum_gradients(self.parameters)
+        if not self._gradients_are_finite():
+            return self._leave_out("a gradient of the loss is NaN or infinite")
+        self.left_out = 0
         if self.watch is not None:
             self.watch.look()
         if self.config.train.clip is not None:
@@ -87,12 +96,21 @@ class Steps:
         self._average()
         return residuals, value
 
-    def _diverged(self, value: float) -> str:
+    def _gradients_are_finite(self) -> bool:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return bool(torch.stack(torch._foreach_norm(gradients)).sum().isfinite())
+
+    def _leave_out(self, why: str) -> tuple[dict[str, Tensor], float]:
+        """A step that changes nothing, as where weights on their way meet a structure unlike the others."""
+        self.left_out += 1
+        if self.left_out < _MOST_LEFT_OUT:
+            log.warning("step %d is left out: %s", self.progress.step, why)
+            return {}, 0.0
         clip = self.config.train.clip
         advice = "set train.clip" if clip is None else f"lower train.clip ({clip:g})"
-        return (
-            f"the loss became {'NaN' if math.isnan(value) else 'infinite'} at step {self.progress.step}: lower "
-            f"train.lr, {advice}, or look for structures with absurd labels (named at the start of the run)"
+        raise InputError(
+            f"{why} at step {self.progress.step} and the {_MOST_LEFT_OUT - 1} before: lower train.lr, {advice}, or "
+            "look for structures with absurd labels (named at the start of the run)"
         )
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import count
 
 import ase.io
 import numpy as np
@@ -16,6 +17,7 @@ from equitensor.errors import InputError
 from equitensor.training import check, fit
 from equitensor.training.checkpoint import read_checkpoint
 from equitensor.training.setup import build_model, open_data
+from equitensor.training.shards import Shards
 from equitensor.training.validation import ValidationErrors
 
 pytestmark = pytest.mark.usefixtures("shards")  # all of training, on one thread and on two
@@ -240,8 +242,31 @@ def test_labels_that_the_loss_does_not_count(config, frames, tmp_path):
 
 @pytest.mark.parametrize("clip, advice", [(None, "set train.clip"), (1.0, r"lower train\.clip \(1\)")])
 def test_a_loss_that_explodes_stops_the_run(config, clip, advice):
-    with pytest.raises(InputError, match=rf"the loss became (NaN|infinite) at step \d+: lower train\.lr, {advice}"):
+    with pytest.raises(
+        InputError, match=rf"the loss is (NaN|infinite) at step \d+ and the 9 before: lower train\.lr, {advice}"
+    ):
         fit(config(train={"lr": 1e200, "max_epochs": 20, "clip": clip}))
+
+
+def test_a_step_without_numbers_is_left_out(config, tmp_path, monkeypatch, caplog):
+    backward, calls = Shards.backward, count()
+
+    def sometimes(self, *arguments, **options):
+        residuals, value = backward(self, *arguments, **options)
+        number = next(calls)
+        if number == 2:
+            self.parameters[0].grad.fill_(float("inf"))
+        return residuals, float("nan") if number == 1 else value
+
+    monkeypatch.setattr(Shards, "backward", sometimes)
+    fit(config(train={"max_epochs": 2}))
+    said = [record.message for record in caplog.records if "is left out" in record.message]
+    assert said == [
+        "step 1 is left out: the loss is NaN",
+        "step 2 is left out: a gradient of the loss is NaN or infinite",
+    ]
+    weights = read_checkpoint(tmp_path / "run")["model"]
+    assert all(weight.isfinite().all() for weight in weights.values())
 
 
 @pytest.mark.parametrize("late", [0.0, 0.5, 1.0])
