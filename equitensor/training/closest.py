@@ -14,46 +14,65 @@ from equitensor.models.repulsion import UNSEEN
 
 _SAMPLE = 20_000
 _BONDED = 1.3  # of the sum of the covalent radii
-_SHORTEST = 0.4  # of it: below this only structures that are broken have pairs
+_NEAR = 4.0  # Angstrom; what is farther apart tells nothing
+_SHORTEST = 0.4  # of the sum of the covalent radii: below this only structures that are broken have pairs
 _FEW = 2.0  # structures with a pair that are believed by half
+_MANY = 1000.0  # structures that are believed by half where they say that a pair comes no nearer
+_INSIDE = 0.85  # of the shortest distance of a pair that no bond joins, down to which the backbone is asked
 
 
 def closest(snapshots: Snapshots, indices: np.ndarray, elements: Sequence[int]) -> torch.Tensor:
     """(E, E) distances in Angstrom below which pairs of these elements are to repel each other; float64.
 
-    For elements of which n structures hold a pair within 1.3 times the sum of their covalent radii: the shortest
-    distance of a pair, at most (n + 1.6) / (n + 2) times that sum. 0.8 of it without any; with many, the sum: what is
-    longer than that is no bond, and no repulsion begins there. From up to 20 000 structures, evenly spaced.
+    The shortest distance in up to 20 000 structures, evenly spaced, but at most (n + 1.6) / (n + 2) times a, n being
+    the structures that hold such a pair within 4 Angstrom or a bond. a is the sum s of the covalent radii, since what
+    is longer than that is no bond; where the shortest distance d is much longer in many structures, the two are never
+    bonded, and a goes from s to 0.85 d as n / (n + 1000).
     """
-    radii = np.array([covalent_radii[z] for z in elements])
-    sums = radii[:, None] + radii
-    shortest, count = np.full_like(sums, np.inf), np.zeros_like(sums)
-    for i in evenly_spaced(indices, _SAMPLE):
-        structure = snapshots[int(i)]
-        species = np.searchsorted(elements, structure.z)
-        cutoff = _BONDED * 2 * radii[species].max()
-        sender, receiver, distance = _pairs(structure, cutoff)
-        pair = species[sender], species[receiver]
-        bonded = distance < _BONDED * sums[pair]
-        pair, distance = (pair[0][bonded], pair[1][bonded]), distance[bonded]
-        np.minimum.at(shortest, pair, distance)
-        held = np.zeros(sums.shape, dtype=bool)
-        held[pair] = True
-        count += held
-    most = (count + _FEW * UNSEEN) / (count + _FEW) * sums
+    sums, (shortest, count) = _sums(elements), _shortest(snapshots, indices, elements)
+    apart = np.maximum(_INSIDE * np.where(np.isfinite(shortest), shortest, 0.0) - sums, 0.0)
+    most = (count + _FEW * UNSEEN) / (count + _FEW) * (sums + count / (count + _MANY) * apart)
     return torch.from_numpy(np.clip(shortest, _SHORTEST * sums, most))
 
 
 def begin_repulsion(model: Potential, snapshots: Snapshots, indices: np.ndarray, known: Collection[int] = ()) -> None:
     """Let the repulsion of a potential that has one begin where these training data end.
 
-    known: elements among which it stays where it began.
+    known: elements among which it stays where it began, or where these data come nearer begins there.
     """
     if model.repulsion is None:
         return
-    begins = closest(snapshots, indices, model.elements)
-    kept = torch.tensor([z in known for z in model.elements])
-    model.repulsion.set_begins(torch.where(kept[:, None] & kept, model.repulsion.begins.double().cpu(), begins))
+    begins, before = closest(snapshots, indices, model.elements), model.repulsion.begins.double().cpu()
+    if known:
+        kept = torch.tensor([z in known for z in model.elements])
+        shortest = np.maximum(_shortest(snapshots, indices, model.elements)[0], _SHORTEST * _sums(model.elements))
+        begins = torch.where(kept[:, None] & kept, before.minimum(torch.from_numpy(shortest)), begins)
+    model.repulsion.set_begins(begins)
+
+
+def _sums(elements: Sequence[int]) -> np.ndarray:
+    """(E, E) sums of covalent radii, Angstrom."""
+    radii = np.array([covalent_radii[z] for z in elements])
+    return radii[:, None] + radii
+
+
+def _shortest(snapshots: Snapshots, indices: np.ndarray, elements: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(E, E) shortest distances in Angstrom, infinite without a pair, and how many structures hold a pair."""
+    sums = _sums(elements)
+    reach, own = np.maximum(_BONDED * sums, _NEAR), np.diag(sums)
+    shortest, count = np.full_like(sums, np.inf), np.zeros_like(sums)
+    for i in evenly_spaced(indices, _SAMPLE):
+        structure = snapshots[int(i)]
+        species = np.searchsorted(elements, structure.z)
+        sender, receiver, distance = _pairs(structure, max(_BONDED * own[species].max(), _NEAR))
+        pair = species[sender], species[receiver]
+        near = distance < reach[pair]
+        pair, distance = (pair[0][near], pair[1][near]), distance[near]
+        np.minimum.at(shortest, pair, distance)
+        held = np.zeros(sums.shape, dtype=bool)
+        held[pair] = True
+        count += held
+    return shortest, count
 
 
 def _pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -137,8 +137,7 @@ class Pretrained:
         elif not keep_e0s:
             start |= self._isolated(snapshots)
         self.model = models.extended(self.model, start)
-        if new:
-            begin_repulsion(self.model, snapshots, indices, known=self.e0s_before)
+        self._begin_repulsion(snapshots, indices)
         left = left_over(self.model, snapshots, indices, self.d3)
         self._refuse_two_levels(left, start, own)
         if given is not None:
@@ -150,6 +149,22 @@ class Pretrained:
         self.model.e0s = torch.tensor([e0s.values[z] for z in self.model.elements], dtype=torch.float64)
         self._describe(e0s.values, new, snapshots)
         return e0s
+
+    def _begin_repulsion(self, snapshots: Snapshots, indices: np.ndarray) -> None:
+        """Where it did, but that of new elements where their data end, and of others not above what these data hold."""
+        if self.model.repulsion is None:
+            return
+        before = self.model.repulsion.begins.tolist()
+        begin_repulsion(self.model, snapshots, indices, known=self.e0s_before)
+        after, known = self.model.repulsion.begins.tolist(), self.model.elements
+        nearer = [
+            f"{chemical_symbols[a]}-{chemical_symbols[b]} {after[i][j]:.2f} (was {before[i][j]:.2f})"
+            for i, a in enumerate(known)
+            for j, b in enumerate(known[: i + 1])
+            if {a, b} <= set(self.e0s_before) and after[i][j] < before[i][j]
+        ]
+        if nearer:
+            self.notes.append(f"the data come nearer, so the repulsion begins at {', '.join(nearer)} Angstrom")
 
     def _isolated(self, snapshots: Snapshots) -> dict[int, float]:
         e0s = isolated_atoms(snapshots)

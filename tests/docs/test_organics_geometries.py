@@ -36,3 +36,11 @@ def test_a_transfer_moves_one_hydrogen_along_a_line_to_the_other_atom(geometries
 def test_without_a_polar_hydrogen_there_is_no_transfer(geometries):
     mol = geometries.conformers("CC(=O)C", 1, 0)
     assert geometries.transferred(mol, mol.GetConformer(0).GetPositions(), np.random.default_rng(0)) is None
+
+
+def test_a_hydrogen_that_would_pass_too_close_to_another_atom_stays(geometries):
+    mol = geometries.conformers("OO", 1, 0)
+    x = np.array(
+        [[0.0, 0, 0], [2.5, 0, 0], [0.97, 0, 0], [1.7, 0.7, 0]]
+    )  # O, O, and the H of each, in the way of the other
+    assert all(geometries.transferred(mol, x, np.random.default_rng(seed)) is None for seed in range(5))
