@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from equitensor.errors import InputError
 from equitensor.training.config import Config
+from equitensor.training.gradient_limit import GradientLimit
 from equitensor.training.loss import Terms, requests
 from equitensor.training.parts import GradientWatch
 from equitensor.training.progress import Progress, lr_factor
@@ -41,7 +42,7 @@ class Steps:
         count = min(self._most_structures(), threads) if fabric.device.type == "cpu" else 1
         self.shards = Shards(count, threads, self.model)
         self.now = 0.0  # how far the run is, as of the last step
-        self.left_out = 0  # steps up to the last one, in a row
+        self.gradient_limit, self.left_out = GradientLimit(), 0  # steps up to the last one, in a row
 
     @property
     def late(self) -> bool:
@@ -85,7 +86,7 @@ class Steps:
         if not math.isfinite(value):
             return self._leave_out(f"the loss is {'NaN' if math.isnan(value) else 'infinite'}")
         self.ranks.sum_gradients(self.parameters)
-        if not self._gradients_are_finite():
+        if not self.gradient_limit.apply([p.grad for p in self.parameters if p.grad is not None]):
             return self._leave_out("a gradient of the loss is NaN or infinite")
         self.left_out = 0
         if self.watch is not None:
@@ -95,10 +96,6 @@ class Steps:
         self.optimizer.step()
         self._average()
         return residuals, value
-
-    def _gradients_are_finite(self) -> bool:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return bool(torch.stack(torch._foreach_norm(gradients)).sum().isfinite())
 
     def _leave_out(self, why: str) -> tuple[dict[str, Tensor], float]:
         """A step that changes nothing, as where weights on their way meet a structure unlike the others."""

@@ -267,6 +267,7 @@ class Trainer(Steps):
             "validated": self.validated,
             "recorded": self.recorded,
             "live": self.live.state(),
+            "gradient_limit": self.gradient_limit.state(),
             "rng": torch.get_rng_state(),
             "origin": self.origin.state(),
         }
@@ -290,6 +291,8 @@ class Trainer(Steps):
         if "live" in state:  # checkpoints had none of these once
             self.validated = tuple(state["validated"])
             self.live.restore(state["live"])
+        if "gradient_limit" in state:
+            self.gradient_limit.restore(state["gradient_limit"])
         if self.ranks.is_first:
             self.log.drop_after(self.recorded)
         torch.set_rng_state(state["rng"])
