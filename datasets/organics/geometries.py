@@ -13,7 +13,7 @@ HOT = (300, 1000)  # K, between which each frame has a temperature of its own
 DYNAMICS = (120, 0.5, 0.02)  # steps before each frame, femtoseconds, friction in 1/fs
 BONDS_TO_H = {7: 1.02, 8: 0.97, 16: 1.35}  # Angstrom, by atomic number
 REACH = 2.8  # Angstrom, from a hydrogen to the atom that it goes to
-CROWDED = 1.0  # Angstrom, which a hydrogen on its way keeps from the atoms that it passes
+CROWDED, SHORT = 1.0, 0.85  # Angstrom, which a hydrogen on its way keeps from others, and from the atom that it leaves
 CLOSE, FAR = 0.75, 1.4  # of the sum of van der Waals radii, between which molecules begin side by side
 _BOLTZMANN = 0.0019872  # kcal/mol/K
 _ACCELERATION = 4.184e-4  # kcal/mol/Angstrom/u in Angstrom/fs^2
@@ -136,7 +136,7 @@ def stretched(mol: Chem.Mol, x: np.ndarray, rng) -> np.ndarray | None:
 def transferred(mol: Chem.Mol, x: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray] | None:
     """A hydrogen of N, O or S on its way to another of these nearby, and arrived there.
 
-    None where there is no such pair, or its way leads too close to other atoms.
+    None where there is no such pair, not bonded to each other, or its way leads too close to other atoms.
     """
     polar = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() in BONDS_TO_H]
     donors = {h.GetIdx(): i for i in polar for h in mol.GetAtomWithIdx(i).GetNeighbors() if h.GetAtomicNum() == 1}
@@ -144,11 +144,11 @@ def transferred(mol: Chem.Mol, x: np.ndarray, rng) -> tuple[np.ndarray, np.ndarr
     for h, donor in donors.items():
         for other in polar:
             away = x[h] - x[other]
-            if other == donor or np.linalg.norm(away) > REACH:
+            if other == donor or np.linalg.norm(away) > REACH or mol.GetBondBetweenAtoms(donor, other) is not None:
                 continue
             there = x[other] + away * BONDS_TO_H[mol.GetAtomWithIdx(other).GetAtomicNum()] / np.linalg.norm(away)
             passed = np.delete(x, [h, donor, other], axis=0)
-            if _nearest(passed, x[h], there) > CROWDED:
+            if _nearest(passed, x[h], there) > CROWDED and _nearest(x[[donor]], x[h], there) > SHORT:
                 ways.append((h, there))
     if not ways:
         return None

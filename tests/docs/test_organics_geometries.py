@@ -39,8 +39,21 @@ def test_without_a_polar_hydrogen_there_is_no_transfer(geometries):
 
 
 def test_a_hydrogen_that_would_pass_too_close_to_another_atom_stays(geometries):
-    mol = geometries.conformers("OO", 1, 0)
-    x = np.array(
-        [[0.0, 0, 0], [2.5, 0, 0], [0.97, 0, 0], [1.7, 0.7, 0]]
-    )  # O, O, and the H of each, in the way of the other
-    assert all(geometries.transferred(mol, x, np.random.default_rng(seed)) is None for seed in range(5))
+    mol = geometries.side_by_side(
+        [geometries.conformers("O", 1, 0), geometries.conformers("O", 1, 0)], np.random.default_rng(0)
+    )
+    order = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    assert order == [8, 1, 1, 8, 1, 1]
+
+    def way(height):
+        """Two waters, the first pointing at the second, of which a hydrogen is this far from the line."""
+        x = np.array([[0, 0, 0], [1, 0, 0], [-0.3, 0.9, 0], [2.7, 0, 0], [1.9, height, 0], [3, -0.9, 0]], float)
+        return [geometries.transferred(mol, x, np.random.default_rng(seed)) for seed in range(5)]
+
+    assert all(transfer is None for transfer in way(0.6))
+    assert all((between[1] != [1, 0, 0]).any() for between, _ in way(1.05))
+
+
+def test_atoms_that_are_bonded_do_not_exchange_a_hydrogen(geometries):
+    mol = geometries.conformers("NN", 1, 0)
+    assert geometries.transferred(mol, mol.GetConformer(0).GetPositions(), np.random.default_rng(0)) is None
