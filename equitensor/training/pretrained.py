@@ -120,7 +120,7 @@ class Pretrained:
 
         setting: data.e0s. By default E0s are refitted to what the energies are beyond the interaction energies of the
         model (`LeftOver.fitted`), from the isolated atoms in the data where these are all there, else from the model's
-        E0s. Where E0s are given, the mean of what is left goes to the shift. keep_e0s: only those of new elements are
+        E0s. Where E0s are given, the median of what is left goes to the shift. keep_e0s: only those of new elements are
         fitted. Structures are replayed from the index `own` on. Raises InputError where these are at another level of
         theory than the new ones: one model has one set of E0s.
         """
@@ -180,11 +180,14 @@ class Pretrained:
             )
 
     def _shift(self, left: LeftOver, snapshots: Snapshots, indices: np.ndarray) -> None:
-        """Take the mean of what is left over away; atoms with few neighbours feel only a part of the shift."""
+        """Take the median of what is left over away; atoms with few neighbours feel only a part of the shift."""
         if len(left.energies) == 0 or left.per_atom == 0:
             return
         before, self.model.shift = self.model.shift, self.model.shift + left.per_atom
         taken = left.per_atom - left_over(self.model, snapshots, indices, self.d3).per_atom
+        if taken == 0:  # atoms without neighbours, to which a shift does nothing
+            self.model.shift = before
+            return
         self.model.shift = before + left.per_atom**2 / taken
         self.notes.append(f"shift: {self.model.shift:.4f} eV an atom (was {before:.4f})")
 

@@ -28,8 +28,11 @@ class LeftOver:
 
     @property
     def per_atom(self) -> float:
-        """The mean, eV per atom."""
-        return float(np.average(self.energies / self.counts.sum(axis=1), weights=self.weights))
+        """The weighted median, eV per atom: a few structures that the model is far from would move a mean."""
+        left = self.energies / self.counts.sum(axis=1)
+        order = np.argsort(left)
+        below = np.cumsum(self.weights[order])
+        return float(left[order][np.searchsorted(below, below[-1] / 2)])
 
     def apart(self, e0s: np.ndarray, replayed_from: int) -> float:
         """How far (eV per atom) energies of new structures are from a prediction with these changes of the E0s that
