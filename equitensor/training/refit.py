@@ -32,7 +32,8 @@ class LeftOver:
         left = self.energies / self.counts.sum(axis=1)
         order = np.argsort(left)
         below = np.cumsum(self.weights[order])
-        return float(left[order][np.searchsorted(below, below[-1] / 2)])
+        middle = [np.searchsorted(below, below[-1] / 2, side) for side in ("left", "right")]  # two where they are even
+        return float(left[order][middle].mean())
 
     def apart(self, e0s: np.ndarray, replayed_from: int) -> float:
         """How far (eV per atom) energies of new structures are from a prediction with these changes of the E0s that
