@@ -29,10 +29,13 @@ def closest(snapshots: Snapshots, indices: np.ndarray, elements: Sequence[int]) 
     is longer than that is no bond; where the shortest distance d is much longer in many structures, the two are never
     bonded, and a goes from s to 0.85 d as n / (n + 1000).
     """
-    sums, (shortest, count) = _sums(elements), _shortest(snapshots, indices, elements)
+    return torch.from_numpy(_begins(_sums(elements), *_shortest(snapshots, indices, elements)))
+
+
+def _begins(sums: np.ndarray, shortest: np.ndarray, count: np.ndarray) -> np.ndarray:
     apart = np.maximum(_INSIDE * np.where(np.isfinite(shortest), shortest, 0.0) - sums, 0.0)
     most = (count + _FEW * UNSEEN) / (count + _FEW) * (sums + count / (count + _MANY) * apart)
-    return torch.from_numpy(np.clip(shortest, _SHORTEST * sums, most))
+    return np.clip(shortest, _SHORTEST * sums, most)
 
 
 def begin_repulsion(model: Potential, snapshots: Snapshots, indices: np.ndarray, known: Collection[int] = ()) -> None:
@@ -42,12 +45,11 @@ def begin_repulsion(model: Potential, snapshots: Snapshots, indices: np.ndarray,
     """
     if model.repulsion is None:
         return
-    begins, before = closest(snapshots, indices, model.elements), model.repulsion.begins.double().cpu()
-    if known:
-        kept = torch.tensor([z in known for z in model.elements])
-        shortest = np.maximum(_shortest(snapshots, indices, model.elements)[0], _SHORTEST * _sums(model.elements))
-        begins = torch.where(kept[:, None] & kept, before.minimum(torch.from_numpy(shortest)), begins)
-    model.repulsion.set_begins(begins)
+    sums, (shortest, count) = _sums(model.elements), _shortest(snapshots, indices, model.elements)
+    kept = np.isin(model.elements, list(known))
+    before = np.minimum(model.repulsion.begins.double().cpu().numpy(), np.maximum(shortest, _SHORTEST * sums))
+    begins = np.where(kept[:, None] & kept, before, _begins(sums, shortest, count))
+    model.repulsion.set_begins(torch.from_numpy(begins))
 
 
 def _sums(elements: Sequence[int]) -> np.ndarray:
