@@ -162,8 +162,8 @@ def transferred(mol: Chem.Mol, x: np.ndarray, rng) -> tuple[np.ndarray, np.ndarr
 def _nearest(points: np.ndarray, begin: np.ndarray, end: np.ndarray) -> float:
     """The distance of the nearest point from the line between two places; infinite without points."""
     way = end - begin
-    along = np.clip((points - begin) @ way / (way @ way), 0.0, 1.0)
-    return np.linalg.norm(points - begin - along[:, None] * way, axis=1).min(initial=np.inf)
+    share = np.clip((points - begin) @ way / (way @ way), 0.0, 1.0)
+    return np.linalg.norm(points - begin - share[:, None] * way, axis=1).min(initial=np.inf)
 
 
 def side_by_side(parts: list[Chem.Mol], rng) -> Chem.Mol:

@@ -43,7 +43,7 @@ class GrowingBackbone(Backbone):
     """A backbone that can begin with the weights of a smaller one.
 
     Attributes:
-        GROWING: names of settings, whole numbers without None, by which it can be larger.
+        GROWING: names of settings, whole numbers that are never None, by which it can be larger.
     """
 
     GROWING: ClassVar[tuple[str, ...]]
