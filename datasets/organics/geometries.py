@@ -136,7 +136,7 @@ def stretched(mol: Chem.Mol, x: np.ndarray, rng) -> np.ndarray | None:
 def transferred(mol: Chem.Mol, x: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray] | None:
     """A hydrogen of N, O or S on its way to another of these nearby, and arrived there.
 
-    None where there is no such pair, not bonded to each other, or its way leads too close to other atoms.
+    The two are not bonded to each other, and the way keeps off other atoms; None where there is no such way.
     """
     polar = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() in BONDS_TO_H]
     donors = {h.GetIdx(): i for i in polar for h in mol.GetAtomWithIdx(i).GetNeighbors() if h.GetAtomicNum() == 1}

@@ -60,8 +60,8 @@ class Steps:
 
         The loss and its gradients are those of all batches of all ranks as one: sums over labels are divided by the
         number of labels in all of them, which is known beforehand. `meanwhile` is called where this process would wait
-        for those of other shards. A step without finite loss and gradients is left out; after ten of them in a row it
-        raises InputError.
+        for those of other shards. A step without finite loss and gradients is left out; the tenth in a row raises
+        InputError.
         """
         factor = lr_factor(self.now, self.config.train.constant)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
